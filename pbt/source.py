@@ -1,0 +1,151 @@
+"""Script text, places in it, and the two kinds of error a user sees."""
+
+from __future__ import annotations
+
+import errno as _errno
+import os
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A script: the name shown in messages (a path or "stdin") and its text."""
+
+    name: str
+    text: str
+    _starts: list[int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        starts = [0]
+        starts.extend(i + 1 for i, c in enumerate(self.text) if c == "\n")
+        object.__setattr__(self, "_starts", starts)
+
+    def position(self, offset: int) -> tuple[int, int]:
+        """Character offset → line and column, both from 1."""
+        line = bisect_right(self._starts, offset)
+        return line, offset - self._starts[line - 1] + 1
+
+    def line(self, number: int) -> str:
+        """Text of line `number` (from 1), without its newline."""
+        start = self._starts[number - 1]
+        end = self._starts[number] - 1 if number < len(self._starts) else len(self.text)
+        return self.text[start:end].rstrip("\r")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Characters start (included) to end (excluded) of a source."""
+
+    source: Source
+    start: int
+    end: int
+
+    @property
+    def text(self) -> str:
+        return self.source.text[self.start : self.end]
+
+    @property
+    def width(self) -> int:
+        """Columns to underline: up to the end of the first line, at least one."""
+        line, column = self.source.position(self.start)
+        room = len(self.source.line(line)) - column + 1
+        return max(1, min(self.end - self.start, room))
+
+    def locate(self) -> tuple[int, int, str]:
+        """Line and column (from 1) of the start, and the text of that line."""
+        line, column = self.source.position(self.start)
+        return line, column, self.source.line(line)
+
+    def to(self, other: Span) -> Span:
+        """The span from the start of this one to the end of the other."""
+        return Span(self.source, self.start, other.end)
+
+
+NOWHERE = Span(Source("<pbt>", ""), 0, 0)
+
+
+def show(level: str, message: str, span: Span, hint: str = "") -> str:
+    """Draw one diagnostic: place, source line, caret, hint.
+
+    Tabs and control characters become one blank each, so that the caret stays under its column.
+    """
+    line, column, text = span.locate()
+    where = f"{span.source.name}:{line}:{column}: {level}: {message}"
+    shown = "".join(c if c.isprintable() else " " for c in text)
+    caret = " " * (column - 1) + "^" + "~" * (span.width - 1)
+    rows = [where] if not shown.strip() else [where, shown, caret]
+    return "\n".join([*rows, f"HINT: {hint}"] if hint else rows)
+
+
+class PbtError(Exception):
+    """Anything that pbt reports to its user in words."""
+
+
+class ScriptError(PbtError):
+    """A mistake in the user's script: what, where, and perhaps how to mend it."""
+
+    def __init__(self, message: str, span: Span, hint: str = "") -> None:
+        super().__init__(message)
+        self.message, self.span, self.hint = message, span, hint
+
+    def __str__(self) -> str:
+        return show("ERROR", self.message, self.span, self.hint)
+
+
+class ScriptErrors(PbtError):
+    """Several independent mistakes found in one run, in source order."""
+
+    def __init__(self, errors: Sequence[ScriptError]) -> None:
+        super().__init__(errors)
+        self.errors = tuple(sorted(errors, key=lambda e: (e.span.start, e.span.end)))
+
+    def __str__(self) -> str:
+        return "\n".join(str(error) for error in self.errors)
+
+
+class UsageError(PbtError):
+    """A wrong command line, environment or file: message and hint, no place in a script."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message, self.hint = message, hint
+
+    def __str__(self) -> str:
+        return f"ERROR: {self.message}" + (f"\nHINT: {self.hint}" if self.hint else "")
+
+
+class KernelError(PbtError):
+    """The kernel refused: what was asked, errno, what to do, and the verifier's log if any."""
+
+    def __init__(self, what: str, errno: int, hint: str = "", log: str = "") -> None:
+        super().__init__(what)
+        self.what, self.errno, self.hint, self.log = what, errno, hint, log
+
+    @property
+    def name(self) -> str:
+        return _errno.errorcode.get(self.errno, str(self.errno))
+
+    def __str__(self) -> str:
+        text = f"ERROR: {self.what}: {self.name} ({os.strerror(self.errno)})"
+        return text + (f"\nHINT: {self.hint}" if self.hint else "")
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptWarning:
+    """Something odd but not wrong; printed to standard error unless warnings are off."""
+
+    message: str
+    span: Span
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return show("WARNING", self.message, self.span, self.hint)
+
+
+def nearest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
+    """Known names that look like `name`, best first: for "did you mean" hints."""
+    from difflib import get_close_matches
+
+    return get_close_matches(name, list(known), most, 0.6)

@@ -1,0 +1,264 @@
+"""The types of the language and of what travels between the kernel and user space.
+
+Sizes and offsets are in bytes. Types compare by value; a struct's members are read from where it
+was found (BTF, tracefs, the script) only when somebody asks for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ClassVar, Literal
+
+Space = Literal["", "kernel", "user", "bpf"]  # whose memory: unknown, kernel, user process, the program's own
+
+
+class Type:
+    """What every type knows: its size and alignment in memory, and how the language writes it."""
+
+    size: int
+    align: int
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Void(Type):
+    size: ClassVar[int] = 0
+    align: ClassVar[int] = 1
+
+    def __str__(self) -> str:
+        return "void"
+
+
+@dataclass(frozen=True, slots=True)
+class Int(Type):
+    """An integer of 1, 2, 4, 8 (or 16, from BTF) bytes."""
+
+    size: int
+    signed: bool = False
+
+    @property
+    def align(self) -> int:  # type: ignore[override]
+        return self.size
+
+    def __str__(self) -> str:
+        return f"{'' if self.signed else 'u'}int{self.size * 8}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bool(Type):
+    size: ClassVar[int] = 1
+    align: ClassVar[int] = 1
+
+    def __str__(self) -> str:
+        return "bool"
+
+
+@dataclass(frozen=True, slots=True)
+class Enum(Type):
+    """A C enum: prints as the name of its value. Values are (name, number)."""
+
+    name: str
+    size: int = 4
+    signed: bool = False
+    values: tuple[tuple[str, int], ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def align(self) -> int:  # type: ignore[override]
+        return self.size
+
+    def __str__(self) -> str:
+        return f"enum {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer(Type):
+    """8 bytes that hold the address of a `target` in `space`. `trusted`: BTF lets programs load directly."""
+
+    target: Type
+    space: Space = ""
+    trusted: bool = False
+    size: ClassVar[int] = 8
+    align: ClassVar[int] = 8
+
+    def __str__(self) -> str:
+        return f"{self.target} *"
+
+
+@dataclass(frozen=True, slots=True)
+class Array(Type):
+    """`count` elements in a row; count 0 is a flexible array member."""
+
+    element: Type
+    count: int
+
+    @property
+    def size(self) -> int:  # type: ignore[override]
+        return self.element.size * self.count
+
+    @property
+    def align(self) -> int:  # type: ignore[override]
+        return self.element.align
+
+    def __str__(self) -> str:
+        return f"{self.element}[{self.count}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A field of a struct. Bitfields: `bit_size` > 0, `bit_offset` counts from the byte at `offset`.
+
+    `data_loc` marks tracefs's `__data_loc` ("abs") and `__rel_loc` ("rel") fields: a u32 whose low
+    half is where the real data begins and whose high half is its length.
+    """
+
+    name: str
+    type: Type
+    offset: int
+    bit_offset: int = 0
+    bit_size: int = 0
+    data_loc: Literal["", "abs", "rel"] = ""
+    ctype: str = ""  # as its origin spelled it, for listings
+
+
+@dataclass(frozen=True)
+class Struct(Type):
+    """A struct or union; `name` includes the keyword ("struct sock"), "struct (anon)" when it has none."""
+
+    name: str
+    size: int
+    align: int = 8
+    load: Callable[[], tuple[Member, ...]] = field(default=tuple, compare=False, repr=False)
+
+    @cached_property
+    def members(self) -> tuple[Member, ...]:
+        """Direct members in memory order; anonymous structs and unions have an empty name."""
+        return self.load()
+
+    def find(self, name: str) -> Member | None:
+        """The member called `name`, also inside anonymous members; its offset is from this struct's start."""
+        for member in self.members:
+            if member.name == name:
+                return member
+            if not member.name and isinstance(member.type, Struct):
+                inner = member.type.find(name)
+                if inner is not None:
+                    return Member(
+                        inner.name, inner.type, inner.offset + member.offset, inner.bit_offset, inner.bit_size,
+                        inner.data_loc, inner.ctype,
+                    )
+        return None
+
+    def names(self) -> Iterator[str]:
+        """All names that `find` accepts."""
+        for member in self.members:
+            if member.name:
+                yield member.name
+            elif isinstance(member.type, Struct):
+                yield from member.type.names()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Function(Type):
+    """A function's type: opaque behind a pointer, the arguments of a probe at fentry and fexit."""
+
+    params: tuple[tuple[str, Type], ...]
+    result: Type
+    size: ClassVar[int] = 8
+    align: ClassVar[int] = 8
+
+    def __str__(self) -> str:
+        return f"{self.result} ({', '.join(str(t) for _, t in self.params)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Str(Type):
+    """Text in `size` bytes, its NUL included."""
+
+    size: int
+    align: ClassVar[int] = 1
+
+    def __str__(self) -> str:
+        return f"string[{self.size}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer(Type):
+    """A u32 length, then room for `capacity` bytes."""
+
+    capacity: int
+    align: ClassVar[int] = 4
+
+    @property
+    def size(self) -> int:  # type: ignore[override]
+        return 4 + self.capacity
+
+    def __str__(self) -> str:
+        return f"buffer[{self.capacity}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Tuple(Type):
+    """Values side by side, each naturally aligned; `names` makes it a record."""
+
+    elements: tuple[Type, ...]
+    names: tuple[str, ...] = ()
+
+    @property
+    def align(self) -> int:  # type: ignore[override]
+        return max((e.align for e in self.elements), default=1)
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        at, found = 0, []
+        for element in self.elements:
+            at = -(-at // element.align) * element.align
+            found.append(at)
+            at += element.size
+        return tuple(found)
+
+    @property
+    def size(self) -> int:  # type: ignore[override]
+        if not self.elements:
+            return 0
+        end = self.offsets[-1] + self.elements[-1].size
+        return -(-end // self.align) * self.align
+
+    def __str__(self) -> str:
+        return f"({','.join(map(str, self.elements))})"
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque(Type):
+    """A value that only user space can draw: a symbol, a stack, an address, a time.
+
+    `name` is that of the `Presentation` record that draws it; `detail` is what that record wants
+    to know (an address family, a format, a stack's mode).
+    """
+
+    name: str
+    size: int
+    align: int = 8
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}_t"
+
+
+VOID, BOOL = Void(), Bool()
+I8, I16, I32, I64 = (Int(n, True) for n in (1, 2, 4, 8))
+U8, U16, U32, U64 = (Int(n) for n in (1, 2, 4, 8))
+
+
+def is_integral(type_: Type) -> bool:
+    """Whether values of the type are numbers held in one register."""
+    return isinstance(type_, (Int, Bool, Enum, Pointer)) and type_.size <= 8
+
+
+def is_signed(type_: Type) -> bool:
+    return isinstance(type_, (Int, Enum)) and type_.signed
