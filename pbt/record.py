@@ -127,7 +127,9 @@ def _struct_reader(type_: Struct) -> Reader:
     for member in type_.members:
         start, end = member.offset, member.offset + member.type.size
         if member.bit_size:
-            parts.append((member.name, _bitfield_reader(start, member.bit_offset, member.bit_size, member.type)))
+            parts.append(
+                (member.name, _bitfield_reader(start, member.bit_offset, member.bit_size, member.type))
+            )
         else:
             parts.append((member.name, _slice_reader(start, end, reader(member.type))))
     return lambda data: {name: read(data) for name, read in parts}

@@ -7,9 +7,9 @@ was found (BTF, tracefs, the script) only when somebody asks for them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 Space = Literal["", "kernel", "user", "bpf"]  # whose memory: unknown, kernel, user process, the program's own
 
@@ -17,10 +17,15 @@ Space = Literal["", "kernel", "user", "bpf"]  # whose memory: unknown, kernel, u
 class Type:
     """What every type knows: its size and alignment in memory, and how the language writes it."""
 
-    size: int
-    align: int
-
     __slots__ = ()
+
+    if TYPE_CHECKING:  # at run time, dataclasses would take inherited properties for defaults
+
+        @property
+        def size(self) -> int: ...
+
+        @property
+        def align(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ class Int(Type):
     signed: bool = False
 
     @property
-    def align(self) -> int:  # type: ignore[override]
+    def align(self) -> int:
         return self.size
 
     def __str__(self) -> str:
@@ -66,7 +71,7 @@ class Enum(Type):
     values: tuple[tuple[str, int], ...] = field(default=(), compare=False, repr=False)
 
     @property
-    def align(self) -> int:  # type: ignore[override]
+    def align(self) -> int:
         return self.size
 
     def __str__(self) -> str:
@@ -95,11 +100,11 @@ class Array(Type):
     count: int
 
     @property
-    def size(self) -> int:  # type: ignore[override]
+    def size(self) -> int:
         return self.element.size * self.count
 
     @property
-    def align(self) -> int:  # type: ignore[override]
+    def align(self) -> int:
         return self.element.align
 
     def __str__(self) -> str:
@@ -145,10 +150,7 @@ class Struct(Type):
             if not member.name and isinstance(member.type, Struct):
                 inner = member.type.find(name)
                 if inner is not None:
-                    return Member(
-                        inner.name, inner.type, inner.offset + member.offset, inner.bit_offset, inner.bit_size,
-                        inner.data_loc, inner.ctype,
-                    )
+                    return replace(inner, offset=inner.offset + member.offset)
         return None
 
     def names(self) -> Iterator[str]:
@@ -195,7 +197,7 @@ class Buffer(Type):
     align: ClassVar[int] = 4
 
     @property
-    def size(self) -> int:  # type: ignore[override]
+    def size(self) -> int:
         return 4 + self.capacity
 
     def __str__(self) -> str:
@@ -210,7 +212,7 @@ class Tuple(Type):
     names: tuple[str, ...] = ()
 
     @property
-    def align(self) -> int:  # type: ignore[override]
+    def align(self) -> int:
         return max((e.align for e in self.elements), default=1)
 
     @property
@@ -223,7 +225,7 @@ class Tuple(Type):
         return tuple(found)
 
     @property
-    def size(self) -> int:  # type: ignore[override]
+    def size(self) -> int:
         if not self.elements:
             return 0
         end = self.offsets[-1] + self.elements[-1].size
