@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-Space = Literal["", "kernel", "user", "bpf"]  # whose memory: unknown, kernel, user process, the program's own
+Space = Literal["", "kernel", "user", "bpf", "ctx"]
+"""Whose memory: unknown, kernel, user process, the program's own (stack, maps), the program's context."""
 
 
 class Type:

@@ -1,0 +1,304 @@
+"""The records that features fill in: builtins, aggregations, presentations, providers.
+
+A record joins what the compiler must know (types, kernel half) and what the reader must know
+(user-space half). Kernel halves see only `Gen`, which carries the IR `Builder`; user halves see
+only `World`. Neither sees a register, a stage or another record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from pbt.arch import Arch
+    from pbt.bundle import Event, Map, Program
+    from pbt.host.target import Target
+    from pbt.ir.build import Builder, Number
+    from pbt.ir.core import Value
+    from pbt.lang import ast
+    from pbt.source import Span
+    from pbt.types import Struct, Type
+
+
+class Mem(NamedTuple):
+    """A place in memory that the program may touch directly: `offset` bytes after `base`."""
+
+    base: Value
+    offset: int = 0
+
+    def __add__(self, offset: object) -> Mem:
+        assert isinstance(offset, int)
+        return Mem(self.base, self.offset + offset)
+
+
+# --- what a probe offers ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Context:
+    """What programs at one attach point can see; a provider's `describe` makes it.
+
+    `args`: fields that `args.x` reads, at their offsets in the context; `arg(gen, n)`: the n-th
+    argument as a u64; `retval`: its type, and how it is read; `func`: the address of the probed
+    function; `user`: whether plain pointers point into the user process; `regs`: whether the
+    context is a `struct pt_regs` (at `regs_offset`).
+    """
+
+    prog_type: str
+    expected_attach_type: str = ""
+    attach_btf: tuple[str, str] | None = None
+    args: Struct | None = None
+    arg: Callable[[Gen, int], Value] | None = None
+    retval: Type | None = None
+    read_retval: Callable[[Gen], Value] | None = None
+    func: Callable[[Gen], Value] | None = None
+    user: bool = False
+    regs: bool = False
+    result: int = 0
+
+
+Place = Mapping[str, Any]
+"""A provider's own description of one attach point: plain JSON values."""
+
+
+@dataclass(frozen=True)
+class Provider:
+    """A probe type. `probe` below means the text of an attach point without its provider.
+
+    parse(parts, span): the colon-separated parts, unquoted → a place; ScriptError if malformed.
+    expand(place, target): wildcards → the places that exist, sorted; [] if none.
+    label(place): the full name that the builtin `probe` prints.
+    describe(place, target): what programs there can see.
+    attach(host, fd, program): link the loaded program; returns what must be closed, in order.
+    list(parts, target): lines for `-l`, sorted, without the provider's name and colon.
+    fields(place, target): lines for `-lv` ("type name"), e.g. a tracepoint's arguments.
+    `auto`: the program is not attached but run by the session itself (BEGIN, END).
+    """
+
+    name: str
+    doc: str
+    parse: Callable[[Sequence[str], Span], Place]
+    expand: Callable[[Place, Target], Sequence[Place]]
+    label: Callable[[Place], str]
+    describe: Callable[[Place, Target], Context]
+    attach: Callable[[AttachHost, int, Program], Sequence[Closeable]]
+    list: Callable[[Sequence[str], Target], Iterable[str]]
+    fields: Callable[[Place, Target], Iterable[str]] = lambda place, target: ()
+    aliases: tuple[str, ...] = ()
+    auto: bool = False
+    reverse: bool = False  # attach the last probe first, so that same-event probes fire in source order
+    listed: bool = True  # part of `-l` without a pattern
+
+
+class Closeable(Protocol):
+    def close(self) -> None: ...
+
+
+class AttachHost(Protocol):
+    """What a provider's `attach` may ask of the session."""
+
+    pid: int | None  # -p, or the child of -c: only its events
+    target: Target
+    cpus: Sequence[int]  # online CPUs
+
+
+# --- builtins ---------------------------------------------------------------------------------
+
+
+class Call:
+    """A use of a builtin, as `check` and `lower` see it."""
+
+    __slots__ = ("args", "name", "node", "probe", "span", "types")
+
+    def __init__(
+        self,
+        name: str,
+        args: Sequence[ast.Expr],
+        types: Sequence[Type],
+        node: ast.Expr,
+        span: Span,
+        probe: Context,
+    ) -> None:
+        self.name, self.args, self.types, self.node, self.span, self.probe = (
+            name,
+            args,
+            types,
+            node,
+            span,
+            probe,
+        )
+
+
+class Checks(Protocol):
+    """What `check` may ask of the checker."""
+
+    target: Target
+    config: Mapping[str, Any]
+    safe: bool
+
+    def literal_int(self, node: ast.Expr, what: str) -> int:
+        """The number that the node is known to be, else a ScriptError that names `what`."""
+
+    def literal_str(self, node: ast.Expr, what: str) -> str: ...
+
+    def error(self, message: str, span: Span, hint: str = "") -> Exception:
+        """A ScriptError to raise."""
+
+    def keep(self, node: ast.Expr, value: Any) -> None:
+        """Remember something about a node for `lower`, which finds it in `gen.kept`."""
+
+
+class Gen(Protocol):
+    """What kernel halves may ask of the lowering of one program."""
+
+    b: Builder
+    arch: Arch
+    target: Target
+    probe: Context
+    config: Mapping[str, Any]
+
+    def value(self, node: ast.Expr) -> Value:
+        """A number-like expression in a register."""
+
+    def place(self, node: ast.Expr) -> Mem:
+        """A memory-like expression: where it is (a temporary if it is nowhere yet)."""
+
+    def into(self, node: ast.Expr, to: Mem, type_: Type, pad: bool = True) -> None:
+        """Evaluate any expression into memory laid out as `type_`; `pad`: zero a string's tail."""
+
+    def type(self, node: ast.Expr) -> Type: ...
+
+    def kept(self, node: ast.Expr) -> Any:
+        """What `check` kept for this node."""
+
+    def temp(self, size: int, label: str) -> Mem:
+        """Uninitialised room: on the stack, or in per-CPU memory when large."""
+
+    def read(self, to: Mem, size: Number, address: Value, space: str) -> Value:
+        """Probe-read bytes from kernel or user memory; returns the helper's result (0: good)."""
+
+    def event(
+        self, action: str, fields: Sequence[tuple[str, Type]], text: str = "", args: Sequence[Any] = ()
+    ) -> AbstractContextManager[Sequence[Mem]]:
+        """A record for user space: yields the places of its fields; sent at the end of `with`."""
+
+    def leave(self) -> None:
+        """End the probe here."""
+
+    def has(self, feature: str) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Builtin:
+    """A builtin variable or function.
+
+    `signature` is what help and arity errors show: "(ptr [, len]) -> string"; optional arguments in
+    brackets, "..." for any number. `variable`: usable without parentheses. Exactly one kernel half:
+    `value` returns a register, `into` writes memory of the type that `check` returned, `effect`
+    does something and returns nothing.
+    `act` is the user half of the records that the kernel half emits with `Gen.event`.
+    """
+
+    name: str
+    signature: str
+    doc: str
+    check: Callable[[Checks, Call], Type]
+    value: Callable[[Gen, Call], Value] | None = None
+    into: Callable[[Gen, Call, Mem], None] | None = None
+    effect: Callable[[Gen, Call], None] | None = None
+    act: Callable[[World, Event, Sequence[Any]], None] | None = None
+    variable: bool = False
+    unsafe: bool = False
+    aliases: tuple[str, ...] = ()
+    removed: str = ""  # what to use instead, for builtins that are gone
+    raw_args: bool = False  # arguments are not expressions to be checked (map names, types): check does it
+
+
+Cells = Sequence[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Aggregation:
+    """A map function such as count(): how a cell is updated, merged and drawn.
+
+    `cell` gives the field types of one CPU's cell. With `bucket`, the cell is a u64 counter and
+    the map's key gets one more part, the bucket number (at most `buckets(args)`).
+    `update(gen, cell, value)` runs in the kernel on a zeroed or live cell (`value`: the first
+    argument, None for count()). `merge(cells, args)` makes one value from all CPUs' cells; with
+    `bucket` it gets {bucket: count}. `order` gives the number that maps are printed by.
+    """
+
+    name: str
+    signature: str
+    doc: str
+    cell: Callable[[bool], Sequence[Type]]  # signed → field types
+    update: Callable[[Gen, Mem, Value | None, bool], None]
+    merge: Callable[[Any, Sequence[int], bool], Any]
+    order: Callable[[Any], Any]
+    literals: tuple[str, ...] = ()  # names of the literal arguments after the value
+    optional: int = 0  # how many of the literals may be missing (then 0)
+    takes_value: bool = True
+    bucket: Callable[[Gen, Value, Sequence[int], bool], Value] | None = None
+    buckets: Callable[[Sequence[int]], int] = lambda args: 0
+    check: Callable[[Checks, Call, Sequence[int]], None] = lambda checks, call, literals: None
+    aliases: tuple[str, ...] = ()
+    castable: bool = False  # readable as a number in expressions
+    divide: Callable[[Any, int], Any] = lambda value, div: value  # print(@m, top, div)
+
+
+# --- user space -------------------------------------------------------------------------------
+
+
+class World(Protocol):
+    """What user halves may ask of the session that runs the script."""
+
+    now_offset: int  # ns to add to the boot clock to get Unix time
+    config: Mapping[str, Any]
+
+    def emit(self, kind: str, text: bytes, data: Any) -> None:
+        """Send one message out: bytes for text mode, `kind` and JSON-able data for JSON mode."""
+
+    def text(self, type_: Type, value: Any) -> bytes:
+        """How a decoded value prints."""
+
+    def json(self, type_: Type, value: Any) -> Any:
+        """A decoded value as JSON-able data."""
+
+    def format(self, event: Event, values: Sequence[Any]) -> bytes:
+        """`event.text` as a printf format over the event's values (from the third field on)."""
+
+    def exit(self, code: int) -> None: ...
+
+    def kernel_symbol(self, address: int, offset: bool = False) -> str: ...
+
+    def user_symbol(self, address: int, pid: int, offset: bool = False) -> str: ...
+
+    def map(self, name: str) -> MapView: ...
+
+    def print_map(self, name: str, top: int = 0, div: int = 0) -> None: ...
+
+
+class MapView(Protocol):
+    """A map of the script, read from user space."""
+
+    map: Map
+
+    def items(self) -> Iterator[tuple[tuple[Any, ...], Any]]:
+        """(key parts, value): aggregated over CPUs, unsorted."""
+
+    def clear(self) -> None: ...
+
+    def zero(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Presentation:
+    """How user space draws the values of an `Opaque` type: raw bytes → text and JSON-able data."""
+
+    name: str
+    text: Callable[[World, bytes, str], bytes]  # (world, raw, detail)
+    json: Callable[[World, bytes, str], Any] = field(default=lambda world, raw, detail: None)
