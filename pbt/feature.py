@@ -175,6 +175,12 @@ class Gen(Protocol):
     def kept(self, node: ast.Expr) -> Any:
         """What `check` kept for this node."""
 
+    def address(self, place: Mem) -> Value:
+        """The pointer to a place, for helpers."""
+
+    def declare(self, map_: Map) -> str:
+        """Have an internal map made with the program; the same name twice is one map. Returns the name."""
+
     def temp(self, size: int, label: str) -> Mem:
         """Uninitialised room: on the stack, or in per-CPU memory when large."""
 
@@ -276,6 +282,9 @@ class World(Protocol):
     def kernel_symbol(self, address: int, offset: bool = False) -> str: ...
 
     def user_symbol(self, address: int, pid: int, offset: bool = False) -> str: ...
+
+    def stack(self, map_name: str, stack_id: int) -> Sequence[int]:
+        """Addresses of a stack in a STACK_TRACE map, innermost first; [] when it is not there."""
 
     def map(self, name: str) -> MapView: ...
 

@@ -1,0 +1,252 @@
+"""Map functions: count sum avg min max stats hist lhist."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pbt.feature import Aggregation, Call, Checks, Gen, Mem
+from pbt.types import I64, U64, Type
+from pbt.values import Histogram, Stats
+
+if TYPE_CHECKING:
+    from pbt.ir.core import Condition, Value
+
+_LHIST_BUCKETS = 1000
+
+
+def _integer(signed: bool) -> Type:
+    return I64 if signed else U64
+
+
+def _load(gen: Gen, cell: Mem, index: int) -> Value:
+    return gen.b.load(cell.base, cell.offset + 8 * index, 8)
+
+
+def _store(gen: Gen, cell: Mem, index: int, value: Value | int) -> None:
+    gen.b.store(cell.base, cell.offset + 8 * index, 8, value)
+
+
+def _bump(gen: Gen, cell: Mem, index: int, by: Value | int) -> None:
+    _store(gen, cell, index, gen.b.add(_load(gen, cell, index), by))
+
+
+def _count(gen: Gen, cell: Mem, value: Value | None, signed: bool) -> None:
+    _bump(gen, cell, 0, 1)
+
+
+def _sum(gen: Gen, cell: Mem, value: Value | None, signed: bool) -> None:
+    assert value is not None
+    _bump(gen, cell, 0, value)
+
+
+def _total_and_count(gen: Gen, cell: Mem, value: Value | None, signed: bool) -> None:
+    assert value is not None
+    _bump(gen, cell, 0, value)
+    _bump(gen, cell, 1, 1)
+
+
+def _extreme(gen: Gen, cell: Mem, value: Value, replaces: Condition) -> None:
+    """Keep the value if the cell (value, is_set) is empty or `replaces` holds against it."""
+    b = gen.b
+    fresh, compare, after = b.block("fresh"), b.block("compare"), b.block("after")
+    b.branch("eq", _load(gen, cell, 1), 0, fresh, compare)
+    b.place(compare)
+    b.branch(replaces, value, _load(gen, cell, 0), fresh, after)
+    b.place(fresh)
+    _store(gen, cell, 0, value)
+    _store(gen, cell, 1, 1)
+    b.jump(after)
+    b.place(after)
+
+
+def _min(gen: Gen, cell: Mem, value: Value | None, signed: bool) -> None:
+    assert value is not None
+    _extreme(gen, cell, value, "slt" if signed else "ult")
+
+
+def _max(gen: Gen, cell: Mem, value: Value | None, signed: bool) -> None:
+    assert value is not None
+    _extreme(gen, cell, value, "sgt" if signed else "ugt")
+
+
+def _log2_bucket(gen: Gen, value: Value, args: Sequence[int], signed: bool) -> Value:
+    """Negative → 0, v < 2^k → v + 1, else ((L-k+1) << k) + ((v >> (L-k)) mod 2^k) + 1, L = floor(log2 v)."""
+    b, k = gen.b, args[0]
+    negative, rest, small, large, done = (b.block(n) for n in ("negative", "rest", "small", "large", "bucket"))
+    b.branch("slt", value, 0, negative, rest)
+    b.place(negative)
+    b.assign("hist.bucket", 0)
+    b.jump(done)
+    b.place(rest)
+    b.branch("ult", value, 1 << k, small, large)
+    b.place(small)
+    b.assign("hist.bucket", b.add(value, 1))
+    b.jump(done)
+    b.place(large)
+    log = _log2(gen, value)
+    if k:
+        shift = b.sub(log, k)
+        part = b.op("and", b.op("lshr", value, shift), (1 << k) - 1)
+        b.assign("hist.bucket", b.add(b.add(b.op("shl", b.add(shift, 1), k), part), 1))
+    else:
+        b.assign("hist.bucket", b.add(log, 2))
+    b.jump(done)
+    b.place(done)
+    return b.read("hist.bucket")
+
+
+def _log2(gen: Gen, value: Value) -> Value:
+    """floor(log2 value) of a value > 0, in six halving steps."""
+    b = gen.b
+    b.assign("log2.value", value)
+    b.assign("log2.result", 0)
+    for bits in (32, 16, 8, 4, 2, 1):
+        high = b.op("lshr", b.read("log2.value"), bits)
+        with b.when("ne", high, 0):
+            b.assign("log2.value", high)
+            b.assign("log2.result", b.add(b.read("log2.result"), bits))
+    return b.read("log2.result")
+
+
+def _linear_bucket(gen: Gen, value: Value, args: Sequence[int], signed: bool) -> Value:
+    """v < min → 0, v > max → the last, else 1 + (v - min) / step."""
+    b, (low, high, step) = gen.b, args
+    under, rest, over, inside, done = (b.block(n) for n in ("under", "rest", "over", "inside", "bucket"))
+    b.branch("slt", value, low, under, rest)
+    b.place(under)
+    b.assign("lhist.bucket", 0)
+    b.jump(done)
+    b.place(rest)
+    b.branch("sgt", value, high, over, inside)
+    b.place(over)
+    b.assign("lhist.bucket", 1 + (high - low) // step)
+    b.jump(done)
+    b.place(inside)
+    b.assign("lhist.bucket", b.add(b.op("udiv", b.sub(value, low), step), 1))
+    b.jump(done)
+    b.place(done)
+    return b.read("lhist.bucket")
+
+
+def _check_bits(checks: Checks, call: Call, literals: Sequence[int]) -> None:
+    if not 0 <= literals[0] <= 5:
+        raise checks.error(
+            f"hist() bits must be between 0 and 5 (provided {literals[0]})",
+            call.span,
+            "2^bits buckets are kept for each power of two",
+        )
+
+
+def _check_linear(checks: Checks, call: Call, literals: Sequence[int]) -> None:
+    low, high, step = literals
+    if step <= 0:
+        raise checks.error(f"lhist() step must be >= 1 (provided {step})", call.span)
+    if low >= high:
+        raise checks.error(
+            f"lhist() min must be less than max (provided min {low} and max {high})", call.span
+        )
+    buckets = (high - low) // step
+    if buckets > _LHIST_BUCKETS:
+        raise checks.error(
+            f"lhist() has too many buckets: {buckets}, at most {_LHIST_BUCKETS}",
+            call.span,
+            f"a step of {-(-(high - low) // _LHIST_BUCKETS)} would do",
+        )
+
+
+def _merge_sum(cells: Sequence[tuple[int, ...]], args: Sequence[int], signed: bool) -> int:
+    total = sum(cell[0] for cell in cells) % (1 << 64)
+    return total - (1 << 64) if signed and total >> 63 else total
+
+
+def _merge_min(cells: Sequence[tuple[int, ...]], args: Sequence[int], signed: bool) -> int:
+    return min((value for value, is_set in cells if is_set), default=0)
+
+
+def _merge_max(cells: Sequence[tuple[int, ...]], args: Sequence[int], signed: bool) -> int:
+    return max((value for value, is_set in cells if is_set), default=0)
+
+
+def _average(total: int, count: int) -> int:
+    """Truncated towards zero, as C divides."""
+    if not count:
+        return 0
+    return total // count if total >= 0 else -(-total // count)
+
+
+def _merge_avg(cells: Sequence[tuple[int, ...]], args: Sequence[int], signed: bool) -> int:
+    return _average(_merge_sum(cells, args, signed), sum(cell[1] for cell in cells))
+
+
+def _merge_stats(cells: Sequence[tuple[int, ...]], args: Sequence[int], signed: bool) -> Stats:
+    total, count = _merge_sum(cells, args, signed), sum(cell[1] for cell in cells)
+    return Stats(count, _average(total, count), total)
+
+
+def _merge_hist(buckets: Mapping[int, int], args: Sequence[int], signed: bool) -> Histogram:
+    return Histogram.log2(buckets, args[0])
+
+
+def _merge_lhist(buckets: Mapping[int, int], args: Sequence[int], signed: bool) -> Histogram:
+    return Histogram.linear(buckets, *args)
+
+
+def _divide(value: int, div: int) -> int:
+    return _average(value, div)
+
+
+def _counter(signed: bool) -> Sequence[Type]:
+    return (U64,)
+
+
+def _flagged(signed: bool) -> Sequence[Type]:
+    return (_integer(signed), U64)
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+COUNT = Aggregation(
+    "count", "() -> count_t", "How many times this line ran.",
+    cell=_counter, update=_count, merge=_merge_sum, order=_itself,
+    takes_value=False, castable=True, divide=_divide,
+)  # fmt: skip
+SUM = Aggregation(
+    "sum", "(n) -> sum_t", "The sum of all values.",
+    cell=lambda signed: (_integer(signed),), update=_sum, merge=_merge_sum, order=_itself,
+    castable=True, divide=_divide,
+)  # fmt: skip
+MIN = Aggregation(
+    "min", "(n) -> min_t", "The smallest value.",
+    cell=_flagged, update=_min, merge=_merge_min, order=_itself, castable=True, divide=_divide,
+)  # fmt: skip
+MAX = Aggregation(
+    "max", "(n) -> max_t", "The largest value.",
+    cell=_flagged, update=_max, merge=_merge_max, order=_itself, castable=True, divide=_divide,
+)  # fmt: skip
+AVG = Aggregation(
+    "avg", "(n) -> avg_t", "The average of all values.",
+    cell=_flagged, update=_total_and_count, merge=_merge_avg, order=_itself,
+    castable=True, divide=_divide,
+)  # fmt: skip
+STATS = Aggregation(
+    "stats", "(n) -> stats_t", "Count, average and total of all values.",
+    cell=_flagged, update=_total_and_count, merge=_merge_stats,
+    order=lambda stats: stats.average,
+    divide=lambda stats, div: Stats(stats.count, _average(stats.average, div), stats.total),
+)  # fmt: skip
+HIST = Aggregation(
+    "hist", "(n [, bits]) -> hist_t", "A histogram with buckets of powers of two, each cut into 2^bits.",
+    cell=_counter, update=_count, merge=_merge_hist, order=lambda hist: hist.total,
+    literals=("bits",), optional=1, check=_check_bits, aliases=("quantize",),
+    bucket=_log2_bucket, buckets=lambda args: (65 - args[0] << args[0]) + 2,
+    divide=lambda hist, div: hist.divide(div),
+)  # fmt: skip
+LHIST = Aggregation(
+    "lhist", "(n, min, max, step) -> lhist_t", "A histogram with buckets of equal width.",
+    cell=_counter, update=_count, merge=_merge_lhist, order=lambda hist: hist.total,
+    literals=("min", "max", "step"), check=_check_linear,
+    bucket=_linear_bucket, buckets=lambda args: (args[1] - args[0]) // args[2] + 2,
+)  # fmt: skip

@@ -1,0 +1,1 @@
+"""One file per probe type, each holding one `Provider`."""
