@@ -45,9 +45,11 @@ class Context:
     `args`: fields that `args.x` reads, at their offsets in the context; `arg(gen, n)`: the n-th
     argument as a u64; `retval`: its type, and how it is read; `func`: the address of the probed
     function; `user`: whether plain pointers point into the user process; `regs`: whether the
-    context is a `struct pt_regs` (at `regs_offset`).
+    context starts with a `struct pt_regs`; `result`: what the program returns.
     """
 
+    provider: str
+    label: str
     prog_type: str
     expected_attach_type: str = ""
     attach_btf: tuple[str, str] | None = None
@@ -138,18 +140,35 @@ class Checks(Protocol):
 
     target: Target
     config: Mapping[str, Any]
-    safe: bool
+
+    def known_int(self, node: ast.Expr) -> int | None:
+        """The number that the node is while compiling, or None."""
 
     def literal_int(self, node: ast.Expr, what: str) -> int:
-        """The number that the node is known to be, else a ScriptError that names `what`."""
+        """The same, or a ScriptError that names `what`."""
 
     def literal_str(self, node: ast.Expr, what: str) -> str: ...
+
+    def identifier(self, node: ast.Expr, what: str) -> str: ...
+
+    def identifier_or_none(self, node: ast.Expr) -> str | None: ...
+
+    def whole_map(self, node: ast.Expr) -> str | None:
+        """The name of the map that a node names without a key, else None."""
+
+    def map_element(self, node: ast.Expr, args: Sequence[ast.Expr], keyed: bool = False) -> None:
+        """Check `@m`, `@m[k]` or `@m, k` and keep it at `node` for `Gen.delete` and `Gen.has_key`."""
+
+    def type_of(self, node: ast.Expr) -> Type:
+        """Check an argument of a `raw_args` builtin like any expression."""
+
+    def span(self, node: ast.Expr) -> Span: ...
 
     def error(self, message: str, span: Span, hint: str = "") -> Exception:
         """A ScriptError to raise."""
 
     def keep(self, node: ast.Expr, value: Any) -> None:
-        """Remember something about a node for `lower`, which finds it in `gen.kept`."""
+        """Remember something about a node for `lower`, which finds it with `gen.kept`."""
 
 
 class Gen(Protocol):
@@ -161,11 +180,10 @@ class Gen(Protocol):
     probe: Context
     config: Mapping[str, Any]
 
-    def value(self, node: ast.Expr) -> Value:
-        """A number-like expression in a register."""
+    # expressions
 
-    def place(self, node: ast.Expr) -> Mem:
-        """A memory-like expression: where it is (a temporary if it is nowhere yet)."""
+    def value(self, node: ast.Expr) -> Value:
+        """A number-like expression in a register, canonical for its type."""
 
     def into(self, node: ast.Expr, to: Mem, type_: Type, pad: bool = True) -> None:
         """Evaluate any expression into memory laid out as `type_`; `pad`: zero a string's tail."""
@@ -173,24 +191,56 @@ class Gen(Protocol):
     def type(self, node: ast.Expr) -> Type: ...
 
     def kept(self, node: ast.Expr) -> Any:
-        """What `check` kept for this node."""
+        """What `check` kept for this node, or None."""
 
-    def address(self, place: Mem) -> Value:
-        """The pointer to a place, for helpers."""
+    def same_text(self, left: ast.Expr, right: ast.Expr, most: int) -> Value:
+        """1 if two strings agree in the first `most` bytes, or up to a NUL in both, else 0."""
 
-    def declare(self, map_: Map) -> str:
-        """Have an internal map made with the program; the same name twice is one map. Returns the name."""
+    # memory
 
     def temp(self, size: int, label: str) -> Mem:
         """Uninitialised room: on the stack, or in per-CPU memory when large."""
 
+    def address(self, place: Mem) -> Value:
+        """The pointer to a place, for helpers."""
+
+    def bytes(self, to: Mem, data: bytes) -> None:
+        """Write known bytes."""
+
+    def zero(self, to: Mem, size: int) -> None: ...
+
+    def zero_text(self, to: Mem, size: int) -> None:
+        """Clear a string before a read that may leave its tail, unless nobody compares the tail."""
+
     def read(self, to: Mem, size: Number, address: Value, space: str) -> Value:
-        """Probe-read bytes from kernel or user memory; returns the helper's result (0: good)."""
+        """Probe-read bytes from kernel or user memory; the helper's result (0: good)."""
+
+    def read_str(self, to: Mem, size: Number, address: Value, space: str) -> Value:
+        """Probe-read NUL-terminated text; the helper's result (its length with the NUL)."""
+
+    def space(self, type_: Type) -> str:
+        """Whose memory a pointer (or a number used as one) refers to in this probe."""
+
+    def at_most(self, value: Value, limit: int) -> Value:
+        """The value cut to 1..limit in a form that the verifier follows."""
+
+    # the rest of the program
 
     def event(
         self, action: str, fields: Sequence[tuple[str, Type]], text: str = "", args: Sequence[Any] = ()
     ) -> AbstractContextManager[Sequence[Mem]]:
         """A record for user space: yields the places of its fields; sent at the end of `with`."""
+
+    def declare(self, map_: Map) -> str:
+        """Have an internal map made with the program; the same name twice is one map. Returns the name."""
+
+    def start(self, name: str) -> Value:
+        """A number that the session fills in when it starts: "boot_ns", "tai_offset", "cpid"."""
+
+    def delete(self, node: ast.Expr) -> Value:
+        """Delete the map element kept at `node`; 1 if it was there."""
+
+    def has_key(self, node: ast.Expr) -> Value: ...
 
     def leave(self) -> None:
         """End the probe here."""
@@ -285,6 +335,11 @@ class World(Protocol):
 
     def stack(self, map_name: str, stack_id: int) -> Sequence[int]:
         """Addresses of a stack in a STACK_TRACE map, innermost first; [] when it is not there."""
+
+    def warn(self, message: str) -> None: ...
+
+    def flush(self) -> None:
+        """Write out what was emitted so far, before something else writes to the same place."""
 
     def map(self, name: str) -> MapView: ...
 

@@ -73,7 +73,9 @@ def _max(gen: Gen, cell: Mem, value: Value | None, signed: bool) -> None:
 def _log2_bucket(gen: Gen, value: Value, args: Sequence[int], signed: bool) -> Value:
     """Negative → 0, v < 2^k → v + 1, else ((L-k+1) << k) + ((v >> (L-k)) mod 2^k) + 1, L = floor(log2 v)."""
     b, k = gen.b, args[0]
-    negative, rest, small, large, done = (b.block(n) for n in ("negative", "rest", "small", "large", "bucket"))
+    negative, rest, small, large, done = (
+        b.block(n) for n in ("negative", "rest", "small", "large", "bucket")
+    )
     b.branch("slt", value, 0, negative, rest)
     b.place(negative)
     b.assign("hist.bucket", 0)

@@ -1,0 +1,179 @@
+"""What the script says: printf print join cat, and the maps it clears."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pbt import printf
+from pbt.bundle import Event
+from pbt.feature import Builtin, Call, Checks, Gen, World
+from pbt.types import U64, VOID, Array, Buffer, Pointer, Str, Type, Void, is_integral
+
+JOIN_COUNT = 16
+JOIN_SIZE = 1024
+
+
+def _check_format(checks: Checks, call: Call) -> Type:
+    """The literal format and its arguments agree in number and kind."""
+    text = checks.literal_str(call.args[0], f"{call.name}() format")
+    try:
+        wanted = printf.conversions(text)
+    except printf.FormatError as error:
+        raise checks.error(f"{call.name}: {error}", checks.span(call.args[0]), error.hint) from error
+    given = len(call.args) - 1
+    if given != len(wanted):
+        less = "Not enough" if given < len(wanted) else "Too many"
+        raise checks.error(
+            f"{call.name}: {less} arguments for format string ({given} supplied, {len(wanted)} expected)",
+            call.span,
+        )
+    for node, kind, conversion in zip(call.args[1:], call.types[1:], wanted, strict=True):
+        _check_conversion(checks, call.name, node, kind, conversion)
+    checks.keep(call.node, text)
+    return VOID
+
+
+def _check_conversion(checks: Checks, name: str, node: Any, kind: Type, conversion: str) -> None:
+    letter = conversion[-1]
+    fits = is_integral(kind)
+    wants = "integer"
+    if letter == "s":
+        fits, wants = not isinstance(kind, Void), "string"
+    elif conversion in ("r", "rx", "rh"):
+        fits, wants = isinstance(kind, (Buffer, Array, Str)), "buffer"
+    if not fits:
+        raise checks.error(
+            f"{name}: %{conversion} specifier expects a value of type {wants} ({kind} supplied)",
+            checks.span(node),
+        )
+
+
+def _emit_format(gen: Gen, call: Call) -> None:
+    fields = [(f"arg{i}", kind) for i, kind in enumerate(call.types[1:])]
+    with gen.event(call.name, fields, gen.kept(call.node)) as places:
+        for node, place, (_, kind) in zip(call.args[1:], places, fields, strict=True):
+            gen.into(node, place, kind, pad=False)
+
+
+def _act_printf(world: World, event: Event, values: Sequence[Any]) -> None:
+    text = world.format(event, values)
+    world.emit("printf", text, text)
+
+
+def _act_cat(world: World, event: Event, values: Sequence[Any]) -> None:
+    path = world.format(event, values)
+    try:
+        with open(path, "rb") as file:
+            text = file.read(int(world.config["max_cat_bytes"]))
+    except OSError as error:
+        world.warn(f"cat(): cannot read {path.decode(errors='replace')}: {error.strerror}")
+        return
+    world.emit("cat", text, text)
+
+
+def _act_system(world: World, event: Event, values: Sequence[Any]) -> None:
+    import subprocess
+
+    world.flush()
+    done = subprocess.run(["/bin/sh", "-c", world.format(event, values)], stdout=subprocess.PIPE, check=False)
+    world.emit("syscall", done.stdout, done.stdout)
+
+
+def _check_print(checks: Checks, call: Call) -> Type:
+    name = checks.whole_map(call.args[0])
+    if name is None:
+        if len(call.args) > 1:
+            raise checks.error("print() takes top and div only for a whole map", checks.span(call.args[1]))
+        kind = checks.type_of(call.args[0])
+        if isinstance(kind, Void):
+            raise checks.error("print() cannot print a value of type void", checks.span(call.args[0]))
+        return VOID
+    numbers = [
+        checks.literal_int(node, f"print() {what}") for node, what in zip(call.args[1:], ("top", "div"))
+    ]
+    checks.keep(call.node, (name, *numbers))
+    return VOID
+
+
+def _print(gen: Gen, call: Call) -> None:
+    kept = gen.kept(call.node)
+    if kept is not None:
+        with gen.event("print", (), args=kept):
+            return
+    kind = gen.type(call.args[0])
+    with gen.event("print", [("value", kind)]) as (place,):
+        gen.into(call.args[0], place, kind, pad=False)
+
+
+def _act_print(world: World, event: Event, values: Sequence[Any]) -> None:
+    if event.args:
+        world.print_map(*event.args)
+        return
+    kind = event.record.fields[2].type
+    world.emit("value", world.text(kind, values[0]) + b"\n", world.json(kind, values[0]))
+
+
+def _check_join(checks: Checks, call: Call) -> Type:
+    kind = call.types[0]
+    if not is_integral(kind):
+        raise checks.error(
+            f"join() expects a pointer to pointers ({kind} provided)", checks.span(call.args[0])
+        )
+    checks.keep(
+        call.node, checks.literal_str(call.args[1], "join() separator") if len(call.args) > 1 else " "
+    )
+    return VOID
+
+
+def _join(gen: Gen, call: Call) -> None:
+    """Pointers until NULL, at most 16, each text cut at 1024 bytes; the count says how many are there."""
+    b, kind = gen.b, call.types[0]
+    space = gen.space(kind.target if isinstance(kind, Pointer) and isinstance(kind.target, Pointer) else kind)
+    pointers = gen.value(call.args[0])
+    room = gen.temp(8, "join pointer")
+    words: list[tuple[str, Type]] = [(f"word{i}", Str(JOIN_SIZE)) for i in range(JOIN_COUNT)]
+    with gen.event("join", [("count", U64), *words], gen.kept(call.node)) as (count, *places):
+        b.store(count.base, count.offset, 8, 0)
+        done = b.block("joined")
+        for i, place in enumerate(places):
+            more = b.block("word")
+            gen.read(room, 8, b.add(pointers, 8 * i), gen.space(kind))
+            pointer = b.load(room.base, room.offset, 8)
+            b.branch("ne", pointer, 0, more, done)
+            b.place(more)
+            gen.read_str(place, JOIN_SIZE, pointer, space)
+            b.store(count.base, count.offset, 8, i + 1)
+        b.jump(done)
+        b.place(done)
+
+
+def _act_join(world: World, event: Event, values: Sequence[Any]) -> None:
+    count, *words = values
+    text = event.text.encode().join(words[:count])
+    world.emit("join", text + b"\n", text)
+
+
+PRINTF = Builtin(
+    "printf",
+    "(format, ...) -> void",
+    "Print formatted text.",
+    _check_format,
+    effect=_emit_format,
+    act=_act_printf,
+)
+PRINT = Builtin(
+    "print", "(value or @map [, top [, div]]) -> void", "Print a value, or a map as it is when the record is read.",
+    _check_print, effect=_print, act=_act_print, raw_args=True,
+)  # fmt: skip
+JOIN = Builtin(
+    "join", "(char *words[] [, separator]) -> void", "Print an array of strings, such as argv, on one line.",
+    _check_join, effect=_join, act=_act_join,
+)  # fmt: skip
+CAT = Builtin(
+    "cat", "(format, ...) -> void", "Print a file.", _check_format, effect=_emit_format, act=_act_cat
+)
+SYSTEM = Builtin(
+    "system", "(format, ...) -> void", "Run a shell command.",
+    _check_format, effect=_emit_format, act=_act_system, unsafe=True,
+)  # fmt: skip

@@ -1,0 +1,287 @@
+"""Who runs: process, thread, user, command, CPU, and what the probe itself knows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pbt.feature import Builtin, Call, Checks, Gen, Mem, Presentation, World
+from pbt.types import U32, U64, Int, Opaque, Pointer, Str, Struct, Type
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pbt.ir.core import Value
+
+TASK_COMM_LEN = 16  # include/linux/sched.h
+MAX_ARGS = 32
+
+USERNAME = Opaque("username", 8)
+KSYM = Opaque("ksym", 8)
+USYM = Opaque("usym", 16)
+
+
+def always(type_: Type) -> Callable[[Checks, Call], Type]:
+    """A `check` for builtins that have one type everywhere."""
+    return lambda checks, call: type_
+
+
+def _pid(gen: Gen, call: Call) -> Value:
+    return gen.b.op("lshr", gen.b.call("get_current_pid_tgid"), 32)
+
+
+def _tid(gen: Gen, call: Call) -> Value:
+    return gen.b.zext(gen.b.call("get_current_pid_tgid"), 4)
+
+
+def _uid(gen: Gen, call: Call) -> Value:
+    return gen.b.zext(gen.b.call("get_current_uid_gid"), 4)
+
+
+def _gid(gen: Gen, call: Call) -> Value:
+    return gen.b.op("lshr", gen.b.call("get_current_uid_gid"), 32)
+
+
+def _comm(gen: Gen, call: Call, to: Mem) -> None:
+    gen.b.call("get_current_comm", gen.address(to), TASK_COMM_LEN)
+
+
+def _username(gen: Gen, call: Call, to: Mem) -> None:
+    gen.b.store(to.base, to.offset, 8, _uid(gen, call))
+
+
+def _draw_username(world: World, raw: bytes, detail: str) -> bytes:
+    import pwd
+
+    uid = int.from_bytes(raw, "little")
+    try:
+        return pwd.getpwuid(uid).pw_name.encode()
+    except (KeyError, OverflowError):
+        return b"%d" % uid
+
+
+def _check_curtask(checks: Checks, call: Call) -> Type:
+    task = checks.target.types.struct("struct task_struct") if checks.target.types else None
+    return Pointer(task, "kernel") if task else U64
+
+
+def _check_args(checks: Checks, call: Call) -> Type:
+    if call.probe.args is None:
+        raise checks.error(
+            "The args builtin has no fields in this probe",
+            call.span,
+            "it is typed in tracepoint, fentry, fexit and rawtracepoint probes; elsewhere use arg0, arg1, ...",
+        )
+    return Pointer(call.probe.args, "ctx")
+
+
+def _ctx(gen: Gen, call: Call) -> Value:
+    return gen.b.ctx()
+
+
+def _check_arg(checks: Checks, call: Call) -> Type:
+    if call.probe.arg is None:
+        raise checks.error(
+            f"The {call.name} builtin can only be used in probes with a register context",
+            call.span,
+            "kprobe, uprobe, usdt and rawtracepoint have arg0, arg1, ...; tracepoints have args.NAME",
+        )
+    return U64
+
+
+def _arg(index: int) -> Callable[[Gen, Call], Value]:
+    def value(gen: Gen, call: Call) -> Value:
+        assert gen.probe.arg is not None
+        return gen.probe.arg(gen, index)
+
+    return value
+
+
+def _check_retval(checks: Checks, call: Call) -> Type:
+    if call.probe.retval is None:
+        raise checks.error(
+            "The retval builtin can only be used with 'kretprobe' and 'uretprobe' and 'fexit' probes",
+            call.span,
+            "in tracepoint:syscalls:sys_exit_* the value is args.ret",
+        )
+    return call.probe.retval
+
+
+def _retval(gen: Gen, call: Call) -> Value:
+    assert gen.probe.read_retval is not None
+    return gen.probe.read_retval(gen)
+
+
+def _check_func(checks: Checks, call: Call) -> Type:
+    if call.probe.func is None:
+        raise checks.error(
+            "The func builtin can only be used with kprobe, kretprobe, uprobe, uretprobe, fentry and fexit probes",
+            call.span,
+            "use the probe builtin for the name of the attach point",
+        )
+    return USYM if call.probe.user else KSYM
+
+
+def _func(gen: Gen, call: Call, to: Mem) -> None:
+    assert gen.probe.func is not None
+    gen.b.store(to.base, to.offset, 8, gen.probe.func(gen))
+    if gen.probe.user:
+        gen.b.store(to.base, to.offset + 8, 8, _pid(gen, call))
+
+
+def _check_probe(checks: Checks, call: Call) -> Type:
+    return Str(len(call.probe.label.encode()) + 1)
+
+
+def _probe(gen: Gen, call: Call, to: Mem) -> None:
+    gen.bytes(to, gen.probe.label.encode() + b"\0")
+
+
+def _check_probetype(checks: Checks, call: Call) -> Type:
+    return Str(len(call.probe.provider.encode()) + 1)
+
+
+def _probetype(gen: Gen, call: Call, to: Mem) -> None:
+    gen.bytes(to, gen.probe.provider.encode() + b"\0")
+
+
+def helper(name: str) -> Callable[[Gen, Call], Value]:
+    """The kernel half of a builtin that is one helper without arguments."""
+    return lambda gen, call: gen.b.call(name)
+
+
+def helper32(name: str) -> Callable[[Gen, Call], Value]:
+    """The same for helpers whose result is a u32."""
+    return lambda gen, call: gen.b.zext(gen.b.call(name), 4)
+
+
+def _task_field(path: tuple[str, ...], type_: Type) -> tuple[Callable[[Checks, Call], Type], Any]:
+    """Check and read `curtask->a->b->last` through BTF: pointers first, then a value."""
+
+    def steps(target: Any) -> list[int] | None:
+        struct = target.types.struct("struct task_struct") if target.types else None
+        offsets = []
+        for name in path:
+            member = struct.find(name) if isinstance(struct, Struct) else None
+            if member is None:
+                return None
+            offsets.append(member.offset)
+            struct = member.type.target if isinstance(member.type, Pointer) else None
+        return offsets
+
+    def check(checks: Checks, call: Call) -> Type:
+        if steps(checks.target) is None:
+            raise checks.error(
+                f"{call.name} needs the kernel's BTF for struct task_struct",
+                call.span,
+                "this kernel has no /sys/kernel/btf/vmlinux; name a BTF file with BPFTRACE_BTF=FILE",
+            )
+        return type_
+
+    def address(gen: Gen) -> Value:
+        offsets = steps(gen.target)
+        assert offsets is not None
+        at = gen.b.call("get_current_task")
+        for offset in offsets[:-1]:
+            room = gen.temp(8, call_label)
+            gen.read(room, 8, gen.b.add(at, offset), "kernel")
+            at = gen.b.load(room.base, room.offset, 8)
+        return gen.b.add(at, offsets[-1])
+
+    call_label = "curtask"
+    return check, address
+
+
+_check_ppid, _ppid_address = _task_field(("real_parent", "tgid"), U32)
+_check_pcomm, _pcomm_address = _task_field(("real_parent", "comm"), Str(TASK_COMM_LEN))
+
+
+def _ppid(gen: Gen, call: Call) -> Value:
+    room = gen.temp(4, "ppid")
+    gen.read(room, 4, _ppid_address(gen), "kernel")
+    return gen.b.load(room.base, room.offset, 4)
+
+
+def _pcomm(gen: Gen, call: Call, to: Mem) -> None:
+    gen.read(to, TASK_COMM_LEN, _pcomm_address(gen), "kernel")
+
+
+PID = Builtin("pid", "() -> uint32", "Process id (thread group id).", always(U32), _pid, variable=True)
+TID = Builtin("tid", "() -> uint32", "Thread id.", always(U32), _tid, variable=True)
+UID = Builtin("uid", "() -> uint64", "Real user id.", always(U64), _uid, variable=True)
+GID = Builtin("gid", "() -> uint64", "Real group id.", always(U64), _gid, variable=True)
+COMM = Builtin(
+    "comm", "() -> string[16]", "Name of the current thread.",
+    always(Str(TASK_COMM_LEN)), into=_comm, variable=True,
+)  # fmt: skip
+USER = Builtin(
+    "username",
+    "() -> username_t",
+    "Name of the current user.",
+    always(USERNAME),
+    into=_username,
+    variable=True,
+)
+CPU = Builtin(
+    "cpu", "() -> uint32", "Number of the CPU that runs the probe.",
+    always(U32), helper32("get_smp_processor_id"), variable=True,
+)  # fmt: skip
+NCPUS = Builtin(
+    "ncpus", "() -> uint64", "How many CPUs the machine can have.",
+    always(U64), lambda gen, call: gen.b.const(len(gen.target.cpus)), variable=True,
+)  # fmt: skip
+NUMAID = Builtin(
+    "numaid",
+    "() -> uint32",
+    "Number of the NUMA node.",
+    always(U32),
+    helper32("get_numa_node_id"),
+    variable=True,
+)
+RAND = Builtin(
+    "rand", "() -> uint32", "A pseudo-random number.", always(U32), helper32("get_prandom_u32"), variable=True
+)
+CGROUP = Builtin(
+    "cgroup", "() -> uint64", "Id of the cgroup (v2) of the current process.",
+    always(U64), helper("get_current_cgroup_id"), variable=True,
+)  # fmt: skip
+JIFFIES = Builtin(
+    "jiffies", "() -> uint64", "Kernel ticks since boot.", always(U64), helper("jiffies64"), variable=True
+)
+CURTASK = Builtin(
+    "curtask", "() -> struct task_struct *", "The kernel's task_struct of the current thread.",
+    _check_curtask, helper("get_current_task"), variable=True,
+)  # fmt: skip
+PPID = Builtin("ppid", "() -> uint32", "Process id of the parent.", _check_ppid, _ppid, variable=True)
+PCOMM = Builtin(
+    "pcomm", "() -> string[16]", "Name of the parent process.", _check_pcomm, into=_pcomm, variable=True
+)
+ARGS = Builtin("args", "struct", "Typed arguments of the probe: args.NAME.", _check_args, _ctx, variable=True)
+CTX = Builtin(
+    "ctx", "pointer", "The program's context, raw.", always(Pointer(Int(8), "ctx")), _ctx, variable=True
+)
+ARG = tuple(
+    Builtin(
+        f"arg{n}", "uint64", f"Argument {n} of the probed function, counted from 0.",
+        _check_arg, _arg(n), variable=True,
+    )
+    for n in range(MAX_ARGS)
+)  # fmt: skip
+RETVAL = Builtin(
+    "retval", "uint64 or typed", "What the probed function returns.", _check_retval, _retval, variable=True
+)
+FUNC = Builtin(
+    "func", "() -> ksym_t or usym_t", "Name of the probed function.", _check_func, into=_func, variable=True
+)
+PROBE = Builtin(
+    "probe", "() -> string", "Full name of the probe that fired.", _check_probe, into=_probe, variable=True
+)
+PROBETYPE = Builtin(
+    "probetype", "() -> string", "Provider of the probe that fired.",
+    _check_probetype, into=_probetype, variable=True,
+)  # fmt: skip
+
+DRAW_USERNAME = Presentation(
+    "username",
+    _draw_username,
+    lambda world, raw, detail: _draw_username(world, raw, detail).decode("utf-8", "replace"),
+)
