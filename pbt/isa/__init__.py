@@ -1,0 +1,1 @@
+"""The BPF instruction set (RFC 9669) and nothing else."""
