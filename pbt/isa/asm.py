@@ -286,5 +286,6 @@ _RULES: tuple[tuple[re.Pattern[str], Rule], ...] = (
         r"call (?:(?:bpf_\w+#)?(?P<id>\d+)|kfunc#(?P<kfunc>-?\d+)|pc(?P<pc>[+-]\d+)|(?P<name>[A-Za-z_]\w*))",
         _rule_call,
     ),
+    _rule(r"callx r(10|\d)", lambda m, line: [Insn(op.JMP | op.CALL | op.X, int(m[1]))]),
     _rule(r"\.insn (0x[0-9a-f]+|\d+)\s+(\d+)\s+(\d+)\s+(-?\d+)\s+(-?\d+)", _rule_raw),
 )

@@ -49,6 +49,13 @@ def _raw(insn: Insn) -> str:
     return f".insn {insn.opcode:#04x} {insn.dst_reg} {insn.src_reg} {insn.offset} {insn.imm}"
 
 
+def malformed(insns: Sequence[Insn]) -> Iterator[int]:
+    """Indices of slots that are no instruction: unknown opcodes, reserved fields that are not zero."""
+    for index, text in listing(insns):
+        if text.startswith(".insn"):
+            yield index
+
+
 def _reg(number: int, wide: bool = True) -> str:
     return f"{'r' if wide else 'w'}{number}"
 
@@ -86,8 +93,10 @@ def _end(insn: Insn) -> str | None:
 
 def _jump(insn: Insn, helpers: Mapping[int, str]) -> str | None:
     code, wide = insn.opcode & 0xF0, insn.cls == op.JMP
-    if code == op.CALL and insn.opcode == op.JMP | op.CALL and not insn.dst_reg and not insn.offset:
+    if insn.opcode == op.JMP | op.CALL and not insn.dst_reg and not insn.offset:
         return _call(insn, helpers)
+    if insn.opcode == op.JMP | op.CALL | op.X and not insn.src_reg and not insn.offset and not insn.imm:
+        return f"callx r{insn.dst_reg}"
     if code == op.EXIT:
         return "exit" if insn == Insn(op.JMP | op.EXIT) else None
     if code == op.JA:

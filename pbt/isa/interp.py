@@ -173,9 +173,10 @@ def _run_from(machine: Machine, insns: Sequence[Insn], entry: int, limit: int) -
 
 
 def _call(machine: Machine, regs: list[int], insn: Insn, pc: int) -> None:
-    helper = machine.helpers.get(insn.imm) if insn.src_reg == op.CALL_HELPER else None
+    number = regs[insn.dst_reg] if insn.opcode & op.X else insn.imm  # callx: the number is in a register
+    helper = machine.helpers.get(number) if insn.src_reg == op.CALL_HELPER else None
     if helper is None:
-        raise Fault(f"call of unknown helper {insn.imm}", pc)
+        raise Fault(f"call of unknown helper {number}", pc)
     regs[0] = helper(machine, regs[1], regs[2], regs[3], regs[4], regs[5]) & M64
     regs[1:6] = [0xDEAD_BEEF_0000_0000 + n for n in range(1, 6)]  # clobbered: a program may not rely on them
 
