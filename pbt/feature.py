@@ -45,7 +45,8 @@ class Context:
     `args`: fields that `args.x` reads, at their offsets in the context; `arg(gen, n)`: the n-th
     argument as a u64; `retval`: its type, and how it is read; `func`: the address of the probed
     function; `user`: whether plain pointers point into the user process; `regs`: whether the
-    context starts with a `struct pt_regs`; `result`: what the program returns.
+    context starts with a `struct pt_regs`; `result`: what the program returns; `anyone`: the probe is
+    tied to no process, so `-p` does not filter it.
     """
 
     provider: str
@@ -61,6 +62,7 @@ class Context:
     user: bool = False
     regs: bool = False
     result: int = 0
+    anyone: bool = False
 
 
 Place = Mapping[str, Any]
@@ -167,6 +169,9 @@ class Checks(Protocol):
     def error(self, message: str, span: Span, hint: str = "") -> Exception:
         """A ScriptError to raise."""
 
+    def parameter(self, node: ast.Expr) -> str | None:
+        """The text of a positional parameter ("" if it was not given), None for other nodes."""
+
     def keep(self, node: ast.Expr, value: Any) -> None:
         """Remember something about a node for `lower`, which finds it with `gen.kept`."""
 
@@ -237,8 +242,8 @@ class Gen(Protocol):
     def start(self, name: str) -> Value:
         """A number that the session fills in when it starts: "boot_ns", "tai_offset", "cpid"."""
 
-    def delete(self, node: ast.Expr) -> Value:
-        """Delete the map element kept at `node`; 1 if it was there."""
+    def delete(self, node: ast.Expr) -> Value | None:
+        """Delete the map element kept at `node`; 1 if it was there. None: only user space can."""
 
     def has_key(self, node: ast.Expr) -> Value: ...
 
@@ -272,6 +277,8 @@ class Builtin:
     aliases: tuple[str, ...] = ()
     removed: str = ""  # what to use instead, for builtins that are gone
     raw_args: bool = False  # arguments are not expressions to be checked (map names, types): check does it
+    words: tuple[str, ...] = ()  # bare names that are arguments here and mean nothing elsewhere
+    per_place: bool = False  # depends on the attach point's own name: no sharing of programs
 
 
 Cells = Sequence[tuple[Any, ...]]

@@ -273,8 +273,9 @@ FUNC = Builtin(
     "func", "() -> ksym_t or usym_t", "Name of the probed function.", _check_func, into=_func, variable=True
 )
 PROBE = Builtin(
-    "probe", "() -> string", "Full name of the probe that fired.", _check_probe, into=_probe, variable=True
-)
+    "probe", "() -> string", "Full name of the probe that fired.",
+    _check_probe, into=_probe, variable=True, per_place=True,
+)  # fmt: skip
 PROBETYPE = Builtin(
     "probetype", "() -> string", "Provider of the probe that fired.",
     _check_probetype, into=_probetype, variable=True,

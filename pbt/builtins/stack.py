@@ -117,11 +117,13 @@ def _kaddr(gen: Gen, call: Call) -> Value:
 
 
 KSTACK = Builtin(
-    "kstack", "([mode] [, depth]) -> kstack_t", "The kernel stack.", _check_stack, into=_stack, variable=True
-)
+    "kstack", "([mode] [, depth]) -> kstack_t", "The kernel stack.",
+    _check_stack, into=_stack, variable=True, words=MODES,
+)  # fmt: skip
 USTACK = Builtin(
-    "ustack", "([mode] [, depth]) -> ustack_t", "The user stack.", _check_stack, into=_stack, variable=True
-)
+    "ustack", "([mode] [, depth]) -> ustack_t", "The user stack.",
+    _check_stack, into=_stack, variable=True, words=MODES,
+)  # fmt: skip
 KSYM_OF = Builtin(
     "ksym", "(address) -> ksym_t", "The kernel symbol at an address.", _check_symbol, into=_ksym
 )

@@ -22,7 +22,10 @@ def _length(checks: Checks, call: Call, index: int) -> int:
 
 
 def _check_str(checks: Checks, call: Call) -> Type:
-    kind = call.types[0]
+    kind, given = call.types[0], checks.parameter(call.args[0])
+    if given is not None:
+        checks.keep(call.node, given.encode("utf-8", "surrogateescape") + b"\0")
+        return Str(len(given.encode("utf-8", "surrogateescape")) + 1)
     if isinstance(kind, Str):
         return kind
     if isinstance(kind, Array) and kind.element.size == 1:
@@ -36,7 +39,10 @@ def _check_str(checks: Checks, call: Call) -> Type:
 
 
 def _str(gen: Gen, call: Call, to: Mem) -> None:
-    kind, result = call.types[0], gen.type(call.node)
+    kind, result, given = call.types[0], gen.type(call.node), gen.kept(call.node)
+    if given is not None:
+        gen.bytes(to, given)
+        return
     if not is_integral(kind):
         gen.into(call.args[0], to, result)
         return

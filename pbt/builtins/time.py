@@ -13,6 +13,7 @@ from pbt.types import U64, VOID, Opaque, Type
 if TYPE_CHECKING:
     from pbt.ir.core import Value
 
+CLOCKS = ("boot", "monotonic", "tai", "sw_tai")
 DEFAULT_TIME = "%H:%M:%S\n"
 
 
@@ -24,7 +25,7 @@ def _boot_ns(gen: Gen) -> Value:
 def _check_nsecs(checks: Checks, call: Call) -> Type:
     if call.args:
         mode = checks.identifier(call.args[0], "nsecs() mode")
-        if mode not in ("boot", "monotonic", "tai", "sw_tai"):
+        if mode not in CLOCKS:
             raise checks.error(
                 f"Unknown clock '{mode}'", call.span, "nsecs() knows boot, monotonic, tai and sw_tai"
             )
@@ -90,7 +91,7 @@ def _draw_timestamp(world: World, raw: bytes, detail: str) -> bytes:
 
 NSECS = Builtin(
     "nsecs", "([mode]) -> uint64", "Nanoseconds since boot (mode: boot, monotonic, tai, sw_tai).",
-    _check_nsecs, _nsecs, variable=True,
+    _check_nsecs, _nsecs, variable=True, words=CLOCKS,
 )  # fmt: skip
 ELAPSED = Builtin(
     "elapsed", "() -> uint64", "Nanoseconds since the script started.", always(U64), _elapsed, variable=True

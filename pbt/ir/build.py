@@ -53,7 +53,7 @@ class Builder:
 
     def __init__(self, name: str, params: tuple[Kind, ...] = ()) -> None:
         self._name, self._params = name, params
-        self._next = 0
+        self._next = self._names = 0
         self._slots: list[Slot] = []
         self._blocks: list[_Draft] = []
         self._drafts: dict[str, _Draft] = {}
@@ -136,17 +136,25 @@ class Builder:
 
     def slot(self, size: int, label: str, align: int = 8) -> Value:
         """Room on the stack, uninitialised: its address. `label` names it to a person."""
+        return self.slot_address(self.reserve(size, label, align))
+
+    def reserve(self, size: int, label: str, align: int = 8) -> int:
+        """Room on the stack whose address is wanted in several places: the number of its slot."""
         self._slots.append(Slot(size, align, label, self.span))
-        return self._emit("slot", (), "stack", imm=len(self._slots) - 1)
+        return len(self._slots) - 1
+
+    def slot_address(self, number: int) -> Value:
+        """The address of a slot, here."""
+        return self._emit("slot", (), "stack", imm=number)
 
     def zero(self, base: Value, offset: int, size: int) -> None:
         """Clear bytes, widest stores first where `offset` is aligned."""
-        for at, width in _pieces(size, offset):
+        for at, width in pieces(size, offset):
             self.store(base, offset + at, width, 0)
 
     def copy(self, to: Value, to_offset: int, base: Value, offset: int, size: int) -> None:
         """Copy bytes between two places the verifier knows."""
-        for at, width in _pieces(size, offset, to_offset):
+        for at, width in pieces(size, offset, to_offset):
             self.store(to, to_offset + at, width, self.load(base, offset + at, width))
 
     # --- the world --------------------------------------------------------------------------
@@ -233,7 +241,7 @@ class Builder:
         other: Callable[[], Number],
     ) -> Value:
         """The value of `then()` or `other()`, only one of which runs."""
-        name = f"choose.{self._next}"
+        name = f"choose.{self.unique()}"
         yes, no, after = self.block("then"), self.block("else"), self.block("after")
         self.branch(cond, left, right, yes, no)
         for label, make in ((yes, then), (no, other)):
@@ -292,6 +300,11 @@ class Builder:
         while value in self._replaced:
             value = self._replaced[value]
         return value
+
+    def unique(self) -> int:
+        """A number not used in another variable's name."""
+        self._names += 1
+        return self._names
 
     # --- making -----------------------------------------------------------------------------
 
@@ -360,7 +373,7 @@ class Builder:
         return Edge(target, tuple(self._resolve(self._read(source, name)) for name, _ in params))
 
 
-def _pieces(size: int, *offsets: int) -> Iterator[tuple[int, int]]:
+def pieces(size: int, *offsets: int) -> Iterator[tuple[int, int]]:
     """Cut `size` bytes into pieces of 8, 4, 2 and 1 that are aligned at every one of `offsets`."""
     at = 0
     while at < size:

@@ -1,0 +1,1 @@
+"""Machine code: instructions chosen, registers allotted, the frame laid out, bytes written."""

@@ -1,0 +1,51 @@
+"""The command `pbt`: chooses the verb, and turns every failure into words and an exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from pbt.source import PbtError
+
+VERBS = {
+    "build": "compile a script into a file that `pbt run` starts without compiling",
+    "run": "run a file made by `pbt build`",
+    "explain": "show each line's IR, registers, stack, instructions and verifier states",
+    "asm": "assemble BPF text into bytes",
+    "disasm": "disassemble bytes into BPF text",
+    "verify": "judge BPF programs as the kernel's verifier would",
+    "target": "save a description of this machine to compile for it elsewhere",
+}
+"""What `pbt VERB` does; without a verb it traces. Each is a module of this package with `main(argv)`."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit status: the script's own, or 1 for what is wrong with script, options or machine."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    verb = words[0] if words and words[0] in VERBS else ""
+    try:
+        module = import_module(f"pbt.cli.{verb}" if verb else "pbt.cli.trace")
+        status: int = module.main(words[1:] if verb else words)
+        sys.stdout.flush()
+        return status
+    except PbtError as error:
+        _complain(str(error))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    except RecursionError:
+        _complain("ERROR: the script is nested too deep\nHINT: split it into several statements")
+        return 1
+
+
+def _complain(text: str) -> None:
+    try:
+        sys.stdout.flush()
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        pass

@@ -1,0 +1,116 @@
+"""Command-line options as a table: parsing, help and errors read the same rows."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pbt.source import UsageError
+
+
+class Option(NamedTuple):
+    """`short` and `long` without dashes, "" if there is none; `value`: what its argument is called, "" if none;
+    `many`: may stand several times; `default`: value when the argument is left out ("=" form only)."""
+
+    short: str
+    long: str
+    value: str
+    doc: str
+    many: bool = False
+
+
+class Arguments:
+    """Options given, by long name (or short, without a long one); and what follows them."""
+
+    def __init__(self) -> None:
+        self.given: dict[str, list[str]] = {}
+        self.rest: list[str] = []
+
+    def has(self, name: str) -> bool:
+        return name in self.given
+
+    def count(self, name: str) -> int:
+        return len(self.given.get(name, ()))
+
+    def get(self, name: str, default: str = "") -> str:
+        return self.given[name][-1] if name in self.given else default
+
+    def all(self, name: str) -> Sequence[str]:
+        return self.given.get(name, ())
+
+
+def parse(argv: Sequence[str], options: Sequence[Option], optional: Sequence[str] = ()) -> Arguments:
+    """Options up to the first other word or `--`; short ones may be grouped, as in -lv.
+
+    UsageError for unknown options and missing values. After an option in `optional`, options go on.
+    """
+    made, words = Arguments(), list(argv)
+    while words:
+        word = words.pop(0)
+        if word == "--":
+            made.rest += words
+            break
+        if word.startswith("--"):
+            _long(word, words, options, made)
+        elif word.startswith("-") and len(word) > 1:
+            _short(word, words, options, made)
+        else:
+            made.rest += [word, *words]
+            break
+    return made
+
+
+def _name(option: Option) -> str:
+    return option.long or option.short
+
+
+def _add(option: Option, value: str, made: Arguments) -> None:
+    values = made.given.setdefault(_name(option), [])
+    if values and option.value and not option.many:
+        shown = f"--{option.long}" if option.long else f"-{option.short}"
+        raise UsageError(f"option {shown} is given twice")
+    values.append(value)
+
+
+def _long(word: str, words: list[str], options: Sequence[Option], made: Arguments) -> None:
+    name, equals, value = word[2:].partition("=")
+    option = next((o for o in options if o.long == name), None)
+    if option is None:
+        close = difflib.get_close_matches(name, [o.long for o in options if o.long], 1)
+        raise UsageError(f"unknown option --{name}", f"did you mean --{close[0]}?" if close else "pbt --help lists them")
+    if equals and not option.value:
+        raise UsageError(f"option --{name} takes no value")
+    if option.value and not equals:
+        value = _next(f"--{name}", option, words)
+    _add(option, value, made)
+
+
+def _short(word: str, words: list[str], options: Sequence[Option], made: Arguments) -> None:
+    letters = word[1:]
+    while letters:
+        letter, letters = letters[0], letters[1:]
+        option = next((o for o in options if o.short == letter), None)
+        if option is None:
+            raise UsageError(f"unknown option -{letter}", "pbt --help lists them")
+        if option.value:
+            _add(option, letters or _next(f"-{letter}", option, words), made)
+            return
+        _add(option, "", made)
+
+
+def _next(shown: str, option: Option, words: list[str]) -> str:
+    if not words:
+        raise UsageError(f"option {shown} needs a value: {option.value}")
+    return words.pop(0)
+
+
+def usage(options: Sequence[Option]) -> str:
+    """The list of options for --help."""
+    rows = []
+    for option in options:
+        if not option.doc:
+            continue
+        names = ", ".join(n for n in (f"-{option.short}" * bool(option.short), f"--{option.long}" * bool(option.long)) if n)
+        rows.append((f"{names} {option.value}".rstrip(), option.doc))
+    return "\n".join(f"    {left:26} {doc}" for left, doc in rows)

@@ -1,0 +1,203 @@
+"""`pbt [options] FILE | -e PROG | -`: compile, judge, load, attach, print. Also -l, --info, -V, -h."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pbt import __version__
+from pbt.cli.options import Arguments, Option, parse, usage
+from pbt.source import Source, UsageError
+
+if TYPE_CHECKING:
+    from pbt.bundle import Bundle
+    from pbt.host.target import Target
+
+STAGES = ("ast", "types", "ir", "bpf", "verifier")
+BUFFERING = ("none", "line", "full")
+FORMATS = ("text", "json")
+
+OPTIONS = (
+    Option("e", "", "PROG", "run this program"),
+    Option("l", "list", "", "list probes: pbt -l ['PATTERN' | FILE | -e PROG]"),
+    Option("v", "verbose", "", "say more; with -l, show arguments", many=True),
+    Option("p", "pid", "PID", "trace this process alone, until it ends"),
+    Option("c", "cmd", "CMD", "run CMD, trace until it ends"),
+    Option("f", "", "FORMAT", "output format: text, json"),
+    Option("o", "output", "FILE", "write the program's output to FILE"),
+    Option("q", "quiet", "", "no messages but the program's own"),
+    Option("B", "", "MODE", "output buffering: none, line, full"),
+    Option("d", "debug", "STAGE[,STAGE]", "show stages and stop: " + ", ".join((*STAGES, "all"))),
+    Option("", "dry-run", "", "attach, then stop"),
+    Option("", "unsafe", "", "allow system(), signal() and other functions that change things"),
+    Option("", "no-warnings", "", "no warnings"),
+    Option("k", "warnings", "", "", many=True),
+    Option("b", "btf", "", ""),
+    Option("I", "", "DIR", "", many=True),
+    Option("", "include", "FILE", "", many=True),
+    Option("", "target", "DIR", "compile for the machine saved in DIR (see pbt target)"),
+    Option("", "no-verify", "", "load without asking the built-in verifier first"),
+    Option("", "info", "", "what this kernel and machine can do"),
+    Option("V", "version", "", "version"),
+    Option("h", "help", "", "this help"),
+)
+
+
+def main(argv: Sequence[str]) -> int:
+    args = parse(argv, OPTIONS)
+    if args.has("help"):
+        print(help_text())
+        return 0
+    if args.has("version"):
+        print(f"pbt v{__version__}")
+        return 0
+    if args.has("info"):
+        from pbt.cli.info import main as info
+
+        return info([])
+    if args.has("list"):
+        from pbt.cli.list import main as listing
+
+        return listing(args)
+    return trace(args)
+
+
+def help_text() -> str:
+    from pbt.cli.main import VERBS
+
+    verbs = "\n".join(f"    pbt {verb:10} {doc}" for verb, doc in VERBS.items())
+    return f"""USAGE:
+    pbt [options] FILE [parameters]
+    pbt [options] -e 'PROGRAM' [parameters]
+    pbt [options] -            the program comes from standard input
+    pbt -l ['PATTERN']         list probes
+{verbs}
+
+OPTIONS:
+{usage(OPTIONS)}
+
+ENVIRONMENT:
+    BPFTRACE_<NAME>            any config variable, such as BPFTRACE_MAX_STRLEN
+    BPFTRACE_BTF               BTF file, default /sys/kernel/btf/vmlinux
+
+EXAMPLES:
+    pbt -e 'tracepoint:raw_syscalls:sys_enter {{ @[comm] = count(); }}'
+        count system calls by process name
+    pbt -l 'tracepoint:syscalls:*'
+        list system call tracepoints"""
+
+
+def source_of(args: Arguments) -> tuple[Source, list[str]]:
+    """The script and its positional parameters."""
+    if args.has("e"):
+        return Source("stdin", args.get("e")), args.rest
+    if not args.rest:
+        raise UsageError("no program given", "pbt FILE, pbt -e 'PROGRAM', or pbt --help")
+    name, *params = args.rest
+    return read(name), params
+
+
+def read(name: str) -> Source:
+    """A script from a file, or from standard input for "-". UsageError if it cannot be read as text."""
+    import os
+
+    try:
+        if name == "-":
+            return Source("stdin", sys.stdin.buffer.read().decode())
+        with open(name, "rb") as file:
+            return Source(name, file.read().decode())
+    except OSError as error:
+        hint = ""
+        if not os.path.exists(name) and any(c in name for c in "{}:"):
+            hint = "a program on the command line goes after -e"
+        raise UsageError(f"cannot read {name}: {error.strerror}", hint) from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{name} is not UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}") from None
+
+
+def number(args: Arguments, name: str) -> int | None:
+    if not args.has(name):
+        return None
+    text = args.get(name)
+    if not text.isdigit() or not 0 < int(text) < 1 << 31:
+        raise UsageError(f"invalid {name}: {text}", "it is a number above 0")
+    return int(text)
+
+
+def choice(args: Arguments, name: str, shown: str, known: Sequence[str], default: str) -> str:
+    value = args.get(name, default)
+    if value not in known:
+        raise UsageError(f"invalid value for {shown}: {value}", "one of " + ", ".join(known))
+    return value
+
+
+def target_of(args: Arguments) -> Target:
+    from pbt.host.target import Target
+
+    return Target.load(args.get("target")) if args.has("target") else Target.live()
+
+
+def trace(args: Arguments) -> int:
+    if args.has("warnings") and args.has("no-warnings"):
+        raise UsageError("Cannot use both -k and --no-warnings.")
+    if args.has("pid") and args.has("cmd"):
+        raise UsageError("Cannot use both -c and -p.")
+    source, params = source_of(args)
+    pid = number(args, "pid")
+    buffering = choice(args, "B", "-B", BUFFERING, "line")
+    form = choice(args, "f", "-f", FORMATS, "text")
+    stages = [s for s in args.get("debug").split(",") if s]
+    for stage in stages:
+        if stage not in (*STAGES, "all"):
+            raise UsageError(f"unknown stage: {stage}", "one of " + ", ".join((*STAGES, "all")))
+    target = target_of(args)
+
+    from pbt.pipeline import Options, run
+
+    work = run(source, target, Options(params, args.has("unsafe"), pid))
+    if not args.has("no-warnings"):
+        for warning in work.warnings:
+            print(warning, file=sys.stderr)
+    if stages:
+        from pbt.teach.stages import show
+
+        for stage in STAGES if "all" in stages else stages:
+            print(show(stage, work), end="")
+        return 0
+    assert work.bundle is not None
+    if args.has("target"):
+        raise UsageError("a program for another machine cannot run here", "pbt build -o FILE --target DIR SCRIPT")
+    return start(work.bundle, target, args, pid, buffering, form)
+
+
+def start(bundle: Bundle, target: Target, args: Arguments, pid: int | None, buffering: str, form: str) -> int:
+    """Judge and run a compiled script with the options of the command line."""
+    if not args.has("no-verify"):
+        judge(bundle, args.count("verbose") > 0)
+    from pbt.output.sink import JsonSink, TextSink
+    from pbt.runtime.session import Session
+
+    kind = JsonSink if form == "json" else TextSink
+    sink = kind(args.get("output") if args.has("output") else None, buffering)  # type: ignore[arg-type]
+    session = Session(
+        bundle, target, pid=pid, cmd=args.get("cmd") if args.has("cmd") else None, sink=sink,
+        quiet=args.has("quiet"), escape=sink.is_terminal(), warnings=not args.has("no-warnings"),
+        dry_run=args.has("dry-run"),
+    )  # fmt: skip
+    try:
+        return session.run()
+    finally:
+        sink.close()
+
+
+def judge(bundle: Bundle, verbose: bool = False) -> None:
+    """Have every program judged before the kernel sees it; VerifierError for the first that fails."""
+    from pbt.verifier_sim import verify_bundle
+    from pbt.verifier_sim.explain import VerifierError
+
+    for verdict in verify_bundle(bundle):
+        if not verdict.ok:
+            raise VerifierError(verdict)
+    if verbose:
+        print(f"{len(bundle.programs)} programs pass the built-in verifier", file=sys.stderr)

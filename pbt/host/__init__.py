@@ -1,0 +1,1 @@
+"""Files of a machine, live or saved, become facts: types, tracepoints, symbols, processes, features."""

@@ -1,0 +1,592 @@
+"""The kernel's own description of its types: BTF bytes become `pbt.types` on demand.
+
+Nothing is read twice and little is read at all: a name is found by searching the string section
+for it and then the type section for its offset. What refers to a type by number needs the list of
+where every type starts; that one pass (about 20 ms for 126,000 types) is made when first wanted.
+Source: Documentation/bpf/btf.rst.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import NamedTuple
+
+from pbt.host.cint import alignment, basic, integer, strip_qualifiers
+from pbt.source import UsageError
+from pbt.types import BOOL, I8, VOID, Array, Enum, Function, Member, Pointer, Struct, Type
+
+MAGIC = 0xEB9F
+
+# <linux/btf.h>: BTF_KIND_*
+INT, PTR, ARRAY, STRUCT, UNION, ENUM, FWD, TYPEDEF, VOLATILE, CONST, RESTRICT, FUNC, FUNC_PROTO = range(1, 14)
+VAR, DATASEC, FLOAT, DECL_TAG, TYPE_TAG, ENUM64 = range(14, 20)
+
+KINDS = {
+    "int": INT, "ptr": PTR, "array": ARRAY, "struct": STRUCT, "union": UNION, "enum": ENUM, "fwd": FWD,
+    "typedef": TYPEDEF, "volatile": VOLATILE, "const": CONST, "restrict": RESTRICT, "func": FUNC,
+    "func_proto": FUNC_PROTO, "var": VAR, "datasec": DATASEC, "float": FLOAT, "decl_tag": DECL_TAG,
+    "type_tag": TYPE_TAG, "enum64": ENUM64,
+}  # fmt: skip
+
+# 32-bit words that follow the three of struct btf_type: once, and for each of its vlen elements
+_FIXED = {INT: 1, ARRAY: 3, VAR: 1, DECL_TAG: 1}
+_EACH = {STRUCT: 3, UNION: 3, ENUM: 2, FUNC_PROTO: 2, DATASEC: 3, ENUM64: 3}
+
+_MODIFIERS = {TYPEDEF, VOLATILE, CONST, RESTRICT, TYPE_TAG}
+_QUALIFIER = {VOLATILE: "volatile", CONST: "const", RESTRICT: "restrict"}
+_INT_SIGNED, _INT_BOOL = 1 << 0, 1 << 2
+_SCANS = 12  # so many searches for one kind cost as much as a table of all its names
+
+
+class BtfError(UsageError):
+    """Bytes that are not BTF, or BTF that contradicts itself."""
+
+
+class Param(NamedTuple):
+    """A parameter of a function: its name (may be empty), type, and the type as C spells it."""
+
+    name: str
+    type: Type
+    ctype: str
+
+
+class _Header(NamedTuple):
+    types: int  # all in bytes from the start of the file
+    types_end: int
+    strings: int
+    strings_end: int
+    swapped: bool  # the byte order is not this machine's
+    layout: dict[int, tuple[int, int]]  # kind → words once, words for each element; for kinds not known here
+
+
+class Btf:
+    """A BTF section; `base` is the one it continues (a module's BTF continues vmlinux's).
+
+    Given a function instead of bytes, it is called when the first question comes: only then may
+    OSError or BtfError be raised.
+    """
+
+    def __init__(self, data: bytes | Callable[[], bytes], base: Btf | None = None) -> None:
+        self._source = data
+        self.base = base
+        if isinstance(data, bytes):
+            self.__dict__["_header"] = _read_header(data)
+        self._cache: dict[int, Type] = {0: VOID}
+        self._spelled: dict[int, str] = {0: "void"}
+        self._open: set[int] = set()
+        self._scans: dict[str, int] = {}
+        self._tables: dict[str, dict[str, int]] = {}
+
+    @staticmethod
+    def live(path: str = "/sys/kernel/btf/vmlinux", base: Btf | None = None) -> Btf:
+        """The BTF in a file; OSError when it cannot be read, BtfError when it is something else."""
+        with open(path, "rb", buffering=0) as file:
+            return Btf(file.read(), base)
+
+    @cached_property
+    def data(self) -> bytes:
+        """The bytes of the whole section."""
+        return self._source if isinstance(self._source, bytes) else self._source()
+
+    @cached_property
+    def _header(self) -> _Header:
+        return _read_header(self.data)
+
+    @cached_property
+    def _first_id(self) -> int:
+        return self.base.count + 1 if self.base else 1
+
+    @cached_property
+    def _first_name(self) -> int:
+        return self.base._names_end if self.base else 0
+
+    # --- where things are --------------------------------------------------------------------
+
+    @cached_property
+    def _words(self) -> array[int]:
+        words: array[int] = array("I")
+        header = self._header
+        words.frombytes(memoryview(self.data)[header.types : header.types_end])
+        if header.swapped:
+            words.byteswap()
+        return words
+
+    @cached_property
+    def _types(self) -> bytes:
+        """The type section in this machine's byte order, for searches."""
+        return self._words.tobytes() if self._header.swapped else self.data
+
+    @property
+    def _types_at(self) -> tuple[int, int]:
+        header = self._header
+        return (0, header.types_end - header.types) if header.swapped else header[:2]
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """The word at which each type starts, in order of ids."""
+        words, step = self._words, _Steps(self._header.layout)
+        starts: list[int] = []
+        append, at, end = starts.append, 0, len(words) - 2
+        while at < end:
+            append(at)
+            at += step[words[at + 1]]
+        if at != len(words):
+            raise BtfError("the BTF's type section ends within a type")
+        return starts
+
+    @property
+    def count(self) -> int:
+        """The highest type id, the base's included."""
+        return self._first_id - 1 + len(self._starts)
+
+    @property
+    def _names_end(self) -> int:
+        return self._first_name + self._header.strings_end - self._header.strings
+
+    def _at(self, id: int) -> int:
+        index = id - self._first_id
+        if not 0 <= index < len(self._starts):
+            raise BtfError(f"the BTF has no type {id}")
+        return self._starts[index]
+
+    def _name(self, offset: int) -> str:
+        if offset < self._first_name:
+            assert self.base
+            return self.base._name(offset)
+        start = self._header.strings + offset - self._first_name
+        end = self.data.find(b"\0", start, self._header.strings_end)
+        if end < 0:
+            raise BtfError(f"the BTF has no string at {offset}")
+        return self.data[start:end].decode("utf-8", "backslashreplace")
+
+    def _offsets_of(self, name: str) -> Iterator[int]:
+        """Offsets at which the string sections hold the name, whole."""
+        if self.base:
+            yield from self.base._offsets_of(name)
+        needle, header = b"\0" + name.encode() + b"\0", self._header
+        at = self.data.find(needle, header.strings, header.strings_end)
+        while at >= 0:
+            yield at + 1 - header.strings + self._first_name
+            at = self.data.find(needle, at + 1, header.strings_end)
+
+    def _mentions(self, offset: int) -> Iterator[int]:
+        """Words of the type section that hold the number."""
+        types, (start, end) = self._types, self._types_at
+        needle = offset.to_bytes(4, sys.byteorder)
+        at = types.find(needle, start, end)
+        while at >= 0:
+            if (at - start) % 4 == 0:
+                yield (at - start) // 4
+            at = types.find(needle, at + 1, end)
+
+    # --- names -------------------------------------------------------------------------------
+
+    def kind(self, id: int) -> str:
+        """The kind of a type, in lower case ("struct", "func_proto"); "void" for 0."""
+        if id == 0:
+            return "void"
+        if id < self._first_id and self.base:
+            return self.base.kind(id)
+        number = self._words[self._at(id) + 1] >> 24 & 0x7F
+        return next((name for name, value in KINDS.items() if value == number), f"kind {number}")
+
+    def name(self, id: int) -> str:
+        """The name of a type; "" when it has none."""
+        if id == 0:
+            return ""
+        if id < self._first_id and self.base:
+            return self.base.name(id)
+        return self._name(self._words[self._at(id)])
+
+    def find(self, kind: str, name: str) -> int | None:
+        """The id of the first type of that kind and name, this BTF before its base, or None."""
+        if not name:
+            return None
+        found = self._find(kind, name)
+        if found is None and kind == "enum":
+            found = self._find("enum64", name)
+        if found is None and self.base:
+            found = self.base.find(kind, name)
+        return found
+
+    def _find(self, kind: str, name: str) -> int | None:
+        table = self._tables.get(kind)
+        if table is not None:
+            return table.get(name)
+        self._scans[kind] = self._scans.get(kind, 0) + 1
+        if self._scans[kind] > _SCANS:
+            return self._table(kind).get(name)
+        wanted, words = KINDS[kind], self._words
+        for offset in self._offsets_of(name):
+            for at in self._mentions(offset):
+                if at + 2 < len(words) and words[at + 1] >> 24 & 0x7F == wanted:
+                    index = bisect_right(self._starts, at) - 1
+                    if self._starts[index] == at:
+                        return self._first_id + index
+        return None
+
+    def _ids(self, kind: int) -> list[int]:
+        little = sys.byteorder == "little"
+        start, end = self._types_at
+        kinds = self._types[
+            start + (7 if little else 4) : end : 4
+        ]  # the top byte of each word after the first
+        kinds_of = (kind, kind | 0x80)
+        return [i for i, at in enumerate(self._starts, self._first_id) if kinds[at] in kinds_of]
+
+    def _table(self, kind: str) -> dict[str, int]:
+        if kind not in self._tables:
+            table: dict[str, int] = {}
+            words, starts, first, name = self._words, self._starts, self._first_id, self._name
+            for id in self._ids(KINDS[kind]):
+                offset = words[starts[id - first]]
+                if offset:
+                    table.setdefault(name(offset), id)
+            self._tables[kind] = table
+        return self._tables[kind]
+
+    def names(self, kind: str) -> list[str]:
+        """All names that types of a kind have, sorted, each once; the base's are not among them."""
+        table = self._table(kind)
+        return sorted({*table, *self._table("enum64")} if kind == "enum" else table)
+
+    def functions(self) -> list[str]:
+        """Names of all functions, sorted."""
+        return self.names("func")
+
+    # --- types -------------------------------------------------------------------------------
+
+    def type(self, id: int) -> Type:
+        """The type with that id, without typedefs and qualifiers.
+
+        Structs read their members when asked. An incomplete type is a struct of size 0. Raises
+        BtfError for an id that does not exist.
+        """
+        if id < self._first_id and self.base and id:
+            return self.base.type(id)
+        found = self._cache.get(id)
+        if found is None:
+            if id in self._open:
+                raise BtfError(f"BTF type {id} contains itself")
+            self._open.add(id)
+            try:
+                found = self._cache[id] = self._decode(id)
+            finally:
+                self._open.discard(id)
+        return found
+
+    def _decode(self, id: int) -> Type:
+        at, words = self._at(id), self._words
+        info, last = words[at + 1], words[at + 2]
+        kind, count = info >> 24 & 0x7F, info & 0xFFFFFF
+        if kind == INT:
+            return self._int(at)
+        if kind == PTR:
+            return Pointer(self.type(last), "user" if "user" in self._tags(last) else "kernel")
+        if kind == ARRAY:
+            return Array(self.type(words[at + 3]), words[at + 5])
+        if kind in (STRUCT, UNION):
+            keyword = "struct" if kind == STRUCT else "union"
+            name = f"{keyword} {self._name(words[at]) or '(anon)'}"
+            return Struct(name, last, alignment(last), lambda: tuple(self._members(at)))
+        if kind in (ENUM, ENUM64):
+            name = self._name(words[at]) or "(anon)"
+            return Enum(name, last, bool(info >> 31), tuple(self._values(at, kind, count)))
+        if kind == FWD:
+            return Struct(f"{'union' if info >> 31 else 'struct'} {self._name(words[at])}", 0, 1)
+        if kind == FUNC_PROTO:
+            return Function(tuple((p.name, p.type) for p in self.params(id)), self.type(last))
+        if kind == FLOAT:
+            return integer(last, False)
+        if kind in _MODIFIERS or kind in (FUNC, VAR):
+            return self.type(last)
+        raise BtfError(f"BTF type {id} of kind {kind} is not a type of C")
+
+    def _int(self, at: int) -> Type:
+        size, encoding = self._words[at + 2], self._words[at + 3] >> 24
+        if encoding & _INT_BOOL and size == 1:
+            return BOOL
+        if self._name(self._words[at]) == "char":
+            return I8
+        return integer(size, bool(encoding & _INT_SIGNED))
+
+    def _tags(self, id: int) -> set[str]:
+        """The type tags that stand between a pointer and what it points to."""
+        tags: set[str] = set()
+        while id >= self._first_id:
+            at = self._at(id)
+            kind = self._words[at + 1] >> 24 & 0x7F
+            if kind not in (TYPE_TAG, VOLATILE, CONST, RESTRICT):
+                return tags
+            if kind == TYPE_TAG:
+                tags.add(self._name(self._words[at]))
+            id = self._words[at + 2]
+        return self.base._tags(id) | tags if self.base and id else tags
+
+    def _values(self, at: int, kind: int, count: int) -> Iterator[tuple[str, int]]:
+        words, signed = self._words, self._words[at + 1] >> 31
+        step = _EACH[kind]
+        for place in range(at + 3, at + 3 + count * step, step):
+            value = words[place + 1] | (words[place + 2] << 32 if kind == ENUM64 else 0)
+            top = 1 << (63 if kind == ENUM64 else 31)
+            yield self._name(words[place]), (value ^ top) - top if signed else value
+
+    def _members(self, at: int) -> Iterator[Member]:
+        words, info, size = self._words, self._words[at + 1], self._words[at + 2]
+        for place in range(at + 3, at + 3 + (info & 0xFFFFFF) * 3, 3):
+            name, id, position = self._name(words[place]), words[place + 1], words[place + 2]
+            if info >> 31:
+                width, position = position >> 24, position & 0xFFFFFF
+            else:
+                width, position = self._old_bitfield(id, position)
+            type_, ctype = self.type(id), self.ctype(id)
+            if width:
+                offset, shift = self._unit(position, width, type_.size, size)
+                yield Member(name, type_, offset, shift, width, ctype=ctype)
+            else:
+                yield Member(name, type_, position >> 3, ctype=ctype)
+
+    def _old_bitfield(self, id: int, position: int) -> tuple[int, int]:
+        """Width (0: none) and position in bits of a bitfield described by its INT, as before kind_flag."""
+        if id < self._first_id and self.base:
+            return self.base._old_bitfield(id, position)
+        while id:
+            at = self._at(id)
+            kind = self._words[at + 1] >> 24 & 0x7F
+            if kind == INT:
+                code = self._words[at + 3]
+                bits, shift = code & 0xFF, code >> 16 & 0xFF
+                plain = bits == self._words[at + 2] * 8 and not shift and position % 8 == 0
+                return (0, position) if plain else (bits, position + shift)
+            if kind not in _MODIFIERS:
+                break
+            id = self._words[at + 2]
+        return 0, position
+
+    def _unit(self, position: int, width: int, unit: int, size: int) -> tuple[int, int]:
+        """Byte to load from and bits to shift right: within one aligned unit where the field fits in one."""
+        offset = position // 8 // unit * unit
+        if position + width > (offset + unit) * 8 or offset + unit > size:
+            offset, unit = position // 8, (position % 8 + width + 7) // 8
+        shift = position - offset * 8
+        big = self._header.swapped == (sys.byteorder == "little")
+        return offset, unit * 8 - shift - width if big else shift
+
+    def params(self, id: int) -> list[Param]:
+        """The parameters of a function or function type, "..." left out."""
+        if id < self._first_id and self.base:
+            return self.base.params(id)
+        at, words = self._at(id), self._words
+        kind, count = words[at + 1] >> 24 & 0x7F, words[at + 1] & 0xFFFFFF
+        if kind == FUNC:
+            return self.params(words[at + 2])
+        if kind != FUNC_PROTO:
+            raise BtfError(f"BTF type {id} is not a function")
+        pairs = [(words[place], words[place + 1]) for place in range(at + 3, at + 3 + count * 2, 2)]
+        return [
+            Param(self._name(name), self.type(type_), self.ctype(type_)) for name, type_ in pairs if type_
+        ]
+
+    def result(self, id: int) -> Param:
+        """The result of a function or function type, without a name."""
+        if id < self._first_id and self.base:
+            return self.base.result(id)
+        at, words = self._at(id), self._words
+        if words[at + 1] >> 24 & 0x7F == FUNC:
+            return self.result(words[at + 2])
+        return Param("", self.type(words[at + 2]), self.ctype(words[at + 2]))
+
+    def ctype(self, id: int) -> str:
+        """How C spells the type: "struct sk_buff *", "const char *", "char[16]", "enum skb_drop_reason"."""
+        if id < self._first_id and self.base and id:
+            return self.base.ctype(id)
+        if id not in self._spelled:
+            if id in self._open:
+                raise BtfError(f"BTF type {id} contains itself")
+            self._open.add(id)
+            try:
+                self._spelled[id] = self._spell(id)
+            finally:
+                self._open.discard(id)
+        return self._spelled[id]
+
+    def _spell(self, id: int) -> str:
+        at, words = self._at(id), self._words
+        info, last = words[at + 1], words[at + 2]
+        kind, name = info >> 24 & 0x7F, self._name(words[at])
+        if kind in (STRUCT, UNION, ENUM, ENUM64, FWD):
+            keyword = {STRUCT: "struct", UNION: "union", FWD: "union" if info >> 31 else "struct"}.get(
+                kind, "enum"
+            )
+            return f"{keyword} {name or '(anon)'}"
+        if kind == PTR:
+            target = self.ctype(last)
+            head, function, params = target.partition(" (")
+            if function and params.endswith(")") and not params.startswith("anon)"):
+                return f"{head} (*)({params}"
+            return target + ("*" if target.endswith("*") else " *")
+        if kind == ARRAY:
+            element, bracket, rest = self.ctype(words[at + 3]).partition("[")
+            return f"{element}[{words[at + 5]}]{bracket}{rest}"
+        if kind in _QUALIFIER:
+            target = self.ctype(last)
+            return f"{target} {_QUALIFIER[kind]}" if target.endswith("*") else f"{_QUALIFIER[kind]} {target}"
+        if kind == FUNC_PROTO:
+            spelled = [
+                self.ctype(words[p]) if words[p] else "..."
+                for p in range(at + 4, at + 4 + (info & 0xFFFFFF) * 2, 2)
+            ]
+            return f"{self.ctype(last)} ({', '.join(spelled) or 'void'})"
+        return name if kind in (INT, FLOAT, TYPEDEF) else self.ctype(last)
+
+    # --- by name -----------------------------------------------------------------------------
+
+    def lookup(self, spelling: str) -> Type | None:
+        """The type that C spells so: "struct sock", "enum x", "pid_t", "unsigned int", "char *", "u8[6]"."""
+        words = strip_qualifiers(spelling)
+        if words.endswith("*"):
+            target = self.lookup(words[:-1])
+            return None if target is None else Pointer(target, "kernel")
+        if words.endswith("]"):
+            return self._lookup_array(words)
+        return self._lookup_plain(words)
+
+    def _lookup_array(self, words: str) -> Type | None:
+        element, _, counts = words.partition("[")
+        type_ = self.lookup(element)
+        for count in reversed(counts[:-1].split("][")):
+            if type_ is None or not (count.strip().isdigit() or not count.strip()):
+                return None
+            type_ = Array(type_, int(count or 0))
+        return type_
+
+    def _lookup_plain(self, words: str) -> Type | None:
+        keyword, _, name = words.partition(" ")
+        if keyword in ("struct", "union", "enum"):
+            id = self.find(keyword, name)
+        else:
+            plain = basic(words)
+            if plain is not None:
+                return plain
+            id = self.find("typedef", words) or self.find("int", words)
+        return None if id is None else self.type(id)
+
+    def struct(self, spelling: str) -> Struct | None:
+        """The struct or union of that spelling, keyword included; None if the BTF has none."""
+        found = self.lookup(spelling)
+        return found if isinstance(found, Struct) else None
+
+    def id_of_func(self, name: str) -> int | None:
+        """The id of function `name`, to attach to it or call it."""
+        return self.find("func", name)
+
+    def func(self, name: str) -> Function | None:
+        """The type of function `name`, parameters named."""
+        id = self.find("func", name)
+        if id is None:
+            return None
+        found = self.type(id)
+        assert isinstance(found, Function)
+        return found
+
+    def var(self, name: str) -> tuple[int, Type] | None:
+        """Id and type of the kernel variable `name` (BTF lists the per-CPU ones, newer kernels all)."""
+        id = self.find("var", name)
+        return None if id is None else (id, self.type(id))
+
+    def enum_constant(self, name: str) -> tuple[Enum, int] | None:
+        """The enum that defines the constant `name`, and its number."""
+        words, starts = self._words, self._starts
+        for offset in self._offsets_of(name) if name else ():
+            for place in self._mentions(offset):
+                index = bisect_right(starts, place) - 1
+                at = starts[index]
+                kind = words[at + 1] >> 24 & 0x7F
+                if kind in (ENUM, ENUM64) and place >= at + 3 and (place - at - 3) % _EACH[kind] == 0:
+                    found = self.type(self._first_id + index)
+                    assert isinstance(found, Enum)
+                    return found, dict(found.values)[name]
+        return self.base.enum_constant(name) if self.base else None
+
+    def raw_tracepoint(self, name: str) -> Function | None:
+        """The named arguments of programs at raw tracepoint `name`; None if there is none."""
+        params = self.raw_tracepoint_params(name)
+        return None if params is None else Function(tuple((p.name, p.type) for p in params), VOID)
+
+    def raw_tracepoint_params(self, name: str) -> list[Param] | None:
+        """The same as `Param`s, which also know their spelling.
+
+        The types stand behind the typedef btf_trace_NAME, whose first parameter is the tracepoint's
+        own data; the names, which function pointers do not keep, in the functions that call the probes.
+        """
+        typedef = self.find("typedef", f"btf_trace_{name}")
+        if typedef is None:
+            return None
+        proto = self._target(self._target(typedef))
+        params = self.params(proto)[1:]
+        if all(p.name for p in params):
+            return params
+        return [
+            p._replace(name=p.name or n)
+            for p, n in zip(params, self._traced_names(name, len(params)), strict=True)
+        ]
+
+    def _traced_names(self, name: str, count: int) -> list[str]:
+        for caller in (f"__traceiter_{name}", f"__bpf_trace_{name}"):
+            id = self.find("func", caller)
+            names = [p.name for p in self.params(id)[1:]] if id is not None else []
+            if len(names) == count and all(names):
+                return names
+        return [f"arg{i}" for i in range(count)]
+
+    def _target(self, id: int) -> int:
+        """What a typedef or pointer refers to."""
+        if id < self._first_id and self.base:
+            return self.base._target(id)
+        return self._words[self._at(id) + 2]
+
+
+class _Steps(dict[int, int]):
+    """info word → words that the type takes; computed once for each of the few distinct ones."""
+
+    def __init__(self, layout: dict[int, tuple[int, int]]) -> None:
+        super().__init__()
+        self.layout = layout
+
+    def __missing__(self, info: int) -> int:
+        kind, count = info >> 24 & 0x7F, info & 0xFFFFFF
+        if 0 < kind <= ENUM64:
+            once, each = _FIXED.get(kind, 0), _EACH.get(kind, 0)
+        elif kind in self.layout:
+            once, each = self.layout[kind]
+        else:
+            raise BtfError(f"the BTF has types of kind {kind}, which this version does not know")
+        words = self[info] = 3 + once + each * count
+        return words
+
+
+def _read_header(data: bytes) -> _Header:
+    """Sections of a BTF file; checks that they lie within it."""
+    if len(data) < 24 or data[:2] not in (b"\x9f\xeb", b"\xeb\x9f"):
+        raise BtfError("this is not BTF: it does not start with the number 0xeb9f")
+    order = "little" if data[:2] == b"\x9f\xeb" else "big"
+    version = data[2]
+    numbers = [int.from_bytes(data[at : at + 4], order) for at in range(4, 32, 4)]  # type: ignore[arg-type]
+    header, types, types_len, strings, strings_len = numbers[:5]
+    if version != 1:
+        raise BtfError(f"BTF version {version} is not known, only 1")
+    types, strings = types + header, strings + header
+    if max(types + types_len, strings + strings_len) > len(data) or types_len % 4:
+        raise BtfError("the BTF is cut off or damaged: its sections reach beyond its end")
+    layout = _read_layout(data, header + numbers[5], numbers[6]) if header >= 32 else {}
+    return _Header(types, types + types_len, strings, strings + strings_len, order != sys.byteorder, layout)
+
+
+def _read_layout(data: bytes, start: int, length: int) -> dict[int, tuple[int, int]]:
+    """struct btf_layout rows {u8 info_sz, u8 elem_sz, u16 flags}, one a kind, in sizes of words."""
+    rows = data[start : start + length]
+    return {kind: (rows[at] // 4, rows[at + 1] // 4) for kind, at in enumerate(range(0, len(rows) - 3, 4))}

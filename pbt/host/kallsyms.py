@@ -1,0 +1,99 @@
+"""Kernel symbols: addresses of names and names of addresses, from a file such as /proc/kallsyms.
+
+Each line is "address type name", addresses in 16 hexadecimal digits, so lines sort like addresses
+and none needs to be taken apart before somebody asks for it. Without CAP_SYSLOG (or under
+kernel.kptr_restrict) the kernel writes zeros for all addresses: then nothing has an address.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from functools import cached_property
+from typing import NamedTuple
+
+_FARTHEST = 1 << 24  # bytes after its start that a symbol is believed to reach
+_DIGITS = 16
+_MADE_UP = 0xFFFF_FFFF_8100_0000
+
+
+class Symbol(NamedTuple):
+    """A kernel symbol: `offset` is how far into it the address lies, `module` "" for the kernel itself."""
+
+    name: str
+    offset: int
+    module: str
+
+
+class Kallsyms:
+    """The symbols in a file of the form of /proc/kallsyms; an unreadable file has none."""
+
+    def __init__(self, path: str = "/proc/kallsyms") -> None:
+        self.path = path
+
+    @cached_property
+    def _data(self) -> bytes:
+        try:
+            with open(self.path, "rb") as file:
+                return file.read()
+        except OSError:
+            return b""
+
+    @cached_property
+    def _lines(self) -> list[bytes]:
+        """Lines with an address, sorted by it; those of one address stay in the file's order."""
+        zero = b"0" * _DIGITS
+        lines = [
+            line for line in self._data.splitlines() if line[:_DIGITS] != zero and line[17:18] not in b"aA"
+        ]
+        lines.sort(key=_address)
+        return lines
+
+    @cached_property
+    def _addresses(self) -> list[bytes]:
+        return [line[:_DIGITS] for line in self._lines]
+
+    def address(self, name: str) -> int:
+        """Where the symbol is, the first if there are several; 0 if it is absent or hidden."""
+        needle, data = b" " + name.encode() + b"\n", self._data
+        at = data.find(needle) if name else -1
+        if at < 0 and name:
+            at = data.find(needle[:-1] + b"\t")
+        if at < 0:
+            return 0
+        start = data.rfind(b"\n", 0, at) + 1
+        return int(data[start:at].partition(b" ")[0] or b"0", 16)
+
+    def symbol(self, address: int) -> Symbol | None:
+        """The symbol that covers an address; None when no symbol is near below it."""
+        lines = self._lines
+        at = bisect_right(self._addresses, b"%016x" % address) - 1
+        if at < 0:
+            return None
+        first = at
+        while first and self._addresses[first - 1] == self._addresses[at]:
+            first -= 1
+        same = lines[first : at + 1]
+        line = next((text for text in same if text[17:18] in b"tTwW"), same[0])
+        offset = address - int(line[:_DIGITS], 16)
+        if offset > _FARTHEST:
+            return None
+        name, _, module = line[19:].decode("utf-8", "replace").partition("\t")
+        return Symbol(name, offset, module.strip("[]"))
+
+    def names(self) -> list[str]:
+        """Names of all functions, sorted, each once."""
+        text = (line for line in self._data.splitlines() if line[17:18] in b"tTwW")
+        return sorted({line[19:].partition(b"\t")[0].decode("utf-8", "replace") for line in text})
+
+    def anonymous(self) -> bytes:
+        """The same file with made-up addresses in the same order: which symbols exist, not where they are."""
+        rows, address, last = [], _MADE_UP - 16, b""
+        for line in sorted(self._data.splitlines(), key=_address):
+            if line[:_DIGITS] != last or line[:_DIGITS] == b"0" * _DIGITS:
+                address, last = address + 16, line[:_DIGITS]
+            rows.append(b"%016x%s\n" % (address, line[_DIGITS:]))
+        return b"".join(rows)
+
+
+def _address(line: bytes) -> bytes:
+    return line[:_DIGITS]

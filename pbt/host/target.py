@@ -1,0 +1,355 @@
+"""The machine that programs are compiled for: the one we run on, or one saved in a folder.
+
+Everything is found out when first asked for and kept. A saved target gives the answers that the
+live one gave when it was saved, and needs neither root nor that machine. Its folder holds plain files:
+
+    target.json                           release, architecture, CPUs, page size, features
+    btf/vmlinux, btf/MODULE               BTF, as under /sys/kernel/btf
+    tracefs/events/CATEGORY/EVENT/format  as under /sys/kernel/tracing
+    tracefs/available_filter_functions    likewise
+    kallsyms                              names of kernel symbols, with made-up addresses
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pbt.source import UsageError
+
+if TYPE_CHECKING:
+    from pbt.arch import Arch
+    from pbt.host.btf import Btf
+    from pbt.host.kallsyms import Kallsyms
+    from pbt.host.tracefs import Tracefs
+
+_LAYOUT = 1  # of target.json
+_BTF_FOLDER = "/sys/kernel/btf"
+
+
+class Target:
+    """What the compiler may ask about a machine; `Target.live()` and `Target.load()` make one."""
+
+    @staticmethod
+    def live() -> Target:
+        """The machine we run on. Costs nothing until it is asked something."""
+        return _Live()
+
+    @staticmethod
+    def load(folder: str) -> Target:
+        """The machine saved in a folder; UsageError when the folder does not hold one."""
+        return _Saved(folder)
+
+    @property
+    def release(self) -> str:
+        """The kernel's release, as `uname -r` says it."""
+        raise NotImplementedError
+
+    @property
+    def version(self) -> tuple[int, int, int]:
+        """The first three numbers of the release, missing ones 0: for display and for kern_version."""
+        numbers = [*_leading_numbers(self.release), 0, 0, 0]
+        return numbers[0], numbers[1], numbers[2]
+
+    @property
+    def arch(self) -> Arch:
+        """The table of the machine's processor."""
+        raise NotImplementedError
+
+    @property
+    def page_size(self) -> int:
+        """Bytes in a page of memory."""
+        raise NotImplementedError
+
+    @property
+    def cpus(self) -> tuple[int, ...]:
+        """Numbers of the possible CPUs: so many values has an element of a per-CPU map."""
+        raise NotImplementedError
+
+    @property
+    def online(self) -> tuple[int, ...]:
+        """Numbers of the CPUs that run."""
+        raise NotImplementedError
+
+    @property
+    def types(self) -> Btf | None:
+        """The kernel's BTF; None when it has none, or BPFTRACE_BTF names a file that does not exist."""
+        raise NotImplementedError
+
+    def modules(self) -> tuple[str, ...]:
+        """Names of the kernel modules that have BTF, sorted."""
+        try:
+            return tuple(sorted(name for name in os.listdir(self._btf_folder) if name != "vmlinux"))
+        except OSError:
+            return ()
+
+    def module_types(self, name: str) -> Btf | None:
+        """BTF of one kernel module, which continues `types`; None when there is none."""
+        if name not in self._modules:
+            known = self.types is not None and name in self.modules()
+            self._modules[name] = _btf(f"{self._btf_folder}/{name}", self.types) if known else None
+        return self._modules[name]
+
+    @cached_property
+    def _modules(self) -> dict[str, Btf | None]:
+        return {}
+
+    @property
+    def _btf_folder(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def tracefs(self) -> Tracefs:
+        """Tracepoints and traceable functions; UsageError saying what to do when they cannot be had."""
+        raise NotImplementedError
+
+    @property
+    def kallsyms(self) -> Kallsyms:
+        """The kernel's symbols; empty when unreadable."""
+        raise NotImplementedError
+
+    def has(self, feature: str) -> bool:
+        """Whether the kernel has a feature, named as in pbt/uapi/features.py."""
+        raise NotImplementedError
+
+    def features(self) -> frozenset[str]:
+        """All features that the kernel has. On a live target this tries each one."""
+        raise NotImplementedError
+
+    def save(
+        self, folder: str, events: Iterable[str] = ("*:*",), types: bool = True, symbols: bool = True
+    ) -> None:
+        """Write the target into a folder, which is made if need be.
+
+        `events`: patterns "category:event" of the tracepoints to keep. UsageError when the folder
+        cannot be written or the machine not be read.
+        """
+        try:
+            self._save(folder, events, types, symbols)
+        except OSError as error:
+            raise UsageError(f"cannot save the target in {folder}: {error.strerror or error}") from None
+
+    def _save(self, folder: str, events: Iterable[str], types: bool, symbols: bool) -> None:
+        import json
+
+        facts = {
+            "layout": _LAYOUT, "arch": self.arch.name, "release": self.release, "page_size": self.page_size,
+            "cpus": self.cpus, "online": self.online, "features": sorted(self.features()),
+        }  # fmt: skip
+        _write(folder, "target.json", json.dumps(facts, indent=1).encode() + b"\n")
+        if types and self.types:
+            _write(folder, "btf/vmlinux", self.types.data)
+            for name in self.modules():
+                module = self.module_types(name)
+                if module:
+                    _write(folder, f"btf/{name}", module.data)
+        self._save_tracefs(folder, events)
+        if symbols:
+            _write(folder, "kallsyms", self.kallsyms.anonymous())
+
+    def _save_tracefs(self, folder: str, events: Iterable[str]) -> None:
+        wanted = {pair for pattern in events for pair in self.tracefs.events(*_split(pattern))}
+        for category, event in sorted(wanted):
+            path = f"events/{category}/{event}/format"
+            with open(self.tracefs.path(path), "rb", buffering=0) as file:
+                _write(folder, f"tracefs/{path}", file.read())
+        functions = "".join(f"{name}\n" for name in self.tracefs.functions())
+        _write(folder, "tracefs/available_filter_functions", functions.encode())
+
+
+class _Live(Target):
+    @cached_property
+    def release(self) -> str:
+        return os.uname().release
+
+    @cached_property
+    def arch(self) -> Arch:
+        from pbt.arch import native
+
+        return native()
+
+    @cached_property
+    def page_size(self) -> int:
+        return os.sysconf("SC_PAGE_SIZE")
+
+    @cached_property
+    def cpus(self) -> tuple[int, ...]:
+        from pbt.sys.bpf import possible_cpus
+
+        return possible_cpus()
+
+    @cached_property
+    def online(self) -> tuple[int, ...]:
+        from pbt.sys.bpf import online_cpus
+
+        return online_cpus()
+
+    @cached_property
+    def types(self) -> Btf | None:
+        path = os.environ.get("BPFTRACE_BTF", f"{_BTF_FOLDER}/vmlinux")
+        return _btf(path) if path else None
+
+    @property
+    def _btf_folder(self) -> str:
+        return _BTF_FOLDER
+
+    @cached_property
+    def tracefs(self) -> Tracefs:
+        from pbt.host.tracefs import Tracefs
+        from pbt.sys.mount import tracefs
+
+        return Tracefs(tracefs())
+
+    @cached_property
+    def kallsyms(self) -> Kallsyms:
+        from pbt.host.kallsyms import Kallsyms
+
+        return Kallsyms()
+
+    @cached_property
+    def _features(self) -> Any:
+        from pbt.host.probe import Features
+
+        return Features()
+
+    def has(self, feature: str) -> bool:
+        return bool(self._features.has(feature))
+
+    def features(self) -> frozenset[str]:
+        found: frozenset[str] = self._features.all()
+        return found
+
+
+class _Saved(Target):
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self._facts = _read_facts(f"{folder}/target.json")
+
+    @property
+    def release(self) -> str:
+        return str(self._facts["release"])
+
+    @cached_property
+    def arch(self) -> Arch:
+        from pbt.arch import get
+
+        return get(self._facts["arch"])
+
+    @property
+    def page_size(self) -> int:
+        return int(self._facts["page_size"])
+
+    @cached_property
+    def cpus(self) -> tuple[int, ...]:
+        return tuple(self._facts["cpus"])
+
+    @cached_property
+    def online(self) -> tuple[int, ...]:
+        return tuple(self._facts.get("online", self._facts["cpus"]))
+
+    @cached_property
+    def types(self) -> Btf | None:
+        return _btf(f"{self.folder}/btf/vmlinux")
+
+    @property
+    def _btf_folder(self) -> str:
+        return f"{self.folder}/btf"
+
+    @cached_property
+    def tracefs(self) -> Tracefs:
+        from pbt.host.tracefs import Tracefs
+
+        if not os.path.isdir(f"{self.folder}/tracefs"):
+            raise UsageError(f"the target saved in {self.folder} has no tracepoints: no folder tracefs in it")
+        return Tracefs(f"{self.folder}/tracefs")
+
+    @cached_property
+    def kallsyms(self) -> Kallsyms:
+        from pbt.host.kallsyms import Kallsyms
+
+        return Kallsyms(f"{self.folder}/kallsyms")
+
+    def has(self, feature: str) -> bool:
+        return feature in self.features()
+
+    def features(self) -> frozenset[str]:
+        return self._feature_names
+
+    @cached_property
+    def _feature_names(self) -> frozenset[str]:
+        return frozenset(self._facts["features"])
+
+
+def _btf(path: str, base: Btf | None = None) -> Btf | None:
+    """BTF from a file, read when first needed; None when there is no file that may be read."""
+    from pbt.host.btf import Btf
+
+    if not os.path.isfile(path) or not os.access(path, os.R_OK):
+        return None
+    return Btf(lambda: _btf_bytes(path), base)
+
+
+def _btf_bytes(path: str) -> bytes:
+    """A file's bytes if they are BTF, or those of section .BTF of an ELF file."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            data = file.read()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    if data[:4] != b"\x7fELF":
+        return data
+    from pbt.host.elf import Elf
+
+    elf = Elf(path)
+    section = elf.section(".BTF")
+    if section is None:
+        raise UsageError(f"{path} has no section .BTF", "name a file of BTF in BPFTRACE_BTF")
+    return elf.read(section)
+
+
+def _leading_numbers(release: str) -> list[int]:
+    """ "6.18.44-amd64" → [6, 18, 44]."""
+    numbers = []
+    for part in release.split("."):
+        digits = part[: len(part) - len(part.lstrip("0123456789"))]
+        if digits:
+            numbers.append(int(digits))
+        if digits != part:
+            break
+    return numbers
+
+
+def _split(pattern: str) -> tuple[str, str]:
+    category, _, event = pattern.partition(":")
+    return category, event or "*"
+
+
+def _write(folder: str, name: str, data: bytes) -> None:
+    path = os.path.join(folder, name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as file:
+        file.write(data)
+
+
+_FACTS: dict[str, type] = {
+    "layout": int, "arch": str, "release": str, "page_size": int, "cpus": list, "features": list
+}  # fmt: skip
+
+
+def _read_facts(path: str) -> dict[str, Any]:
+    import json
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            facts = json.load(file)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"{path} is not JSON: {error}") from None
+    if not isinstance(facts, dict) or not all(isinstance(facts.get(k), t) for k, t in _FACTS.items()):
+        raise UsageError(f"{path} is not a saved target: it must have {', '.join(_FACTS)}")
+    if facts["layout"] != _LAYOUT:
+        raise UsageError(f"{path} has layout {facts['layout']}; this version reads {_LAYOUT}")
+    return facts

@@ -1,0 +1,27 @@
+"""Passes: functions from IR to better IR with the same meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from pbt.ir.core import Function, Program
+from pbt.ir.passes.cse import share
+from pbt.ir.passes.dead import drop_dead
+from pbt.ir.passes.fold import fold
+from pbt.ir.passes.merge import merge_blocks
+
+Pass = Callable[[Function], Function]
+PASSES: tuple[Pass, ...] = (fold, merge_blocks, share, fold, merge_blocks, drop_dead)
+
+
+def apply(step: Pass, program: Program) -> Program:
+    """One pass over all functions of a program."""
+    return replace(program, functions=tuple(step(f) for f in program.functions))
+
+
+def run(program: Program) -> Program:
+    """All passes, in their order."""
+    for step in PASSES:
+        program = apply(step, program)
+    return program

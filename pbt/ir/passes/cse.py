@@ -1,0 +1,131 @@
+"""Compute once what is computed twice.
+
+An operation is the same as an earlier one that dominates it if both have the same operands. Loads are
+shared within a block only, as long as nothing may have written there; a load of what was just stored is
+the stored value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from pbt.ir.core import Block, Function, Op, Value
+from pbt.ir.flow import dominators, resolved, substitute, with_args
+
+PURE_HELPERS = frozenset({
+    "get_current_pid_tgid", "get_current_uid_gid", "get_current_task", "get_current_task_btf",
+    "get_current_cgroup_id", "get_smp_processor_id", "get_numa_node_id", "get_func_ip",
+    "get_attach_cookie",
+})  # fmt: skip
+"""Helpers whose answer stays the same during one run of a program (which never changes its CPU or its
+task), and which write no memory. Clocks, random numbers and counters are not among them."""
+
+_LOADS = ("load", "sload")
+_Key = tuple[object, ...]
+
+
+class Where(NamedTuple):
+    """A piece of memory: `size` bytes from `start`, counted from what `root` points to."""
+
+    root: Value
+    start: int
+    size: int
+
+
+def share(function: Function) -> Function:
+    """Replace operations by equal ones that have run before on every path."""
+    return _Sharing(function).run()
+
+
+class _Sharing:
+    def __init__(self, function: Function) -> None:
+        self.function = function
+        self.defs = {o.result: o for o in function.ops() if o.result is not None}
+        self.to: dict[Value, Value] = {}
+        self.known: dict[_Key, Value] = {}
+        self.memory: dict[tuple[str, Where], Value] = {}
+
+    def run(self) -> Function:
+        blocks = {b.name: b for b in self.function.blocks}
+        idom = dominators(self.function)
+        below: dict[str, list[str]] = {name: [] for name in idom}
+        for name, over in idom.items():
+            if name != over:
+                below[over].append(name)
+        stack: list[tuple[str, list[_Key] | None]] = [(self.function.blocks[0].name, None)]
+        while stack:
+            name, added = stack.pop()
+            if added is not None:  # all blocks below are done
+                for key in added:
+                    del self.known[key]
+                continue
+            blocks[name], added = self.block(blocks[name])
+            stack.append((name, added))
+            stack += ((child, None) for child in reversed(below[name]))
+        return substitute(replace(self.function, blocks=tuple(blocks.values())), self.to)
+
+    def block(self, block: Block) -> tuple[Block, list[_Key]]:
+        ops, added = [], []
+        self.memory = {}
+        for op in block.ops:
+            op = with_args(op, self.to)
+            earlier, key = self.earlier(op)
+            if earlier is not None and op.result is not None and earlier.kind == op.result.kind:
+                self.to[op.result] = earlier
+                continue
+            if key is not None and op.result is not None and key not in self.known:
+                self.known[key] = op.result
+                added.append(key)
+            self.remember(op)
+            ops.append(op)
+        return replace(block, ops=tuple(ops)), added
+
+    def earlier(self, op: Op) -> tuple[Value | None, _Key | None]:
+        """(an equal value, the key under which this one will be found)."""
+        if op.code in _LOADS:
+            return self.memory.get((op.code, self.where(op))), None
+        if op.result is None or (op.info.effect and not _pure(op)):
+            return None, None
+        key = (op.code, op.args, op.imm, op.size, op.name, op.result.kind)
+        return self.known.get(key), key
+
+    def where(self, op: Op) -> Where:
+        root, offset = op.args[0], op.imm
+        while (made := self.defs.get(root)) is not None and made.code == "add":
+            number = self.defs.get(resolved(made.args[1], self.to))
+            if number is None or number.code != "const":
+                break
+            root, offset = (
+                resolved(made.args[0], self.to),
+                offset + (number.imm + (1 << 63)) % (1 << 64) - (1 << 63),
+            )
+        return Where(root, offset, op.size)
+
+    def remember(self, op: Op) -> None:
+        """What is known of memory after an operation."""
+        if op.code in _LOADS and op.result is not None:
+            self.memory[op.code, self.where(op)] = op.result
+        elif op.code in ("store", "atomic_add"):
+            where = self.where(op)
+            self.memory = {k: v for k, v in self.memory.items() if self.apart(k[1], where)}
+            if op.code == "store" and op.size == 8:
+                self.memory["load", where] = self.memory["sload", where] = op.args[1]
+        elif op.info.memory in ("write", "both") and not _pure(op):
+            self.memory = {}
+
+    def apart(self, a: Where, b: Where) -> bool:
+        """Whether two pieces cannot overlap."""
+        if a.root == b.root:
+            return a.start + a.size <= b.start or b.start + b.size <= a.start
+        one, two = self.defs.get(a.root), self.defs.get(b.root)
+        if one is None or two is None or one.code not in _REGIONS or two.code not in _REGIONS:
+            return False
+        return (one.code, one.imm) != (two.code, two.imm) and "slot" in (one.code, two.code)
+
+
+_REGIONS = ("slot", "ctx", "map_value", "call")  # memory of different kinds does not overlap
+
+
+def _pure(op: Op) -> bool:
+    return op.code == "call" and op.name in PURE_HELPERS

@@ -1,0 +1,104 @@
+"""Types and constant values of operators."""
+
+from __future__ import annotations
+
+from pbt.source import ScriptError, Span
+from pbt.types import BOOL, I64, U64, Array, Enum, Int, Opaque, Pointer, Str, Tuple, Type, is_integral
+
+COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
+_M64 = (1 << 64) - 1
+
+
+def is_text(type_: Type) -> bool:
+    return isinstance(type_, Str) or (isinstance(type_, Array) and type_.element.size == 1)
+
+
+def signed(type_: Type, flexible: bool) -> bool:
+    """Whether an operand asks for signed arithmetic."""
+    return isinstance(type_, (Int, Enum)) and type_.signed and not flexible
+
+
+def binary_type(op: str, left: Type, right: Type, left_flexible: bool, right_flexible: bool, span: Span) -> Type:
+    """The type of `left op right`; ScriptError if there is none. Flexible: a non-negative literal."""
+    if op in ("&&", "||"):
+        for side in (left, right):
+            if not is_integral(side) and not isinstance(side, Str):
+                raise ScriptError(f"The {op} operator can not be used on type '{side}'", span)
+        return BOOL
+    if op in ("==", "!=") and not (is_integral(left) and is_integral(right)):
+        if _comparable(left, right):
+            return BOOL
+        raise ScriptError(f"Type mismatch for '{op}': comparing {left} with {right}", span)
+    if not (is_integral(left) and is_integral(right)):
+        bad = f"{left}, {right}" if str(left) != str(right) else str(left)
+        hint = "strings can only be compared by == and !=" if is_text(left) or is_text(right) else ""
+        raise ScriptError(f"The {op} operator can not be used on expressions of types {bad}", span, hint)
+    if op in COMPARISONS:
+        return BOOL
+    if isinstance(left, Pointer) or isinstance(right, Pointer):
+        return _pointer_type(op, left, right, span)
+    if op == "-":
+        return I64
+    is_signed = signed(left, left_flexible) or signed(right, right_flexible)
+    if left_flexible and right_flexible:
+        is_signed = True
+    return I64 if is_signed else U64
+
+
+def _comparable(left: Type, right: Type) -> bool:
+    if is_text(left) and is_text(right):
+        return True
+    if isinstance(left, Array) and isinstance(right, Array):
+        return left.size == right.size
+    if isinstance(left, Tuple) and isinstance(right, Tuple) and len(left.elements) == len(right.elements):
+        pairs = zip(left.elements, right.elements, strict=True)
+        return all(_comparable(a, b) or (is_integral(a) and is_integral(b)) for a, b in pairs)
+    return isinstance(left, Opaque) and isinstance(right, Opaque) and left.size == right.size
+
+
+def _pointer_type(op: str, left: Type, right: Type, span: Span) -> Type:
+    if op in ("+", "-") and isinstance(left, Pointer) and not isinstance(right, Pointer):
+        return left
+    if op == "+" and isinstance(right, Pointer) and not isinstance(left, Pointer):
+        return right
+    if op in ("&", "|", "^", ">>", "<<", "-", "%", "/"):
+        return U64
+    raise ScriptError(f"The {op} operator can not be used on expressions of types {left}, {right}", span)
+
+
+def fold(op: str, a: int, b: int, is_signed: bool) -> int | None:
+    """The value of a constant expression in 64 bits; None where it is left to run time."""
+    if op == "+":
+        value = a + b
+    elif op == "-":
+        value = a - b
+    elif op == "*":
+        value = a * b
+    elif op in ("/", "%"):
+        if not b:
+            return None
+        quotient = abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
+        value = quotient if op == "/" else a - b * quotient
+    elif op == "&":
+        value = a & b
+    elif op == "|":
+        value = a | b
+    elif op == "^":
+        value = a ^ b
+    elif op == "<<":
+        value = a << (b & 63)
+    elif op == ">>":
+        value = (a if is_signed else a & _M64) >> (b & 63)
+    else:
+        return None
+    return wrap(value, is_signed)
+
+
+def fold_unary(op: str, a: int) -> int:
+    return wrap(-a if op == "-" else ~a, True)
+
+
+def wrap(value: int, is_signed: bool) -> int:
+    """Cut to 64 bits."""
+    value &= _M64
+    return value - (1 << 64) if is_signed and value >> 63 else value

@@ -1,0 +1,308 @@
+"""The syntax tree: frozen nodes, compared by identity, each with its place in the script.
+
+What later stages find out about a node (its type, what a name means) stands in their tables, keyed
+by the node; nothing is ever written on a node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pbt.source import Span
+
+if TYPE_CHECKING:
+    from typing_extensions import dataclass_transform
+else:
+
+    def dataclass_transform(**_: Any) -> Any:
+        return lambda cls: cls
+
+
+@dataclass_transform(frozen_default=True, eq_default=False, kw_only_default=False)
+class _Fields:
+    """Makes fields of a subclass's annotations, in order, as `@dataclass(frozen=True, eq=False)` would.
+
+    Forty dataclasses would cost 20 ms of start-up.
+    """
+
+    fields: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        own = tuple(n for n, a in cls.__dict__.get("__annotations__", {}).items() if "ClassVar" not in str(a))
+        cls.fields = (*cls.fields, *own)
+
+    if not TYPE_CHECKING:
+
+        def __init__(self, *values: Any) -> None:
+            assert len(values) == len(self.fields), (type(self).__name__, self.fields)
+            self.__dict__.update(zip(self.fields, values, strict=True))
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            raise AttributeError(f"{type(self).__name__} is frozen")
+
+
+class Node(_Fields):
+    """Base of all nodes."""
+
+    span: Span
+
+    def __repr__(self) -> str:
+        inside = ", ".join(f"{name}={self.__dict__[name]!r}" for name in self.fields[1:])
+        return f"{type(self).__name__}({inside})"
+
+    def children(self) -> Iterator[Node]:
+        """Nodes directly below, in source order."""
+        for name in self.fields[1:]:
+            value = self.__dict__[name]
+            if isinstance(value, Node):
+                yield value
+            elif isinstance(value, tuple):
+                yield from (item for item in value if isinstance(item, Node))
+
+    def walk(self) -> Iterator[Node]:
+        """This node and all below it, parents first."""
+        pending: list[Node] = [self]
+        while pending:
+            node = pending.pop()
+            yield node
+            pending.extend(reversed(list(node.children())))
+
+
+# --- types as written -------------------------------------------------------------------------
+
+
+class TypeName(Node):
+    """`struct x *`, `uint64`, `int8[8]`: `words` without stars; then stars; then dimensions (None: `[]`)."""
+
+    words: str
+    stars: int
+    dims: tuple[int | None, ...]
+
+
+class FieldDef(Node):
+    """One member of a C definition. `type` is None for an anonymous struct or union (`inline`)."""
+
+    name: str
+    words: str
+    stars: int
+    dims: tuple[int, ...]
+    bits: int
+    inline: StructDef | EnumDef | None
+    function: bool
+
+
+class StructDef(Node):
+    kind: str  # "struct" or "union"
+    name: str  # "" when anonymous
+    members: tuple[FieldDef, ...]
+    packed: bool
+
+
+class EnumDef(Node):
+    name: str
+    values: tuple[tuple[str, int | None], ...]
+
+
+# --- expressions ------------------------------------------------------------------------------
+
+
+class Expr(Node):
+    """Something with a value."""
+
+
+class Int(Expr):
+    value: int
+
+
+class Str(Expr):
+    value: str
+
+
+class Bool(Expr):
+    value: bool
+
+
+class Ident(Expr):
+    """A bare name: builtin, constant, array."""
+
+    name: str
+
+
+class Var(Expr):
+    """`$name`, with its dollar."""
+
+    name: str
+
+
+class Param(Expr):
+    """`$1`; number 0 stands for `$#`."""
+
+    number: int
+
+
+class Map(Expr):
+    """`@name`, with its at sign, without a key."""
+
+    name: str
+
+
+class Index(Expr):
+    """`base[key, ...]`."""
+
+    base: Expr
+    keys: tuple[Expr, ...]
+
+
+class Member(Expr):
+    """`base.name` or `base->name`; a decimal name picks from a tuple."""
+
+    base: Expr
+    name: str
+    name_span: Span
+
+
+class Call(Expr):
+    name: str
+    args: tuple[Expr, ...]
+
+
+class Unary(Expr):
+    """`-` `!` `~` `*` `&`."""
+
+    op: str
+    operand: Expr
+
+
+class Step(Expr):
+    """`++` and `--`."""
+
+    op: str
+    prefix: bool
+    operand: Expr
+
+
+class Binary(Expr):
+    op: str
+    left: Expr
+    right: Expr
+
+
+class Ternary(Expr):
+    condition: Expr
+    then: Expr
+    other: Expr
+
+
+class Cast(Expr):
+    type: TypeName
+    operand: Expr
+
+
+class Tuple(Expr):
+    items: tuple[Expr, ...]
+
+
+class Sizeof(Expr):
+    of: TypeName | Expr
+
+
+class Offsetof(Expr):
+    of: TypeName
+    path: tuple[str, ...]
+
+
+# --- statements -------------------------------------------------------------------------------
+
+
+class Stmt(Node):
+    """Something that runs."""
+
+
+class ExprStmt(Stmt):
+    value: Expr
+
+
+class Assign(Stmt):
+    """`target op value`: op is "=" or a compound one such as "+="."""
+
+    target: Expr
+    op: str
+    value: Expr
+
+
+class Let(Stmt):
+    var: Var
+    type: TypeName | None
+    value: Expr | None
+
+
+class ArrayDecl(Stmt):
+    """`int a[] = {1, 2, 3}`."""
+
+    type: TypeName
+    name: str
+    size: int | None
+    items: tuple[Expr, ...]
+
+
+class Block(Stmt):
+    body: tuple[Stmt, ...]
+
+
+class If(Stmt):
+    condition: Expr
+    then: Block
+    other: Block | If | None
+
+
+class While(Stmt):
+    condition: Expr
+    body: Block
+
+
+class Unroll(Stmt):
+    count: Expr
+    body: Block
+
+
+class ForRange(Stmt):
+    """`for ($i : start..end) { }`, the end excluded."""
+
+    var: Var
+    start: Expr
+    end: Expr
+    body: Block
+
+
+class Jump(Stmt):
+    """`return`, `break`, `continue`."""
+
+    kind: str
+
+
+# --- the whole --------------------------------------------------------------------------------
+
+
+class AttachPoint(Node):
+    """An attach point as written, split at colons, quotes removed."""
+
+    text: str
+    parts: tuple[str, ...]
+
+
+class Probe(Node):
+    points: tuple[AttachPoint, ...]
+    predicate: Expr | None
+    body: Block
+
+
+class Setting(Node):
+    name: str
+    value: str | int
+
+
+class Script(Node):
+    settings: tuple[Setting, ...]
+    types: tuple[StructDef | EnumDef, ...]
+    probes: tuple[Probe, ...]

@@ -1,0 +1,118 @@
+"""Attach points → the places they stand for: parameters put in, wildcards expanded, contexts described."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pbt.feature import Context, Place, Provider
+from pbt.lang import ast
+from pbt.registry import collect
+from pbt.source import ScriptError, ScriptWarning, nearest
+
+if TYPE_CHECKING:
+    from pbt.host.target import Target
+
+
+@dataclass(frozen=True, eq=False)
+class Attached:
+    """One place where a probe runs, and what its program sees there."""
+
+    point: ast.AttachPoint
+    provider: Provider
+    place: Place
+    context: Context
+
+
+@dataclass(frozen=True, eq=False)
+class Expanded:
+    probe: ast.Probe
+    places: tuple[Attached, ...]
+
+
+def providers() -> Mapping[str, Provider]:
+    return collect("pbt.probes", Provider)
+
+
+def find_provider(name: str) -> Provider | None:
+    """By full name in any case, or by alias as written."""
+    known = providers()
+    for provider in known.values():
+        if name == provider.name or name in provider.aliases:
+            return provider
+    lowered = name.lower()
+    return next(
+        (p for p in known.values() if lowered == p.name.lower() or (len(name) > 2 and lowered in p.aliases)), None
+    )
+
+
+def expand(
+    script: ast.Script, target: Target, params: Sequence[str], config: Mapping[str, Any]
+) -> tuple[list[Expanded], list[ScriptWarning]]:
+    """All probes with their places. ScriptError for what does not exist, by config missing_probes."""
+    expanded: list[Expanded] = []
+    warnings: list[ScriptWarning] = []
+    for probe in script.probes:
+        places: list[Attached] = []
+        for point in probe.points:
+            found = _places(point, target, params)
+            if not found:
+                _missing(point, target, config["missing_probes"], warnings)
+            places.extend(found)
+        expanded.append(Expanded(probe, tuple(places)))
+    total = sum(len(e.places) for e in expanded)
+    if total > int(config["max_probes"]):
+        last = script.probes[-1].points[0]
+        raise ScriptError(
+            f"Can't attach to {total} probes because it exceeds the current limit of {config['max_probes']} probes.",
+            last.span,
+            "raise it with BPFTRACE_MAX_PROBES=N; attaching to many functions slows the machine",
+        )
+    if not total and script.probes:
+        raise ScriptError("No probes to attach", script.probes[0].points[0].span)
+    return expanded, warnings
+
+
+def _places(point: ast.AttachPoint, target: Target, params: Sequence[str]) -> list[Attached]:
+    parts = [_substitute(part, params) for part in point.parts]
+    provider = find_provider(parts[0])
+    if provider is None:
+        names = [n for p in providers().values() for n in (p.name, *p.aliases)]
+        close = nearest(parts[0].lower(), names, 1)
+        raise ScriptError(
+            f"Invalid probe type: {parts[0]}", point.span, f"did you mean {close[0]}?" if close else "pbt -l lists probes"
+        )
+    place = provider.parse(parts[1:], point.span)
+    return [
+        Attached(point, provider, found, provider.describe(found, target)) for found in provider.expand(place, target)
+    ]
+
+
+def _substitute(part: str, params: Sequence[str]) -> str:
+    """Positional parameters, put in as text."""
+    return re.sub(r"\$(\d+)", lambda m: params[int(m[1]) - 1] if 0 < int(m[1]) <= len(params) else "", part)
+
+
+def _missing(point: ast.AttachPoint, target: Target, policy: str, warnings: list[ScriptWarning]) -> None:
+    provider = find_provider(point.parts[0])
+    assert provider is not None
+    message = f"No matches for {provider.name} {':'.join(point.parts[1:])}."
+    if policy == "error":
+        raise ScriptError(message, point.span, _suggest(provider, point, target))
+    if policy == "warn":
+        warnings.append(ScriptWarning(message, point.span))
+
+
+def _suggest(provider: Provider, point: ast.AttachPoint, target: Target) -> str:
+    wanted = ":".join(point.parts[1:])
+    if "*" in wanted:
+        return "set the 'missing_probes' config variable to 'warn' to go on without it"
+    try:
+        close = nearest(wanted, list(provider.list(("*",), target)), 1)
+    except Exception as error:  # a hint must not hide the error it belongs to
+        return f"({error})"
+    if close:
+        return f"did you mean {provider.name}:{close[0]}?"
+    return "set the 'missing_probes' config variable to 'warn' to go on without it"

@@ -1,0 +1,47 @@
+"""How the types of several uses of one map or variable become one."""
+
+from __future__ import annotations
+
+from pbt.types import Array, Bool, Buffer, Enum, Int, Opaque, Pointer, Str, Struct, Tuple, Type
+
+
+class Mismatch(Exception):
+    """Two types have no common one."""
+
+
+def stored(type_: Type) -> Type:
+    """The type that a map or variable gets from a value: integers in 64 bits, C text as a string."""
+    if isinstance(type_, Int):
+        return Int(8, type_.signed)
+    if isinstance(type_, Array) and type_.element == Int(1, True) and type_.count:
+        return Str(type_.count)
+    return type_
+
+
+def unify(a: Type, b: Type, zero: bool = False) -> Type:
+    """The type that holds both; Mismatch if there is none. `zero`: one of them is the literal 0."""
+    if a == b:
+        return a
+    if isinstance(a, (Int, Bool, Enum)) and isinstance(b, (Int, Bool, Enum)):
+        return Int(8, _signed(a) or _signed(b))
+    if isinstance(a, Str) and isinstance(b, Str):
+        return Str(max(a.size, b.size))
+    if isinstance(a, Buffer) and isinstance(b, Buffer):
+        return Buffer(max(a.capacity, b.capacity))
+    if isinstance(a, Tuple) and isinstance(b, Tuple) and len(a.elements) == len(b.elements):
+        return Tuple(tuple(unify(x, y) for x, y in zip(a.elements, b.elements, strict=True)), a.names)
+    if isinstance(a, Pointer) and isinstance(b, Pointer):
+        return a if a.space == b.space else Pointer(a.target)
+    if zero and isinstance(a, Pointer) and isinstance(b, Int):
+        return a
+    if zero and isinstance(b, Pointer) and isinstance(a, Int):
+        return b
+    if isinstance(a, Opaque) and isinstance(b, Opaque) and a.name == b.name and a.size == b.size:
+        return a
+    if isinstance(a, Struct) and isinstance(b, Struct) and a.name == b.name:
+        return a
+    raise Mismatch
+
+
+def _signed(type_: Type) -> bool:
+    return isinstance(type_, (Int, Enum)) and type_.signed

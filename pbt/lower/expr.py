@@ -1,0 +1,283 @@
+"""Expressions with a number for value, and conditions → IR, one case per node."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pbt.ir.build import Label
+from pbt.ir.core import Condition, Value
+from pbt.lang import ast
+from pbt.lang.arith import COMPARISONS, signed
+from pbt.lower import maps, memory, text
+from pbt.lower.memory import Loc
+from pbt.types import Array, Bool, Int, Pointer, Type, is_integral, is_signed
+
+if TYPE_CHECKING:
+    from pbt.lower.script import Body
+
+NUMBER = Int(8, True)
+_OPS = {"+": "add", "-": "sub", "*": "mul", "&": "and", "|": "or", "^": "xor", "<<": "shl"}
+_CONDITIONS: dict[str, tuple[Condition, Condition]] = {
+    "==": ("eq", "eq"), "!=": ("ne", "ne"), "<": ("ult", "slt"), "<=": ("ule", "sle"), ">": ("ugt", "sgt"),
+    ">=": ("uge", "sge"),
+}  # fmt: skip
+
+
+def effect(body: Body, node: ast.Expr) -> None:
+    """An expression for what it does; a value, if any, is dropped."""
+    found = body.call_of(node)
+    if found is not None and found[0].effect is not None:
+        found[0].effect(body, found[1])
+        return
+    if isinstance(node, ast.Ternary) and not is_integral(body.type(node)):
+        _ternary_effect(body, node)
+        return
+    kind = body.type(node)
+    if is_integral(kind):
+        value(body, node)
+    else:
+        text.locate(body, node)
+
+
+def _ternary_effect(body: Body, node: ast.Ternary) -> None:
+    b = body.b
+    yes, no, after = b.block("then"), b.block("else"), b.block("after")
+    branch(body, node.condition, yes, no)
+    for label, side in ((yes, node.then), (no, node.other)):
+        b.place(label)
+        effect(body, side)
+        if not b.ended:
+            b.jump(after)
+    if after.preds:
+        b.place(after)
+
+
+def value(body: Body, node: ast.Expr) -> Value:
+    """The number that an integral expression is, canonical for its type."""
+    node = body.real(node)
+    with body.b.at(node.span):
+        return _value(body, node)
+
+
+def _value(body: Body, node: ast.Expr) -> Value:
+    b = body.b
+    if isinstance(node, ast.Int):
+        return b.const(node.value)
+    if isinstance(node, ast.Bool):
+        return b.const(int(node.value))
+    found = body.call_of(node)
+    if found is not None:
+        builtin, call = found
+        assert builtin.value is not None, builtin.name
+        return builtin.value(body, call)
+    if isinstance(node, ast.Var):
+        return b.read(body.instance.names[node])
+    if isinstance(node, ast.Map) or (isinstance(node, ast.Index) and isinstance(node.base, ast.Map)):
+        return maps.read(body, node)
+    if isinstance(node, ast.Index):
+        return _element(body, node)
+    if isinstance(node, ast.Member):
+        return _member(body, node)
+    if isinstance(node, ast.Unary):
+        return _unary(body, node)
+    if isinstance(node, ast.Step):
+        return _step(body, node)
+    if isinstance(node, ast.Binary):
+        return _binary(body, node)
+    if isinstance(node, ast.Ternary):
+        return _choose(body, node)
+    assert isinstance(node, ast.Cast), node
+    return _cast(body, node)
+
+
+def converted(body: Body, node: ast.Expr, kind: Type) -> Value:
+    """The value as another integral type."""
+    made = value(body, node)
+    return body.b.extend(made, kind.size, is_signed(kind)) if kind.size < body.type(node).size else made
+
+
+# --- conditions -------------------------------------------------------------------------------
+
+
+def branch(body: Body, node: ast.Expr, yes: Label, no: Label) -> None:
+    """To `yes` if the condition holds, else to `no`; && and || evaluate what they need."""
+    real = body.real(node)
+    b = body.b
+    with b.at(real.span):
+        if isinstance(real, ast.Binary) and real.op in ("&&", "||"):
+            more = b.block("and" if real.op == "&&" else "or")
+            branch(body, real.left, *((more, no) if real.op == "&&" else (yes, more)))
+            b.place(more)
+            branch(body, real.right, yes, no)
+        elif isinstance(real, ast.Unary) and real.op == "!":
+            branch(body, real.operand, no, yes)
+        elif isinstance(real, ast.Binary) and real.op in COMPARISONS:
+            _compare(body, real, yes, no)
+        elif is_integral(body.type(real)):
+            b.branch("ne", value(body, real), 0, yes, no)
+        else:
+            loc = text.locate(body, real)
+            b.branch("ne", memory.load(body, loc, Int(1)), 0, yes, no)
+
+
+def _compare(body: Body, node: ast.Binary, yes: Label, no: Label) -> None:
+    left, right = body.type(node.left), body.type(node.right)
+    if is_integral(left) and is_integral(right):
+        a, c = value(body, node.left), value(body, node.right)
+        body.b.branch(_condition(body, node), a, c, yes, no)
+        return
+    same = text.equal(body, node.left, node.right)
+    wanted = (yes, no) if node.op == "==" else (no, yes)
+    body.b.branch("ne", same, 0, *wanted)
+
+
+def _condition(body: Body, node: ast.Binary) -> Condition:
+    is_signed_ = _signed(body, node.left, node.right)
+    return _CONDITIONS[node.op][is_signed_]
+
+
+def _flexible(body: Body, node: ast.Expr) -> bool:
+    real = body.real(node)
+    return isinstance(real, (ast.Int, ast.Bool)) and 0 <= int(real.value) < 1 << 63
+
+
+def _signed(body: Body, left: ast.Expr, right: ast.Expr) -> bool:
+    flexible = _flexible(body, left), _flexible(body, right)
+    return signed(body.type(left), flexible[0]) or signed(body.type(right), flexible[1]) or all(flexible)
+
+
+# --- operators --------------------------------------------------------------------------------
+
+
+def _unary(body: Body, node: ast.Unary) -> Value:
+    b = body.b
+    if node.op == "*":
+        return memory.load(body, text.locate(body, node), body.type(node))
+    if node.op == "!":
+        return _as_flag(body, node)
+    operand = value(body, node.operand)
+    return b.neg(operand) if node.op == "-" else b.op("xor", operand, -1)
+
+
+def _as_flag(body: Body, node: ast.Expr) -> Value:
+    b = body.b
+    name = f"flag.{b.unique()}"
+    yes, no, after = b.block("true"), b.block("false"), b.block("flag")
+    branch(body, node, yes, no)
+    for label, number in ((yes, 1), (no, 0)):
+        b.place(label)
+        b.assign(name, number)
+        b.jump(after)
+    b.place(after)
+    return b.read(name)
+
+
+def _binary(body: Body, node: ast.Binary) -> Value:
+    if node.op in ("&&", "||"):
+        return _as_flag(body, node)
+    if node.op in COMPARISONS:
+        left, right = body.type(node.left), body.type(node.right)
+        if is_integral(left) and is_integral(right):
+            a = value(body, node.left)
+            return body.b.compare(_condition(body, node), a, value(body, node.right))
+        same = text.equal(body, node.left, node.right)
+        return same if node.op == "==" else body.b.op("xor", same, 1)
+    left_type, right_type = body.type(node.left), body.type(node.right)
+    if isinstance(right_type, Pointer) and not isinstance(left_type, Pointer):
+        return arithmetic(body, node.op, value(body, node.right), node.right, node.left)
+    return arithmetic(body, node.op, value(body, node.left), node.left, node.right)
+
+
+def arithmetic(body: Body, op: str, left: Value, left_node: ast.Expr, right_node: ast.Expr) -> Value:
+    """`left op right`, 64-bit; pointers move by whole elements, divisions are signed if a side is."""
+    b = body.b
+    right = value(body, right_node)
+    kind = body.type(left_node)
+    if isinstance(kind, Pointer) and op in ("+", "-"):
+        right = _scaled(body, right, kind)
+    if op in _OPS:
+        return b.op(_OPS[op], left, right)
+    is_signed_ = _signed(body, left_node, right_node)
+    if op == ">>":
+        return b.op("ashr" if signed(kind, _flexible(body, left_node)) else "lshr", left, right)
+    return b.op(("s" if is_signed_ else "u") + {"/": "div", "%": "mod"}[op], left, right)
+
+
+def _scaled(body: Body, number: Value, kind: Pointer) -> Value:
+    size = max(kind.target.size, 1)
+    return number if size == 1 else body.b.op("mul", number, size)
+
+
+def plain_sum(body: Body, target: ast.Expr) -> bool:
+    """Whether `target += n` may be one atomic addition."""
+    return not isinstance(body.type(target), Pointer)
+
+
+def _step(body: Body, node: ast.Step) -> Value:
+    b = body.b
+    kind = body.type(node.operand)
+    by = max(kind.target.size, 1) if isinstance(kind, Pointer) else 1
+    by = by if node.op == "++" else -by
+    if isinstance(node.operand, ast.Var):
+        name = body.instance.names[node.operand]
+        old = b.read(name)
+        new = b.add(old, by)
+        b.assign(name, new)
+        return new if node.prefix else old
+    return maps.step(body, node.operand, by, node.prefix)
+
+
+def _choose(body: Body, node: ast.Ternary) -> Value:
+    b = body.b
+    name = f"ternary.{b.unique()}"
+    yes, no, after = b.block("then"), b.block("else"), b.block("after")
+    branch(body, node.condition, yes, no)
+    for label, side in ((yes, node.then), (no, node.other)):
+        b.place(label)
+        b.assign(name, value(body, side))
+        b.jump(after)
+    b.place(after)
+    return b.read(name)
+
+
+def _cast(body: Body, node: ast.Cast) -> Value:
+    kind, source = body.type(node), body.type(node.operand)
+    if not is_integral(source):
+        assert isinstance(source, Array)
+        return memory.load(body, text.locate(body, node.operand), Int(source.size))
+    made = value(body, node.operand)
+    if isinstance(kind, Bool):
+        return body.b.compare("ne", made, 0)
+    if kind.size < 8 and (kind.size < source.size or is_signed(kind) != is_signed(source)):
+        return body.b.extend(made, kind.size, is_signed(kind))
+    return made
+
+
+# --- parts of things --------------------------------------------------------------------------
+
+
+def _member(body: Body, node: ast.Member) -> Value:
+    member = body.kept(node)
+    loc = text.locate(body, node)
+    if member is not None and member.bit_size:
+        return memory.load_bits(body, loc, member)
+    return memory.load(body, loc, body.type(node))
+
+
+def _element(body: Body, node: ast.Index) -> Value:
+    base, index = body.type(node.base), body.real(node.keys[0])
+    if isinstance(base, Array) and not isinstance(index, ast.Int):
+        loc = text.locate(body, node.base)
+        if loc.space in ("bpf", "ctx"):
+            return _picked(body, loc, base, value(body, index))
+    return memory.load(body, text.locate(body, node), body.type(node))
+
+
+def _picked(body: Body, loc: Loc, kind: Array, index: Value) -> Value:
+    """One of the elements by a number known only when it runs; 0 beyond the end."""
+    b = body.b
+    made = b.const(0)
+    for i in range(kind.count):
+        item = memory.load(body, loc.plus(i * kind.element.size), kind.element)
+        made = b.select(b.compare("eq", index, i), item, made)
+    return made

@@ -1,0 +1,316 @@
+"""Maps: how they are laid out, read, written, counted up and emptied.
+
+A plain map without keys is an array of one element that programs reach without a lookup; behind its
+value (padded to 8 bytes) stands a u64 that says whether it was ever written. With keys it is a hash.
+An aggregation's cells are per CPU: an array of one (cell, u64 written), a hash, or, for
+histograms, one u64 counter for each bucket, whose number is the last part of the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from pbt.bundle import Map, Place
+from pbt.feature import Aggregation, Mem
+from pbt.ir.core import Value
+from pbt.lang import ast
+from pbt.lang.check import MapType, aggregations
+from pbt.lower import expr, memory
+from pbt.lower.memory import MOST_ZEROS, ZEROS, Loc
+from pbt.record import Record
+from pbt.types import I64, U32, U64, Type, is_integral, is_signed
+
+if TYPE_CHECKING:
+    from pbt.lower.script import Body
+
+BUCKET = "bucket"
+_NOEXIST = 1  # BPF_NOEXIST
+
+
+def declaration(known: MapType, config: Mapping[str, Any], span: Place) -> Map:
+    """The BPF map for what the checker found out."""
+    record = aggregations().get(known.aggregation)
+    key = key_record(known)
+    keyed = bool(known.key)
+    entries = int(config["max_map_keys"]) if keyed else 1
+    if record is None:
+        assert known.value is not None
+        size = _round8(known.value.size)
+        kind, size = ("HASH", size) if keyed else ("ARRAY", size + 8)
+        return Map(known.name, kind, max(key.size, 4), size, entries, key=key, value=known.value, span=span)
+    value: Type = I64 if known.signed else U64
+    cell = _cell(record, known).size
+    if record.bucket:
+        entries = entries if keyed else record.buckets(known.args)
+    elif not keyed:
+        cell += 8
+    return Map(
+        known.name, "PERCPU_HASH" if keyed else "PERCPU_ARRAY", max(key.size, 4), cell, entries,
+        key=key, value=value, aggregation=record.name, args=known.args, span=span,
+    )  # fmt: skip
+
+
+def _round8(size: int) -> int:
+    return -(-size // 8) * 8
+
+
+def key_record(known: MapType) -> Record:
+    """The layout of a map's key; no fields for a map without keys."""
+    if not known.key:
+        return Record((), 4)
+    parts = [(f"key{i}", kind) for i, kind in enumerate(known.key)]
+    record = aggregations().get(known.aggregation)
+    if record is not None and record.bucket:
+        parts.append((BUCKET, U32))
+    return Record.of(parts)
+
+
+def _cell(record: Aggregation, known: MapType) -> Record:
+    return Record.of([(str(i), kind) for i, kind in enumerate(record.cell(known.signed))])
+
+
+# --- keys -------------------------------------------------------------------------------------
+
+
+def _parts(node: ast.Expr) -> tuple[str, Sequence[ast.Expr]]:
+    """Name and key expressions of `@m` or `@m[k, ...]`."""
+    if isinstance(node, ast.Map):
+        return node.name, ()
+    assert isinstance(node, ast.Index) and isinstance(node.base, ast.Map)
+    keys = node.keys
+    if len(keys) == 1 and isinstance(keys[0], ast.Tuple):
+        keys = keys[0].items
+    return node.base.name, keys
+
+
+def _key(body: Body, name: str, keys: Sequence[ast.Expr], bucket: Value | None = None) -> Mem:
+    """The key in memory; 4 zero bytes for a map without keys."""
+    record = key_record(body.map_type(name))
+    if not record.fields:
+        room = Mem(body.b.slot(4, f"{name} key", 4))
+        body.b.store(room.base, 0, 4, 0 if bucket is None else bucket)
+        return room
+    room = body.temp(record.size, f"{name} key")
+    if sum(f.type.size for f in record.fields) < record.size or any(_has_holes(f.type) for f in record.fields):
+        body.zero(room, record.size)
+    for node, field in zip(keys, record.fields):  # noqa: B905  (the bucket has no node)
+        body.into(node, room + field.offset, field.type)
+    if bucket is not None:
+        body.b.store(room.base, room.offset + record[BUCKET].offset, 4, bucket)
+    return room
+
+
+def _has_holes(kind: Type) -> bool:
+    return not is_integral(kind) and kind.align > 1 and kind.size % 8 != 0
+
+
+def _lookup(body: Body, name: str, key: Mem) -> Value:
+    return body.b.call("map_lookup_elem", body.b.map(name), body.address(key), kind="value")
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+def read(body: Body, node: ast.Expr) -> Value:
+    """The number in a map; 0 where there is none."""
+    name, keys = _parts(node)
+    kind = body.map_type(name).value
+    assert kind is not None
+    if not keys:
+        return memory.load(body, Loc("bpf", body.b.map_value(name)), kind)
+    found = _lookup(body, name, _key(body, name, keys))
+    return body.b.choose(
+        "ne", found, 0, lambda: body.b.load(found, 0, kind.size, is_signed(kind)), lambda: 0
+    )
+
+
+def locate(body: Body, node: ast.Expr) -> Loc:
+    """Where a value that is no number lies; zeros where there is none."""
+    name, keys = _parts(node)
+    kind = body.map_type(name).value
+    assert kind is not None and kind.size <= MOST_ZEROS
+    if not keys:
+        return Loc("bpf", body.b.map_value(name))
+    found = _lookup(body, name, _key(body, name, keys))
+    zeros = body.declare(Map(ZEROS, "ARRAY", 4, MOST_ZEROS, 1))
+    return Loc("bpf", body.b.choose("ne", found, 0, lambda: found, lambda: body.b.map_value(zeros)))
+
+
+def has_key(body: Body, name: str, keys: Sequence[ast.Expr]) -> Value:
+    """1 if the key is in the map."""
+    found = _lookup(body, name, _key(body, name, keys))
+    return body.b.choose("ne", found, 0, lambda: 1, lambda: 0)
+
+
+# --- writing ----------------------------------------------------------------------------------
+
+
+def assign(body: Body, target: ast.Expr, value: ast.Expr) -> None:
+    """`target = value` for a plain map."""
+    name, keys = _parts(target)
+    kind = body.map_type(name).value
+    assert kind is not None
+    if not keys:
+        number = expr.converted(body, value, kind) if is_integral(kind) else None
+        place = body.b.map_value(name)
+        if number is not None:
+            body.b.store(place, 0, kind.size, number)
+        else:
+            body.into(value, Mem(place), kind)
+        _mark(body, place, kind)
+        return
+    number = expr.converted(body, value, kind) if is_integral(kind) else None
+    room = body.temp(_round8(kind.size), f"{name} value")
+    if kind.size % 8:
+        body.b.zero(room.base, room.offset + kind.size // 8 * 8, 8)
+    if number is not None:
+        body.b.store(room.base, room.offset, kind.size, number)
+    else:
+        body.into(value, room, kind)
+    key = _key(body, name, keys)
+    body.b.call("map_update_elem", body.b.map(name), body.address(key), body.address(room), 0)
+
+
+def _mark(body: Body, place: Value, kind: Type) -> None:
+    """Remember that a map without keys has a value."""
+    body.b.store(place, _round8(kind.size), 8, 1)
+
+
+@contextmanager
+def _cell_of(body: Body, name: str, key: Mem, size: int) -> Iterator[Mem]:
+    """The element of a hash, made of zeros if new; what is built inside runs if there is room for it."""
+    b = body.b
+    variable = f"cell.{b.unique()}"
+    found = _lookup(body, name, key)
+    b.assign(variable, found)
+    have, insert, after = b.block("have"), b.block("insert"), b.block("after")
+    b.branch("ne", found, 0, have, insert)
+    b.place(insert)
+    zeros = body.temp(size, f"{name} zero")
+    body.zero(zeros, size)
+    b.call("map_update_elem", b.map(name), body.address(key), body.address(zeros), _NOEXIST)
+    again = _lookup(body, name, key)
+    b.assign(variable, again)
+    b.branch("ne", again, 0, have, after)
+    b.place(have)
+    yield Mem(b.read(variable))
+    b.jump(after)
+    b.place(after)
+
+
+def update(
+    body: Body, target: ast.Expr, compute: Callable[[Value], Value], add: Value | None = None
+) -> None:
+    """`target op= n` for a number in a plain map: atomic where it is an addition (`add`)."""
+    name, keys = _parts(target)
+    kind = body.map_type(name).value
+    assert kind is not None
+    if not keys:
+        _update_at(body, Mem(body.b.map_value(name)), kind, compute, add)
+        _mark(body, body.b.map_value(name), kind)
+        return
+    with _cell_of(body, name, _key(body, name, keys), _round8(kind.size)) as cell:
+        _update_at(body, cell, kind, compute, add)
+
+
+def _update_at(
+    body: Body, cell: Mem, kind: Type, compute: Callable[[Value], Value], add: Value | None
+) -> None:
+    b = body.b
+    if add is not None and kind.size == 8:
+        b.atomic_add(cell.base, cell.offset, 8, add)
+    else:
+        b.store(cell.base, cell.offset, kind.size, compute(b.load(cell.base, cell.offset, kind.size, is_signed(kind))))
+
+
+def step(body: Body, target: ast.Expr, by: int, prefix: bool) -> Value:
+    """`@m++` and its kin; the value is the one before the step, or after it for a prefix."""
+    b = body.b
+    variable = f"step.{b.unique()}"
+    b.assign(variable, 0)
+    name, keys = _parts(target)
+    kind = body.map_type(name).value
+    assert kind is not None
+
+    def bump(cell: Mem) -> None:
+        old = b.load(cell.base, cell.offset, kind.size, is_signed(kind))
+        if kind.size == 8:
+            b.atomic_add(cell.base, cell.offset, 8, by)
+        else:
+            b.store(cell.base, cell.offset, kind.size, b.add(old, by))
+        b.assign(variable, b.add(old, by) if prefix else old)
+
+    if not keys:
+        bump(Mem(b.map_value(name)))
+        _mark(body, b.map_value(name), kind)
+    else:
+        with _cell_of(body, name, _key(body, name, keys), _round8(kind.size)) as cell:
+            bump(cell)
+    return b.read(variable)
+
+
+def aggregate(body: Body, target: ast.Expr, record: Aggregation, args: Sequence[ast.Expr]) -> None:
+    """`target = count()` and its kin."""
+    name, keys = _parts(target)
+    known = body.map_type(name)
+    value = expr.value(body, args[0]) if record.takes_value else None
+    bucket = None
+    if record.bucket is not None:
+        assert value is not None
+        bucket = record.bucket(body, value, known.args, known.signed)
+    key = _key(body, name, keys, bucket)
+    cell = _cell(record, known)
+    if keys:
+        with _cell_of(body, name, key, cell.size) as place:
+            record.update(body, place, value, known.signed)
+        return
+    found = _lookup(body, name, key)
+    with body.b.when("ne", found):
+        record.update(body, Mem(found), value, known.signed)
+        if record.bucket is None:
+            body.b.store(found, cell.size, 8, 1)
+
+
+# --- deleting ---------------------------------------------------------------------------------
+
+
+def delete(body: Body, name: str, keys: Sequence[ast.Expr]) -> Value | None:
+    """1 if there was something to delete, else 0; None where only user space can do it."""
+    known, b = body.map_type(name), body.b
+    record = aggregations().get(known.aggregation)
+    if not keys and record is not None:
+        return None
+    if not keys:
+        assert known.value is not None
+        flag = _round8(known.value.size)
+        place = b.map_value(name)
+        was = b.load(place, flag, 8)
+        body.zero(Mem(place), flag + 8)
+        return was
+    if record is not None and record.bucket is not None:
+        return _delete_buckets(body, name, keys, record.buckets(known.args))
+    key = _key(body, name, keys)
+    return b.compare("eq", b.call("map_delete_elem", b.map(name), body.address(key)), 0)
+
+
+def _delete_buckets(body: Body, name: str, keys: Sequence[ast.Expr], count: int) -> Value:
+    """All buckets of one key, in a loop of `count` turns."""
+    b = body.b
+    number, any_ = f"bucket.{b.unique()}", f"deleted.{b.unique()}"
+    b.assign(number, 0)
+    b.assign(any_, 0)
+    key = _key(body, name, keys, b.const(0))
+    offset = key_record(body.map_type(name))[BUCKET].offset
+    head, after = b.block("buckets"), b.block("emptied")
+    b.jump(head)
+    b.place(head, sealed=False)
+    b.store(key.base, key.offset + offset, 4, b.read(number))
+    gone = b.call("map_delete_elem", b.map(name), body.address(key))
+    b.assign(any_, b.op("or", b.read(any_), b.compare("eq", gone, 0)))
+    b.assign(number, b.add(b.read(number), 1))
+    b.branch("ult", b.read(number), count, head, after)
+    b.seal(head)
+    b.place(after)
+    return b.read(any_)

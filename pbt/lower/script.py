@@ -1,0 +1,285 @@
+"""Typed script → IR programs, maps and events: one `Body` for each program.
+
+`Body` implements `feature.Gen`, the view of lowering that builtins and providers have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pbt.bundle import Event, Map, Place
+from pbt.feature import Builtin, Call, Context, Gen, Mem
+from pbt.ir import core as ir
+from pbt.ir.build import Builder, Number
+from pbt.lang import ast
+from pbt.lang.check import Instance, MapType, Typed
+from pbt.lower import event as events
+from pbt.lower import expr, maps, memory, stmt, text
+from pbt.record import Record
+from pbt.source import Source, Span
+from pbt.types import U64, Pointer, Type, is_integral
+
+if TYPE_CHECKING:
+    from pbt.arch import Arch
+    from pbt.host.target import Target
+
+SCRATCH = "scratch"
+START = "start"
+START_FIELDS = ("boot_ns", "tai_offset", "cpid")
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """One IR program for each instance, in order, and what they share."""
+
+    programs: tuple[ir.Program, ...]
+    maps: tuple[Map, ...]
+    events: tuple[Event, ...]
+
+
+@dataclass
+class Unit:
+    """What the programs of one script share while they are made."""
+
+    source: Source
+    target: Target
+    config: Mapping[str, Any]
+    map_types: Mapping[str, MapType]
+    pid: int | None = None
+    maps: dict[str, Map] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    scratch: int = 0  # bytes of the largest program's
+
+    def place_of(self, span: Span | None) -> Place:
+        inside = span is not None and span.source is self.source
+        return Place(span.start, span.end) if inside and span is not None else Place(-1, -1)
+
+
+def lower(
+    typed: Typed, source: Source, target: Target, config: Mapping[str, Any], pid: int | None = None
+) -> Lowered:
+    """All programs of a script. `pid`: programs tied to a process return at once in any other."""
+    unit = Unit(source, target, config, typed.maps, pid)
+    for known in typed.maps.values():
+        unit.maps[known.name] = maps.declaration(known, config, unit.place_of(known.span))
+    programs = [_program(unit, number, instance) for number, instance in enumerate(typed.instances)]
+    if unit.scratch:
+        unit.maps[SCRATCH] = Map(SCRATCH, "PERCPU_ARRAY", 4, unit.scratch, len(typed.instances))
+    return Lowered(tuple(programs), tuple(unit.maps.values()), tuple(unit.events))
+
+
+def _program(unit: Unit, number: int, instance: Instance) -> ir.Program:
+    """Lowered once to learn how much scratch memory it takes; again if it takes some."""
+    limit = int(unit.config["on_stack_limit"])
+    while True:
+        kept = list(unit.events)
+        body = Body(unit, number, instance, limit, scratch=False)
+        made = body.run()
+        if body.scratch_size:
+            unit.events[:] = kept
+            body = Body(unit, number, instance, limit, scratch=True)
+            made = body.run()
+        if _stack(made) <= 480 or limit <= 8:
+            break
+        unit.events[:] = kept
+        limit //= 2
+    unit.scratch = max(unit.scratch, body.scratch_size)
+    return ir.Program(instance.context.label, (made,))
+
+
+def _stack(function: ir.Function) -> int:
+    """Bytes of stack if no two slots shared room."""
+    return sum(-(-slot.size // 8) * 8 for slot in function.slots)
+
+
+class Body(Gen):
+    """One program under construction."""
+
+    def __init__(self, unit: Unit, number: int, instance: Instance, limit: int, scratch: bool) -> None:
+        self.unit, self.number, self.instance = unit, number, instance
+        self.target, self.config, self.arch = unit.target, unit.config, unit.target.arch
+        self.probe: Context = instance.context
+        self.b = Builder("main")
+        self.scratch_size = 0
+        self.loops: list[tuple[Any, Any]] = []  # (break, continue) labels
+        self._limit = limit
+        self._with_scratch = scratch
+        self._scratch: ir.Value | None = None
+        self._variables: dict[str, int | Mem] = {}
+        self._pad = True
+
+    def run(self) -> ir.Function:
+        probe, b = self.instance.probe, self.b
+        if self.unit.pid is not None and not self.probe.anyone:
+            self._only(self.unit.pid)
+        if self._with_scratch:
+            self._enter_scratch()
+        self._clear_variables()
+        if probe.predicate is not None:
+            with b.at(probe.predicate.span):
+                inside, outside = b.block("body"), b.block("filtered")
+                expr.branch(self, probe.predicate, inside, outside)
+                b.place(outside)
+                b.ret(self.probe.result)
+                b.place(inside)
+        stmt.block(self, probe.body)
+        if not b.ended:
+            b.ret(self.probe.result)
+        return b.finish()
+
+    def _only(self, pid: int) -> None:
+        b = self.b
+        ours, others = b.block("ours"), b.block("others")
+        b.branch("eq", b.op("lshr", b.call("get_current_pid_tgid"), 32), pid, ours, others)
+        b.place(others)
+        b.ret(self.probe.result)
+        b.place(ours)
+
+    def _enter_scratch(self) -> None:
+        b = self.b
+        key = b.slot(4, "scratch key", 4)
+        b.store(key, 0, 4, self.number)
+        found = b.call("map_lookup_elem", b.map(SCRATCH), key, kind="value")
+        here, missing = b.block("scratch"), b.block("none")
+        b.branch("ne", found, 0, here, missing)
+        b.place(missing)
+        b.ret(self.probe.result)
+        b.place(here)
+        self._scratch = found
+
+    def _clear_variables(self) -> None:
+        """Variables in memory that some path may read before it writes them."""
+        for name in text.may_be_read_unset(self.instance):
+            kind = self.instance.variables.get(name)
+            if kind is not None and not is_integral(kind):
+                self.zero(self.variable(name), kind.size)
+
+    # --- tables
+
+    def real(self, node: ast.Expr) -> ast.Expr:
+        """What stands for a node: a constant's number, a #define's value."""
+        while node in self.instance.replaced:
+            node = self.instance.replaced[node]
+        return node
+
+    def type(self, node: ast.Expr) -> Type:
+        return self.instance.types[node]
+
+    def kept(self, node: ast.Node) -> Any:
+        return self.instance.kept.get(node)
+
+    def call_of(self, node: ast.Expr) -> tuple[Builtin, Call] | None:
+        return self.instance.calls.get(node)
+
+    def place_of(self, span: Span | None) -> Place:
+        return self.unit.place_of(span)
+
+    def map_type(self, name: str) -> MapType:
+        return self.unit.map_types[name]
+
+    # --- feature.Gen: expressions
+
+    def value(self, node: ast.Expr) -> ir.Value:
+        return expr.value(self, node)
+
+    def into(self, node: ast.Expr, to: Mem, type_: Type, pad: bool = True) -> None:
+        before, self._pad = self._pad, pad
+        text.into(self, node, to, type_)
+        self._pad = before
+
+    def same_text(self, left: ast.Expr, right: ast.Expr, most: int) -> ir.Value:
+        return text.same(self, left, right, most)
+
+    # --- feature.Gen: memory
+
+    def temp(self, size: int, label: str) -> Mem:
+        if size <= self._limit:
+            return Mem(self.b.slot(size, label))
+        return self._in_scratch(size)
+
+    def _in_scratch(self, size: int) -> Mem:
+        at = self.scratch_size
+        self.scratch_size += -(-size // 8) * 8
+        if self._scratch is None:  # the first lowering only counts
+            return Mem(self.b.slot(8, "scratch"))
+        return Mem(self._scratch, at)
+
+    def variable(self, name: str) -> Mem:
+        """Where a variable that is no number lies."""
+        kind = self.instance.variables[name]
+        if name not in self._variables:
+            if kind.size <= self._limit:
+                self._variables[name] = self.b.reserve(kind.size, name)
+            else:
+                self._variables[name] = self._in_scratch(kind.size)
+        place = self._variables[name]
+        return Mem(self.b.slot_address(place)) if isinstance(place, int) else place
+
+    def address(self, place: Mem) -> ir.Value:
+        return memory.address(self, place)
+
+    def bytes(self, to: Mem, data: bytes) -> None:
+        memory.write(self, to, data)
+
+    def zero(self, to: Mem, size: int) -> None:
+        memory.zero(self, to, size)
+
+    def zero_text(self, to: Mem, size: int) -> None:
+        if self._pad:
+            memory.zero(self, to, size)
+
+    @property
+    def padded(self) -> bool:
+        """Whether the string being written needs zeros behind its end."""
+        return self._pad
+
+    def read(self, to: Mem, size: Number, address: ir.Value, space: str) -> ir.Value:
+        return memory.probe_read(self, to, size, address, space)
+
+    def read_str(self, to: Mem, size: Number, address: ir.Value, space: str) -> ir.Value:
+        return memory.probe_read_str(self, to, size, address, space)
+
+    def space(self, type_: Type) -> str:
+        if isinstance(type_, Pointer) and type_.space:
+            return type_.space
+        return "user" if self.probe.user else "kernel"
+
+    def at_most(self, value: ir.Value, limit: int) -> ir.Value:
+        b = self.b
+        cut = b.choose("ugt", value, limit, lambda: limit, lambda: value)
+        return b.choose("eq", cut, 0, lambda: 1, lambda: cut)
+
+    # --- feature.Gen: the rest of the program
+
+    def event(
+        self, action: str, fields: Sequence[tuple[str, Type]], text: str = "", args: Sequence[Any] = ()
+    ) -> AbstractContextManager[Sequence[Mem]]:
+        return events.event(self, action, fields, text, args)
+
+    def add_event(self, made: Event) -> int:
+        self.unit.events.append(made)
+        return len(self.unit.events) - 1
+
+    def declare(self, map_: Map) -> str:
+        self.unit.maps.setdefault(map_.name, map_)
+        return map_.name
+
+    def start(self, name: str) -> ir.Value:
+        record = Record.of([(n, U64) for n in START_FIELDS])
+        self.declare(Map(START, "ARRAY", 4, record.size, 1, key=Record((), 4)))
+        return self.b.load(self.b.map_value(START), record[name].offset, 8)
+
+    def delete(self, node: ast.Expr) -> ir.Value | None:
+        return maps.delete(self, *self.kept(node))
+
+    def has_key(self, node: ast.Expr) -> ir.Value:
+        return maps.has_key(self, *self.kept(node))
+
+    def leave(self) -> None:
+        self.b.ret(self.probe.result)
+
+    def has(self, feature: str) -> bool:
+        return self.target.has(feature)

@@ -1,0 +1,181 @@
+"""Statements → IR, one case per node."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pbt.feature import Aggregation
+from pbt.lang import ast
+from pbt.lower import expr, maps
+from pbt.types import Array, is_integral
+
+if TYPE_CHECKING:
+    from pbt.lower.script import Body
+
+
+def block(body: Body, node: ast.Block) -> None:
+    """Statements up to the first that leaves."""
+    for item in node.body:
+        if body.b.ended:
+            break
+        with body.b.at(item.span):
+            statement(body, item)
+
+
+def statement(body: Body, node: ast.Stmt) -> None:
+    if isinstance(node, ast.ExprStmt):
+        expr.effect(body, node.value)
+    elif isinstance(node, ast.Assign):
+        _assign(body, node)
+    elif isinstance(node, ast.Let):
+        if node.value is not None:
+            _set_variable(body, node.var, node.value)
+        elif is_integral(body.instance.variables.get(body.instance.names[node.var], _NUMBER)):
+            body.b.assign(body.instance.names[node.var], 0)
+    elif isinstance(node, ast.ArrayDecl):
+        _array(body, node)
+    elif isinstance(node, ast.Block):
+        block(body, node)
+    elif isinstance(node, ast.If):
+        _if(body, node)
+    elif isinstance(node, ast.While):
+        _while(body, node)
+    elif isinstance(node, ast.Unroll):
+        _unroll(body, node)
+    elif isinstance(node, ast.ForRange):
+        _for_range(body, node)
+    else:
+        assert isinstance(node, ast.Jump)
+        if node.kind == "return":
+            body.leave()
+        else:
+            body.b.jump(body.loops[-1][node.kind == "continue"])
+
+
+_NUMBER = expr.NUMBER
+
+
+def _assign(body: Body, node: ast.Assign) -> None:
+    record = body.kept(node)
+    if isinstance(record, Aggregation):
+        assert isinstance(node.value, ast.Call)
+        maps.aggregate(body, node.target, record, node.value.args)
+    elif isinstance(node.target, ast.Var):
+        if node.op == "=":
+            _set_variable(body, node.target, node.value)
+        else:
+            name = body.instance.names[node.target]
+            left = expr.value(body, node.target)
+            made = expr.arithmetic(body, node.op[:-1], left, node.target, node.value)
+            body.b.assign(name, made)
+    elif node.op == "=":
+        maps.assign(body, node.target, node.value)
+    else:
+        op = node.op[:-1]
+        maps.update(
+            body,
+            node.target,
+            lambda old: expr.arithmetic(body, op, old, node.target, node.value),
+            add=expr.value(body, node.value) if op == "+" and expr.plain_sum(body, node.target) else None,
+        )
+
+
+def _set_variable(body: Body, var: ast.Var, value: ast.Expr) -> None:
+    name = body.instance.names[var]
+    kind = body.instance.variables[name]
+    if is_integral(kind):
+        body.b.assign(name, expr.converted(body, value, kind))
+    else:
+        body.into(value, body.variable(name), kind)
+
+
+def _array(body: Body, node: ast.ArrayDecl) -> None:
+    kind = body.instance.variables[node.name]
+    assert isinstance(kind, Array)
+    to = body.variable(node.name)
+    for index in range(kind.count):
+        item = expr.value(body, node.items[index]) if index < len(node.items) else 0
+        body.b.store(to.base, to.offset + index * kind.element.size, kind.element.size, item)
+
+
+def _if(body: Body, node: ast.If) -> None:
+    b = body.b
+    then, after = b.block("then"), b.block("after")
+    other = b.block("else") if node.other is not None else after
+    expr.branch(body, node.condition, then, other)
+    b.place(then)
+    block(body, node.then)
+    leaves = b.ended
+    if not b.ended:
+        b.jump(after)
+    if node.other is not None:
+        b.place(other)
+        with b.at(node.other.span):
+            statement(body, node.other)
+        leaves = leaves and b.ended
+        if not b.ended:
+            b.jump(after)
+        if leaves:
+            return
+    b.place(after)
+
+
+def _while(body: Body, node: ast.While) -> None:
+    b = body.b
+    head, inside, after = b.block("while"), b.block("do"), b.block("done")
+    b.jump(head)
+    b.place(head, sealed=False)
+    expr.branch(body, node.condition, inside, after)
+    body.loops.append((after, head))
+    b.place(inside)
+    block(body, node.body)
+    if not b.ended:
+        b.jump(head)
+    body.loops.pop()
+    b.seal(head)
+    b.place(after)
+
+
+def _unroll(body: Body, node: ast.Unroll) -> None:
+    b = body.b
+    after = b.block("unrolled")
+    for _ in range(body.kept(node)):
+        following = b.block("turn")
+        body.loops.append((after, following))
+        block(body, node.body)
+        body.loops.pop()
+        if not b.ended:
+            b.jump(following)
+        if not following.preds:
+            break
+        b.place(following)
+    if not b.ended:
+        b.jump(after)
+    if after.preds:
+        b.place(after)
+
+
+def _for_range(body: Body, node: ast.ForRange) -> None:
+    """A bounded loop: start and end are evaluated once."""
+    b = body.b
+    name = body.instance.names[node.var]
+    counter, limit = f"{name}.counter", f"{name}.end"
+    b.assign(counter, expr.value(body, node.start))
+    b.assign(limit, expr.value(body, node.end))
+    head, inside, step, after = b.block("for"), b.block("do"), b.block("next"), b.block("done")
+    b.jump(head)
+    b.place(head, sealed=False)
+    b.branch("slt", b.read(counter), b.read(limit), inside, after)
+    body.loops.append((after, step))
+    b.place(inside)
+    b.assign(name, b.read(counter))
+    block(body, node.body)
+    if not b.ended:
+        b.jump(step)
+    body.loops.pop()
+    if step.preds:
+        b.place(step)
+        b.assign(counter, b.add(b.read(counter), 1))
+        b.jump(head)
+    b.seal(head)
+    b.place(after)

@@ -1,0 +1,1 @@
+"""What user space shows: values as text, values as JSON, and where both are written."""

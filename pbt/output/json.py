@@ -1,0 +1,91 @@
+"""Values as JSON: one object a line, in the manner of bpftrace 0.27 but always valid JSON."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pbt.types import Array, Buffer, Int, Opaque, Struct, Tuple, Type
+from pbt.values import jsonable
+
+_SPECIAL = re.compile('["\\\\\\x00-\\x1f\\x7f]|[\\ud800-\\udfff]')
+_SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_KINDS = {"avg": "stats", "stats": "stats", "hist": "hist", "lhist": "hist"}
+
+ToJson = Callable[[Any], Any]
+
+
+def dumps(value: Any) -> str:
+    """JSON-able data as text: objects with blanks, arrays without.
+
+    Bytes are text; those that are not UTF-8 show as \\xNN. Integers that a double cannot hold are strings.
+    """
+    if value is None or value is True or value is False:
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int):
+        return str(value) if _exact(value) else f'"{value}"'
+    if isinstance(value, (bytes, bytearray)):
+        return _quote(value.decode(errors="backslashreplace"))
+    if isinstance(value, str):
+        return _quote(value)
+    if isinstance(value, dict):
+        members = ", ".join(f"{_quote(_name(name))}: {dumps(item)}" for name, item in value.items())
+        return f"{{{members}}}"
+    assert isinstance(value, (list, tuple)), value
+    return f"[{','.join(map(dumps, value))}]"
+
+
+def _exact(value: int) -> bool:
+    return -(1 << 53) <= value <= 1 << 53 or int(float(value)) == value
+
+
+def _name(name: Any) -> str:
+    return name.decode(errors="backslashreplace") if isinstance(name, bytes) else str(name)
+
+
+def _quote(text: str) -> str:
+    return '"' + _SPECIAL.sub(lambda m: _SHORT.get(m[0]) or f"\\u{ord(m[0]):04x}", text) + '"'
+
+
+def line(kind: str, data: Any, **more: Any) -> bytes:
+    """One message: `more` stands beside the type."""
+    return (dumps({"type": kind, **more, "data": data}) + "\n").encode()
+
+
+def converter(type_: Type, opaque: Callable[[Opaque, bytes], Any]) -> ToJson:
+    """How decoded values of a type become JSON-able data; `opaque` converts values of Opaque types."""
+    if isinstance(type_, Opaque):
+        return lambda value: opaque(type_, value)
+    if isinstance(type_, Buffer):
+        return list
+    if isinstance(type_, Array) and type_.element != Int(1, True):
+        element = converter(type_.element, opaque)
+        return lambda value: [element(item) for item in value]
+    if isinstance(type_, Struct):
+        return _object([(member.name, converter(member.type, opaque)) for member in type_.members])
+    if isinstance(type_, Tuple):
+        parts = [converter(item, opaque) for item in type_.elements]
+        if type_.names:
+            return _object(list(zip(type_.names, parts, strict=True)))
+        return lambda value: [convert(item) for convert, item in zip(parts, value, strict=True)]
+    return _same
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _object(members: list[tuple[str, ToJson]]) -> ToJson:
+    return lambda value: {name: convert(value[name]) for name, convert in members}
+
+
+def map_kind(aggregation: str) -> str:
+    """The type of message in which maps of an aggregation ("" for none) are sent."""
+    return _KINDS.get(aggregation, "map")
+
+
+def whole_map(name: str, items: Iterable[tuple[list[bytes], Any]], convert: ToJson, keyed: bool) -> Any:
+    """The data of a map's message: `{"@name": value}`, or an object of values by key."""
+    found = [(b",".join(key), jsonable(convert(value))) for key, value in items]
+    return {name: {_name(key): value for key, value in found} if keyed else found[0][1]}

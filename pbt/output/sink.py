@@ -1,0 +1,145 @@
+"""Where messages go: a stream of text, a stream of JSON lines, or a list for the calling program."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, Protocol
+
+from pbt.output import json
+from pbt.source import UsageError
+
+Buffering = Literal["none", "line", "full"]
+_FULL = 1 << 16
+
+
+class Sink(Protocol):
+    """What the session sends its messages to.
+
+    `raw`: ready-made text may be given to `write` without a message. `broken`: nobody reads any more.
+    """
+
+    raw: bool
+    broken: bool
+    messages: Literal["text", "json", "both"]
+
+    def emit(self, kind: str, text: bytes, data: Any, **more: Any) -> None: ...
+
+    def write(self, text: bytes) -> None: ...
+
+    def settle(self) -> None:
+        """A batch of messages is complete."""
+
+    def flush(self) -> None: ...
+
+
+class Stream:
+    """Bytes to a file descriptor; owns it only when it was opened here."""
+
+    def __init__(self, path: str | None = None, buffering: Buffering = "line", fd: int = 1) -> None:
+        """`path`: write to this file, made anew; else to the descriptor `fd`. Raises UsageError."""
+        self._own = path is not None
+        self._fd = _create(path) if path is not None else fd
+        self._most = 0 if buffering == "none" else _FULL
+        self._settles = buffering != "full"
+        self._parts: list[bytes] = []
+        self._size = 0
+        self.broken = False
+
+    def write(self, text: bytes) -> None:
+        self._parts.append(text)
+        self._size += len(text)
+        if self._size > self._most:
+            self.flush()
+
+    def settle(self) -> None:
+        if self._settles:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is kept; a reader that has gone makes the stream `broken`, quietly."""
+        data, self._parts, self._size = memoryview(b"".join(self._parts)), [], 0
+        try:
+            while data and not self.broken:
+                data = data[os.write(self._fd, data) :]
+        except BrokenPipeError:
+            self.broken = True
+
+    def is_terminal(self) -> bool:
+        return os.isatty(self._fd)
+
+    def close(self) -> None:
+        self.flush()
+        if self._own:
+            os.close(self._fd)
+            self._own = False
+
+
+def _create(path: str) -> int:
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise UsageError(f"cannot write to {path}: {error.strerror}") from error
+
+
+class TextSink(Stream):
+    """Messages as bpftrace's text."""
+
+    raw = True
+    messages: Literal["text", "json", "both"] = "text"
+
+    def emit(self, kind: str, text: bytes, data: Any, **more: Any) -> None:
+        self.write(text)
+
+
+class JsonSink(Stream):
+    """Messages as JSON, one a line."""
+
+    raw = False
+    messages: Literal["text", "json", "both"] = "json"
+
+    def emit(self, kind: str, text: bytes, data: Any, **more: Any) -> None:
+        if data is not None:
+            self.write(json.line(kind, data, **more))
+
+
+class Message(NamedTuple):
+    """One message of a running script: its kind ("printf", "value", "map", …), text and data.
+
+    `values` are the arguments of the call that sent it, as Python values.
+    """
+
+    kind: str
+    text: str
+    data: Any
+    values: tuple[Any, ...] = ()
+
+
+class Collector:
+    """Messages kept for a program that iterates over a session."""
+
+    raw = False
+    broken = False
+    messages: Literal["text", "json", "both"] = "both"
+
+    def __init__(self) -> None:
+        """The session sets `values`, which gives the arguments of the record at hand."""
+        self.values: Callable[[], tuple[Any, ...]] = tuple
+        self._kept: list[Message] = []
+
+    def emit(self, kind: str, text: bytes, data: Any, **more: Any) -> None:
+        self._kept.append(Message(kind, text.decode(errors="replace"), data, self.values()))
+
+    def write(self, text: bytes) -> None:
+        self.emit("text", text, text)
+
+    def settle(self) -> None:
+        """Nothing is buffered."""
+
+    def flush(self) -> None:
+        """Nothing is buffered."""
+
+    def take(self) -> list[Message]:
+        """The messages since the last call."""
+        kept, self._kept = self._kept, []
+        return kept

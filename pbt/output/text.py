@@ -1,0 +1,192 @@
+"""Values as text, in the manner of bpftrace 0.27: pure functions from decoded values to bytes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from pbt.printf import Draw, escaped
+from pbt.types import (
+    Array,
+    Bool,
+    Buffer,
+    Enum,
+    Int,
+    Opaque,
+    Pointer,
+    Str,
+    Struct,
+    Tuple,
+    Type,
+    Void,
+    is_integral,
+)
+from pbt.values import Histogram, Stats
+
+
+class Style(NamedTuple):
+    """How strings and opaque values are drawn.
+
+    `limit`: a string whose buffer has this many bytes (its NUL included) and is full gets `trailer`
+    appended. `escape`: show control characters as \\xNN instead of sending them on (a terminal would
+    obey them). `opaque` draws a value of an Opaque type from its bytes.
+    """
+
+    limit: int = 0
+    trailer: bytes = b".."
+    escape: bool = False
+    opaque: Callable[[Opaque, bytes], bytes] = lambda type_, raw: raw.hex().encode()
+
+
+PLAIN = Style()
+Items = Sequence[tuple[tuple[Any, ...], Any]]
+"""Key parts (none for a map without keys) and value of each entry of a map."""
+
+
+def drawer(type_: Type, style: Style = PLAIN) -> Draw:
+    """How decoded values of a type (see pbt.record.reader) print."""
+    make = _DRAWERS.get(type(type_), _plain)
+    return make(type_, style)
+
+
+def _plain(type_: Type, style: Style) -> Draw:
+    return number
+
+
+def number(value: int) -> bytes:
+    return b"%d" % value
+
+
+def _bool(type_: Type, style: Style) -> Draw:
+    return lambda value: b"true" if value else b"false"
+
+
+def _void(type_: Type, style: Style) -> Draw:
+    return lambda value: b"null"
+
+
+def _pointer(type_: Type, style: Style) -> Draw:
+    return lambda value: b"0x%x" % value
+
+
+def _enum(type_: Any, style: Style) -> Draw:
+    names = {value: name.encode() for name, value in reversed(type_.values)}
+    return lambda value: names.get(value) or number(value)
+
+
+def _buffer(type_: Type, style: Style) -> Draw:
+    return lambda value: escaped(bytes(value))
+
+
+def _opaque(type_: Any, style: Style) -> Draw:
+    draw = style.opaque
+    return lambda value: draw(type_, value)
+
+
+def _string(type_: Type, style: Style) -> Draw:
+    """The text, its control characters shown if asked for, its cut end marked."""
+    full = type_.size - 1 if 0 < style.limit == type_.size else None
+    if full is None:
+        return harmless if style.escape else bytes
+    trailer, clean = style.trailer, harmless if style.escape else bytes
+    return lambda value: clean(value) + trailer if len(value) >= full else clean(value)
+
+
+# C0 without tab and newline, DEL, and C1 in UTF-8: what terminals take for commands (ECMA-48).
+_CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]")
+
+
+def harmless(value: bytes) -> bytes:
+    r"""Text with each control character as \xNN."""
+    if not _CONTROL.search(value):
+        return value
+    return _CONTROL.sub(lambda match: b"".join(b"\\x%02x" % byte for byte in match[0]), value)
+
+
+def _array(type_: Any, style: Style) -> Draw:
+    if type_.element == Int(1, True):
+        return harmless if style.escape else bytes
+    draw = drawer(type_.element, style)
+    return lambda value: b"[" + b",".join(map(draw, value)) + b"]"
+
+
+def _tuple(type_: Any, style: Style) -> Draw:
+    if type_.names:
+        return _named(list(zip(type_.names, type_.elements, strict=True)), style)
+    draws = [drawer(element, style) for element in type_.elements]
+    return lambda value: b"(" + b", ".join(d(v) for d, v in zip(draws, value, strict=True)) + b")"
+
+
+def _struct(type_: Any, style: Style) -> Draw:
+    return _named([(member.name, member.type) for member in type_.members], style)
+
+
+def _named(members: Sequence[tuple[str, Type]], style: Style) -> Draw:
+    draws = [(name, name.encode(), drawer(type_, style)) for name, type_ in members]
+
+    def draw(value: dict[str, Any]) -> bytes:
+        inner = b", ".join(b".%s = %s" % (text, d(value[name])) for name, text, d in draws)
+        return b"{ %s }" % inner if inner else b"{}"
+
+    return draw
+
+
+_DRAWERS: dict[type[Type], Callable[[Any, Style], Draw]] = {
+    Bool: _bool, Void: _void, Pointer: _pointer, Enum: _enum, Buffer: _buffer, Opaque: _opaque,
+    Str: _string, Array: _array, Tuple: _tuple, Struct: _struct,
+}  # fmt: skip
+
+
+# --- maps -------------------------------------------------------------------------------------
+
+
+def key_drawer(types: Sequence[Type], style: Style = PLAIN) -> Callable[[tuple[Any, ...]], list[bytes]]:
+    """How the parts of a map's key print, one text each; one tuple counts as the parts it holds."""
+    if len(types) == 1 and isinstance(types[0], Tuple) and not types[0].names:
+        draws = [drawer(type_, style) for type_ in types[0].elements]
+        return lambda parts: [d(part) for d, part in zip(draws, parts[0], strict=True)]
+    draws = [drawer(type_, style) for type_ in types]
+    return lambda parts: [d(part) for d, part in zip(draws, parts, strict=True)]
+
+
+def by_value(type_: Type) -> bool:
+    """Whether plain maps of a value type print in the order of their values, not of their keys."""
+    return is_integral(type_)
+
+
+def arrange(items: Items, rank: Callable[[Any], Any] | None, top: int = 0) -> Items:
+    """Entries in the order they print: by `rank` of the value if given, else (and where equal) by key.
+
+    `top` keeps only so many, from the end; 0 keeps all.
+    """
+    found = sorted(items, key=lambda item: _sortable(item[0]))
+    if rank is not None:
+        found.sort(key=lambda item: rank(item[1]))
+    return found[-top:] if top > 0 else found
+
+
+def _sortable(value: Any) -> Any:
+    if isinstance(value, (tuple, list)):
+        return tuple(map(_sortable, value))
+    return _sortable(tuple(value.values())) if isinstance(value, dict) else value
+
+
+def aggregate(value: Any) -> bytes:
+    """The text of what an aggregation made: a number or statistics."""
+    return value.text().encode() if isinstance(value, (Stats, Histogram)) else number(value)
+
+
+def entry(head: bytes, value: Any, draw: Draw) -> bytes:
+    """One entry of a map: `head: value`, or a histogram under its head."""
+    if isinstance(value, Histogram):
+        return b"%s:\n%s\n" % (head, value.text().encode())
+    return b"%s: %s\n" % (head, draw(value))
+
+
+def whole_map(name: str, items: Iterable[tuple[list[bytes], Any]], draw: Draw) -> bytes:
+    """A map, its entries (texts of the key's parts, value) in the order given."""
+    at = name.encode()
+    return b"".join(
+        entry(b"%s[%s]" % (at, b", ".join(key)) if key else at, value, draw) for key, value in items
+    )

@@ -1,0 +1,147 @@
+"""The compiler from end to end: STAGES turn a source and a target into a `Bundle`.
+
+The same source, target and options give the same bundle, byte for byte; nothing here needs root.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pbt.backend.pipeline import Compiled, compile_program
+from pbt.bundle import Bundle, Code, Program
+from pbt.ir.core import Program as IrProgram
+from pbt.ir.passes import run as run_passes
+from pbt.lang.check import Options as CheckOptions
+from pbt.lang.check import Typed, check
+from pbt.lang.expand import Expanded, expand
+from pbt.lang.parse import Parsed, parse
+from pbt.lang.settings import settle
+from pbt.lower.script import Lowered, lower
+from pbt.source import ScriptWarning, Source
+
+if TYPE_CHECKING:
+    from pbt.host.target import Target
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may say beside the script.
+
+    `params`: positional parameters; `pid`: probes tied to a process fire for this one alone;
+    `environment`: where BPFTRACE_* config variables come from.
+    """
+
+    params: Sequence[str] = ()
+    unsafe: bool = False
+    pid: int | None = None
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+
+
+@dataclass
+class Work:
+    """The products of the stages so far."""
+
+    source: Source
+    target: Target
+    options: Options
+    parsed: Parsed | None = None
+    config: dict[str, Any] | None = None
+    expanded: Sequence[Expanded] = ()
+    typed: Typed | None = None
+    lowered: Lowered | None = None
+    passed: tuple[IrProgram, ...] = ()
+    compiled: tuple[Compiled, ...] = ()
+    bundle: Bundle | None = None
+    warnings: list[ScriptWarning] = field(default_factory=list)
+
+
+def _parse(work: Work) -> None:
+    predefined = {"BPFTRACE_HAVE_BTF": "1", "_LINUX_TYPES_H": "1"} if work.target.types is not None else {}
+    arch = {f"__{work.target.arch.name}__": "1", "__KERNEL__": "1"}
+    work.parsed = parse(work.source, {**predefined, **arch})
+    work.warnings += work.parsed.warnings
+    work.config = settle(work.parsed.script.settings, work.options.environment)
+
+
+def _expand(work: Work) -> None:
+    assert work.parsed is not None and work.config is not None
+    work.expanded, warnings = expand(work.parsed.script, work.target, work.options.params, work.config)
+    work.warnings += warnings
+
+
+def _check(work: Work) -> None:
+    assert work.parsed is not None and work.config is not None
+    options = CheckOptions(work.config, work.options.params, work.options.unsafe)
+    work.typed = check(work.parsed.script, work.expanded, work.parsed.defines, work.target, options)
+    work.warnings += work.typed.warnings
+
+
+def _lower(work: Work) -> None:
+    assert work.typed is not None and work.config is not None
+    work.lowered = lower(work.typed, work.source, work.target, work.config, work.options.pid)
+
+
+def _passes(work: Work) -> None:
+    assert work.lowered is not None
+    work.passed = tuple(run_passes(program) for program in work.lowered.programs)
+
+
+def _generate(work: Work) -> None:
+    features = frozenset(f for f in ("cpu_v4",) if work.target.has(f))
+    work.compiled = tuple(compile_program(program, features) for program in work.passed)
+
+
+def _link(work: Work) -> None:
+    assert work.typed is not None and work.lowered is not None and work.config is not None
+    programs = []
+    for instance, compiled in zip(work.typed.instances, work.compiled, strict=True):
+        for attached in instance.places:
+            programs.append(_program(attached.context, attached.provider.name, attached.place, compiled.code, attached))
+    order = {id(expanded): number for number, expanded in enumerate(work.expanded)}
+    assert order or not programs
+    work.bundle = Bundle(
+        work.source.name, work.source.text, tuple(programs), work.lowered.maps, work.lowered.events,
+        work.target.arch.name, work.target.release, (), str(work.config["license"]), work.config,
+        tuple(str(w) for w in work.warnings),
+    )  # fmt: skip
+
+
+def _program(context: Any, provider: str, place: Mapping[str, Any], code: Code, attached: Any) -> Program:
+    from pbt.bundle import Place
+
+    span = attached.point.span
+    return Program(
+        context.label, provider, context.prog_type, code, place, context.expected_attach_type, context.attach_btf,
+        Place(span.start, span.end),
+    )  # fmt: skip
+
+
+STAGES: tuple[tuple[str, Callable[[Work], None]], ...] = (
+    ("parse", _parse),
+    ("expand", _expand),
+    ("check", _check),
+    ("lower", _lower),
+    ("passes", _passes),
+    ("generate", _generate),
+    ("link", _link),
+)
+
+
+def run(source: Source, target: Target, options: Options | None = None, until: str = "link") -> Work:
+    """All stages up to and including `until`. ScriptError(s) for what is wrong with the script."""
+    work = Work(source, target, options or Options())
+    for name, stage in STAGES:
+        stage(work)
+        if name == until:
+            break
+    return work
+
+
+def compile(source: Source, target: Target, options: Options | None = None) -> Bundle:
+    """A script → its bundle."""
+    bundle = run(source, target, options).bundle
+    assert bundle is not None
+    return bundle

@@ -1,0 +1,216 @@
+"""printf format strings: text → segments, segments + values → bytes.
+
+`%[-][+][ ][#][0][width][.precision][length]conversion` as in C, with these differences: 64-bit
+values print in full without a length modifier, `%s` draws a value of any type, `%r`, `%rx` and
+`%rh` draw buffers. Texts are bytes; values of strings are bytes too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from pbt.types import Enum, Int, Type
+
+Draw = Callable[[Any], bytes]
+"""How `%s` draws one argument."""
+
+
+class FormatError(Exception):
+    """A conversion that cannot be: what is wrong, and perhaps how to mend it."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message, self.hint = message, hint
+
+
+class Conversion(NamedTuple):
+    """One `%…`: flags, width and precision as written ("" if absent), length modifier, conversion."""
+
+    flags: str
+    width: str
+    precision: str
+    length: str
+    name: str
+
+    @property
+    def bits(self) -> int:
+        """To how many bits a length modifier narrows; 64 for none."""
+        return {"hh": 8, "h": 16}.get(self.length, 64)
+
+
+_CONVERSION = re.compile(
+    r"%(?:(%)|([-+ #0]*)(\d*|\*)(?:\.(\d*))?(hh|h|ll|l|L|j|z|t|q)?(rx|rh|.)?)", re.DOTALL
+)
+_KNOWN = frozenset(("d", "i", "u", "x", "X", "o", "c", "p", "s", "r", "rx", "rh"))
+_HINT = "conversions are d i u x X o c p s r rx rh"
+
+
+def _split(text: str) -> tuple[list[str], list[Conversion]]:
+    """Literal texts (one more than conversions) and conversions, in turn."""
+    literals, found, at = [""], [], 0
+    for match in _CONVERSION.finditer(text):
+        literals[-1] += text[at : match.start()]
+        at = match.end()
+        if match[1]:
+            literals[-1] += "%"
+            continue
+        found.append(_conversion(match))
+        literals.append("")
+    literals[-1] += text[at:]
+    return literals, found
+
+
+def _conversion(match: re.Match[str]) -> Conversion:
+    _, flags, width, precision, length, name = match.groups()
+    if not name:
+        raise FormatError("the format string ends within a conversion", "write %% for a percent sign")
+    if name not in _KNOWN:
+        raise FormatError(f"unsupported format specifier: {match[0]}", _HINT)
+    if width == "*":
+        raise FormatError(f"a width must be a number: {match[0]}", "write the width into the format string")
+    if precision is not None:
+        precision = "." + (precision or "0")
+    return Conversion(flags, width, precision or "", length or "", "d" if name == "i" else name)
+
+
+def conversions(text: str) -> list[str]:
+    """The conversion of each argument that a format wants: "d u x X o c p s r rx rh" (`%i` is "d").
+
+    Raises FormatError when a conversion is malformed or unknown.
+    """
+    return [conversion.name for conversion in _split(text)[1]]
+
+
+class Format(NamedTuple):
+    """A parsed format. `template` is in the terms of Python's bytes formatting, one item a conversion."""
+
+    template: bytes
+    conversions: tuple[Conversion, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Format:
+        """Raises FormatError when a conversion is malformed or unknown."""
+        literals, found = _split(text)
+        parts = [_quoted(literals[0])]
+        for conversion, literal in zip(found, literals[1:], strict=True):
+            parts += [_python(conversion), _quoted(literal)]
+        return cls(b"".join(parts), tuple(found))
+
+    def bind(self, types: Sequence[Type], drawers: Sequence[Draw]) -> tuple[Draw | None, ...]:
+        """For each argument, what its decoded value must go through before `template % values`.
+
+        None where the value can be used as it is. `drawers` are asked for `%s`.
+        """
+        rows = zip(self.conversions, types, drawers, strict=True)
+        return tuple(_prepare(conversion, type_, draw) for conversion, type_, draw in rows)
+
+    def format(self, values: Sequence[Any], types: Sequence[Type], drawers: Sequence[Draw]) -> bytes:
+        """The text of the values, each of which was decoded from its type (see pbt.record.reader)."""
+        ready = self.bind(types, drawers)
+        return self.template % tuple(
+            value if prepare is None else prepare(value) for value, prepare in zip(values, ready, strict=True)
+        )
+
+
+def _quoted(text: str) -> bytes:
+    return text.encode(errors="surrogateescape").replace(b"%", b"%%")
+
+
+def _python(conversion: Conversion) -> bytes:
+    """The item of Python's bytes formatting that pads and cuts as C does."""
+    flags, width, precision, _, name = conversion
+    if _drawn(conversion):
+        cut = precision if name in ("s", "r", "rx", "rh") else ""
+        return f"%{'-' * ('-' in flags)}{width}{cut}s".encode()
+    dropped = ("0" if precision or "-" in flags else "") + ("" if name == "d" else "+ ")
+    flags = "".join(flag for flag in flags if flag not in dropped + "#")
+    return f"%{flags}{width}{precision}{'d' if name == 'u' else name}".encode()
+
+
+def _drawn(conversion: Conversion) -> bool:
+    """Whether the value becomes text before Python's formatting pads it, for all that differs from C's."""
+    alternate = "#" in conversion.flags and conversion.name in "xXo"
+    return alternate or conversion.precision == ".0" or conversion.name in ("s", "c", "r", "rx", "rh", "p")
+
+
+def _prepare(conversion: Conversion, type_: Type, draw: Draw) -> Draw | None:
+    name = conversion.name
+    if name == "s":
+        return draw
+    if name in ("r", "rx", "rh"):
+        return _BUFFERS[name]
+    if name == "c":
+        return lambda value: b"%c" % (value & 0xFF)
+    if name == "p":
+        return lambda value: _filled(b"%x" % (value % _WORD), b"0x" if value else b"", conversion)
+    if _drawn(conversion):
+        return _number(conversion, type_)
+    return _narrow(name == "d", _width(conversion, type_), type_)
+
+
+_WORD = 1 << 64
+
+
+def _width(conversion: Conversion, type_: Type) -> int:
+    """Bits that the number has: C widens small types to int, and `l` widens to 64."""
+    if conversion.bits < 64:
+        return conversion.bits
+    return 64 if conversion.length else max(32, 8 * type_.size)
+
+
+def _narrow(signed: bool, bits: int, type_: Type) -> Draw | None:
+    """Read a number anew as a signed or unsigned number of so many bits; None if that changes nothing."""
+    if isinstance(type_, (Int, Enum)) and (
+        (type_.signed == signed and 8 * type_.size <= bits)
+        or (signed and not type_.signed and 8 * type_.size < bits)
+    ):
+        return None
+    modulus, half = 1 << bits, 1 << bits - 1
+    if signed:
+        return lambda value: (value + half) % modulus - half
+    return lambda value: value % modulus
+
+
+def _number(conversion: Conversion, type_: Type) -> Draw:
+    """A number and its sign or prefix as C writes them: no `0x` for zero, for `%.0d` not even a digit."""
+    bits, name, flags = _width(conversion, type_), conversion.name, conversion.flags
+    item = f"%{conversion.precision}{'d' if name == 'u' else name}".encode()
+    plus = b"+" if "+" in flags else b" " if " " in flags else b""
+
+    def draw(value: int) -> bytes:
+        value %= 1 << bits
+        prefix = b""
+        if name == "d":
+            prefix = plus
+            if value >> bits - 1:
+                prefix, value = b"-", (1 << bits) - value
+        elif value and "#" in flags and name in "xX":
+            prefix = b"0" + name.encode()
+        digits = b"" if not value and conversion.precision == ".0" else item % value
+        if name == "o" and "#" in flags and not digits.startswith(b"0"):
+            digits = b"0" + digits
+        return _filled(digits, prefix, conversion)
+
+    return draw
+
+
+def _filled(digits: bytes, prefix: bytes, conversion: Conversion) -> bytes:
+    """Zeros between prefix and digits, where the flags ask for them."""
+    if "0" in conversion.flags and "-" not in conversion.flags and not conversion.precision:
+        digits = digits.rjust(int(conversion.width or 0) - len(prefix), b"0")
+    return prefix + digits
+
+
+def escaped(data: bytes) -> bytes:
+    r"""Bytes as text: printable ASCII as it is, all else as \xNN."""
+    return b"".join(_ESCAPED[byte] for byte in data)
+
+
+_ESCAPED = tuple(b"%c" % byte if 0x20 <= byte < 0x7F else b"\\x%02x" % byte for byte in range(256))
+_BUFFERS: dict[str, Draw] = {
+    "r": lambda value: escaped(bytes(value)),
+    "rx": lambda value: b"".join(b"\\x%02x" % byte for byte in bytes(value)),
+    "rh": lambda value: bytes(value).hex(" ").encode(),
+}

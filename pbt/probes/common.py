@@ -1,0 +1,161 @@
+"""What providers share: part counts, wildcards, register arguments, perf events with a program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from errno import EACCES, EINVAL, EPERM
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from pbt.source import KernelError, ScriptError, Span
+
+if TYPE_CHECKING:
+    from re import Pattern
+
+    from pbt.feature import Closeable, Gen
+    from pbt.ir.core import Value
+    from pbt.sys.bpf import Fd
+
+RIGHTS = "run as root, or with CAP_BPF and CAP_PERFMON (see /proc/sys/kernel/perf_event_paranoid)"
+
+
+# --- text of attach points --------------------------------------------------------------------
+
+
+def count_parts(provider: str, parts: Sequence[str], span: Span, *allowed: int) -> None:
+    """Raise a ScriptError unless the number of parts is one of `allowed`; empty parts do not count."""
+    found = len([p for p in parts if p])
+    if found not in allowed or found != len(parts):
+        need = " or ".join(map(str, allowed))
+        noun = "argument" if allowed == (1,) else "arguments"
+        raise ScriptError(f"{provider} probe type requires {need} {noun}, found {found}", span)
+
+
+def is_pattern(text: str) -> bool:
+    """Whether the text has a wildcard: `*`, `?` or `[...]`."""
+    return any(c in text for c in "*?[")
+
+
+@cache
+def _matcher(pattern: str) -> Pattern[str]:
+    import re
+    from fnmatch import translate
+
+    return re.compile(translate(pattern))
+
+
+def matching(pattern: str, names: Iterable[str]) -> list[str]:
+    """The names that a pattern matches as a whole, sorted, each once."""
+    if not is_pattern(pattern):
+        return [pattern] if pattern in names else []
+    match = _matcher(pattern).match
+    return sorted({name for name in names if match(name)})
+
+
+def number(text: str, span: Span, what: str) -> int:
+    """A positive number, decimal or 0x hexadecimal, or a ScriptError that names `what`."""
+    try:
+        value = int(text.replace("_", ""), 0)
+    except ValueError:
+        value = 0
+    if value <= 0:
+        raise ScriptError(f"Invalid {what}: '{text}' is not a positive number", span)
+    return value
+
+
+# --- struct pt_regs ---------------------------------------------------------------------------
+
+
+def register_argument(gen: Gen, n: int) -> Value:
+    """The n-th argument at a function's entry, a u64: from its register, else from the stack."""
+    arch, b = gen.arch, gen.b
+    if n < len(arch.args):
+        return b.load(b.ctx(), arch.args[n], arch.word)
+    where = arch.stack_arg(n)
+    if where is None:
+        return b.const(0)
+    register, beyond = where
+    room = gen.temp(8, f"arg{n}")
+    gen.zero(room, 8)
+    stack = b.add(b.load(b.ctx(), register, arch.word), beyond)
+    gen.read(room, arch.word, stack, "user" if gen.probe.user else "kernel")
+    return b.load(room.base, room.offset, 8)
+
+
+def register_result(gen: Gen) -> Value:
+    """The returned value at a function's exit, a u64."""
+    return gen.b.load(gen.b.ctx(), gen.arch.retval, gen.arch.word)
+
+
+def instruction_pointer(gen: Gen) -> Value:
+    """The address of the probed instruction: `func` at a function's entry."""
+    return gen.b.load(gen.b.ctx(), gen.arch.pc, gen.arch.word)
+
+
+def entry_address(gen: Gen) -> Value:
+    """`func` at a function's exit: the kernel remembers where the function began (5.15)."""
+    return gen.b.call("get_func_ip", gen.b.ctx())
+
+
+# --- attaching --------------------------------------------------------------------------------
+
+
+@contextmanager
+def explained(what: str, hints: Mapping[int, str]) -> Iterator[None]:
+    """Say of any KernelError inside what was being attached, and by errno what helps."""
+    try:
+        yield
+    except KernelError as error:
+        hint = hints.get(error.errno, "") or (RIGHTS if error.errno in (EACCES, EPERM) else "") or error.hint
+        raise KernelError(f"Unable to attach {what}: {error.what}", error.errno, hint, error.log) from error
+
+
+def bind(stack: ExitStack, event: Fd, prog: int) -> None:
+    """Run a program at each overflow of a perf event; `stack` closes both, the link first.
+
+    A link needs 5.15; before it the event itself carries the program.
+    """
+    from pbt.sys import bpf, perf
+
+    stack.callback(event.close)
+    try:
+        link = bpf.link_create(prog, event.fileno(), "PERF_EVENT")
+    except KernelError as error:
+        if error.errno != EINVAL:
+            raise
+        perf.ioctl_set_bpf(event.fileno(), prog)
+    else:
+        stack.callback(link.close)
+    perf.enable(event.fileno())
+
+
+def on_event(prog: int, *, pid: int = -1, cpu: int = 0, **event: Any) -> Sequence[Closeable]:
+    """One perf event that is the same on every CPU: tracepoints, kprobes, uprobes."""
+    from pbt.sys import perf
+
+    with ExitStack() as stack:
+        bind(stack, perf.perf_event_open(pid=pid, cpu=cpu, **event), prog)
+        return (stack.pop_all(),)
+
+
+def on_cpus(prog: int, cpus: Sequence[int], pid: int | None, **event: Any) -> Sequence[Closeable]:
+    """One perf event on each CPU; with a process, one on each of its threads, whatever the CPU."""
+    from pbt.sys import perf
+
+    places = [(-1, cpu) for cpu in cpus] if pid is None else [(tid, -1) for tid in threads(pid)]
+    bits = ("disabled",) if pid is None else ("disabled", "inherit")  # new threads and children too
+    with ExitStack() as stack:
+        for tid, cpu in places:
+            bind(stack, perf.perf_event_open(pid=tid, cpu=cpu, attr_flags=bits, **event), prog)
+        return (stack.pop_all(),)
+
+
+def threads(pid: int) -> list[int]:
+    """Thread ids of a process; [pid] when it has just gone, so that the kernel names the error."""
+    import os
+
+    try:
+        return sorted(map(int, os.listdir(f"/proc/{pid}/task")))
+    except OSError:
+        return [pid]

@@ -1,0 +1,1 @@
+"""From a Bundle to a running script: load, attach, read, act, print. Never imports the compiler."""

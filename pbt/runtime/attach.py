@@ -1,0 +1,105 @@
+"""Loaded → Links: every program attached by its provider."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from pbt.bundle import Bundle, Program
+from pbt.feature import AttachHost, Provider
+from pbt.registry import collect
+from pbt.source import KernelError, UsageError, show
+
+if TYPE_CHECKING:
+    from pbt.runtime.load import Loaded
+
+_SPARE = 64  # descriptors for everything but maps, programs and links
+
+
+def providers() -> dict[str, Provider]:
+    """All probe types, by name."""
+    return collect("pbt.probes", Provider)
+
+
+class Links:
+    """What holds programs attached: `count` of them; closing detaches them all, last first."""
+
+    def __init__(self, count: int, owned: ExitStack) -> None:
+        self.count, self._owned = count, owned
+
+    def close(self) -> None:
+        self._owned.close()
+
+
+def order(programs: Sequence[Program], known: dict[str, Provider]) -> list[int]:
+    """Positions of the programs to attach, in turn: those of `reverse` providers last first.
+
+    Programs that the session runs itself (`auto`) are not among them.
+    """
+    rows = [(i, known[program.provider]) for i, program in enumerate(programs)]
+    forward = [i for i, provider in rows if not provider.auto and not provider.reverse]
+    backward = [i for i, provider in rows if not provider.auto and provider.reverse]
+    return forward + backward[::-1]
+
+
+def attach(loaded: Loaded, host: AttachHost, warn: Callable[[str], None]) -> Links:
+    """Attach everything. `config["missing_probes"]` says what happens to a probe that cannot be:
+
+    "error" raises its KernelError, and nothing stays attached; "warn" tells `warn` and goes on;
+    "ignore" goes on. Raises UsageError if probes were wanted and not one could be attached.
+    """
+    bundle, known = loaded.bundle, providers()
+    policy = str(bundle.config.get("missing_probes", "error"))
+    wanted = order(bundle.programs, known)
+    raise_limit(len(wanted) * max(1, len(host.cpus)) + len(bundle.maps) + len(bundle.programs) + _SPARE)
+    count = 0
+    with ExitStack() as owned:
+        for i in wanted:
+            program = bundle.programs[i]
+            try:
+                closeables = known[program.provider].attach(host, loaded.programs[i].fileno(), program)
+            except KernelError as error:
+                if policy == "error":
+                    raise AttachError(error, bundle, program) from error
+                if policy == "warn":
+                    warn(f"could not attach probe {program.name}, skipping: {error.what} ({error.name})")
+                continue
+            for closeable in closeables:
+                owned.callback(closeable.close)
+            count += 1
+        if wanted and not count:
+            raise UsageError("no probe could be attached")
+        return Links(count, owned.pop_all())
+
+
+class AttachError(KernelError):
+    """The kernel refused to attach a probe; its text shows the probe in the script."""
+
+    def __init__(self, error: KernelError, bundle: Bundle, program: Program) -> None:
+        hint = error.hint or 'the config variable missing_probes = "warn" makes this a warning'
+        super().__init__(error.what, error.errno, hint, error.log)
+        self.bundle, self.program = bundle, program
+
+    def __str__(self) -> str:
+        from pbt.runtime.load import span
+
+        where = span(self.bundle, self.program.span)
+        if where is None:
+            return super().__str__()
+        return show("ERROR", f"{self.what}: {self.name}", where, self.hint)
+
+
+def raise_limit(files: int) -> None:
+    """Allow this process so many open files, as far as the system lets it."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= files:
+        return
+    for limits in ((files, max(hard, files)), (min(hard, files), hard)):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        except (OSError, ValueError):
+            continue
+        return

@@ -1,0 +1,139 @@
+"""The process of `-c`, held back until the probes are attached, and the end of processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Sequence
+
+from pbt.source import UsageError
+
+
+class Watch:
+    """Notices the end of a process that need not be ours (`-p`)."""
+
+    def __init__(self, pid: int) -> None:
+        """Raises UsageError if there is no such process."""
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError as error:
+            raise UsageError(f"Failed to watch pid: {pid}: no such process") from error
+        except PermissionError:
+            pass
+        self.pid = pid
+        self._pidfd = _pidfd(pid)
+
+    @property
+    def fds(self) -> Sequence[int]:
+        """Becomes readable at the end of the process, where the kernel has pidfds (5.3)."""
+        return (self._pidfd,) if self._pidfd >= 0 else ()
+
+    def ended(self) -> bool:
+        """Whether the process is gone."""
+        if self._pidfd >= 0:
+            import select
+
+            return bool(select.select([self._pidfd], [], [], 0)[0])
+        return not os.path.exists(f"/proc/{self.pid}")
+
+    def close(self) -> None:
+        fd, self._pidfd = self._pidfd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+class Child:
+    """A command as a child process that waits before exec until `go`."""
+
+    def __init__(self, command: str | Sequence[str]) -> None:
+        """A text is split like a shell's words, without a shell. Raises UsageError if it is no program."""
+        words = _words(command)
+        path = _path(words[0])
+        self._gate, held = os.pipe()[::-1]
+        self.pid = os.fork()
+        if not self.pid:
+            _become(path, words, held, self._gate)
+        os.close(held)
+        self._watch = Watch(self.pid)
+        self.status: int | None = None
+
+    @property
+    def fds(self) -> Sequence[int]:
+        return self._watch.fds
+
+    def go(self) -> None:
+        """Let it start its program."""
+        gate, self._gate = self._gate, -1
+        if gate >= 0:
+            os.write(gate, b"!")
+            os.close(gate)
+
+    def ended(self) -> bool:
+        """Whether it is gone; then `status` is its exit code, minus a signal's number if that killed it."""
+        if self.status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.status = os.waitstatus_to_exitcode(status)
+        return self.status is not None
+
+    def close(self) -> None:
+        """Ask it to end (SIGTERM, or end-of-file while it waits) and reap it."""
+        gate, self._gate = self._gate, -1
+        if gate >= 0:
+            os.close(gate)
+        if not self.ended():
+            os.kill(self.pid, signal.SIGTERM)
+            self._reap()
+        self._watch.close()
+
+    def _reap(self) -> None:
+        """Wait for it, but not for ever: it may ignore SIGTERM, and then lives on."""
+        import time
+
+        deadline = time.monotonic() + 1
+        while not self.ended() and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+
+def _pidfd(pid: int) -> int:
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return -1
+
+
+def _words(command: str | Sequence[str]) -> list[str]:
+    if not isinstance(command, str):
+        words = list(command)
+    else:
+        import shlex
+
+        try:
+            words = shlex.split(command)
+        except ValueError as error:
+            raise UsageError(f"cannot split the command {command!r}: {error}") from error
+    if not words:
+        raise UsageError("the command to run is empty")
+    return words
+
+
+def _path(name: str) -> str:
+    import shutil
+
+    found = shutil.which(name)
+    if found is None:
+        raise UsageError(f"path '{name}' does not exist or is not executable")
+    return found
+
+
+def _become(path: str, words: Sequence[str], held: int, gate: int) -> None:
+    """In the child: wait at the gate, then be the program. Never returns."""
+    try:
+        os.close(gate)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        if os.read(held, 1):
+            os.execv(path, list(words))
+    finally:
+        os._exit(127)

@@ -1,0 +1,155 @@
+"""Records from the kernel → decoded values, and in bulk straight to text."""
+
+from __future__ import annotations
+
+import struct
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from pbt.bundle import Bundle, Event
+from pbt.printf import Draw, Format
+from pbt.sys import bpf
+from pbt.types import Str
+
+if TYPE_CHECKING:
+    from pbt.runtime.load import Loaded
+    from pbt.sys.perf import PerfBuffer
+    from pbt.sys.ring import RingBuffer
+
+BUFFER, LOST = "ringbuf", "lost"  # maps that the compiled script may bring
+_ID = struct.Struct("=I")
+_ORDER: Literal["little", "big"] = sys.byteorder
+_RUN = 1024
+_PERF_PAGES = 64  # for each CPU
+
+
+class Reader:
+    """The buffer through which a script's records come, whichever kind the bundle asks for.
+
+    A script that sends nothing has none: no descriptors, no records.
+    """
+
+    def __init__(self, bundle: Bundle, loaded: Loaded) -> None:
+        self._ring: RingBuffer | None = None
+        self._perf: PerfBuffer | None = None
+        self._lost_map = loaded.map(LOST) if LOST in loaded.maps else None
+        found = next((m for m in bundle.maps if m.name == BUFFER), None)
+        if found is None:
+            return
+        if found.map_type == "RINGBUF":
+            from pbt.sys.ring import RingBuffer
+
+            fd = loaded.map(BUFFER)
+            self._ring = RingBuffer(fd, bpf.map_info(fd).max_entries)
+        else:
+            from pbt.sys.perf import PerfBuffer
+
+            pages = int(bundle.config.get("perf_rb_pages") or _PERF_PAGES)
+            self._perf = PerfBuffer(loaded.map(BUFFER), 1 << (pages - 1).bit_length(), bpf.online_cpus())
+
+    @property
+    def fds(self) -> Sequence[int]:
+        """Descriptors that become readable when records are there."""
+        if self._ring is not None:
+            return (self._ring.fileno(),)
+        return tuple(self._perf.fds) if self._perf is not None else ()
+
+    def read(self) -> Sequence[bytes]:
+        """All records there are now, each buffer's in order."""
+        if self._ring is not None:
+            return list(self._ring.drain())
+        found: list[bytes] = []
+        if self._perf is not None:
+            self._perf.drain(found.append)
+        return found
+
+    def lost(self) -> int:
+        """How many records have found no room since the start."""
+        if self._perf is not None:
+            return self._perf.lost
+        if self._lost_map is None:
+            return 0
+        data = bpf.map_lookup(self._lost_map, bytes(4), 8)
+        return int.from_bytes(data, _ORDER) if data else 0
+
+    def close(self) -> None:
+        for buffer in (self._ring, self._perf):
+            if buffer is not None:
+                buffer.close()
+        self._ring = self._perf = None
+
+
+def number(record: bytes) -> int:
+    """Which event of the bundle a record is."""
+    return int(_ID.unpack_from(record)[0])
+
+
+def values(event: Event, record: bytes) -> tuple[Any, ...]:
+    """A record's own fields, decoded (those after the two of its header)."""
+    return event.record.decode(record)[2:]
+
+
+def runs(records: Sequence[bytes]) -> Iterator[tuple[int, Sequence[bytes]]]:
+    """Neighbouring records of the same event, with its number; long runs in parts that fit a CPU's cache."""
+    start, count = 0, len(records)
+    while start < count:
+        head = records[start][:4]
+        end, most = start + 1, min(count, start + _RUN)
+        while end < most and records[end].startswith(head):
+            end += 1
+        yield number(head), records[start:end]
+        start = end
+
+
+Bulk = Callable[[Sequence[bytes]], bytes]
+
+
+def bulk(event: Event, draw: Callable[[Any], Draw]) -> Bulk | None:
+    """A function from many records of a printf-like event to their text, one after another.
+
+    `draw` gives how a type prints. None if some field cannot be unpacked in bulk. It works in
+    columns: what a field must go through is done for all records at once, then one formatting
+    operation of the interpreter joins each row.
+    """
+    layout = event.record.struct
+    if layout is None:
+        return None
+    form = Format.parse(event.text)
+    types = [field.type for field in event.record.fields[2:]]
+    prepare = form.bind(types, [draw(type_) for type_ in types])
+    columns = [
+        _column(type_.size if isinstance(type_, Str) else 0, change)
+        for type_, change in zip(types, prepare, strict=True)
+    ]
+    return _bulk(layout, form.template, columns)
+
+
+Column = Callable[[Sequence[Any]], Sequence[Any]]
+
+
+def _bulk(layout: struct.Struct, template: bytes, columns: Sequence[Column | None]) -> Bulk:
+    size, unpack, render = layout.size, layout.iter_unpack, template.__mod__
+    constant = b"" if columns else template % ()
+
+    def text(records: Sequence[bytes]) -> bytes:
+        if not columns:
+            return constant * len(records)
+        data = b"".join(records)
+        if len(data) != size * len(records):  # perf buffers pad each record
+            data = b"".join([record[:size] for record in records])
+        _, _, *fields = zip(*unpack(data), strict=True)
+        ready = [f if change is None else change(f) for f, change in zip(fields, columns, strict=True)]
+        return b"".join(map(render, zip(*ready, strict=True)))
+
+    return text
+
+
+def _column(text: int, change: Draw | None) -> Column | None:
+    """What a whole column goes through: text is cut at its NUL, then each value is drawn."""
+    if not text:
+        return None if change is None else lambda column: list(map(change, column))
+    if change is None or change is bytes:
+        return lambda column: [value[: value.index(b"\0")] if b"\0" in value else value for value in column]
+    draw = change
+    return lambda column: [draw(value.partition(b"\0")[0]) for value in column]

@@ -1,0 +1,196 @@
+"""Bundle → Loaded: maps made, relocations filled in, programs in the kernel."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Literal
+
+from pbt.bundle import Bundle, Code, Map, Place, Program, Reloc
+from pbt.source import KernelError, Source, Span, UsageError, show
+from pbt.sys import bpf
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pbt.host.target import Target
+    from pbt.sys.bpf import Fd
+
+_WIDE = 0x18  # opcode of the 64-bit immediate load (RFC 9669 section 5.4), the only one that relocates
+_PSEUDO = {"map_fd": 1, "map_value": 2, "btf_id": 3, "func": 4}  # its src_reg: BPF_PSEUDO_* of <linux/bpf.h>
+_PAGE = 4096
+
+
+class LoadError(KernelError):
+    """The kernel refused a program: its own reason, and the place in the script that it is about."""
+
+    def __init__(self, error: KernelError, name: str, reason: str, span: Span | None) -> None:
+        super().__init__(error.what, error.errno, error.hint, error.log)
+        self.program, self.reason, self.span = name, reason, span
+
+    def __str__(self) -> str:
+        if not self.reason:
+            return super().__str__()
+        message = f"the kernel refused the program of {self.program} ({self.name}): {self.reason}"
+        if self.span is None:
+            return f"ERROR: {message}" + (f"\nHINT: {self.hint}" if self.hint else "")
+        return show("ERROR", message, self.span, self.hint)
+
+
+class Loaded:
+    """Maps by name and programs in the bundle's order; owns every descriptor."""
+
+    def __init__(
+        self, bundle: Bundle, maps: Mapping[str, Fd], programs: Sequence[Fd], owned: ExitStack
+    ) -> None:
+        self.bundle, self.maps, self.programs, self._owned = bundle, maps, programs, owned
+
+    def map(self, name: str) -> int:
+        """The file descriptor of a map."""
+        return self.maps[name].fileno()
+
+    def close(self) -> None:
+        """Let go of all maps and programs; safe to repeat."""
+        self._owned.close()
+
+    def __enter__(self) -> Loaded:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def load(bundle: Bundle, target: Target, log: Callable[[str, str], None] | None = None) -> Loaded:
+    """Make the maps and load the programs; programs that are the same are loaded once and shared.
+
+    `log` is handed the name and the verifier's log of each program. Raises LoadError or KernelError;
+    nothing stays behind then.
+    """
+    if bundle.arch != target.arch.name:
+        raise UsageError(f"{bundle.name} was compiled for {bundle.arch}, this machine is {target.arch.name}")
+    with ExitStack() as owned:
+        maps: dict[str, Fd] = {}
+        for map_ in bundle.maps:
+            maps[map_.name] = fd = _create(map_, bundle)
+            owned.callback(fd.close)
+            if map_.data:
+                bpf.map_update(fd.fileno(), bytes(map_.key_size), map_.data)
+        programs: list[Fd] = []
+        shared: dict[object, Fd] = {}
+        for program in bundle.programs:
+            same = (program.code, program.prog_type, program.expected_attach_type, program.attach_btf)
+            if same not in shared:
+                shared[same] = fd = _load(program, bundle, maps, target, log)
+                owned.callback(fd.close)
+            programs.append(shared[same])
+        return Loaded(bundle, maps, programs, owned.pop_all())
+
+
+def _create(map_: Map, bundle: Bundle) -> Fd:
+    entries = map_.max_entries
+    if map_.map_type == "RINGBUF":
+        entries = ring_size(entries, int(bundle.config.get("perf_rb_pages") or 0))
+    elif not entries:  # one for each CPU, however many this machine has
+        entries = max(bpf.possible_cpus()) + 1
+    name = map_.name.replace("@", "AT_")
+    return bpf.map_create(map_.map_type, map_.key_size, map_.value_size, entries, map_.flags, name)
+
+
+def ring_size(size: int, pages: int) -> int:
+    """Bytes of the ring buffer: `pages` if given, else `size`; a power of two and at least a page."""
+    wanted = max(pages * _PAGE or size, _PAGE)
+    return 1 << (wanted - 1).bit_length()
+
+
+def _load(
+    program: Program,
+    bundle: Bundle,
+    maps: Mapping[str, Fd],
+    target: Target,
+    log: Callable[[str, str], None] | None,
+) -> Fd:
+    insns = relocate(program.code, {name: fd.fileno() for name, fd in maps.items()}, target)
+    try:
+        return bpf.prog_load(
+            program.prog_type,
+            insns,
+            license=bundle.license,
+            name=program.name,
+            expected_attach_type=program.expected_attach_type,
+            attach_btf_id=btf_id(target, *program.attach_btf) if program.attach_btf else 0,
+            log_level=1 if log else 0,
+            log=(lambda text: log(program.name, text)) if log else None,
+        )
+    except KernelError as error:
+        reason, insn = refusal(error.log)
+        raise LoadError(error, program.name, reason, place(bundle, program, insn)) from error
+
+
+def btf_id(target: Target, kind: str, name: str) -> int:
+    """The kernel's number for a type, function or variable of its BTF; UsageError if it has none."""
+    found = target.types.find(kind, name) if target.types else None
+    if found is None:
+        hint = "" if target.types else "a kernel with CONFIG_DEBUG_INFO_BTF has /sys/kernel/btf/vmlinux"
+        raise UsageError(f"this kernel's type information knows no {kind} {name}", hint)
+    return found
+
+
+def relocate(code: Code, maps: Mapping[str, int], target: Target) -> bytes:
+    """The instructions with this machine's numbers: map descriptors, value offsets, BTF ids, functions."""
+    insns = bytearray(code.insns)
+    order: Literal["little", "big"] = "little" if target.arch.byteorder == "little" else "big"
+    functions = dict(code.functions)
+    for reloc in code.relocs:
+        low, high = _immediates(reloc, maps, functions, target)
+        at = 8 * reloc.insn
+        assert insns[at] == _WIDE, reloc
+        dst = insns[at + 1] & 0x0F if order == "little" else insns[at + 1] >> 4
+        src = _PSEUDO[reloc.kind]
+        insns[at + 1] = dst | src << 4 if order == "little" else src | dst << 4
+        insns[at + 4 : at + 8] = (low & 0xFFFFFFFF).to_bytes(4, order)
+        insns[at + 12 : at + 16] = (high & 0xFFFFFFFF).to_bytes(4, order)
+    return bytes(insns)
+
+
+def _immediates(
+    reloc: Reloc, maps: Mapping[str, int], functions: Mapping[str, int], target: Target
+) -> tuple[int, int]:
+    """The two halves of the wide load."""
+    if reloc.kind == "func":
+        return functions[reloc.name] - reloc.insn - 1, 0
+    if reloc.kind == "btf_id":
+        return btf_id(target, "var", reloc.name), 0
+    return maps[reloc.name], reloc.offset
+
+
+_INSN = re.compile(r"^(\d+): \(")
+_NOISE = re.compile(
+    r"^(processed \d+ insns|verification time|stack depth|mark_precise|func#\d+ )|^\s*;|^R\d+(_\w)?="
+)
+
+
+def refusal(log: str) -> tuple[str, int | None]:
+    """The reason in a verifier's log, and the instruction it is about; ("", None) if there is neither."""
+    reason, insn = "", None
+    for line in log.splitlines():
+        match = _INSN.match(line)
+        if match:
+            insn = int(match[1])
+        elif line.strip() and not _NOISE.match(line) and not re.match(r"^(from )?\d+( to \d+)?:", line):
+            reason = line.strip()
+    return reason, insn
+
+
+def place(bundle: Bundle, program: Program, insn: int | None) -> Span | None:
+    """Where in the script an instruction comes from; failing that, the probe; None if unknown."""
+    spans = program.code.spans
+    found = spans[insn] if insn is not None and insn < len(spans) else Place(-1, -1)
+    if found.start < 0:
+        found = program.span
+    return span(bundle, found)
+
+
+def span(bundle: Bundle, where: Place) -> Span | None:
+    """A place of the bundle's script, for messages."""
+    return Span(Source(bundle.name, bundle.source), where.start, where.end) if where.start >= 0 else None

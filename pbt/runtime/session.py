@@ -1,0 +1,314 @@
+"""A running script: starts it, reads what it sends, ends it in order, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import select
+import signal
+import struct
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from pbt.bundle import Bundle
+from pbt.output.sink import Collector, Message
+from pbt.runtime import events
+from pbt.runtime.attach import Links, attach, providers
+from pbt.runtime.child import Child, Watch
+from pbt.runtime.load import Loaded, load
+from pbt.runtime.world import Maps, World, boot_ns
+from pbt.source import UsageError
+from pbt.sys import bpf
+
+if TYPE_CHECKING:
+    from pbt.host.target import Target
+    from pbt.output.sink import Sink
+
+TICK = 0.1  # seconds between looks at what no descriptor announces
+_START = struct.Struct("=3Q")  # the map "start": boot_ns, tai_offset, cpid
+_BULK = "printf"  # the one action whose records become text without being looked at one by one
+
+
+def to_stderr(text: str) -> None:
+    """One line for the user, apart from the script's output."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
+class Session:
+    """A script between load and end; owns every descriptor and the child.
+
+    As a context manager it is closed on every way out. `run` does everything and gives the exit
+    code; iteration gives messages as they come, then those of the orderly end. Whoever does neither
+    calls `start`, `poll` as long as `alive`, and `finish`.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        target: Target,
+        *,
+        pid: int | None = None,
+        cmd: str | Sequence[str] | None = None,
+        sink: Sink | None = None,
+        quiet: bool = False,
+        escape: bool = False,
+        warnings: bool = True,
+        dry_run: bool = False,
+        notify: Callable[[str], None] = to_stderr,
+        verifier_log: Callable[[str, str], None] | None = None,
+    ) -> None:
+        """`pid` or `cmd`: only that process, and no longer than it lives. `quiet`: no "Attached" line.
+
+        `dry_run`: end right after attaching. `escape`: see World. `notify` gets lines for the user,
+        `verifier_log` each program's name and log. Raises UsageError for impossible combinations.
+        """
+        if pid is not None and cmd is not None:
+            raise UsageError("Cannot use both -c and -p.")
+        # what providers may ask (feature.AttachHost); CPUs are those that run now
+        self.target, self.pid = target, pid
+        self.cpus: Sequence[int] = bpf.online_cpus()
+        self._bundle, self._cmd, self._notify = bundle, cmd, notify
+        self._quiet, self._escape, self._warnings, self._dry = quiet, escape, warnings, dry_run
+        self._verifier_log = verifier_log
+        self.sink: Sink = sink if sink is not None else Collector()
+        self._owned = ExitStack()
+        self._process: Child | Watch | None = None
+        self._links: Links | None = None
+        self._bulk: dict[int, events.Bulk | None] = {}
+        self._lost = 0
+        self._stopped = self._started = self._finished = False
+
+    # --- what callers may ask --------------------------------------------------------------------
+
+    @property
+    def maps(self) -> Maps:
+        """The script's maps as Python values; only between start and close."""
+        return Maps(self.world)
+
+    @property
+    def loaded(self) -> Loaded:
+        """Maps and programs in the kernel; only between start and close."""
+        return self._loaded
+
+    @property
+    def exit_code(self) -> int:
+        return self.world.exit_code if self._started else 0
+
+    @property
+    def lost(self) -> int:
+        """Records that found no room so far."""
+        return self._lost
+
+    def stop(self) -> None:
+        """Begin the orderly end, as SIGINT does; safe in a signal handler."""
+        self._stopped = True
+
+    # --- one script's life ----------------------------------------------------------------------
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Detach, free and end everything at once, without END and without printing maps."""
+        self._finished = True
+        self._owned.close()
+
+    def run(self) -> int:
+        """The whole life of the script; its exit code. SIGINT and SIGTERM end it in order."""
+        with self, self._signals():
+            self.start()
+            while self.alive:
+                self.poll()
+            self.finish()
+        return self.exit_code
+
+    def __iter__(self) -> Iterator[Message]:
+        """Messages as they come (with a `Collector`, the default sink); at its end the script has ended."""
+        sink = self.sink
+        assert isinstance(sink, Collector)
+        with self:
+            if not self._started:
+                self.start()
+            yield from sink.take()
+            while self.alive:
+                self.poll()
+                yield from sink.take()
+            self.finish()
+            yield from sink.take()
+
+    def start(self) -> None:
+        """Load, run BEGIN, attach, let the child go. Raises PbtError; nothing stays behind then."""
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> None:
+        owned = self._owned
+        if self._cmd is not None:
+            self._process = owned.enter_context(closing(Child(self._cmd)))
+        elif self.pid is not None:
+            self._process = owned.enter_context(closing(Watch(self.pid)))
+        self.pid = self._process.pid if self._process else None
+        self._loaded = owned.enter_context(load(self._bundle, self.target, self._verifier_log))
+        self.world = World(self._bundle, self._loaded, self.target, self.sink, self._warn, self._escape)
+        if isinstance(self.sink, Collector):
+            self.sink.values = self.world.arguments
+        self._fill_start()
+        self._reader = owned.enter_context(closing(events.Reader(self._bundle, self._loaded)))
+        self._epoll = owned.enter_context(select.epoll())
+        for fd in (*self._reader.fds, *(self._process.fds if self._process else ())):
+            self._epoll.register(fd, select.EPOLLIN)
+        self._started = True
+        self._attach()
+
+    def _attach(self) -> None:
+        automatic = self._run_auto("BEGIN")
+        if not self.world.exiting or self._dry:
+            self._links = self._owned.enter_context(closing(attach(self._loaded, self, self._warn)))
+        self._say_attached((self._links.count if self._links else 0) + automatic)
+        if isinstance(self._process, Child):
+            self._process.go()
+
+    def _fill_start(self) -> None:
+        """What only user space knows and programs want: see the map's fields at `_START`."""
+        if "start" not in self._loaded.maps:
+            return
+        import time
+
+        boot = boot_ns(self.target)
+        tai = time.clock_gettime_ns(time.CLOCK_TAI) - boot
+        child = self._process.pid if isinstance(self._process, Child) else 0
+        bpf.map_update(self._loaded.map("start"), bytes(4), _START.pack(boot, tai, child))
+
+    def _run_auto(self, name: str) -> int:
+        """Run the BEGIN or END programs and handle what they send; how many of either there are."""
+        known, count = providers(), 0
+        for program, fd in zip(self._bundle.programs, self._loaded.programs, strict=True):
+            if not known[program.provider].auto:
+                continue
+            count += 1
+            if program.provider == name and not self.world.exiting:
+                bpf.prog_test_run(fd.fileno())
+                self._consume()
+        return count
+
+    def _say_attached(self, count: int) -> None:
+        if self.sink.messages == "json":
+            self.sink.emit("attached_probes", b"", {"probes": count}, count=count)
+        elif self.sink.messages == "text" and not self._quiet:
+            self._notify(f"Attached {count} probe{'s' * (count != 1)}")
+        self.sink.settle()
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is something to wait for."""
+        if self._finished or self._stopped or self._dry or self.world.exiting or self.sink.broken:
+            return False
+        if self._process is not None and self._process.ended():
+            return False
+        return self._links is not None and self._links.count > 0
+
+    def poll(self, timeout: float = TICK) -> None:
+        """Wait for records at most `timeout` seconds and handle those that are there."""
+        self._epoll.poll(timeout)
+        self._consume()
+        self._count_lost()
+
+    def finish(self) -> None:
+        """The orderly end: detach, handle what is left, run END, print maps, close everything."""
+        try:
+            if self._links is not None:
+                self._links.close()
+            if self._process is not None:
+                self._process.close()
+            if self.world.exiting:
+                self._reader.read()  # what was recorded after exit() is not wanted
+            elif not self._dry:
+                self._consume()
+            if not self._dry:
+                self._end()
+        finally:
+            self.close()
+
+    def _end(self) -> None:
+        self.world.exiting = False
+        self._run_auto("END")
+        self._count_lost()
+        if self._bundle.config.get("print_maps_on_exit", True):
+            self.world.print_all()
+        self.sink.flush()
+        if self._lost and self.sink.messages == "text":
+            self._notify(f"WARNING: Total lost event count: {self._lost}")
+
+    # --- records --------------------------------------------------------------------------------
+
+    def _consume(self) -> None:
+        """Handle all records that are there, up to one that ends the script."""
+        records = self._reader.read()
+        if not records:
+            return
+        for number, run in events.runs(records):
+            bulk = self._bulk_of(number)
+            if bulk is not None:
+                self.sink.write(bulk(run))
+            elif not self._act(number, run):
+                break
+        self.sink.settle()
+
+    def _act(self, number: int, run: Sequence[bytes]) -> bool:
+        """Handle records of one kind one by one; False if one ends the script."""
+        event = self._bundle.events[number]
+        for record in run:
+            self.world.act(event, events.values(event, record))
+            if self.world.exiting:
+                return False
+        return True
+
+    def _bulk_of(self, number: int) -> events.Bulk | None:
+        """The fast way from records to text, where the sink takes text as it is."""
+        if number not in self._bulk:
+            event = self._bundle.events[number]
+            fit = self.sink.raw and event.action == _BULK
+            self._bulk[number] = events.bulk(event, self.world.drawer) if fit else None
+        return self._bulk[number]
+
+    def _count_lost(self) -> None:
+        new = self._reader.lost() - self._lost
+        if new <= 0:
+            return
+        self._lost += new
+        if self.sink.messages == "text":
+            self._notify(f"Lost {new} events")
+        else:
+            self.sink.emit("lost_events", b"Lost %d events\n" % new, {"events": new}, count=new)
+
+    def _warn(self, message: str) -> None:
+        if self._warnings:
+            self._notify(f"WARNING: {message}")
+
+    # --- signals --------------------------------------------------------------------------------
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """The first SIGINT or SIGTERM begins the orderly end, the second one kills."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def caught(number: int, frame: object) -> None:
+            self.stop()
+            signal.signal(number, signal.SIG_DFL)
+
+        old = {number: signal.signal(number, caught) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)

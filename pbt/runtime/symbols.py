@@ -1,0 +1,49 @@
+"""Addresses → names, each looked up once: the kernel's from kallsyms, processes' from their files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pbt.values import Symbol
+
+if TYPE_CHECKING:
+    from pbt.host.kallsyms import Kallsyms
+    from pbt.host.proc import ElfFiles, UserSymbols
+
+
+class Symbols:
+    """The names of one session; what a process had is remembered when it is gone."""
+
+    def __init__(self, kallsyms: Kallsyms) -> None:
+        self._kallsyms = kallsyms
+        self._kernel: dict[int, Symbol | None] = {}
+        self._user: dict[tuple[int, int], Symbol | None] = {}
+        self._processes: dict[int, UserSymbols] = {}
+        self._files: ElfFiles | None = None
+
+    def kernel(self, address: int, offset: bool = False) -> str:
+        """`name` or `name+offset` of a kernel address, `0x…` where nothing is known."""
+        if address not in self._kernel:
+            found = self._kallsyms.symbol(address)
+            self._kernel[address] = found and Symbol(*found)
+        return _text(self._kernel[address], address, offset)
+
+    def user(self, address: int, pid: int, offset: bool = False) -> str:
+        """The same for an address of a process."""
+        at = pid, address
+        if at not in self._user:
+            found = self._process(pid).symbol(address)
+            self._user[at] = found and Symbol(*found)
+        return _text(self._user[at], address, offset)
+
+    def _process(self, pid: int) -> UserSymbols:
+        if pid not in self._processes:
+            from pbt.host.proc import ElfFiles, UserSymbols
+
+            self._files = self._files or ElfFiles()
+            self._processes[pid] = UserSymbols(pid, self._files)
+        return self._processes[pid]
+
+
+def _text(symbol: Symbol | None, address: int, offset: bool) -> str:
+    return symbol.text(offset) if symbol else f"0x{address:x}"

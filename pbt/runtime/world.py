@@ -1,0 +1,270 @@
+"""What user halves of features may ask: drawing, symbols, maps, messages (see feature.World)."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pbt.bundle import Bundle, Event
+from pbt.feature import Aggregation, Builtin, Presentation
+from pbt.output import native
+from pbt.output import text as drawn
+from pbt.output.json import ToJson, converter, map_kind
+from pbt.output.json import whole_map as json_map
+from pbt.printf import Draw, Format
+from pbt.registry import collect
+from pbt.runtime.maps import LiveMap
+from pbt.sys import bpf
+from pbt.types import Opaque, Type
+from pbt.values import Histogram
+
+if TYPE_CHECKING:
+    from pbt.host.target import Target
+    from pbt.output.sink import Sink
+    from pbt.runtime.load import Loaded
+    from pbt.runtime.symbols import Symbols
+
+BUILTINS = "pbt.builtins"
+
+
+class World:
+    """The running script, as its builtins see it. Owns nothing."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        loaded: Loaded,
+        target: Target,
+        sink: Sink,
+        warn: Callable[[str], None],
+        escape: bool = False,
+    ) -> None:
+        """`escape`: show control characters in strings of the traced system as \\xNN (see drawn.Style)."""
+        self.config: Mapping[str, Any] = bundle.config
+        self.exiting, self.exit_code = False, 0
+        self.at_hand: tuple[Event, Sequence[Any]] | None = None
+        self.now_offset = time.time_ns() - boot_ns(target)
+        self.warn = warn
+        self._bundle, self._loaded, self._target, self._sink = bundle, loaded, target, sink
+        limit, trailer = self.config.get("max_strlen", 0), self.config.get("str_trunc_trailer", "..")
+        self.style = drawn.Style(int(limit), str(trailer).encode(), escape, self._draw_opaque)
+        self._drawers: dict[Type, Draw] = {}
+        self._formats: dict[int, Callable[[Sequence[Any]], bytes]] = {}
+        self._maps: dict[str, LiveMap] = {}
+
+    # messages
+
+    def emit(self, kind: str, text: bytes, data: Any) -> None:
+        self._sink.emit(kind, text, data)
+
+    def flush(self) -> None:
+        self._sink.flush()
+
+    def exit(self, code: int) -> None:
+        self.exiting, self.exit_code = True, code & 0xFF
+
+    def act(self, event: Event, values: Sequence[Any]) -> None:
+        """Do what a record asks for."""
+        act = self._builtins[event.action].act
+        assert act is not None, event.action
+        self.at_hand = event, values
+        act(self, event, values)
+
+    @cached_property
+    def _builtins(self) -> dict[str, Builtin]:
+        return collect(BUILTINS, Builtin)
+
+    # drawing
+
+    def drawer(self, type_: Type) -> Draw:
+        """How values of a type print."""
+        if type_ not in self._drawers:
+            self._drawers[type_] = drawn.drawer(type_, self.style)
+        return self._drawers[type_]
+
+    def text(self, type_: Type, value: Any) -> bytes:
+        return self.drawer(type_)(value)
+
+    def json(self, type_: Type, value: Any) -> Any:
+        return converter(type_, self._json_opaque)(value)
+
+    def native(self, type_: Type, value: Any) -> Any:
+        """A decoded value as a Python program expects it."""
+        return native.converter(type_, self._native_opaque)(value)
+
+    def arguments(self) -> tuple[Any, ...]:
+        """The arguments of the record at hand, as Python values."""
+        if self.at_hand is None:
+            return ()
+        event, values = self.at_hand
+        fields = event.record.fields[2:]
+        return tuple(self.native(field.type, value) for field, value in zip(fields, values, strict=True))
+
+    def format(self, event: Event, values: Sequence[Any]) -> bytes:
+        found = self._formats.get(id(event))
+        if found is None:
+            found = self._formats[id(event)] = self._formatter(event)
+        return found(values)
+
+    def _formatter(self, event: Event) -> Callable[[Sequence[Any]], bytes]:
+        form, types = Format.parse(event.text), [field.type for field in event.record.fields[2:]]
+        drawers = [self.drawer(type_) for type_ in types]
+        prepare = [change or _same for change in form.bind(types, drawers)]
+        template = form.template
+        return lambda values: template % tuple(p(v) for p, v in zip(prepare, values, strict=True))
+
+    @cached_property
+    def _presentations(self) -> dict[str, Presentation]:
+        return collect(BUILTINS, Presentation)
+
+    def _draw_opaque(self, type_: Opaque, raw: bytes) -> bytes:
+        return self._presentations[type_.name].text(self, raw, type_.detail)
+
+    def _json_opaque(self, type_: Opaque, raw: bytes) -> Any:
+        data = self._presentations[type_.name].json(self, raw, type_.detail)
+        return self._draw_opaque(type_, raw) if data is None else data
+
+    def _native_opaque(self, type_: Opaque, raw: bytes) -> Any:
+        return self._draw_opaque(type_, raw).decode(errors="replace")
+
+    # the machine
+
+    @cached_property
+    def _symbols(self) -> Symbols:
+        from pbt.runtime.symbols import Symbols
+
+        return Symbols(self._target.kallsyms)
+
+    def kernel_symbol(self, address: int, offset: bool = False) -> str:
+        return self._symbols.kernel(address, offset)
+
+    def user_symbol(self, address: int, pid: int, offset: bool = False) -> str:
+        return self._symbols.user(address, pid, offset)
+
+    def stack(self, map_name: str, stack_id: int) -> Sequence[int]:
+        size = self._bundle.map(map_name).value_size
+        data = bpf.map_lookup(self._loaded.map(map_name), struct.pack("=i", stack_id), size)
+        return [address for address in memoryview(data).cast("Q") if address] if data else []
+
+    # maps
+
+    def map(self, name: str) -> LiveMap:
+        if name not in self._maps:
+            map_ = self._bundle.map(name)
+            aggregation = collect(BUILTINS, Aggregation)[map_.aggregation] if map_.aggregation else None
+            self._maps[name] = LiveMap(map_, self._loaded.map(name), aggregation, len(bpf.possible_cpus()))
+        return self._maps[name]
+
+    def names(self) -> Iterator[str]:
+        """The script's own maps, in name order."""
+        return iter(sorted(map_.name for map_ in self._bundle.maps if map_.name.startswith("@")))
+
+    def print_map(self, name: str, top: int = 0, div: int = 0) -> None:
+        """Send a map as it is now; one without keys that was never written counts as zero."""
+        live = self.map(name)
+        items = list(live.items())
+        if not items and not live.keyed:
+            items = [((), live.empty())]
+        if items:
+            self._send_map(live, items, top, div)
+
+    def print_all(self) -> None:
+        """Send every map that has something to show, in name order; as text, after two empty lines."""
+        gap = b"\n\n"
+        for name in self.names():
+            live = self.map(name)
+            items = [item for item in live.items() if not isinstance(item[1], Histogram) or item[1].buckets]
+            if items:
+                if self._sink.messages == "text":
+                    self._sink.write(gap)
+                gap = b""
+                self._send_map(live, items)
+
+    def _send_map(self, live: LiveMap, items: drawn.Items, top: int = 0, div: int = 0) -> None:
+        rank = _rank(live)
+        divided = [(key, _divide(live, value, div)) for key, value in items] if div > 1 else items
+        ordered = drawn.arrange(divided, rank, top)
+        key_texts = drawn.key_drawer(live.key_types, self.style)
+        entries = [(key_texts(key), value) for key, value in ordered]
+        shown, data = b"", None
+        if self._sink.messages != "json":
+            draw = drawn.aggregate if live.aggregation else self.drawer(_value_type(live))
+            shown = drawn.whole_map(live.map.name, entries, draw)
+        if self._sink.messages != "text":
+            data = json_map(live.map.name, entries, self._to_json(live), live.keyed)
+        self.at_hand = None
+        self._sink.emit(map_kind(live.map.aggregation), shown, data)
+
+    def _to_json(self, live: LiveMap) -> ToJson:
+        return _same if live.aggregation else converter(_value_type(live), self._json_opaque)
+
+
+def boot_ns(target: Target) -> int:
+    """The clock that `nsecs` reads; before v5.8 programs had only the monotonic one."""
+    return time.clock_gettime_ns(
+        time.CLOCK_BOOTTIME if target.has("ktime_get_boot_ns") else time.CLOCK_MONOTONIC
+    )
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _value_type(live: LiveMap) -> Type:
+    assert live.map.value is not None, live.map
+    return live.map.value
+
+
+def _rank(live: LiveMap) -> Callable[[Any], Any] | None:
+    """By what the entries are sorted; None: by key."""
+    if live.aggregation is not None:
+        return live.aggregation.order
+    return _same if drawn.by_value(_value_type(live)) else None
+
+
+def _divide(live: LiveMap, value: Any, div: int) -> Any:
+    if live.aggregation is not None:
+        return live.aggregation.divide(value, div)
+    if type(value) is not int:
+        return value
+    return value // div if value >= 0 else -(-value // div)
+
+
+class Maps(Mapping[str, Any]):
+    """The script's maps as Python values, read when asked for: a dict for a map with keys, else its value.
+
+    A key of several parts is a tuple. Unwritten maps without keys are None.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in set(self._world.names()):
+            raise KeyError(name)
+        live = self._world.map(name)
+        values = {self._key(live, key): self._value(live, value) for key, value in live.items()}
+        return values if live.keyed else values.get(())
+
+    def __iter__(self) -> Iterator[str]:
+        return self._world.names()
+
+    def __len__(self) -> int:
+        return len(list(self._world.names()))
+
+    def _key(self, live: LiveMap, key: tuple[Any, ...]) -> Any:
+        rows = zip(live.key_types, key, strict=True)
+        parts = tuple(_frozen(self._world.native(type_, part)) for type_, part in rows)
+        return parts[0] if len(parts) == 1 else parts
+
+    def _value(self, live: LiveMap, value: Any) -> Any:
+        return value if live.aggregation else self._world.native(_value_type(live), value)
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(map(_frozen, value))
+    return tuple((name, _frozen(item)) for name, item in value.items()) if isinstance(value, dict) else value

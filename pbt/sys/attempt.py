@@ -1,0 +1,127 @@
+"""Whether the running kernel has a feature: by trying it (see pbt/uapi/features.py for the kinds)."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+
+from pbt.source import KernelError
+from pbt.sys import bpf
+from pbt.uapi.consts import BPF_F_SLEEPABLE
+from pbt.uapi.features import Feature
+from pbt.uapi.helpers import HELPERS
+
+BtfId = Callable[[str, str], int]
+"""(BTF kind, name) → id of a type of the running kernel; 0 if there is none."""
+
+_EXIT = bytes.fromhex("9500000000000000")
+_RETURN = bytes.fromhex("b700000000000000") + _EXIT
+_UNKNOWN = ("invalid func", "unknown func", "cannot use helper")
+_NO_LINK = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, 524)
+
+
+def attempt(feature: Feature, btf_id: BtfId = lambda kind, name: 0) -> bool:
+    """Whether this kernel, for this user, has the feature. A mistaken row is a KeyError."""
+    try:
+        return _KINDS[feature.kind](feature.detail, btf_id)
+    except KernelError:
+        return False
+
+
+Detail = tuple[str | int, ...]
+
+
+def _helper(detail: Detail, _: BtfId) -> bool:
+    place, name = detail
+    call = b"\x85\0\0\0" + HELPERS[str(name)].id.to_bytes(4, "little")
+    flags = BPF_F_SLEEPABLE if place == "SYSCALL" else 0
+    try:
+        bpf.prog_load(str(place) or "SOCKET_FILTER", native(call + _RETURN), flags=flags).close()
+    except KernelError as error:
+        known = bool(error.log) and not any(word in error.log for word in _UNKNOWN)
+        return known or (not place and bool(error.log) and f"_{name}#" in error.log)
+    return True
+
+
+def _map(detail: Detail, _: BtfId) -> bool:
+    kind, key, value, entries, flags = detail
+    bpf.map_create(str(kind), int(key), int(value), int(entries), int(flags)).close()
+    return True
+
+
+def _prog(detail: Detail, btf_id: BtfId) -> bool:
+    prog_type, attach_type, kind, name = map(str, detail)
+    target = btf_id(kind, name) if name else 0
+    if name and not target:
+        return False
+    flags = BPF_F_SLEEPABLE if prog_type == "SYSCALL" else 0
+    bpf.prog_load(
+        prog_type, native(_RETURN), expected_attach_type=attach_type, attach_btf_id=target, flags=flags
+    ).close()
+    return True
+
+
+def _insns(detail: Detail, _: BtfId) -> bool:
+    bpf.prog_load(str(detail[0]), native(bytes.fromhex(str(detail[1])))).close()
+    return True
+
+
+def _link(detail: Detail, _: BtfId) -> bool:
+    """Attach to something that cannot be: a kernel that knows how says EBADF, ENOENT or the like."""
+    prog_type, attach_type = map(str, detail)
+    expected = "" if attach_type == "PERF_EVENT" else attach_type
+    with bpf.prog_load(prog_type, native(_RETURN), expected_attach_type=expected) as prog:
+        try:
+            _attach(prog.fileno(), attach_type).close()
+        except KernelError as error:
+            return error.errno not in _NO_LINK
+    return True
+
+
+def _attach(prog: int, attach_type: str) -> bpf.Fd:
+    session = attach_type.endswith("SESSION")
+    if "UPROBE" in attach_type:
+        return bpf.link_uprobe_multi(prog, "/", [0], session=session)  # a folder: EBADF
+    if "KPROBE" in attach_type:
+        return bpf.link_kprobe_multi(prog, syms=["pbt_no_such_function"], session=session)  # ESRCH
+    return bpf.link_create(prog, (1 << 32) - 1, attach_type)  # EBADF
+
+
+def _batch(detail: Detail, _: BtfId) -> bool:
+    kind = str(detail[0])
+    size = bpf.percpu_size(8) if kind.startswith("PERCPU") else 8
+    with bpf.map_create(kind, 4, 8, 2) as map_:
+        return bpf.map_batch(map_.fileno(), 4, size) is not None
+
+
+def _stats(_: Detail, __: BtfId) -> bool:
+    bpf.enable_stats().close()
+    return True
+
+
+def _file(detail: Detail, _: BtfId) -> bool:
+    return os.access(str(detail[0]), os.R_OK)
+
+
+def native(insns: bytes) -> bytes:
+    """Little-endian instructions in this machine's byte order."""
+    import struct
+    import sys
+
+    if sys.byteorder == "little":
+        return insns
+    slots = struct.iter_unpack("<BBhi", insns)
+    return b"".join(struct.pack(">BBhi", c, r >> 4 | r << 4 & 0xF0, o, i) for c, r, o, i in slots)
+
+
+_KINDS: dict[str, Callable[[Detail, BtfId], bool]] = {
+    "helper": _helper,
+    "map": _map,
+    "prog": _prog,
+    "insns": _insns,
+    "link": _link,
+    "batch": _batch,
+    "stats": _stats,
+    "file": _file,
+}

@@ -1,0 +1,603 @@
+"""The bpf() system call: attributes in, file descriptors and bytes out; `KernelError` if refused."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from pbt.source import KernelError
+from pbt.sys.hints import hint
+from pbt.sys.syscall import Fd, call
+from pbt.uapi import structs
+from pbt.uapi.consts import ATTACH_TYPE, CMD, MAP_TYPE, PROG_TYPE
+
+if TYPE_CHECKING:
+    from ctypes import Structure
+
+__all__ = ["Fd"]
+
+_LOG_SIZES = (1 << 16, 1 << 20, 1 << 24)  # the kernel takes at most 16 MiB of log (UINT_MAX >> 8)
+_RETRIES = 5  # PROG_LOAD answers EAGAIN when a signal interrupts the verifier
+_ENOTSUPP = 524  # the kernel's own number, in no libc
+
+
+def _bpf(command: str, attr: Structure) -> int:
+    """The result of bpf(), or minus errno."""
+    return call("bpf", CMD[command], ctypes.byref(attr), ctypes.sizeof(attr))
+
+
+def _check(result: int, what: str) -> int:
+    if result < 0:
+        raise KernelError(what, -result, hint(-result))
+    return result
+
+
+def _buffer(data: bytes) -> ctypes.Array[ctypes.c_char]:
+    return (ctypes.c_char * len(data)).from_buffer_copy(data)
+
+
+def _address(buffer: ctypes.Array[ctypes.c_char] | None) -> int:
+    return ctypes.addressof(buffer) if buffer is not None and len(buffer) else 0
+
+
+def object_name(name: str) -> bytes:
+    """A name that the kernel accepts for a map or program: at most 15 of [A-Za-z0-9_.]."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "_.") else "_" for c in name)[:15].encode()
+
+
+# --- CPUs ------------------------------------------------------------------------------------
+
+
+def _cpu_list(text: str) -> tuple[int, ...]:
+    """A list of ranges as the kernel writes them ("0-3,5") → numbers."""
+    found: list[int] = []
+    for part in text.strip().split(","):
+        first, _, last = part.partition("-")
+        if first:
+            found.extend(range(int(first), int(last or first) + 1))
+    return tuple(found)
+
+
+def _cpus(kind: str) -> tuple[int, ...]:
+    path = f"/sys/devices/system/cpu/{kind}"
+    try:
+        with open(path) as file:
+            return _cpu_list(file.read())
+    except OSError as error:
+        raise KernelError(f"cannot read {path}", error.errno or 0) from error
+
+
+@lru_cache(maxsize=1)
+def possible_cpus() -> tuple[int, ...]:
+    """CPUs that may ever be there: per-CPU maps have one value for each. They never change."""
+    return _cpus("possible")
+
+
+def online_cpus() -> tuple[int, ...]:
+    """CPUs that run now."""
+    return _cpus("online")
+
+
+def percpu_size(value_size: int) -> int:
+    """Bytes of a whole value of a per-CPU map, as lookups return it: each CPU's, rounded up to 8."""
+    return (value_size + 7) // 8 * 8 * len(possible_cpus())
+
+
+# --- maps ------------------------------------------------------------------------------------
+
+
+def map_create(
+    map_type: str,
+    key_size: int,
+    value_size: int,
+    max_entries: int,
+    flags: int = 0,
+    name: str = "",
+    *,
+    inner_map_fd: int = 0,
+    map_extra: int = 0,
+    btf_fd: int = 0,
+    btf_key_type_id: int = 0,
+    btf_value_type_id: int = 0,
+) -> Fd:
+    """A new map; sizes in bytes, `max_entries` in bytes for ring buffers. Names of MAP_TYPE."""
+    attr = structs.MapCreate(
+        map_type=MAP_TYPE[map_type], key_size=key_size, value_size=value_size, max_entries=max_entries,
+        map_flags=flags, inner_map_fd=inner_map_fd, map_name=object_name(name), map_extra=map_extra,
+        btf_fd=btf_fd, btf_key_type_id=btf_key_type_id, btf_value_type_id=btf_value_type_id,
+    )  # fmt: skip
+    result = _bpf("MAP_CREATE", attr)
+    if result == -errno.EPERM and _raise_memlock():
+        result = _bpf("MAP_CREATE", attr)
+    return Fd(_check(result, f"cannot create a map of type {map_type}" + (f" ({name})" if name else "")))
+
+
+def _raise_memlock() -> bool:
+    """Lift the limit on locked memory, which bounded maps before Linux 5.11; whether that worked."""
+    import os
+    import resource
+
+    if tuple(map(int, os.uname().release.split("-")[0].split(".")[:2])) >= (5, 11):
+        return False
+    try:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _elem(
+    command: str, fd: int, key: bytes, value: ctypes.Array[ctypes.c_char] | None, flags: int = 0
+) -> int:
+    buffer = _buffer(key)
+    return _bpf(command, structs.MapElem(fd, _address(buffer), _address(value), flags))
+
+
+def map_lookup(fd: int, key: bytes, value_size: int, flags: int = 0) -> bytes | None:
+    """The value of a key, or None; `value_size` is that of `percpu_size` for per-CPU maps."""
+    value = ctypes.create_string_buffer(value_size)
+    result = _elem("MAP_LOOKUP_ELEM", fd, key, value, flags)
+    return None if result == -errno.ENOENT else (_check(result, "cannot read a map"), value.raw)[1]
+
+
+def map_update(fd: int, key: bytes, value: bytes, flags: int = 0) -> None:
+    """Set the value of a key. `flags`: BPF_ANY, BPF_NOEXIST (else EEXIST), BPF_EXIST (else ENOENT)."""
+    _check(_elem("MAP_UPDATE_ELEM", fd, key, _buffer(value), flags), "cannot write to a map")
+
+
+def map_delete(fd: int, key: bytes) -> bool:
+    """Remove a key; whether it was there."""
+    result = _elem("MAP_DELETE_ELEM", fd, key, None)
+    return result != -errno.ENOENT and _check(result, "cannot delete from a map") >= 0
+
+
+def map_pop(fd: int, value_size: int) -> bytes | None:
+    """Take the next value of a queue or stack; None when it is empty."""
+    value = ctypes.create_string_buffer(value_size)
+    result = _elem("MAP_LOOKUP_AND_DELETE_ELEM", fd, b"", value)
+    return None if result == -errno.ENOENT else (_check(result, "cannot pop from a map"), value.raw)[1]
+
+
+def map_next_key(fd: int, key: bytes | None, key_size: int) -> bytes | None:
+    """The key after `key` (the first one for None, and for a key that is gone), or None at the end."""
+    following, buffer = ctypes.create_string_buffer(key_size), None if key is None else _buffer(key)
+    attr = structs.MapElem(fd, _address(buffer), _address(following))
+    result = _bpf("MAP_GET_NEXT_KEY", attr)
+    return None if result == -errno.ENOENT else (_check(result, "cannot walk a map"), following.raw)[1]
+
+
+def map_keys(fd: int, key_size: int) -> Iterator[bytes]:
+    """Keys of a map, each once, also while programs change it."""
+    seen: set[bytes] = set()
+    key = map_next_key(fd, None, key_size)
+    while key is not None and key not in seen:
+        seen.add(key)
+        yield key
+        key = map_next_key(fd, key, key_size)
+
+
+def map_items(fd: int, key_size: int, value_size: int) -> list[tuple[bytes, bytes]]:
+    """All keys and values; `value_size` is that of `percpu_size` for per-CPU maps."""
+    found = map_batch(fd, key_size, value_size)
+    if found is not None:
+        return found
+    pairs = ((key, map_lookup(fd, key, value_size)) for key in map_keys(fd, key_size))
+    return [(key, value) for key, value in pairs if value is not None]
+
+
+def map_batch(fd: int, key_size: int, value_size: int) -> list[tuple[bytes, bytes]] | None:
+    """`map_items` by MAP_LOOKUP_BATCH (Linux 5.6; per-CPU arrays 5.13); None if it cannot be had."""
+    room = max(64, min(16384, (4 << 20) // (key_size + value_size)))
+    token = ctypes.create_string_buffer(max(4, key_size))
+    keys, values = _rooms(room, key_size, value_size)
+    attr = structs.MapBatch(0, _address(token), _address(keys), _address(values), room, fd)
+    found: list[tuple[bytes, bytes]] = []
+    while True:
+        result = _bpf("MAP_LOOKUP_BATCH", attr)
+        if result == -errno.ENOSPC and room < 1 << 22:  # one bucket holds more than fits
+            room *= 4
+            keys, values = _rooms(room, key_size, value_size)
+            attr.keys, attr.values, attr.count = _address(keys), _address(values), room
+            continue
+        if result not in (0, -errno.ENOENT):
+            return None
+        found += _pairs(keys.raw, values.raw, attr.count, key_size, value_size)
+        if result == -errno.ENOENT:
+            return found
+        attr.in_batch, attr.count = attr.out_batch, room
+
+
+def _rooms(room: int, *sizes: int) -> list[ctypes.Array[ctypes.c_char]]:
+    return [ctypes.create_string_buffer(room * size) for size in sizes]
+
+
+def _pairs(
+    keys: bytes, values: bytes, count: int, key_size: int, value_size: int
+) -> Iterable[tuple[bytes, bytes]]:
+    for i in range(count):
+        yield keys[i * key_size : (i + 1) * key_size], values[i * value_size : (i + 1) * value_size]
+
+
+def map_clear(fd: int, key_size: int) -> None:
+    """Delete every key that is there now. Arrays have no deletion: write zeros instead."""
+    for key in list(map_keys(fd, key_size)):
+        map_delete(fd, key)
+
+
+def map_freeze(fd: int) -> None:
+    """Forbid user space to write to the map from now on."""
+    _check(_bpf("MAP_FREEZE", structs.MapElem(fd)), "cannot freeze a map")
+
+
+# --- programs --------------------------------------------------------------------------------
+
+
+def prog_load(
+    prog_type: str,
+    insns: bytes,
+    *,
+    license: str = "GPL",
+    name: str = "",
+    expected_attach_type: str = "",
+    attach_btf_id: int = 0,
+    attach_btf_obj_fd: int = 0,
+    log_level: int = 0,
+    kern_version: int = 0,
+    flags: int = 0,
+    prog_btf_fd: int = 0,
+    func_info: bytes = b"",
+    line_info: bytes = b"",
+    log: Callable[[str], None] | None = None,
+) -> Fd:
+    """Load a program; names of PROG_TYPE and ATTACH_TYPE, instructions in this machine's byte order.
+
+    A refusal is a KernelError with the verifier's log: a program that does not load is loaded once
+    more to get it. With `log_level` the log is made in any case and handed to `log`.
+    `func_info` and `line_info`: records of 8 and 16 bytes (struct bpf_func_info, bpf_line_info).
+    """
+    code, words, functions, lines = map(_buffer, (insns, license.encode() + b"\0", func_info, line_info))
+    attr = structs.ProgLoad(
+        prog_type=PROG_TYPE[prog_type], insn_cnt=len(insns) // 8, insns=_address(code),
+        license=_address(words), kern_version=kern_version, prog_flags=flags,
+        prog_name=object_name(name), prog_btf_fd=prog_btf_fd, attach_btf_id=attach_btf_id,
+        expected_attach_type=ATTACH_TYPE[expected_attach_type] if expected_attach_type else 0,
+        attach_btf_obj_fd=attach_btf_obj_fd, func_info=_address(functions),
+        func_info_cnt=len(func_info) // 8, func_info_rec_size=8 if func_info else 0,
+        line_info=_address(lines), line_info_cnt=len(line_info) // 16,
+        line_info_rec_size=16 if line_info else 0,
+    )  # fmt: skip
+    result = -errno.EAGAIN if log_level else _load(attr)
+    if log_level or result < 0:
+        refusal = result
+        result, text = _load_logged(attr, log_level or 1)
+        if log is not None:
+            log(text)
+        if result < 0:
+            code_ = -(result if log_level or result != -errno.ENOSPC else refusal)
+            what = f"cannot load a program of type {prog_type}" + (f" ({name})" if name else "")
+            raise KernelError(what, code_, _load_hint(code_, text), text)
+    return Fd(result)
+
+
+def _load(attr: structs.ProgLoad) -> int:
+    result = -errno.EAGAIN
+    for _ in range(_RETRIES):
+        result = _bpf("PROG_LOAD", attr)
+        if result != -errno.EAGAIN:
+            break
+    return result
+
+
+def _load_logged(attr: structs.ProgLoad, level: int) -> tuple[int, str]:
+    """Load with a log, in a larger buffer as long as it does not fit; the result and the log."""
+    result, text = -errno.ENOSPC, b""
+    for size in _LOG_SIZES:
+        buffer = ctypes.create_string_buffer(size)
+        attr.log_level, attr.log_size, attr.log_buf = level, size, ctypes.addressof(buffer)
+        result, text = _load(attr), buffer.value
+        if result != -errno.ENOSPC:
+            break
+    return result, text.decode(errors="replace")
+
+
+def _load_hint(number: int, log: str) -> str:
+    if number in (errno.EACCES, errno.EINVAL, errno.E2BIG) and log.strip():
+        return ""
+    if number == errno.EACCES:
+        return "the kernel refused without a word from its verifier: a security policy may forbid this"
+    return hint(number)
+
+
+class TestRun(NamedTuple):
+    """What PROG_TEST_RUN gives: the program's return value (u32), its mean time in nanoseconds, the
+    packet and the context after it."""
+
+    retval: int
+    duration: int
+    data: bytes
+    ctx: bytes
+
+
+def prog_test_run(
+    fd: int, data: bytes = b"", ctx: bytes = b"", repeat: int = 1, flags: int = 0, cpu: int = 0
+) -> TestRun:
+    """Run a program once or more, on a packet (`data`, at least 14 bytes) or on a context, as its type wants.
+
+    What comes back as `ctx` is the context in place: only programs of type SYSCALL change it.
+    """
+    packet, out, context = _buffer(data), ctypes.create_string_buffer(len(data) + 256), _buffer(ctx)
+    attr = structs.ProgTestRun(
+        prog_fd=fd, data_size_in=len(data), data_in=_address(packet), flags=flags, cpu=cpu,
+        data_size_out=len(out) if data else 0, data_out=_address(out) if data else 0,
+        repeat=repeat if repeat > 1 else 0,  # tracing programs want 0; 0 runs all others once
+        ctx_size_in=len(ctx), ctx_in=_address(context),
+    )  # fmt: skip
+    _check(_bpf("PROG_TEST_RUN", attr), "cannot run a program for a test")
+    return TestRun(attr.retval, attr.duration, out.raw[: attr.data_size_out] if data else b"", context.raw)
+
+
+# --- links and attachment --------------------------------------------------------------------
+
+
+def raw_tracepoint_open(name: str, prog_fd: int, cookie: int = 0) -> Fd:
+    """Attach to a tracepoint by name; the empty name attaches a TRACING program where it was loaded for."""
+    text = _buffer(name.encode() + b"\0") if name else None
+    attr = structs.RawTracepointOpen(_address(text), prog_fd, cookie)
+    return Fd(_check(_bpf("RAW_TRACEPOINT_OPEN", attr), f"cannot attach to raw tracepoint {name}".rstrip()))
+
+
+def link_create(
+    prog_fd: int,
+    target_fd: int,
+    attach_type: str,
+    *,
+    flags: int = 0,
+    cookie: int = 0,
+    target_btf_id: int = 0,
+    iter_info: bytes = b"",
+) -> Fd:
+    """A link of a program to a target: a perf event, cgroup or network device, or nothing (0).
+
+    `cookie` is for perf events and tracing; `iter_info` is a union bpf_iter_link_info.
+    """
+    kind, info = ATTACH_TYPE[attach_type], _buffer(iter_info)
+    attr: Structure
+    if attach_type == "PERF_EVENT":
+        attr = structs.LinkCreatePerf(prog_fd, target_fd, kind, flags, cookie)
+    elif attach_type == "TRACE_ITER":
+        attr = structs.LinkCreateIter(prog_fd, target_fd, kind, flags, _address(info), len(iter_info))
+    else:
+        attr = structs.LinkCreateTracing(prog_fd, target_fd, kind, flags, target_btf_id, cookie)
+    return Fd(_check(_bpf("LINK_CREATE", attr), f"cannot attach a program ({attach_type.lower()})"))
+
+
+def _array(kind: type[ctypes.c_uint64], items: Sequence[int]) -> ctypes.Array[ctypes.c_uint64] | None:
+    return (kind * len(items))(*items) if items else None
+
+
+def _at(array: ctypes.Array[ctypes.c_uint64] | ctypes.Array[ctypes.c_char_p] | None) -> int:
+    return ctypes.addressof(array) if array is not None else 0
+
+
+def link_kprobe_multi(
+    prog_fd: int,
+    *,
+    syms: Sequence[str] = (),
+    addrs: Sequence[int] = (),
+    cookies: Sequence[int] = (),
+    flags: int = 0,
+    session: bool = False,
+) -> Fd:
+    """One link to many kernel functions, by name or by address; `flags` BPF_F_KPROBE_MULTI_RETURN."""
+    texts = [name.encode() for name in syms]
+    names = (ctypes.c_char_p * len(texts))(*texts) if texts else None
+    places, marks = _array(ctypes.c_uint64, addrs), _array(ctypes.c_uint64, cookies)
+    kind = ATTACH_TYPE["TRACE_KPROBE_SESSION" if session else "TRACE_KPROBE_MULTI"]
+    attr = structs.LinkCreateKprobeMulti(
+        prog_fd, 0, kind, 0, flags, len(syms) or len(addrs), _at(names), _at(places), _at(marks)
+    )
+    return Fd(_check(_bpf("LINK_CREATE", attr), f"cannot attach to {attr.cnt} kernel functions"))
+
+
+def link_uprobe_multi(
+    prog_fd: int,
+    path: str,
+    offsets: Sequence[int],
+    *,
+    ref_ctr_offsets: Sequence[int] = (),
+    cookies: Sequence[int] = (),
+    pid: int = 0,
+    flags: int = 0,
+    session: bool = False,
+) -> Fd:
+    """One link to many places of a file, as offsets into it in bytes; `pid` 0 means every process.
+
+    `flags` BPF_F_UPROBE_MULTI_RETURN; `ref_ctr_offsets` are those of USDT semaphores.
+    """
+    import os
+
+    text = _buffer(os.fsencode(path) + b"\0")
+    arrays = [_array(ctypes.c_uint64, items) for items in (offsets, ref_ctr_offsets, cookies)]
+    kind = ATTACH_TYPE["TRACE_UPROBE_SESSION" if session else "TRACE_UPROBE_MULTI"]
+    attr = structs.LinkCreateUprobeMulti(
+        prog_fd, 0, kind, 0, _address(text), *map(_at, arrays), len(offsets), flags, pid
+    )
+    return Fd(_check(_bpf("LINK_CREATE", attr), f"cannot attach to {len(offsets)} places of {path}"))
+
+
+def link_detach(link_fd: int) -> None:
+    """Cut a link, whoever else holds it."""
+    _check(_bpf("LINK_DETACH", structs.LinkDetach(link_fd)), "cannot detach a link")
+
+
+def iter_create(link_fd: int) -> Fd:
+    """A file to read an iterator's output from."""
+    return Fd(_check(_bpf("ITER_CREATE", structs.IterCreate(link_fd)), "cannot start an iterator"))
+
+
+def prog_attach(prog_fd: int, target_fd: int, attach_type: str, flags: int = 0) -> None:
+    """Attach without a link, as cgroups took programs before Linux 5.7: it outlasts this process."""
+    attr = structs.ProgAttach(target_fd, prog_fd, ATTACH_TYPE[attach_type], flags)
+    _check(_bpf("PROG_ATTACH", attr), f"cannot attach a program ({attach_type.lower()})")
+
+
+def prog_detach(prog_fd: int, target_fd: int, attach_type: str) -> None:
+    """Undo `prog_attach`."""
+    attr = structs.ProgAttach(target_fd, prog_fd, ATTACH_TYPE[attach_type])
+    _check(_bpf("PROG_DETACH", attr), f"cannot detach a program ({attach_type.lower()})")
+
+
+# --- objects ---------------------------------------------------------------------------------
+
+
+class ProgInfo(NamedTuple):
+    """A loaded program. Lengths in bytes, `run_time_ns` and `run_cnt` only while statistics are on."""
+
+    type: int
+    id: int
+    name: str
+    tag: str
+    jited_len: int
+    xlated_len: int
+    run_time_ns: int
+    run_cnt: int
+    recursion_misses: int
+    verified_insns: int
+    map_ids: tuple[int, ...]
+    xlated: bytes
+
+
+class MapInfo(NamedTuple):
+    """A map; sizes in bytes."""
+
+    type: int
+    id: int
+    name: str
+    key_size: int
+    value_size: int
+    max_entries: int
+    flags: int
+
+
+class LinkInfo(NamedTuple):
+    """A link: its type (see LINK_TYPE), its id, and the id of its program."""
+
+    type: int
+    id: int
+    prog_id: int
+
+
+def _info(fd: int, into: Structure) -> None:
+    attr = structs.ObjInfo(fd, ctypes.sizeof(into), ctypes.addressof(into))
+    _check(_bpf("OBJ_GET_INFO_BY_FD", attr), "cannot ask the kernel about an object")
+
+
+def prog_info(fd: int, xlated: bool = False) -> ProgInfo:
+    """Facts of a program; with `xlated` also its instructions after the verifier's rewriting."""
+    size = structs.ProgInfo()
+    _info(fd, size)
+    code = ctypes.create_string_buffer(size.xlated_prog_len if xlated else 0)
+    ids = (ctypes.c_uint32 * size.nr_map_ids)()
+    info = structs.ProgInfo(
+        xlated_prog_len=len(code), xlated_prog_insns=_address(code),
+        nr_map_ids=len(ids), map_ids=ctypes.addressof(ids) if len(ids) else 0,
+    )  # fmt: skip
+    _info(fd, info)
+    return ProgInfo(
+        info.type, info.id, info.name.decode(), bytes(info.tag).hex(), info.jited_prog_len,
+        info.xlated_prog_len, info.run_time_ns, info.run_cnt, info.recursion_misses,
+        info.verified_insns, tuple(ids), code.raw,
+    )  # fmt: skip
+
+
+def map_info(fd: int) -> MapInfo:
+    """Facts of a map."""
+    info = structs.MapInfo()
+    _info(fd, info)
+    return MapInfo(
+        info.type, info.id, info.name.decode(), info.key_size, info.value_size, info.max_entries,
+        info.map_flags,
+    )  # fmt: skip
+
+
+def link_info(fd: int) -> LinkInfo:
+    """Facts of a link."""
+    info = structs.LinkInfo()
+    _info(fd, info)
+    return LinkInfo(info.type, info.id, info.prog_id)
+
+
+def btf_load(data: bytes) -> Fd:
+    """Give the kernel type information; a KernelError carries its log."""
+    blob = _buffer(data)
+    attr = structs.BtfLoad(btf=_address(blob), btf_size=len(data))
+    result = _bpf("BTF_LOAD", attr)
+    if result >= 0:
+        return Fd(result)
+    log = ctypes.create_string_buffer(_LOG_SIZES[1])
+    attr.btf_log_buf, attr.btf_log_size, attr.btf_log_level = ctypes.addressof(log), len(log), 1
+    _bpf("BTF_LOAD", attr)
+    raise KernelError(
+        "cannot load type information", -result, hint(-result), log.value.decode(errors="replace")
+    )
+
+
+_KINDS = {"prog": "PROG", "map": "MAP", "btf": "BTF", "link": "LINK"}
+
+
+def next_id(kind: str, start: int = 0) -> int | None:
+    """The id after `start` of a "prog", "map", "btf" or "link"; None if there is none."""
+    attr = structs.GetId(start)
+    result = _bpf(f"{_KINDS[kind]}_GET_NEXT_ID", attr)
+    return None if result == -errno.ENOENT else (_check(result, f"cannot list every {kind}"), attr.next_id)[1]
+
+
+def ids(kind: str) -> Iterator[int]:
+    """All ids of a kind, ascending."""
+    found = next_id(kind)
+    while found is not None:
+        yield found
+        found = next_id(kind, found)
+
+
+def fd_by_id(kind: str, number: int) -> Fd:
+    """Open an object by its id."""
+    result = _bpf(f"{_KINDS[kind]}_GET_FD_BY_ID", structs.GetId(number))
+    return Fd(_check(result, f"cannot open {kind} {number}"))
+
+
+def btf_get_fd_by_id(number: int) -> Fd:
+    """Open type information by its id."""
+    return fd_by_id("btf", number)
+
+
+def btf_info(fd: int) -> tuple[int, str, int]:
+    """Type information: its id, the name of its module ("vmlinux" for the kernel), its size in bytes."""
+    name = ctypes.create_string_buffer(64)
+    info = structs.BtfInfo(name=ctypes.addressof(name), name_len=len(name))
+    _info(fd, info)
+    return info.id, name.value.decode(), info.btf_size
+
+
+def enable_stats() -> Fd:
+    """Make the kernel count and time every run of every program until the result is closed."""
+    return Fd(_check(_bpf("ENABLE_STATS", structs.EnableStats(0)), "cannot turn statistics on"))
+
+
+def obj_pin(fd: int, path: str) -> None:
+    """Keep an object in a bpf file system."""
+    import os
+
+    text = _buffer(os.fsencode(path) + b"\0")
+    _check(_bpf("OBJ_PIN", structs.ObjPin(_address(text), fd)), f"cannot pin to {path}")
+
+
+def obj_get(path: str) -> Fd:
+    """Open a pinned object."""
+    import os
+
+    text = _buffer(os.fsencode(path) + b"\0")
+    return Fd(_check(_bpf("OBJ_GET", structs.ObjPin(_address(text))), f"cannot open {path}"))

@@ -1,0 +1,1 @@
+"""What the kernel's headers say: data, no system calls."""

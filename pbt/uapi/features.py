@@ -1,0 +1,114 @@
+"""What kernels differ in: name, first release, and the attempt that tells whether this one has it.
+
+`kind` says what to attempt with `detail` (pbt.sys.attempt does it):
+  helper  (program type, helper): load a call of it; the verifier must know it and allow it there.
+          With an empty program type, knowing it is enough.
+  map     (map type, key size, value size, entries, flags): create one.
+  prog    (program type, attach type, BTF kind, BTF name): load a program that returns at once.
+  insns   (program type, instructions in hexadecimal, little-endian): load them.
+  link    (program type, attach type): attach such a program to nothing; the refusal tells.
+  batch   (map type): read a map by MAP_LOOKUP_BATCH.
+  stats   (): switch run-time statistics on.
+  file    (path): it is readable.
+Releases are Linux's; distributions carry features back, so a release is never asked, only the kernel.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pbt.uapi.helpers import HELPERS
+from pbt.uapi.progs import PROG_TYPES
+
+
+class Feature(NamedTuple):
+    """One feature; `release` is the first that has it, as "5.8"."""
+
+    name: str
+    release: str
+    kind: str
+    detail: tuple[str | int, ...]
+
+
+# first release → last helper id in it (ids only grow)
+_HELPER_RELEASES = (
+    (110, "5.3"), (117, "5.5"), (118, "5.6"), (124, "5.7"), (135, "5.8"), (141, "5.9"), (155, "5.10"),
+    (162, "5.11"), (163, "5.12"), (165, "5.13"), (168, "5.14"), (175, "5.15"), (179, "5.16"),
+    (185, "5.17"), (193, "5.18"), (203, "5.19"), (207, "6.0"), (209, "6.1"), (211, "6.2"),
+)  # fmt: skip
+
+# where to look for a helper, in this order: the types that most scripts use come first
+_PLACES = ("KPROBE", "PERF_EVENT", "SCHED_CLS", "XDP", "SOCK_OPS", "CGROUP_SKB", "SK_LOOKUP", "SYSCALL")
+
+
+def helper_release(id: int) -> str:
+    """The first release of Linux with a helper, by its id; "5.3" also stands for all before it."""
+    return next(release for last, release in _HELPER_RELEASES if id <= last)
+
+
+def _helper(name: str, helper: str = "") -> Feature:
+    row = HELPERS[helper or name]
+    place = next((p for p in _PLACES if row.name in PROG_TYPES[p].helpers), "")
+    return Feature(name, helper_release(row.id), "helper", (place, row.name))
+
+
+def _map(name: str, release: str, kind: str, key: int, value: int, entries: int, flags: int = 0) -> Feature:
+    return Feature(name, release, "map", (kind, key, value, entries, flags))
+
+
+_RETURN = "b7000000000000009500000000000000"  # r0 = 0; exit
+
+_ROWS = (
+    # maps
+    _map("ringbuf", "5.8", "RINGBUF", 0, 0, 65536),
+    _map("user_ringbuf", "6.1", "USER_RINGBUF", 0, 0, 65536),
+    _map("bloom_filter", "5.16", "BLOOM_FILTER", 0, 8, 16),
+    _map("arena", "6.9", "ARENA", 0, 0, 1, 1024),
+    _map("mmapable_array", "5.5", "ARRAY", 4, 8, 1, 1024),
+    Feature("batch", "5.6", "batch", ("HASH",)),
+    Feature("batch_percpu_array", "5.13", "batch", ("PERCPU_ARRAY",)),
+    # types of programs, and where they attach
+    Feature("btf", "5.4", "file", ("/sys/kernel/btf/vmlinux",)),
+    Feature("raw_tp_btf", "5.5", "prog", ("TRACING", "TRACE_RAW_TP", "typedef", "btf_trace_sched_switch")),
+    Feature("fentry", "5.5", "prog", ("TRACING", "TRACE_FENTRY", "func", "bpf_fentry_test1")),
+    Feature("fexit", "5.5", "prog", ("TRACING", "TRACE_FEXIT", "func", "bpf_fentry_test1")),
+    Feature("iter", "5.8", "prog", ("TRACING", "TRACE_ITER", "func", "bpf_iter_task")),
+    Feature("iter_task_vma", "5.12", "prog", ("TRACING", "TRACE_ITER", "func", "bpf_iter_task_vma")),
+    Feature("lsm", "5.7", "prog", ("LSM", "LSM_MAC", "func", "bpf_lsm_file_open")),
+    Feature("sk_lookup", "5.9", "prog", ("SK_LOOKUP", "SK_LOOKUP", "", "")),
+    Feature("syscall_prog", "5.14", "prog", ("SYSCALL", "", "", "")),
+    Feature("netfilter", "6.4", "prog", ("NETFILTER", "NETFILTER", "", "")),
+    Feature("perf_link", "5.15", "link", ("PERF_EVENT", "PERF_EVENT")),
+    Feature("kprobe_multi", "5.18", "link", ("KPROBE", "TRACE_KPROBE_MULTI")),
+    Feature("kprobe_session", "6.10", "link", ("KPROBE", "TRACE_KPROBE_SESSION")),
+    Feature("uprobe_multi", "6.6", "link", ("KPROBE", "TRACE_UPROBE_MULTI")),
+    Feature("uprobe_session", "6.13", "link", ("KPROBE", "TRACE_UPROBE_SESSION")),
+    Feature("bpf_stats", "5.8", "stats", ()),
+    # instructions
+    # r1 = 4; r1 += -1; if r1 != 0 goto -2; r0 = 0; exit
+    Feature("bounded_loops", "5.3", "insns", (
+        "SOCKET_FILTER", "b701000004000000" "07010000ffffffff" "5501feff00000000" + _RETURN,
+    )),
+    # r0 = 0; *(u64 *)(r10 -8) = r0; r0 = atomic_fetch_add((u64 *)(r10 -8), r0); r0 = 0; exit
+    Feature("atomics", "5.12", "insns", (
+        "SOCKET_FILTER", "b700000000000000" "7b0af8ff00000000" "db0af8ff01000000" + _RETURN,
+    )),
+    # r0 = 0; r0 = (s8)r0; exit
+    Feature("cpu_v4", "6.6", "insns", ("SOCKET_FILTER", "b700000000000000" "bf00080000000000" + _RETURN)),
+    # may_goto +0; r0 = 0; exit
+    Feature("may_goto", "6.9", "insns", ("SOCKET_FILTER", "e500000000000000" + _RETURN)),
+    # helpers that come in groups, or under another name
+    _helper("bpf_loop", "loop"),
+    _helper("timer", "timer_init"),
+    _helper("dynptr", "dynptr_from_mem"),
+    _helper("task_storage", "task_storage_get"),
+    _helper("cgrp_storage", "cgrp_storage_get"),
+    _helper("inode_storage", "inode_storage_get"),
+)  # fmt: skip
+
+FEATURES: dict[str, Feature] = {row.name: row for row in _ROWS}
+"""By name: the rows above, and one for every helper that came after Linux 5.4 by itself."""
+
+FEATURES.update(
+    (helper.name, _helper(helper.name)) for helper in HELPERS.values() if helper.feature == helper.name
+)

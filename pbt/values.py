@@ -1,0 +1,163 @@
+"""What user space makes of the kernel's numbers: histograms, statistics, symbols.
+
+Each value draws itself as text and as JSON-able data; both are plain functions of the value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+BAR_WIDTH = 52
+_UNITS = ("", "K", "M", "G", "T", "P", "E")
+
+
+class Row(NamedTuple):
+    """One bucket: values from `low` (included) to `high` (excluded); None where it is open."""
+
+    label: str
+    low: int | None
+    high: int | None
+    count: int  # type: ignore[assignment]  # shadows tuple.count
+
+
+class Histogram(NamedTuple):
+    """Counts by bucket number. Make one with `log2` or `linear`; `scale` holds their arguments.
+
+    Rows go from the first to the last bucket in `buckets`, those without a count included.
+    """
+
+    buckets: tuple[tuple[int, int], ...]
+    scale: tuple[int, ...]
+
+    @classmethod
+    def log2(cls, buckets: Mapping[int, int], bits: int = 0) -> Histogram:
+        """Buckets of powers of two, each cut into 2^bits: 0 negative, then 0, 1, 2..3, 4..7, … (bits 0)."""
+        return cls(_present(buckets), (bits,))
+
+    @classmethod
+    def linear(cls, buckets: Mapping[int, int], low: int, high: int, step: int) -> Histogram:
+        """Buckets of `step` values: 0 below `low`, 1 from `low` on, …, the last from `high` on."""
+        return cls(_present(buckets), (low, high, step))
+
+    @property
+    def total(self) -> int:
+        """How many values were counted."""
+        return sum(count for _, count in self.buckets)
+
+    def divide(self, div: int) -> Histogram:
+        """The same rows with every count divided, rounded down."""
+        return self._replace(buckets=tuple((index, count // div) for index, count in self.buckets))
+
+    def rows(self) -> Iterator[Row]:
+        """Every bucket from the first to the last that was hit, in order."""
+        if not self.buckets:
+            return
+        bounds = _log2_bounds if len(self.scale) == 1 else _linear_bounds
+        counts = dict(self.buckets)
+        for index in range(self.buckets[0][0], self.buckets[-1][0] + 1):
+            low, high, low_text, high_text = bounds(index, *self.scale)
+            yield Row(_label(low, high, low_text, high_text), low, high, counts.get(index, 0))
+
+    def text(self) -> str:
+        """The rows as lines: label, count, and a bar as long as its part of the highest count."""
+        rows = list(self.rows())
+        most = max((row.count for row in rows), default=0) or 1
+        return "".join(_line(row, most) for row in rows)
+
+    def json(self) -> list[dict[str, int]]:
+        """One object for each row; `min` and `max` are both included, and absent where open."""
+        return [_bucket(row) for row in self.rows()]
+
+
+class Stats(NamedTuple):
+    """What stats() keeps of all values."""
+
+    count: int  # type: ignore[assignment]  # shadows tuple.count
+    average: int
+    total: int
+
+    def text(self) -> str:
+        return f"{{ .count = {self.count}, .average = {self.average}, .total = {self.total} }}"
+
+    def json(self) -> dict[str, int]:
+        return self._asdict()
+
+
+class Symbol(NamedTuple):
+    """The name at an address: `offset` bytes into it, in a kernel module or file `module` ("" if none)."""
+
+    name: str
+    offset: int = 0
+    module: str = ""
+
+    def text(self, offset: bool = False) -> str:
+        return f"{self.name}+{self.offset}" if offset else self.name
+
+
+def _present(buckets: Mapping[int, int]) -> tuple[tuple[int, int], ...]:
+    return tuple(sorted((index, count) for index, count in buckets.items() if count))
+
+
+def _line(row: Row, most: int) -> str:
+    bar = "@" * int(row.count / most * BAR_WIDTH)
+    return f"{row.label:<16}{row.count:>8} |{bar:<{BAR_WIDTH}}|\n"
+
+
+def _bucket(row: Row) -> dict[str, int]:
+    ends: list[tuple[str, int]] = []
+    if row.low is not None:
+        ends.append(("min", row.low))
+    if row.high is not None:
+        ends.append(("max", row.high - 1))
+    return dict([*ends, ("count", row.count)])
+
+
+def _label(low: int | None, high: int | None, low_text: str, high_text: str) -> str:
+    if low is None:
+        return f"(..., {high_text})"
+    if high is None:
+        return f"[{low_text}, ...)"
+    return f"[{low_text}]" if high == low + 1 else f"[{low_text}, {high_text})"
+
+
+_Bounds = tuple["int | None", "int | None", str, str]  # low, high, and how each is written
+
+
+def _log2_bounds(index: int, bits: int) -> _Bounds:
+    if index == 0:
+        return None, 0, "", "0"
+    (low, low_text), (high, high_text) = _log2_bound(index - 1, bits), _log2_bound(index, bits)
+    return low, high, low_text, high_text
+
+
+def _log2_bound(index: int, bits: int) -> tuple[int, str]:
+    """Where bucket `index` ends: (2^bits + index mod 2^bits) << power, and its short spelling."""
+    parts = 1 << bits
+    if index < 2 * parts:
+        return index, str(index)
+    multiple, power = parts + index % parts, (index >> bits) - 1
+    return multiple << power, f"{multiple << power % 10}{_UNITS[power // 10]}"
+
+
+def _linear_bounds(index: int, low: int, high: int, step: int) -> _Bounds:
+    if index == 0:
+        return None, low, "", _linear_text(low, step)
+    start = low + (index - 1) * step
+    if index > (high - low) // step:
+        return high, None, _linear_text(high, step), ""
+    return start, start + step, _linear_text(start, step), _linear_text(start + step, step)
+
+
+def _linear_text(number: int, step: int) -> str:
+    """Plain, unless the steps are whole multiples of 1024: then with K or M where that divides."""
+    if number and step % 1024 == 0:
+        for unit, shift in (("M", 20), ("K", 10)):
+            if number % (1 << shift) == 0:
+                return f"{number // (1 << shift)}{unit}"
+    return str(number)
+
+
+def jsonable(value: Any) -> Any:
+    """A value of this module as JSON-able data; any other value unchanged."""
+    return value.json() if isinstance(value, (Histogram, Stats)) else value

@@ -1,0 +1,91 @@
+"""The program's context: which bytes may be read and written, and what kind of value they hold."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pbt.uapi import progs
+from pbt.verifier_sim import scalar
+from pbt.verifier_sim.env import Env, Refuse
+from pbt.verifier_sim.reg import ANY, Reg, number
+from pbt.verifier_sim.state import State
+
+BY_BTF: Final = frozenset(("TRACING", "LSM", "EXT", "STRUCT_OPS"))
+UNTYPED: Final = Reg("scalar", scalar.UNKNOWN, mods="?")
+"""A value read through types that are not given: perhaps a pointer."""
+
+_KINDS = {
+    "PTR_TO_PACKET": "pkt",
+    "PTR_TO_PACKET_END": "pkt_end",
+    "PTR_TO_PACKET_META": "pkt_meta",
+    "PTR_TO_SOCKET": "sock",
+    "PTR_TO_SOCK_COMMON": "sock_common",
+    "PTR_TO_TP_BUFFER": "tp_buffer",
+    "PTR_TO_FLOW_KEYS": "flow_keys",
+    "PTR_TO_BTF_ID": "ptr_",
+}
+
+
+def _offset(reg: Reg, regno: int, offset: int, env: Env) -> int:
+    """Bytes from the start of the context; the pointer itself may not have been moved."""
+    if reg.num.mask:
+        raise Refuse(f"variable ctx access var_off=({reg.num.value:#x}; {reg.num.mask:#x}) disallowed")
+    moved = reg.off + reg.num.smin
+    if moved and "ctx_offsets" not in env.rules and env.prog.name != "SYSCALL":
+        if moved < 0:
+            raise Refuse(f"negative offset ctx ptr R{regno} off={moved} disallowed")
+        raise Refuse(f"dereference of modified ctx ptr R{regno} off={moved} disallowed")
+    return moved + offset
+
+
+def _allowed(env: Env, offset: int, size: int, write: bool) -> bool:
+    key = (offset, size, write)
+    known = env.context_access.get(key)
+    if known is None:
+        rules = env.prog.writes if write else env.prog.reads
+        known = env.context_access[key] = offset >= 0 and progs.may_access(rules, offset, size)
+    return known
+
+
+def read_context(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
+    at = _offset(reg, regno, offset, env)
+    if env.prog.name in BY_BTF:
+        return _read_arguments(env, at, size)
+    if not _allowed(env, at, size, False):
+        raise Refuse(
+            f"invalid bpf_context access off={at} size={size}",
+            f"The context of a {env.prog.name} program cannot be read there.",
+        )
+    pointer = env.prog.pointers.get(at)
+    if pointer is not None:
+        return _pointer(env, pointer)
+    return ANY if size == 8 else number(scalar.of_size(size, sign=sign))
+
+
+def _read_arguments(env: Env, at: int, size: int) -> Reg:
+    if size != 8 or at % 8 or not 0 <= at < 13 * 8:
+        raise Refuse(f"invalid bpf_context access off={at} size={size}")
+    if env.arguments is None:
+        return UNTYPED
+    if at // 8 >= len(env.arguments):
+        raise Refuse(f"func '{env.attach}' doesn't have {at // 8 + 1}-th argument")
+    return env.arguments[at // 8]
+
+
+def _pointer(env: Env, text: str) -> Reg:
+    name, _, parameter = text.partition(":")
+    null = name.endswith("_OR_NULL")
+    kind = _KINDS[name.removesuffix("_OR_NULL")]
+    mods = "trusted_" if kind == "ptr_" else ""
+    return Reg(kind, id=env.new_id() if null else 0, null=null, obj=parameter or None, mods=mods)
+
+
+def write_context(
+    env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, value: Reg
+) -> None:
+    at = _offset(reg, regno, offset, env)
+    if not _allowed(env, at, size, True):
+        raise Refuse(
+            f"invalid bpf_context access off={at} size={size}",
+            f"The context of a {env.prog.name} program cannot be written there.",
+        )

@@ -1,0 +1,97 @@
+"""Batches: one JSON object with a program a line in, one verdict a line out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import IO, Any
+
+from pbt.uapi.consts import ATTACH_TYPE, PROG_TYPE
+from pbt.uapi.maps import MAP_BY_ID
+from pbt.verifier_sim.kernels import features
+from pbt.verifier_sim.reg import MapInfo
+
+_STRICT, _SLEEPABLE = 1 << 0, 1 << 4  # BPF_F_STRICT_ALIGNMENT, BPF_F_SLEEPABLE
+_WRITTEN = {"6.18": "6.18.44", "6.18deb": "6.18.15"}
+
+
+def _maps(rows: list[Mapping[str, Any]]) -> list[MapInfo]:
+    return [
+        MapInfo(
+            f"map{at}",
+            MAP_BY_ID[row["type"]].name,
+            row["key_size"],
+            row["value_size"],
+            row["max_entries"],
+            row.get("flags", 0),
+            row.get("lock_at", -1),
+        )
+        for at, row in enumerate(rows)
+    ]
+
+
+def _name(table: Mapping[str, int], number: int) -> str:
+    return next((name for name, value in table.items() if value == number), "")
+
+
+def judge(line: Mapping[str, Any]) -> dict[str, Any]:
+    """One program, as in the module's protocol → {"id", "verdict", "reason", "insn", "walked"}.
+
+    The program: `insns` (hex), `prog_type`, `expected_attach_type`, `prog_flags`, `maps`, `relocs`,
+    `kernel`. The verdict: "accept", "reject" or "unsupported".
+    """
+    from pbt.verifier_sim import explain
+
+    answer: dict[str, Any] = {"id": line.get("id"), "verdict": "unsupported", "insn": None, "walked": 0}
+    prog_type = _name(PROG_TYPE, line["prog_type"])
+    blocked = _unjudged(line)
+    if blocked:
+        return answer | {"reason": blocked}
+    kernel = str(line.get("kernel", "6.18"))
+    flags = line.get("prog_flags", 0)
+    verdict = explain.verify(
+        bytes.fromhex(line["insns"]),
+        prog_type=prog_type,
+        expected_attach_type=_attach(line, prog_type),
+        maps=_maps(line["maps"]),
+        map_of={r["insn"]: (r["map"], r["kind"], r.get("off", 0)) for r in line["relocs"]},
+        features=features(_WRITTEN.get(kernel, kernel)),
+        kernel=kernel,
+        privileged=not line.get("unprivileged", False),
+        strict=bool(flags & _STRICT),
+        sleepable=bool(flags & _SLEEPABLE),
+        gpl="GPL" in line.get("license", "GPL"),
+    )
+    if verdict.unsupported:
+        return answer | {"reason": verdict.unsupported}
+    if verdict.error is None:
+        return answer | {"verdict": "accept", "reason": None, "walked": verdict.insns_processed}
+    return answer | {
+        "verdict": "reject",
+        "reason": verdict.error.reason,
+        "insn": verdict.error.pc,
+        "walked": verdict.insns_processed,
+    }
+
+
+def _attach(line: Mapping[str, Any], prog_type: str) -> str:
+    number = line.get("expected_attach_type", 0)
+    if not number and not prog_type.startswith(("CGROUP_SKB", "TRACING")):
+        return ""
+    return _name(ATTACH_TYPE, number)
+
+
+def _unjudged(line: Mapping[str, Any]) -> str:
+    for key, what in (("kfuncs", "kernel functions"), ("attach_func", "the types of what it attaches to")):
+        if line.get(key):
+            return f"the program needs {what}"
+    return ""
+
+
+def main(stdin: IO[str], stdout: IO[str]) -> int:
+    """Judge each line of `stdin`, answer in order, flush after every line; 0."""
+    for text in stdin:
+        if text.strip():
+            stdout.write(json.dumps(judge(json.loads(text))) + "\n")
+            stdout.flush()
+    return 0

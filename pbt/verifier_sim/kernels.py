@@ -1,0 +1,69 @@
+"""What the verifiers of different kernels can deduce and allow: a kernel is a set of these names.
+
+Each row: name, the mainline release that brought it, and what it changes. Stable kernels take some
+rows early; `features("6.18.44")` knows the ones that were measured.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+Features = frozenset[str]
+
+
+class Rule(NamedTuple):
+    name: str
+    release: tuple[int, ...]
+    meaning: str
+
+
+RULES = (
+    Rule("linked_scalars", (5, 11), "copies of a number are refined together"),
+    Rule("atomics", (5, 12), "atomic operations that fetch; before: only add"),
+    Rule("var_stack_write", (5, 12), "writes to the stack at a variable offset"),
+    Rule("narrow_spill", (5, 16), "numbers of 1, 2, 4 bytes keep their bounds on the stack"),
+    Rule("uninit_stack", (6, 1), "privileged programs may read stack that nobody wrote"),
+    Rule("signed_isa", (6, 6), "sign extension, signed division, bswap, gotol (cpu v4)"),
+    Rule("mixed_bounds", (6, 8), "32-bit and 64-bit, signed and unsigned bounds refine each other"),
+    Rule("register_branches", (6, 8), "comparing two registers refines both"),
+    Rule("spill_imm", (6, 8), "a constant stored to the stack stays known"),
+    Rule("narrow_fill", (6, 10), "a fill may read the low part of a wider spill"),
+    Rule("linked_deltas", (6, 12), "copies plus a constant are refined together"),
+    Rule("stack_round_16", (6, 12), "frames of one call chain are rounded to 16 bytes, not 32"),
+    Rule("cpu_bounded", (6, 12), "get_smp_processor_id() is below the number of CPUs"),
+    Rule("may_goto", (6, 14), "the may_goto instruction (needs the JIT of x86-64 or arm64)"),
+    Rule("load_acquire", (6, 15), "load_acquire and store_release"),
+    Rule("const_key", (6, 15), "an array looked up with a constant key in range is not null"),
+    Rule("overflow_pairs", (6, 17), "adding keeps bounds when both ends overflow"),
+    Rule("sign_split", (6, 17), "signed ranges over the sign boundary refine unsigned ones"),
+    Rule("negation", (6, 17), "negation keeps bounds"),
+    Rule("comm_everywhere", (6, 18), "current task's helpers in socket filters"),
+    Rule("swap_known", (6, 19), "byte swaps keep known bits"),
+    Rule("division_bounds", (7, 0), "division and modulo by a constant keep bounds"),
+    Rule("empty_is_dead", (7, 0), "a branch whose refined range is empty is dead"),
+    Rule("ctx_offsets", (7, 0), "context pointers may be moved by known amounts"),
+)
+
+
+
+def release(text: str) -> tuple[int, ...]:
+    """The numbers at the start of a release: "6.18.44-1-amd64" → (6, 18, 44)."""
+    numbers = []
+    for part in text.split("-")[0].split("."):
+        digits = part[: len(part) - len(part.lstrip("0123456789"))]
+        if not digits:
+            break
+        numbers.append(int(digits))
+    return tuple(numbers[:3])
+
+
+def features(kernel: str) -> Features:
+    """The rules of a kernel release such as "6.18" or "6.1.0-31-amd64"."""
+    numbers = release(kernel)
+    names = {rule.name for rule in RULES if rule.release <= numbers}
+    if numbers[:2] == (6, 18) and (len(numbers) < 3 or numbers[2] >= 44):
+        names.add("swap_known")
+    return frozenset(names)
+
+
+LATEST: Features = frozenset(rule.name for rule in RULES)

@@ -1,0 +1,481 @@
+"""Loads and stores: what may be read and written through each kind of pointer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from pbt.verifier_sim import scalar, tnum
+from pbt.verifier_sim.context import read_context, write_context
+from pbt.verifier_sim.env import Env, Refuse
+from pbt.verifier_sim.reg import ANY, NULL, MapInfo, Reg, number
+from pbt.verifier_sim.scalar import Scalar
+from pbt.verifier_sim.state import (
+    INVALID,
+    MISC,
+    MISC_SLOT,
+    SPILL,
+    ZERO_SLOT,
+    ZEROED,
+    Frame,
+    Slot,
+    State,
+)
+
+STACK: Final = 512  # MAX_BPF_STACK
+MAX_OFFSET: Final = 1 << 29  # BPF_MAX_VAR_OFF
+RDONLY_PROG, WRONLY_PROG = 1 << 7, 1 << 8
+_VERBS = {"read": " read from", "write": " write to", "helper": " indirect access to"}
+
+
+def _tnum(num: Scalar) -> str:
+    return f"({num.value:#x}; {num.mask:#x})"
+
+
+# stack --------------------------------------------------------------------------------------------
+
+
+def note_read(state: State, frame: int, index: int) -> None:
+    """The slot matters to every checkpoint back to the one after which it was written."""
+    place = (frame, index)
+    if place in state.written:
+        return
+    node = state.node
+    while node is not None and place not in node.reads:
+        node.reads.add(place)
+        if place in node.written:
+            return
+        node = node.parent
+
+
+def stack_range(regno: int, reg: Reg, offset: int, size: int, verb: str) -> tuple[int, int]:
+    """First and last possible start of an access of `size` bytes, relative to the frame pointer."""
+    base, num = reg.off + offset, reg.num
+    kind = _VERBS[verb]
+    if not num.mask:
+        low = high = base + num.smin
+    else:
+        if num.smax >= MAX_OFFSET or num.smin <= -MAX_OFFSET:
+            raise Refuse(f"invalid unbounded variable-offset{kind} stack R{regno}")
+        low, high = base + num.smin, base + num.smax
+    if low < -STACK or (high + size > 0 if size else high >= 0):
+        if not num.mask:
+            raise Refuse(
+                f"invalid{kind} stack R{regno} off={low} size={size}",
+                "The stack of a BPF program is 512 bytes below its frame pointer.",
+            )
+        raise Refuse(f"invalid variable-offset{kind} stack R{regno} var_off={_tnum(num)} off={base} size={size}")
+    return low, high
+
+
+def use_stack(env: Env, frame: Frame, low: int) -> None:
+    depth = -low
+    if depth > env.depths.get(frame.start, 0):
+        env.depths[frame.start] = depth
+
+
+def _bytes(frame: Frame, low: int, high: int) -> str:
+    """The types of the bytes low..high (excluded), spilled numbers as "m" and pointers as "r"."""
+    out = []
+    for at in range(low, high):
+        slot = frame.stack.get((-at - 1) >> 3)
+        out.append(INVALID if slot is None else slot.types[at & 7])
+    return "".join(out)
+
+
+def load_stack(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
+    low, high = stack_range(regno, reg, offset, size, "read")
+    number_ = reg.obj
+    frame = state.frames[number_]
+    use_stack(env, frame, low)
+    for index in range((-high - size) >> 3, ((-low - 1) >> 3) + 1):
+        note_read(state, number_, max(index, 0))
+    if reg.num.mask:
+        return _load_anywhere(env, frame, regno, reg, low, high + size, offset, size)
+    slot = frame.stack.get((-low - 1) >> 3)
+    if slot is not None and slot.reg is not None:
+        got = _fill(env, slot, low & 7, size, sign)
+        if got is not None:
+            return got
+    types = _bytes(frame, low, low + size)
+    if types == ZEROED * size:
+        return NULL
+    if INVALID in types and "uninit_stack" not in env.rules:
+        at = low + types.index(INVALID)
+        raise Refuse(
+            f"invalid read from stack off {low}+{at - low} size {size}", "Nothing was written there before."
+        )
+    return number(scalar.of_size(size, sign=sign)) if size < 8 else ANY
+
+
+def _load_anywhere(
+    env: Env, frame: Frame, regno: int, reg: Reg, low: int, high: int, offset: int, size: int
+) -> Reg:
+    types = _bytes(frame, low, high)
+    if "uninit_stack" not in env.rules and INVALID in types:
+        raise Refuse(
+            f"invalid variable-offset read from stack R{regno} var_off={_tnum(reg.num)} off={reg.off + offset} size={size}"
+        )
+    return NULL if set(types) == {ZEROED} else number(scalar.of_size(size))
+
+
+def _fill(env: Env, slot: Slot, at: int, size: int, sign: bool) -> Reg | None:
+    """The spilled register, or the part of it that is read; None if it is not a simple read."""
+    reg, spilled = slot.reg, slot.types.count(SPILL)
+    assert reg is not None
+    if reg.kind != "scalar":
+        if size != 8:
+            raise Refuse("invalid size of register fill", "A pointer on the stack is read as 8 bytes.")
+        return reg
+    if at + size > 8 or slot.types[at : at + size] != SPILL * size:
+        return None
+    exactly = at == 0 and size == spilled
+    if not exactly and (at or "narrow_fill" not in env.rules):
+        return None
+    if sign and size < 8:
+        return number(scalar.sign_extend(reg.num, size, env.rules, True), reg.deps)
+    if size == 8:
+        return reg
+    if exactly or "narrow_fill" in env.rules:
+        kept = scalar.truncate(reg.num, size, env.rules)
+        return reg._replace(num=kept) if kept == reg.num else number(kept, reg.deps)
+    return None
+
+
+def store_stack(
+    env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, value: Reg, immediate: bool
+) -> None:
+    low, high = stack_range(regno, reg, offset, size, "write")
+    frame = state.frames[reg.obj]
+    use_stack(env, frame, low)
+    if reg.num.mask:
+        _store_anywhere(env, state, frame, reg, low, high + size, value)
+        return
+    index, at = (-low - 1) >> 3, low & 7
+    if value.kind not in ("scalar", "uninit"):
+        if size != 8:
+            raise Refuse("invalid size of register spill", "A pointer is stored as 8 bytes.")
+        if value.kind == "fp" and reg.obj != len(state.frames) - 1:
+            raise Refuse("cannot spill pointers to stack into stack frame of the caller")
+    if size == 8:
+        state.written.add((reg.obj, index))
+        if immediate and "spill_imm" not in env.rules:
+            frame.stack[index] = ZERO_SLOT if value.num.value == 0 else MISC_SLOT
+        else:
+            frame.stack[index] = Slot(SPILL * 8, value)
+        return
+    narrow = "narrow_spill" in env.rules and (not immediate or "spill_imm" in env.rules)
+    if at == 0 and narrow and value.kind == "scalar":
+        kept = scalar.truncate(value.num, size, env.rules)
+        spilled = value if kept == value.num else number(kept, value.deps)
+        frame.stack[index] = Slot(SPILL * size + _scrub(env, state, frame, reg.obj, index)[size:], spilled)
+        return
+    mark = MISC
+    if value.num is scalar.ZERO or value.num.const == 0:
+        mark = ZEROED
+        env.precise(value)
+    types = _scrub(env, state, frame, reg.obj, index)
+    frame.stack[index] = Slot(types[:at] + mark * size + types[at + size :])
+
+
+def _scrub(env: Env, state: State, frame: Frame, number_: int, index: int) -> str:
+    """The types of a slot once part of it is overwritten: what was spilled there is lost."""
+    slot = frame.stack.get(index)
+    if slot is None:
+        return INVALID * 8
+    if slot.reg is not None and slot.reg.kind == "scalar" and slot.reg.num.const == 0:
+        env.precise(slot.reg)
+        note_read(state, number_, index)
+        return slot.types.replace(SPILL, ZEROED)
+    note_read(state, number_, index)
+    return slot.types.replace(SPILL, MISC)
+
+
+def _store_anywhere(
+    env: Env, state: State, frame: Frame, reg: Reg, low: int, high: int, value: Reg
+) -> None:
+    """A write at a variable offset: every byte it may reach becomes unknown."""
+    if "var_stack_write" not in env.rules:
+        raise Refuse(f"variable stack write prohibited, var_off={_tnum(reg.num)} off={reg.off}")
+    zero = value.kind == "scalar" and value.num.const == 0
+    if zero:
+        env.precise(value)
+    first: set[int] = set()
+    for at in range(low, high):
+        index = (-at - 1) >> 3
+        slot = frame.stack.get(index)
+        if index not in first:
+            first.add(index)
+            note_read(state, reg.obj, index)
+            types = _scrub(env, state, frame, reg.obj, index) if slot else INVALID * 8
+        else:
+            types = slot.types if slot else INVALID * 8
+        mark = ZEROED if zero and types[at & 7] == ZEROED else MISC
+        frame.stack[index] = Slot(types[: at & 7] + mark + types[(at & 7) + 1 :])
+
+
+def helper_stack(env: Env, state: State, regno: int, reg: Reg, size: int, fills: bool) -> None:
+    """A helper reads `size` bytes of stack at most, or fills exactly that many."""
+    low, high = stack_range(regno, reg, 0, size, "helper")
+    frame = state.frames[reg.obj]
+    use_stack(env, frame, low)
+    if fills and not reg.num.mask:
+        _overwrite(state, frame, reg.obj, low, size)
+        return
+    types = _bytes(frame, low, high + size)
+    if INVALID in types and "uninit_stack" not in env.rules:
+        at = types.index(INVALID)
+        raise Refuse(
+            f"invalid indirect read from stack R{regno} off {low}+{at} size {size}",
+            "The helper would read stack bytes that nobody wrote.",
+        )
+    for index in range(max((-high - size) >> 3, 0), ((-low - 1) >> 3) + 1):
+        note_read(state, reg.obj, index)
+        slot = frame.stack.get(index)
+        if slot is None:
+            continue
+        if slot.reg is not None and slot.reg.kind == "scalar":
+            if not slot.reg.num.const == 0:
+                frame.stack[index] = Slot(slot.types.replace(SPILL, MISC))
+
+
+def _overwrite(state: State, frame: Frame, number_: int, low: int, size: int) -> None:
+    end = low + size
+    for index in range((-end) >> 3, ((-low - 1) >> 3) + 1):
+        start = -8 * (index + 1)
+        if low <= start and start + 8 <= end:
+            frame.stack[index] = MISC_SLOT
+            state.written.add((number_, index))
+            continue
+        slot = frame.stack.get(index)
+        types = slot.types.replace(SPILL, MISC) if slot else INVALID * 8
+        note_read(state, number_, index)
+        first, last = max(low, start) - start, min(end, start + 8) - start
+        frame.stack[index] = Slot(types[:first] + MISC * (last - first) + types[last:])
+
+
+# regions ------------------------------------------------------------------------------------------
+
+
+def region(regno: int, reg: Reg, offset: int, size: int, limit: int, zero: bool = False) -> None:
+    """Every byte of an access lies within `limit` bytes."""
+    low, num = reg.off + offset, reg.num
+    if num.mask:
+        if num.smin < 0 and (num.smin + low < 0 or num.smin < -(1 << 31)):
+            raise Refuse(
+                f"R{regno} min value is negative, either use unsigned index or do a if (index >=0) check."
+            )
+        start = low + num.smin
+        if not (0 <= start and start + size <= limit):
+            raise Refuse(f"R{regno} min value is outside of the allowed memory range")
+        if num.umax >= MAX_OFFSET:
+            raise Refuse(f"R{regno} unbounded memory access, make sure to bounds check any such access")
+        if low + num.umax + size > limit:
+            raise Refuse(f"R{regno} max value is outside of the allowed memory range")
+        return
+    start = low + num.smin
+    if start < 0 and num.smin < 0:
+        raise Refuse(
+            f"R{regno} min value is negative, either use unsigned index or do a if (index >=0) check."
+        )
+    if not (0 <= start and start + size <= limit and (size > 0 or zero)):
+        raise Refuse(
+            f"R{regno} min value is outside of the allowed memory range",
+            f"{size} bytes at offset {start} do not fit into {limit} bytes.",
+        )
+
+
+def map_value(env: Env, regno: int, reg: Reg, offset: int, size: int, write: bool, zero: bool = False) -> None:
+    info: MapInfo = reg.obj
+    flag = RDONLY_PROG if write else WRONLY_PROG
+    if info.flags & flag:
+        verb = "write into" if write else "read from"
+        raise Refuse(f"{verb} map forbidden, value_size={info.value_size} off={reg.off + offset} size={size}")
+    region(regno, reg, offset, size, info.value_size, zero)
+    for at, width, what in ((info.lock_at, 4, "spin_lock"), (info.timer_at, 16, "timer")):
+        if at >= 0:
+            low, high = reg.off + offset + reg.num.smin, reg.off + offset + reg.num.umax + size
+            if low < at + width and at < high:
+                raise Refuse(f"bpf_{what} cannot be accessed directly by load/store")
+
+
+def packet(env: Env, regno: int, reg: Reg, offset: int, size: int, zero: bool = False) -> None:
+    if reg.num.smin < 0:
+        raise Refuse(
+            f"R{regno} min value is negative, either use unsigned index or do a if (index >=0) check."
+        )
+    start = reg.off + offset
+    if start < 0 or start + size > reg.size or (not size and not zero):
+        raise Refuse(
+            f"R{regno} offset is outside of the packet",
+            "Compare the end of the access with data_end before.",
+        )
+
+
+def aligned(env: Env, reg: Reg, offset: int, size: int, strict: bool = False) -> None:
+    """Refuse a misaligned access where alignment is enforced: always on the stack and for atomics."""
+    kind = reg.kind
+    if size == 1 or not (strict or env.strict or kind == "fp"):
+        return
+    gap = 2 if kind in ("pkt", "pkt_meta") and env.strict else 0
+    place = tnum.add((reg.num.value, reg.num.mask), ((reg.off + offset + gap) & tnum.M64, 0))
+    if not tnum.aligned(place, size):
+        what = {"fp": "stack ", "map_value": "value ", "ctx": "context ", "map_key": "key "}.get(kind, "")
+        if kind in ("pkt", "pkt_meta"):
+            raise Refuse(f"misaligned packet access off {gap}+{_tnum(reg.num)}+{reg.off}+{offset} size {size}")
+        raise Refuse(f"misaligned {what}access off {_tnum(reg.num)}+{reg.off}+{offset} size {size}")
+
+
+# loads and stores by kind of pointer ----------------------------------------------------------------
+
+
+def _plain(size: int, sign: bool) -> Reg:
+    return ANY if size == 8 else number(scalar.of_size(size, sign=sign))
+
+
+Loader = Callable[[Env, State, int, Reg, int, int, bool], Reg]
+Storer = Callable[[Env, State, int, Reg, int, int, Reg, bool], None]
+
+
+def _load_value(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
+    map_value(env, regno, reg, offset, size, False)
+    return _plain(size, sign)
+
+
+def _load_key(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
+    region(regno, reg, offset, size, reg.obj.key_size)
+    return _plain(size, sign)
+
+
+def _load_mem(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
+    if "untrusted_" not in reg.mods:
+        region(regno, reg, offset, size, reg.size)
+    return _plain(size, sign)
+
+
+def _load_packet(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
+    packet(env, regno, reg, offset, size)
+    return _plain(size, sign)
+
+
+def _buffer(regno: int, reg: Reg, offset: int, size: int, what: str) -> None:
+    if offset < 0:
+        raise Refuse(f"R{regno} invalid {what} buffer access: off={offset}, size={size}")
+    if reg.num.mask or reg.num.value:
+        raise Refuse(f"R{regno} invalid variable buffer offset: off={reg.off}, var_off={_tnum(reg.num)}")
+
+
+def _load_buffer(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
+    _buffer(regno, reg, offset, size, "tracepoint" if reg.kind == "tp_buffer" else "rdonly")
+    return _plain(size, sign)
+
+
+_SOCK_SIZE = {"sock": 80, "sock_common": 36, "tcp_sock": 116, "xdp_sock": 8}
+
+
+def _load_sock(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
+    if reg.num.smin < 0:
+        raise Refuse(
+            f"R{regno} min value is negative, either use unsigned index or do a if (index >=0) check."
+        )
+    at = reg.off + offset
+    wide_ok = reg.kind == "tcp_sock" and at in (64, 72)
+    fits = 0 <= at and at + size <= _SOCK_SIZE[reg.kind] and at % size == 0
+    if not fits or (size == 8 and not wide_ok) or reg.num.mask:
+        raise Refuse(f"R{regno} invalid {reg.kind} access off={at} size={size}")
+    if size < 4 and not (reg.kind == "sock" and (8 <= at < 16 or 24 <= at < 48 or at >= 44)):
+        raise Refuse(f"R{regno} invalid {reg.kind} access off={at} size={size}")
+    return _plain(size, sign)
+
+
+def _load_btf(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
+    """Through a kernel pointer: without the kernel's types any read inside the object is believed."""
+    if reg.num.mask:
+        raise Refuse(f"R{regno} is ptr_{reg.obj or ''} invalid variable offset: off={offset}, var_off={_tnum(reg.num)}")
+    if reg.off + offset < 0:
+        raise Refuse(f"R{regno} is ptr_{reg.obj or ''} invalid negative access: off={reg.off + offset}")
+    return _plain(size, sign)
+
+
+def _load_map(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
+    if reg.off + offset < 0:
+        raise Refuse(f"R{regno} is bpf_array invalid negative access: off={reg.off + offset}")
+    return _plain(size, sign)
+
+
+def _load_flow(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
+    at = reg.off + offset
+    if at < 0 or at + size > 56:
+        raise Refuse(f"invalid access to flow keys off={at} size={size}")
+    return _plain(size, sign)
+
+
+_LOAD: dict[str, Loader] = {
+    "fp": load_stack,
+    "map_value": _load_value,
+    "map_key": _load_key,
+    "mem": _load_mem,
+    "pkt": _load_packet,
+    "pkt_meta": _load_packet,
+    "ctx": read_context,
+    "tp_buffer": _load_buffer,
+    "buf": _load_buffer,
+    "sock": _load_sock,
+    "sock_common": _load_sock,
+    "tcp_sock": _load_sock,
+    "xdp_sock": _load_sock,
+    "ptr_": _load_btf,
+    "map_ptr": _load_map,
+    "flow_keys": _load_flow,
+}
+
+
+def load(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool = False) -> Reg:
+    """The value of `size` bytes at reg + offset; Refuse if they may not be read."""
+    loader = None if reg.null else _LOAD.get(reg.kind)
+    if loader is None:
+        raise Refuse(f"R{regno} invalid mem access '{reg.type_name}'", _access_hint(reg))
+    aligned(env, reg, offset, size)
+    return loader(env, state, regno, reg, offset, size, sign)
+
+
+def _access_hint(reg: Reg) -> str:
+    if reg.null:
+        return "Compare the pointer with 0 first."
+    if reg.kind == "scalar":
+        return "This is a number: memory of the kernel or a process is read by a probe_read helper."
+    return ""
+
+
+def store(
+    env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, value: Reg, immediate: bool = False
+) -> None:
+    """Write `size` bytes of `value` at reg + offset; Refuse if that may not be done."""
+    kind = reg.kind
+    if reg.null or kind not in _LOAD:
+        raise Refuse(f"R{regno} invalid mem access '{reg.type_name}'", _access_hint(reg))
+    aligned(env, reg, offset, size)
+    if kind == "fp":
+        store_stack(env, state, regno, reg, offset, size, value, immediate)
+    elif kind == "map_value":
+        map_value(env, regno, reg, offset, size, True)
+    elif kind == "ctx":
+        write_context(env, state, regno, reg, offset, size, value)
+    elif kind in ("pkt", "pkt_meta"):
+        if not env.packet_write:
+            raise Refuse("cannot write into packet")
+        packet(env, regno, reg, offset, size)
+    elif kind == "mem":
+        if "rdonly" in reg.mods:
+            raise Refuse(f"R{regno} cannot write into {reg.type_name}")
+        region(regno, reg, offset, size, reg.size)
+    elif kind in ("tp_buffer", "buf", "flow_keys") and "rdonly" not in reg.mods:
+        _LOAD[kind](env, state, regno, reg, offset, size, False)
+    elif kind == "map_key":
+        raise Refuse(f"write to change key R{regno} not allowed")
+    elif kind == "ptr_":
+        raise Refuse("only read is supported")
+    elif kind == "map_ptr":
+        raise Refuse("only read from bpf_array is supported")
+    else:
+        raise Refuse(f"R{regno} cannot write into {reg.type_name}")

@@ -1,0 +1,127 @@
+"""One register (or spilled register) as the verifier sees it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from pbt.verifier_sim.scalar import UNKNOWN, ZERO, Scalar, const
+
+Deps = tuple[tuple[Any, tuple[int, int]], ...]
+"""Where a number came from: (checkpoint, (frame, place)); see explore.Node."""
+
+
+class MapInfo(NamedTuple):
+    """What the verifier knows of a map; `map_type` as in uapi.maps, `data` only if frozen at load."""
+
+    name: str
+    map_type: str
+    key_size: int
+    value_size: int
+    max_entries: int
+    flags: int = 0
+    lock_at: int = -1  # offset of a struct bpf_spin_lock in the value, or -1
+    timer_at: int = -1
+
+
+class Reg(NamedTuple):
+    """A value: its kind, and for a pointer where it points.
+
+    kind: "scalar", "uninit", or a kind of pointer in the kernel's words ("ctx", "fp", "map_value" …).
+    num: the number, or the variable part of a pointer's offset; off: the fixed part, in bytes.
+    id: what else has the same unknown origin (0: nothing): linked numbers, or-null pointers, packets.
+    obj: a MapInfo, the name of a BTF struct, a frame number for "fp", a slot for "func".
+    size: bytes of "mem"; checked range of "pkt". ref: the reference that must be released (0: none).
+    delta: distance from the other numbers of the same id. mods: "rdonly_", "ringbuf_", "untrusted_" …
+    """
+
+    kind: str
+    num: Scalar = ZERO
+    off: int = 0
+    id: int = 0
+    null: bool = False
+    obj: Any = None
+    size: int = 0
+    ref: int = 0
+    delta: int = 0
+    mods: str = ""
+    deps: Deps = ()
+
+    @property
+    def is_scalar(self) -> bool:
+        return self.kind == "scalar"
+
+    @property
+    def type_name(self) -> str:
+        """As the kernel prints it: "map_value_or_null", "ptr_or_null_task_struct"."""
+        if self.kind == "ptr_":
+            return f"{self.mods}ptr_{'or_null_' if self.null else ''}"
+        return f"{self.mods}{self.kind}{'_or_null' if self.null else ''}"
+
+
+UNINIT = Reg("uninit")
+ANY = Reg("scalar", UNKNOWN)
+NULL = Reg("scalar", ZERO)
+
+
+def number(scalar: Scalar, deps: Deps = ()) -> Reg:
+    return Reg("scalar", scalar, 0, 0, False, None, 0, 0, 0, "", deps)
+
+
+def exact(value: int) -> Reg:
+    return Reg("scalar", const(value))
+
+
+def merge_deps(a: Deps, b: Deps) -> Deps:
+    """The union of two sets of origins."""
+    if not b or a is b or a == b:
+        return a
+    if not a:
+        return b
+    return a + tuple(dep for dep in b if dep not in a)
+
+
+def _bounds(s: Scalar) -> str:
+    parts = []
+    for name, shown, default in (
+        ("smin", s.smin, UNKNOWN.smin),
+        ("smax", s.smax, UNKNOWN.smax),
+        ("umin", s.umin, 0),
+        ("umax", s.umax, UNKNOWN.umax),
+    ):
+        if shown != default and not (name == "smin" and shown == 0):
+            parts.append(f"{name}={shown}")
+    if s.mask != UNKNOWN.mask or s.value:
+        parts.append(f"var_off=({s.value:#x}; {s.mask:#x})")
+    return ",".join(parts)
+
+
+def draw(reg: Reg) -> str:
+    """The value in the style of the kernel's log: "map_value(map=@,ks=4,vs=8)", "fp-8", "scalar()"."""
+    if reg.kind == "scalar":
+        value = reg.num.const
+        if value is not None:
+            return str(reg.num.smin)
+        linked = f"id={reg.id}" + (f"{reg.delta:+d}" if reg.delta else "") if reg.id else ""
+        return f"scalar({','.join(filter(None, (linked, _bounds(reg.num))))})"
+    if reg.kind == "fp":
+        var = "" if reg.num is ZERO else f"({_bounds(reg.num)})"
+        return f"fp{reg.off}{var}"
+    if reg.kind == "uninit":
+        return "?"
+    parts = []
+    if reg.id:
+        parts.append(f"id={reg.id}")
+    if reg.ref:
+        parts.append(f"ref_obj_id={reg.ref}")
+    if isinstance(reg.obj, MapInfo):
+        parts.append(f"map={reg.obj.name},ks={reg.obj.key_size},vs={reg.obj.value_size}")
+    elif reg.kind == "mem":
+        parts.append(f"sz={reg.size}")
+    elif reg.kind == "pkt":
+        parts.append(f"r={reg.size}")
+    if reg.off:
+        parts.append(f"off={reg.off}")
+    if reg.num.const != 0:
+        parts.append(_bounds(reg.num))
+    name = reg.type_name + (str(reg.obj) if reg.kind == "ptr_" and reg.obj else "")
+    return f"{name}({','.join(parts)})"

@@ -1,0 +1,650 @@
+"""Numbers as the verifier knows them: known bits and four ranges, each refining the others.
+
+A `Scalar` stands for every 64-bit number that fits its tnum (value, mask), its unsigned and signed
+ranges, and whose low half fits the 32-bit ranges. All functions are pure; `rules` is the set of
+deductions that the kernel in question has (pbt.verifier_sim.kernels).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from pbt.verifier_sim import tnum
+from pbt.verifier_sim.kernels import Features
+from pbt.verifier_sim.tnum import M32, M64
+
+S64_MIN, S64_MAX = -(1 << 63), (1 << 63) - 1
+S32_MIN, S32_MAX = -(1 << 31), (1 << 31) - 1
+_TOP64, _TOP32 = 1 << 63, 1 << 31
+_HIGH = M64 ^ M32
+
+
+class Scalar(NamedTuple):
+    """One set of numbers; signed bounds are Python ints below zero where negative."""
+
+    value: int
+    mask: int
+    umin: int
+    umax: int
+    smin: int
+    smax: int
+    u32min: int
+    u32max: int
+    s32min: int
+    s32max: int
+
+    @property
+    def tnum(self) -> tnum.Tnum:
+        return self.value, self.mask
+
+    @property
+    def const(self) -> int | None:
+        """The one number, unsigned, or None."""
+        return None if self.mask else self.value
+
+    def contains(self, number: int) -> bool:
+        """Whether an unsigned 64-bit number is in the set."""
+        low = number & M32
+        return (
+            number & ~self.mask & M64 == self.value
+            and self.umin <= number <= self.umax
+            and self.smin <= s64(number) <= self.smax
+            and self.u32min <= low <= self.u32max
+            and self.s32min <= s32(low) <= self.s32max
+        )
+
+
+UNKNOWN = Scalar(0, M64, 0, M64, S64_MIN, S64_MAX, 0, M32, S32_MIN, S32_MAX)
+
+
+def s64(number: int) -> int:
+    return number - (1 << 64) if number & _TOP64 else number
+
+
+def s32(number: int) -> int:
+    return number - (1 << 32) if number & _TOP32 else number
+
+
+_small: dict[int, Scalar] = {}
+
+
+def const(number: int) -> Scalar:
+    """The set of one number, given modulo 2**64."""
+    found = _small.get(number)
+    if found is None:
+        value = number & M64
+        signed, low = s64(value), value & M32
+        half = s32(low)
+        found = Scalar(value, 0, value, value, signed, signed, low, low, half, half)
+        if len(_small) < 4096:
+            _small[number] = found
+    return found
+
+
+ZERO = const(0)
+_BYTES = {size: (1 << 8 * size) - 1 for size in (1, 2, 4)}
+_ZERO_EXTENDED = {
+    1: Scalar(0, 255, 0, 255, 0, 255, 0, 255, 0, 255),
+    2: Scalar(0, 65535, 0, 65535, 0, 65535, 0, 65535, 0, 65535),
+    4: Scalar(0, M32, 0, M32, 0, M32, 0, M32, S32_MIN, S32_MAX),
+    8: UNKNOWN,
+}
+_SIGN_EXTENDED = {
+    1: Scalar(0, M64, 0, M64, -128, 127, 0, M32, -128, 127),
+    2: Scalar(0, M64, 0, M64, -32768, 32767, 0, M32, -32768, 32767),
+    4: Scalar(0, M64, 0, M64, S32_MIN, S32_MAX, 0, M32, S32_MIN, S32_MAX),
+}
+
+
+def of_size(size: int, *, sign: bool = False) -> Scalar:
+    """What a load of that many bytes from unknown memory gives."""
+    return (_SIGN_EXTENDED if sign else _ZERO_EXTENDED)[size]
+
+
+def between(low: int, high: int, rules: Features) -> Scalar:
+    """All of low..high, both within the signed 64-bit range."""
+    return sync(UNKNOWN._replace(smin=low, smax=high), rules)
+
+
+class Empty(Exception):
+    """A refinement left no number: the path cannot be taken."""
+
+
+def sync(scalar: Scalar, rules: Features) -> Scalar:
+    """Let every part of the description refine the others, as far as the kernel does.
+
+    Raises Empty where a range ends before it starts.
+    """
+    deduce = _deduce_mixed if "mixed_bounds" in rules else _deduce_old
+    current = _from_bits(scalar)
+    for _ in range(3 if "sign_split" in rules else 2):
+        refined = deduce(current, rules)
+        if refined == current:
+            break
+        current = refined
+    current = _from_bits(_to_bits(current))
+    if (
+        current.umin > current.umax
+        or current.smin > current.smax
+        or current.u32min > current.u32max
+        or current.s32min > current.s32max
+    ):
+        raise Empty
+    return current
+
+
+def _from_bits(s: Scalar) -> Scalar:
+    """Ranges from known bits."""
+    value, mask, umin, umax, smin, smax, u32min, u32max, s32min, s32max = s
+    most = value | mask
+    umin, umax = max(umin, value), min(umax, most)
+    smin = max(smin, s64(value | mask & _TOP64))
+    smax = min(smax, s64(value | mask & S64_MAX))
+    value32, mask32 = value & M32, mask & M32
+    u32min, u32max = max(u32min, value32), min(u32max, value32 | mask32)
+    s32min = max(s32min, s32(value32 | mask32 & _TOP32))
+    s32max = min(s32max, s32(value32 | mask32 & S32_MAX))
+    return Scalar(value, mask, umin, umax, smin, smax, u32min, u32max, s32min, s32max)
+
+
+def _to_bits(s: Scalar) -> Scalar:
+    """Known bits from ranges."""
+    if s.umin > s.umax or s.u32min > s.u32max:
+        raise Empty
+    if (s.value ^ tnum.span(s.umin, s.umax)[0]) & ~s.mask & ~tnum.span(s.umin, s.umax)[1] & M64:
+        raise Empty
+    wide = tnum.intersect((s.value, s.mask), tnum.span(s.umin, s.umax))
+    low = tnum.intersect((wide[0] & M32, wide[1] & M32), tnum.span(s.u32min, s.u32max))
+    return s._replace(value=wide[0] & _HIGH | low[0], mask=wide[1] & _HIGH | low[1])
+
+
+def _deduce_mixed(s: Scalar, rules: Features) -> Scalar:
+    value, mask, umin, umax, smin, smax, u32min, u32max, s32min, s32max = s
+    # 64 bits → 32 bits, where the upper halves agree
+    if umin >> 32 == umax >> 32:
+        low, high = umin & M32, umax & M32
+        u32min, u32max = max(u32min, low), min(u32max, high)
+        if s32(low) <= s32(high):
+            s32min, s32max = max(s32min, s32(low)), min(s32max, s32(high))
+    if smin >> 32 == smax >> 32:
+        low, high = smin & M32, smax & M32
+        u32min, u32max = max(u32min, low), min(u32max, high)
+        if s32(low) <= s32(high):
+            s32min, s32max = max(s32min, s32(low)), min(s32max, s32(high))
+    elif ((smin >> 32) + 1) & M32 == (smax >> 32) & M32 and smin & _TOP32 and not smax & _TOP32:
+        s32min, s32max = max(s32min, s32(smin & M32)), min(s32max, s32(smax & M32))
+    # signed ↔ unsigned, where both keep their order
+    if s32(u32min & M32) <= s32(u32max & M32):
+        s32min, s32max = max(s32min, s32(u32min)), min(s32max, s32(u32max))
+    if s32min & M32 <= s32max & M32:
+        u32min, u32max = max(u32min, s32min & M32), min(u32max, s32max & M32)
+    elif "sign_split" in rules:
+        if u32max < s32min & M32:
+            s32min, u32max = s32(u32min), min(u32max, s32max & M32)
+        elif s32max & M32 < u32min:
+            s32max, u32min = s32(u32max), max(u32min, s32min & M32)
+    if s64(umin) <= s64(umax):
+        smin, smax = max(smin, s64(umin)), min(smax, s64(umax))
+    if smin & M64 <= smax & M64:
+        umin, umax = max(umin, smin & M64), min(umax, smax & M64)
+    elif "sign_split" in rules:
+        if umax < smin & M64:
+            smin, umax = s64(umin), min(umax, smax & M64)
+        elif smax & M64 < umin:
+            smax, umin = s64(umax), max(umin, smin & M64)
+    # 32 bits → 64 bits
+    umin = max(umin, umin & _HIGH | u32min)
+    umax = min(umax, umax & _HIGH | u32max)
+    smin = max(smin, (smin >> 32 << 32) | u32min)
+    smax = min(smax, (smax >> 32 << 32) | u32max)
+    if smin >= S32_MIN and smax <= S32_MAX:
+        smin, smax = max(smin, s32min), min(smax, s32max)
+    return Scalar(value, mask, umin, umax, smin, smax, u32min, u32max, s32min, s32max)
+
+
+def _signs(umin: int, umax: int, smin: int, smax: int, signed: Callable[[int], int], top: int):  # type: ignore[no-untyped-def]
+    """Signed and unsigned bounds of one width, refined as before 6.8."""
+    full = 2 * top - 1
+    if smin >= 0 or smax < 0:
+        smin = signed(max(smin & full, umin))
+        smax = signed(min(smax & full, umax))
+        return smin & full, smax & full, smin, smax
+    if signed(umax) >= 0:
+        high = min(smax, umax)
+        return umin, high, umin, high
+    if signed(umin) < 0:
+        low = max(smin, signed(umin))
+        return low & full, umax, low, signed(umax)
+    return umin, umax, smin, smax
+
+
+def _deduce_old(s: Scalar, rules: Features) -> Scalar:
+    value, mask, umin, umax, smin, smax, u32min, u32max, s32min, s32max = s
+    u32min, u32max, s32min, s32max = _signs(u32min, u32max, s32min, s32max, s32, _TOP32)
+    umin, umax, smin, smax = _signs(umin, umax, smin, smax, s64, _TOP64)
+    if smin >= S32_MIN and smax <= S32_MAX:
+        s32min, s32max = max(s32min, smin), min(s32max, smax)
+    if umax <= M32:
+        u32min, u32max = max(u32min, umin), min(u32max, umax)
+    if not (value | mask) >> 32:
+        umin, umax = max(umin, u32min), min(umax, u32max)
+    return Scalar(value, mask, umin, umax, smin, smax, u32min, u32max, s32min, s32max)
+
+
+def zero_extend32(s: Scalar, rules: Features) -> Scalar:
+    """The low half, as every 32-bit operation leaves it."""
+    if not s.mask & M32:
+        return const(s.value & M32)
+    low, high = s.u32min, s.u32max
+    return sync(
+        Scalar(s.value & M32, s.mask & M32, low, high, low, high, low, high, s.s32min, s.s32max), rules
+    )
+
+
+def truncate(s: Scalar, size: int, rules: Features) -> Scalar:
+    """The low `size` bytes, zero extended."""
+    if size == 8:
+        return s
+    if size == 4:
+        return zero_extend32(s, rules)
+    value, mask = tnum.cast((s.value, s.mask), size)
+    full = _BYTES[size]
+    low, high = (s.umin, s.umax) if s.umax <= full else (0, full)
+    if s.u32max <= full:
+        low, high = max(low, s.u32min), min(high, s.u32max)
+    return sync(Scalar(value, mask, low, high, low, high, low, high, low, high), rules)
+
+
+def sign_extend(s: Scalar, size: int, rules: Features, wide: bool) -> Scalar:
+    """The low `size` bytes, sign extended to 64 bits, or to 32 with zeros above."""
+    bits = 8 * size
+    half, full = 1 << (bits - 1), (1 << bits) - 1
+    if not s.mask & full:
+        number = s.value & full
+        number -= (full + 1) if number & half else 0
+        return const(number if wide else number & M32)
+    if s.umin >> bits == s.umax >> bits:
+        low, high = s.umin & full, s.umax & full
+        low, high = low - (low & half) * 2, high - (high & half) * 2
+    else:
+        low, high = 1, 0
+    if low > high:
+        low, high = -half, half - 1
+    value, mask = s.value & full, s.mask & full
+    if mask & half:
+        value, mask = value & (half - 1), mask | M64 & ~full
+    elif value & half:
+        value |= M64 & ~full
+    result = sync(
+        Scalar(value, mask, 0, M64, low, high, 0, M32, max(low, S32_MIN), min(high, S32_MAX)), rules
+    )
+    return result if wide else zero_extend32(result, rules)
+
+
+# arithmetic ---------------------------------------------------------------------------------------
+
+_Bounds = tuple[int, int, int, int]  # umin, umax, smin, smax of one width
+
+
+def _ranges(s: Scalar, bits: int) -> _Bounds:
+    return s[2:6] if bits == 64 else s[6:10]
+
+
+def _unbounded(bits: int) -> _Bounds:
+    return 0, (1 << bits) - 1, -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+
+
+def _wrap(low: int, high: int, least: int, most: int, pairs: bool) -> tuple[int, int]:
+    """Bounds of a sum of ranges in a ring: kept if nothing wraps or (with `pairs`) everything does."""
+    if low >= least and high <= most:
+        return low, high
+    size = most - least + 1
+    if pairs and (low > most or high < least):
+        low, high = (low - least) % size + least, (high - least) % size + least
+        if low <= high:
+            return low, high
+    return least, most
+
+
+def _add(a: _Bounds, b: _Bounds, bits: int, rules: Features) -> _Bounds:
+    _, full, least, most = _unbounded(bits)
+    pairs = "overflow_pairs" in rules
+    umin, umax = _wrap(a[0] + b[0], a[1] + b[1], 0, full, pairs)
+    smin, smax = _wrap(a[2] + b[2], a[3] + b[3], least, most, pairs)
+    return umin, umax, smin, smax
+
+
+def _sub(a: _Bounds, b: _Bounds, bits: int, rules: Features) -> _Bounds:
+    _, full, least, most = _unbounded(bits)
+    pairs = "overflow_pairs" in rules
+    umin, umax = _wrap(a[0] - b[1], a[1] - b[0], 0, full, pairs)
+    smin, smax = _wrap(a[2] - b[3], a[3] - b[2], least, most, pairs)
+    return umin, umax, smin, smax
+
+
+def _mul(a: _Bounds, b: _Bounds, bits: int, rules: Features) -> _Bounds:
+    _, full, least, most = _unbounded(bits)
+    high = a[1] * b[1]
+    if "mixed_bounds" not in rules:
+        if a[2] < 0 or b[2] < 0 or a[1] > (1 << bits // 2) - 1 or b[1] > (1 << bits // 2) - 1:
+            return _unbounded(bits)
+        return a[0] * b[0], high, *((a[0] * b[0], high) if high <= most else (least, most))
+    umin, umax = (a[0] * b[0], high) if high <= full else (0, full)
+    corners = (a[2] * b[2], a[2] * b[3], a[3] * b[2], a[3] * b[3])
+    if min(corners) < least or max(corners) > most:
+        return umin, umax, least, most
+    return umin, umax, min(corners), max(corners)
+
+
+def _signed_from(umin: int, umax: int, a: _Bounds, b: _Bounds, bits: int, rules: Features) -> _Bounds:
+    """The signed bounds after a bitwise operation."""
+    _, _, least, most = _unbounded(bits)
+    top = 1 << (bits - 1)
+    if "mixed_bounds" in rules:
+        fits = umax < top or umin >= top
+    else:
+        fits = a[2] >= 0 and b[2] >= 0
+    if not fits:
+        return umin, umax, least, most
+    below = 2 * top if umin >= top else 0
+    return umin, umax, umin - below, umax - below
+
+
+def _lsh(a: _Bounds, low: int, high: int, bits: int) -> _Bounds:
+    _, full, least, most = _unbounded(bits)
+    if a[1] > 1 << (bits - 1 - high):
+        umin, umax = 0, full
+    else:
+        umin, umax = a[0] << low, min(a[1] << high, full)
+    smin, smax = least, most
+    if bits == 64 and low == high == 32:
+        half = 1 << 31
+        if -half <= a[2] and a[3] < half:
+            smin, smax = a[2] << 32, a[3] << 32
+    return umin, umax, smin, smax
+
+
+def _division(a: Scalar, divisor: int, bits: int, modulo: bool, rules: Features) -> Scalar:
+    """Unsigned division or remainder by a constant that is not 0."""
+    umin, umax, _, _ = _ranges(a, bits)
+    if not modulo:
+        low, high = umin // divisor, umax // divisor
+    elif umax < divisor:
+        low, high = umin, umax
+    else:
+        low, high = 0, min(umax, divisor - 1)
+    if bits == 64:
+        return sync(UNKNOWN._replace(umin=low, umax=high), rules)
+    return zero_extend32(sync(UNKNOWN._replace(u32min=low, u32max=high), rules), rules)
+
+
+def _exact(name: str, a: int, b: int, bits: int) -> int | None:
+    """The result for two numbers, or None where the kernel does not compute it."""
+    full = (1 << bits) - 1
+    a, b = a & full, b & full
+    if name == "ADD":
+        return a + b & full
+    if name == "SUB":
+        return a - b & full
+    if name == "MUL":
+        return a * b & full
+    if name == "AND":
+        return a & b
+    if name == "OR":
+        return a | b
+    if name == "XOR":
+        return a ^ b
+    if b >= bits:
+        return None
+    if name == "LSH":
+        return a << b & full
+    if name == "RSH":
+        return a >> b
+    if name == "ARSH":
+        return (a - (full + 1) if a >> (bits - 1) else a) >> b & full
+    return None
+
+
+_BITS: dict[str, Callable[[tnum.Tnum, tnum.Tnum], tnum.Tnum]] = {
+    "ADD": tnum.add,
+    "SUB": tnum.sub,
+    "MUL": tnum.mul,
+    "AND": tnum.both,
+    "OR": tnum.either,
+    "XOR": tnum.xor,
+}
+
+
+def _unknown(bits: int, rules: Features) -> Scalar:
+    return UNKNOWN if bits == 64 else _ZERO_EXTENDED[4]
+
+
+def binary(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -> Scalar:
+    """a NAME b (name from ALU_OPS, not MOV, NEG or END) on 64 or 32 bits, zeros above."""
+    bits = 64 if wide else 32
+    full = (1 << bits) - 1
+    if not (a.mask | b.mask) & full:
+        number = _exact(name, a.value, b.value, bits)
+        if number is not None:
+            return const(number)
+    if name in ("DIV", "MOD") and "division_bounds" in rules and not b.mask & full and b.value & full:
+        return _division(a, b.value & full, bits, name == "MOD", rules)
+    if name in ("LSH", "RSH", "ARSH"):
+        return _shift(name, a, b, bits, rules)
+    combine = _BITS.get(name)
+    if combine is None:
+        return _unknown(bits, rules)
+    value, mask = combine((a.value & full, a.mask & full), (b.value & full, b.mask & full))
+    value, mask = value & full, mask & full
+    wide64 = _combine(name, value, mask, a, b, 64, rules) if wide else _unbounded(64)
+    half = _combine(name, value & M32, mask & M32, a, b, 32, rules)
+    result = Scalar(value, mask, *wide64, *half)
+    if wide:
+        return _settle(result, rules)
+    return zero_extend32(result, rules)
+
+
+def _settle(result: Scalar, rules: Features) -> Scalar:
+    """Sync a freshly computed set; its parts never contradict one another."""
+    return sync(result, rules)
+
+
+def _combine(
+    name: str, value: int, mask: int, a: Scalar, b: Scalar, bits: int, rules: Features
+) -> _Bounds:
+    left, right = _ranges(a, bits), _ranges(b, bits)
+    if name == "ADD":
+        return _add(left, right, bits, rules)
+    if name == "SUB":
+        return _sub(left, right, bits, rules)
+    if name == "MUL":
+        return _mul(left, right, bits, rules)
+    if not mask:
+        top = 1 << (bits - 1)
+        signed = value - 2 * top if value & top else value
+        return value, value, signed, signed
+    if name == "AND":
+        return _signed_from(value, min(left[1], right[1]), left, right, bits, rules)
+    if name == "OR":
+        return _signed_from(max(left[0], right[0]), value | mask, left, right, bits, rules)
+    return _signed_from(value, value | mask, left, right, bits, rules)
+
+
+def _shift(name: str, a: Scalar, b: Scalar, bits: int, rules: Features) -> Scalar:
+    low, high = (b.umin, b.umax) if bits == 64 else (b.u32min, b.u32max)
+    full = (1 << bits) - 1
+    if high >= bits:
+        return _unknown(bits, rules)
+    start = (a.value & full, a.mask & full)
+    _, _, least, most = _unbounded(bits)
+    if name == "LSH":
+        value, mask = tnum.shift_left(start, low) if low == high else (0, M64)
+        bounds = _lsh(_ranges(a, bits), low, high, bits)
+        half = _lsh(_ranges(a, 32), low, high, 32) if high < 32 else _unbounded(32)
+    elif name == "RSH":
+        value, mask = tnum.shift_right(start, low) if low == high else (0, M64)
+        left = _ranges(a, bits)
+        bounds = (left[0] >> high, left[1] >> low, least, most)
+        half = bounds if bits == 32 else _unbounded(32)
+    else:
+        if low != high:
+            return _unknown(bits, rules)
+        value, mask = tnum.shift_right_signed(start, low, bits)
+        left = _ranges(a, bits)
+        bounds = (0, full, left[2] >> low, left[3] >> low)
+        half = bounds if bits == 32 else _unbounded(32)
+    value, mask = value & full, mask & full
+    if bits == 64:
+        return sync(Scalar(value, mask, *bounds, *half), rules)
+    return zero_extend32(Scalar(value, mask, *_unbounded(64), *half), rules)
+
+
+def negate(a: Scalar, wide: bool, rules: Features) -> Scalar:
+    if not a.mask & (M64 if wide else M32):
+        return const(-a.value & (M64 if wide else M32))
+    if "negation" in rules:
+        return binary("SUB", ZERO, a, wide, rules)
+    return _unknown(64 if wide else 32, rules)
+
+
+def byte_swap(a: Scalar, size: int, rules: Features) -> Scalar:
+    """The low `size` bytes reversed, zero extended."""
+    if "swap_known" not in rules:
+        return UNKNOWN
+    value, mask = tnum.swap((a.value, a.mask), size)
+    return sync(UNKNOWN._replace(value=value, mask=mask), rules)
+
+
+def keep_low(a: Scalar, size: int, rules: Features) -> Scalar:
+    """What a byte swap to the machine's own order leaves: the low `size` bytes, zero extended."""
+    if "swap_known" not in rules:
+        return UNKNOWN
+    return sync(UNKNOWN._replace(value=tnum.cast(a.tnum, size)[0], mask=tnum.cast(a.tnum, size)[1]), rules)
+
+
+# comparisons --------------------------------------------------------------------------------------
+
+MIRROR = {
+    "JEQ": "JEQ", "JNE": "JNE", "JSET": "JSET", "JGT": "JLT", "JGE": "JLE", "JLT": "JGT",
+    "JLE": "JGE", "JSGT": "JSLT", "JSGE": "JSLE", "JSLT": "JSGT", "JSLE": "JSGE",
+}  # fmt: skip
+INVERSE = {
+    "JEQ": "JNE", "JNE": "JEQ", "JGT": "JLE", "JGE": "JLT", "JLT": "JGE", "JLE": "JGT",
+    "JSGT": "JSLE", "JSGE": "JSLT", "JSLT": "JSGE", "JSLE": "JSGT", "JSET": "JNSET",
+}  # fmt: skip
+
+
+def taken(name: str, a: Scalar, b: Scalar, wide: bool) -> bool | None:
+    """Whether `if a NAME b` jumps: always, never, or (None) it depends."""
+    amin, amax, asmin, asmax = a[2:6] if wide else a[6:10]
+    bmin, bmax, bsmin, bsmax = b[2:6] if wide else b[6:10]
+    full = M64 if wide else M32
+    avalue, amask, bvalue, bmask = a.value & full, a.mask & full, b.value & full, b.mask & full
+    if name in ("JEQ", "JNE"):
+        if not amask and not bmask:
+            same: bool | None = avalue == bvalue
+        elif amax < bmin or amin > bmax or asmax < bsmin or asmin > bsmax:
+            same = False
+        elif (avalue ^ bvalue) & ~amask & ~bmask & full:
+            same = False
+        elif amin == amax == bmin == bmax:
+            same = True
+        else:
+            same = None
+        return same if same is None or name == "JEQ" else not same
+    if name == "JSET":
+        if bmask:
+            return None
+        if avalue & bvalue:
+            return True
+        return False if not (avalue | amask) & bvalue else None
+    if name in ("JLT", "JGE"):
+        less = True if amax < bmin else False if amin >= bmax else None
+        return less if name == "JLT" or less is None else not less
+    if name in ("JGT", "JLE"):
+        more = True if amin > bmax else False if amax <= bmin else None
+        return more if name == "JGT" or more is None else not more
+    if name in ("JSLT", "JSGE"):
+        less = True if asmax < bsmin else False if asmin >= bsmax else None
+        return less if name == "JSLT" or less is None else not less
+    more = True if asmin > bsmax else False if asmax <= bsmin else None
+    return more if name == "JSGT" or more is None else not more
+
+
+def refine(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -> tuple[Scalar, Scalar]:
+    """Both sides, given that `a NAME b` holds (name as in `taken`, or JNSET: no common bit).
+
+    Raises Empty if it cannot hold.
+    """
+    if name in ("JGT", "JGE", "JSGT", "JSGE"):
+        right, left = refine(MIRROR[name], b, a, wide, rules)
+        return left, right
+    if name in ("JEQ", "JSET", "JNSET"):
+        return _refine_bits(name, a, b, wide, rules)
+    if name == "JNE":
+        return _exclude(a, b, wide, rules), _exclude(b, a, wide, rules)
+    at = 2 if wide else 6
+    x, y = list(a), list(b)
+    strict = name in ("JLT", "JSLT")
+    low, high = (at, at + 1) if name in ("JLT", "JLE") else (at + 2, at + 3)
+    x[high] = min(x[high], y[high] - strict)
+    y[low] = max(y[low], x[low] + strict)
+    return sync(Scalar(*x), rules), sync(Scalar(*y), rules)
+
+
+def _exclude(a: Scalar, b: Scalar, wide: bool, rules: Features) -> Scalar:
+    """a, knowing that it is not the constant b: the ends of ranges move (from 6.8)."""
+    full = M64 if wide else M32
+    if "mixed_bounds" not in rules or b.mask & full:
+        return a
+    at = 2 if wide else 6
+    umin, umax, smin, smax = a[at : at + 4]
+    number, signed = (b.value, b.smin) if wide else (b.value & M32, s32(b.value & M32))
+    new = (umin + (umin == number), umax - (umax == number), smin + (smin == signed), smax - (smax == signed))
+    if new == (umin, umax, smin, smax):
+        return a
+    return sync(Scalar(*a[:at], *new, *a[at + 4 :]), rules)
+
+
+def _refine_bits(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -> tuple[Scalar, Scalar]:
+    full = M64 if wide else M32
+    if name == "JEQ":
+        at = 2 if wide else 6
+        one, other = a[at : at + 4], b[at : at + 4]
+        common = (
+            max(one[0], other[0]), min(one[1], other[1]), max(one[2], other[2]), min(one[3], other[3]),
+        )  # fmt: skip
+        if (a.value ^ b.value) & ~a.mask & ~b.mask & full:
+            raise Empty
+        value, mask = tnum.intersect((a.value & full, a.mask & full), (b.value & full, b.mask & full))
+        left, right = (
+            Scalar(s.value & ~full & M64 | value, s.mask & ~full & M64 | mask, *s[2:at], *common, *s[at + 4 :])
+            for s in (a, b)
+        )
+        return sync(left, rules), sync(right, rules)
+    if b.mask & full:
+        return a, b
+    bits = b.value & full
+    if name == "JNSET":
+        return sync(a._replace(value=a.value & ~bits & M64, mask=a.mask & ~bits & M64), rules), b
+    if bits & (bits - 1) == 0 and bits:
+        return sync(a._replace(value=a.value | bits, mask=a.mask & ~bits & M64), rules), b
+    return a, b
+
+
+def includes(old: Scalar, new: Scalar) -> bool:
+    """Whether every number of `new` is one of `old`, judged part by part."""
+    if old is new:
+        return True
+    return (
+        old.umin <= new.umin
+        and old.umax >= new.umax
+        and old.smin <= new.smin
+        and old.smax >= new.smax
+        and old.u32min <= new.u32min
+        and old.u32max >= new.u32max
+        and old.s32min <= new.s32min
+        and old.s32max >= new.s32max
+        and tnum.subset((old.value, old.mask), (new.value, new.mask))
+    )

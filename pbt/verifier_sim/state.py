@@ -1,0 +1,79 @@
+"""The machine as the verifier sees it at one point of one path: frames, stack slots, references."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from pbt.verifier_sim.reg import UNINIT, Reg, draw
+from pbt.verifier_sim.scalar import ZERO
+
+MISC, ZEROED, SPILL, INVALID, DYNPTR, ITER = "m", "0", "r", "?", "d", "i"
+
+
+class Slot(NamedTuple):
+    """Eight bytes of stack: `types[i]` tells of the byte at (address + i); `reg` if any byte is "r"."""
+
+    types: str
+    reg: Reg | None = None
+
+
+MISC_SLOT, ZERO_SLOT = Slot(MISC * 8), Slot(ZEROED * 8)
+
+
+class Frame:
+    """Registers r0 to r10 and the stack of one call. `stack[i]` is the slot at fp - 8 * (i + 1)."""
+
+    __slots__ = ("callback", "callsite", "regs", "stack", "start")
+
+    def __init__(self, callsite: int, start: int, number: int) -> None:
+        self.regs = [UNINIT] * 10 + [Reg("fp", ZERO, 0, 0, False, number)]
+        self.stack: dict[int, Slot] = {}
+        self.callsite, self.start = callsite, start
+        self.callback: Any = None  # the helper that calls this frame back, or None
+
+    def copy(self) -> Frame:
+        new = Frame.__new__(Frame)
+        new.regs, new.stack = self.regs[:], self.stack.copy()
+        new.callsite, new.start, new.callback = self.callsite, self.start, self.callback
+        return new
+
+
+class State:
+    """All frames of a path, what it holds, and which stack slots it wrote since its checkpoint."""
+
+    __slots__ = ("frames", "lock", "loops", "node", "refs", "written")
+
+    def __init__(self, frames: list[Frame]) -> None:
+        self.frames = frames
+        self.refs: tuple[tuple[int, int], ...] = ()  # (reference, slot of the instruction that took it)
+        self.lock: tuple[Any, int] | None = None  # (what holds the spin lock, id)
+        self.loops = 0  # rounds of callbacks on this path
+        self.node: Any = None  # the checkpoint this path comes from
+        self.written: set[tuple[int, int]] = set()
+
+    def copy(self) -> State:
+        new = State.__new__(State)
+        new.frames = [frame.copy() for frame in self.frames]
+        new.refs, new.lock, new.loops = self.refs, self.lock, self.loops
+        new.node, new.written = self.node, self.written.copy()
+        return new
+
+    @property
+    def frame(self) -> Frame:
+        return self.frames[-1]
+
+
+def draw_slot(slot: Slot) -> str:
+    """As the kernel's log shows a slot: the spilled value, or a letter per byte."""
+    if slot.reg is not None:
+        if slot.types == SPILL * 8:
+            return draw(slot.reg)
+        return slot.types[::-1] + "=" + draw(slot.reg)
+    return slot.types[::-1]
+
+
+def draw_frame(frame: Frame) -> str:
+    """One line: "R1=ctx() R10=fp0 fp-8=mmmmmmmm"."""
+    parts = [f"R{i}={draw(reg)}" for i, reg in enumerate(frame.regs) if reg.kind != "uninit"]
+    parts += [f"fp-{8 * (i + 1)}={draw_slot(slot)}" for i, slot in sorted(frame.stack.items())]
+    return " ".join(parts)

@@ -1,0 +1,595 @@
+"""state + instruction → next states: one function per class of instruction.
+
+A step changes `state` in place and returns the next slot, or DONE at the end of a path; the other
+side of a branch is left in `env.pending`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from pbt.isa import opcodes as op
+from pbt.isa.insn import Insn
+from pbt.verifier_sim import scalar, tnum
+from pbt.verifier_sim.calls import DONE, call, exit_
+from pbt.verifier_sim.env import Env, Refuse
+from pbt.verifier_sim.memory import MAX_OFFSET, aligned, load, store
+from pbt.verifier_sim.reg import ANY, NULL, UNINIT, Reg, exact, merge_deps, number
+from pbt.verifier_sim.scalar import Scalar
+from pbt.verifier_sim.state import SPILL, Slot, State
+
+Step = Callable[[Env, State, int, Insn], int]
+_NOT_MOVED: Final = frozenset(("pkt_end", "sock", "sock_common", "tcp_sock", "xdp_sock"))
+
+
+def read_reg(state: State, regno: int) -> Reg:
+    reg = state.frames[-1].regs[regno]
+    if reg.kind == "uninit":
+        raise Refuse(f"R{regno} !read_ok", "Nothing was put into this register on the way here.")
+    return reg
+
+
+def _target(state: State, regno: int) -> list[Reg]:
+    """The registers to write into, unless the register may not be written."""
+    if regno == 10:
+        raise Refuse("frame pointer is read only")
+    return state.frames[-1].regs
+
+
+# arithmetic ---------------------------------------------------------------------------------------
+
+
+def _immediate(insn: Insn, wide: bool) -> int:
+    return insn.imm if wide else insn.imm & tnum.M32
+
+
+def _move(env: Env, state: State, insn: Insn, wide: bool) -> None:
+    regs = _target(state, insn.dst_reg)
+    if not insn.opcode & op.X:
+        regs[insn.dst_reg] = exact(_immediate(insn, wide))
+        return
+    src = read_reg(state, insn.src_reg)
+    if insn.offset:
+        regs[insn.dst_reg] = _move_signed(env, src, insn, wide)
+    elif wide:
+        if src.kind == "scalar":
+            src = _link(env, state, insn.src_reg, src)
+        regs[insn.dst_reg] = src
+    elif src.kind == "scalar":
+        if src.num.umax <= tnum.M32:
+            regs[insn.dst_reg] = _link(env, state, insn.src_reg, src)
+        else:
+            regs[insn.dst_reg] = number(scalar.zero_extend32(src.num, env.rules), src.deps)
+    else:
+        regs[insn.dst_reg] = number(scalar.of_size(4))
+
+
+def _move_signed(env: Env, src: Reg, insn: Insn, wide: bool) -> Reg:
+    if src.kind != "scalar":
+        if wide and insn.offset == 32:
+            return number(scalar.of_size(4, sign=True))
+        raise Refuse(f"R{insn.src_reg} sign-extension part of pointer")
+    return number(scalar.sign_extend(src.num, insn.offset // 8, env.rules, wide), src.deps)
+
+
+def _link(env: Env, state: State, regno: int, src: Reg) -> Reg:
+    """Give a number an id, so that what one copy learns its other copies learn too."""
+    if src.num.mask == 0 or "linked_scalars" not in env.rules:
+        return src
+    if not src.id:
+        src = src._replace(id=env.new_id(), delta=0)
+        state.frames[-1].regs[regno] = src
+    return src
+
+
+def alu(env: Env, state: State, pc: int, insn: Insn) -> int:
+    wide = insn.opcode & 7 == op.ALU64
+    code = insn.opcode & 0xF0
+    if code == op.MOV:
+        _move(env, state, insn, wide)
+        return pc + 1
+    if code in (op.NEG, op.END):
+        dst = read_reg(state, insn.dst_reg)
+        regs = _target(state, insn.dst_reg)
+        regs[insn.dst_reg] = _unary(env, dst, insn, wide, code)
+        return pc + 1
+    name = op.ALU_BY_CODE[code, insn.offset].name
+    dst = read_reg(state, insn.dst_reg)
+    if insn.opcode & op.X:
+        src = read_reg(state, insn.src_reg)
+    else:
+        if code in (op.DIV, op.MOD) and insn.imm == 0:
+            raise Refuse("div by zero")
+        if code in (op.LSH, op.RSH, op.ARSH) and not 0 <= insn.imm < (64 if wide else 32):
+            raise Refuse(f"invalid shift {insn.imm}")
+        src = exact(_immediate(insn, wide))
+    regs = _target(state, insn.dst_reg)
+    if dst.kind == "scalar" and src.kind == "scalar":
+        regs[insn.dst_reg] = _arithmetic(env, name, dst, src, insn, wide)
+    else:
+        regs[insn.dst_reg] = _pointer(env, name, dst, src, insn, wide)
+    return pc + 1
+
+
+def _arithmetic(env: Env, name: str, dst: Reg, src: Reg, insn: Insn, wide: bool) -> Reg:
+    result = scalar.binary(name, dst.num, src.num, wide, env.rules)
+    deps = merge_deps(dst.deps, src.deps)
+    if dst.id and wide and name == "ADD" and not insn.opcode & op.X and "linked_deltas" in env.rules:
+        delta = dst.delta + insn.imm
+        if not dst.delta and -(1 << 31) <= delta < 1 << 31 and result.mask:
+            return Reg("scalar", result, 0, dst.id, False, None, 0, 0, delta, "", deps)
+    return number(result, deps)
+
+
+def _unary(env: Env, dst: Reg, insn: Insn, wide: bool, code: int) -> Reg:
+    if dst.kind != "scalar":
+        return ANY
+    if code == op.NEG:
+        return number(scalar.negate(dst.num, wide, env.rules), dst.deps)
+    size = insn.imm // 8
+    if wide or insn.opcode & op.X:  # bswap, or to big endian on a little-endian machine
+        return number(scalar.byte_swap(dst.num, size, env.rules), dst.deps)
+    return number(scalar.keep_low(dst.num, size, env.rules), dst.deps)
+
+
+def _pointer(env: Env, name: str, dst: Reg, src: Reg, insn: Insn, wide: bool) -> Reg:
+    """Arithmetic with at least one pointer."""
+    sign = op.ALU_BY_NAME[name].text
+    if dst.kind != "scalar" and src.kind != "scalar":
+        if name == "SUB" and env.privileged:
+            return ANY
+        raise Refuse(f"R{insn.dst_reg} pointer {sign} pointer prohibited")
+    if dst.kind != "scalar":
+        pointer, off = dst, src
+    else:
+        pointer, off = src, dst
+    env.precise(off)
+    regno = insn.dst_reg
+    if not wide:
+        if name == "SUB" and env.privileged:
+            return number(scalar.of_size(4))
+        raise Refuse(f"R{regno} 32-bit pointer arithmetic prohibited")
+    if pointer.null:
+        raise Refuse(
+            f"R{regno} pointer arithmetic on {pointer.type_name} prohibited, null-check it first",
+            "Compare the pointer with 0 first.",
+        )
+    known = off.num.const
+    if pointer.kind in _NOT_MOVED or (pointer.kind == "flow_keys" and known is None):
+        raise Refuse(f"R{regno} pointer arithmetic on {pointer.type_name} prohibited")
+    if pointer.kind == "map_ptr" and not (known == 0 and name == "ADD"):
+        raise Refuse(f"R{regno} pointer arithmetic on {pointer.type_name} prohibited")
+    _sane(off, pointer)
+    if name == "ADD":
+        return _check_moved(_moved(env, pointer, off.num, 1))
+    if name == "SUB":
+        if dst is off:
+            raise Refuse(f"R{regno} tried to subtract pointer from scalar")
+        if pointer.kind == "fp" and (insn.opcode & op.X or not env.privileged):
+            raise Refuse(f"R{regno} subtraction from stack pointer prohibited")
+        return _check_moved(_moved(env, pointer, off.num, -1))
+    if name in ("AND", "OR", "XOR"):
+        raise Refuse(f"R{regno} bitwise operator {sign} on pointer prohibited")
+    raise Refuse(f"R{regno} pointer arithmetic with {sign} operator prohibited")
+
+
+def _sane(reg: Reg, pointer: Reg) -> None:
+    """An offset, or a pointer after its move, stays within 2**29 of the start."""
+    kind, num = pointer.type_name, reg.num
+    if not num.mask and not -MAX_OFFSET < num.smin < MAX_OFFSET:
+        raise Refuse(f"math between {kind} pointer and {num.smin} is not allowed")
+    if not -MAX_OFFSET < reg.off < MAX_OFFSET:
+        raise Refuse(f"{kind} pointer offset {reg.off} is not allowed")
+    if num.smin == scalar.S64_MIN:
+        raise Refuse(
+            f"math between {kind} pointer and register with unbounded min value is not allowed",
+            "Compare the number with its limits first.",
+        )
+    if not -MAX_OFFSET < num.smin < MAX_OFFSET:
+        raise Refuse(f"value {num.smin} makes {kind} pointer be out of bounds")
+
+
+def _check_moved(reg: Reg) -> Reg:
+    _sane(reg, reg)
+    return reg
+
+
+def _moved(env: Env, pointer: Reg, num: Scalar, sign: int) -> Reg:
+    if not num.mask:
+        return pointer._replace(off=pointer.off + sign * num.smin)
+    var = scalar.binary("ADD" if sign > 0 else "SUB", pointer.num, num, True, env.rules)
+    if pointer.kind not in ("pkt", "pkt_meta"):
+        return pointer._replace(num=var)
+    keeps = sign < 0 and num.smin >= 0
+    return pointer._replace(num=var, id=env.new_id(), size=pointer.size if keeps else 0)
+
+
+# memory -------------------------------------------------------------------------------------------
+
+
+def _same_pointer(env: Env, pc: int, reg: Reg) -> None:
+    """One load or store may not meet both a rewritten kind of pointer (ctx …) and another kind."""
+    kind = "" if reg.kind in _ORDINARY else reg.kind + reg.mods
+    before = env.pointer_at.setdefault(pc, kind)
+    if before != kind:
+        raise Refuse("same insn cannot be used with different pointers")
+
+
+_ORDINARY = frozenset(("fp", "map_value", "map_key", "mem", "pkt", "pkt_meta", "pkt_end", "buf", "tp_buffer"))
+
+
+def ldx(env: Env, state: State, pc: int, insn: Insn) -> int:
+    reg = read_reg(state, insn.src_reg)
+    regs = _target(state, insn.dst_reg)
+    sign = insn.opcode & 0xE0 == op.MEMSX
+    got = load(env, state, insn.src_reg, reg, insn.offset, op.BYTES[insn.opcode & 0x18], sign)
+    if reg.kind not in _ORDINARY or pc in env.pointer_at:
+        _same_pointer(env, pc, reg)
+    elif reg.kind != "fp":
+        env.pointer_at[pc] = ""
+    regs[insn.dst_reg] = got
+    return pc + 1
+
+
+def stx(env: Env, state: State, pc: int, insn: Insn) -> int:
+    value, reg = read_reg(state, insn.src_reg), read_reg(state, insn.dst_reg)
+    size = op.BYTES[insn.opcode & 0x18]
+    if reg.kind == "fp" and value.kind == "scalar" and size == 8:
+        value = _link(env, state, insn.src_reg, value)
+    _leak(env, insn.src_reg, value, reg)
+    store(env, state, insn.dst_reg, reg, insn.offset, size, value)
+    _same_pointer(env, pc, reg)
+    return pc + 1
+
+
+def _leak(env: Env, regno: int, value: Reg, reg: Reg) -> None:
+    if not env.privileged and reg.kind != "fp" and value.kind != "scalar":
+        where = {"map_value": "map", "ctx": "ctx", "pkt": "packet"}.get(reg.kind, "mem")
+        raise Refuse(f"R{regno} leaks addr into {where}")
+
+
+def st(env: Env, state: State, pc: int, insn: Insn) -> int:
+    reg = read_reg(state, insn.dst_reg)
+    size = op.BYTES[insn.opcode & 0x18]
+    store(env, state, insn.dst_reg, reg, insn.offset, size, exact(insn.imm), True)
+    _same_pointer(env, pc, reg)
+    return pc + 1
+
+
+_NO_ATOMICS = frozenset(("ctx", "pkt", "pkt_meta", "flow_keys", "sock", "sock_common", "tcp_sock", "xdp_sock"))
+
+
+def atomic(env: Env, state: State, pc: int, insn: Insn) -> int:
+    if insn.imm in (0x100, 0x110):
+        return _ordered(env, state, pc, insn)
+    value, reg = read_reg(state, insn.src_reg), read_reg(state, insn.dst_reg)
+    compare = insn.imm == 0xF1
+    if compare:
+        accumulator = read_reg(state, 0)
+        if accumulator.kind != "scalar" and not env.privileged:
+            raise Refuse("R0 leaks addr into mem")
+    if value.kind != "scalar" and not env.privileged:
+        raise Refuse(f"R{insn.src_reg} leaks addr into mem")
+    if reg.kind in _NO_ATOMICS:
+        raise Refuse(f"BPF_ATOMIC stores into R{insn.dst_reg} {reg.type_name} is not allowed")
+    size = op.BYTES[insn.opcode & 0x18]
+    aligned(env, reg, insn.offset, size, strict=True)
+    old = load(env, state, insn.dst_reg, reg, insn.offset, size)
+    store(env, state, insn.dst_reg, reg, insn.offset, size, ANY)
+    if insn.imm & op.FETCH:
+        regno = 0 if compare else insn.src_reg
+        _target(state, regno)[regno] = old
+    return pc + 1
+
+
+def _ordered(env: Env, state: State, pc: int, insn: Insn) -> int:
+    """load_acquire and store_release."""
+    size = op.BYTES[insn.opcode & 0x18]
+    if insn.imm == 0x100:
+        reg = read_reg(state, insn.src_reg)
+        if reg.kind in _NO_ATOMICS:
+            raise Refuse(f"BPF_ATOMIC loads from R{insn.src_reg} {reg.type_name} is not allowed")
+        regs = _target(state, insn.dst_reg)
+        aligned(env, reg, insn.offset, size, strict=True)
+        regs[insn.dst_reg] = load(env, state, insn.src_reg, reg, insn.offset, size)
+        return pc + 1
+    value, reg = read_reg(state, insn.src_reg), read_reg(state, insn.dst_reg)
+    if reg.kind in _NO_ATOMICS:
+        raise Refuse(f"BPF_ATOMIC stores into R{insn.dst_reg} {reg.type_name} is not allowed")
+    aligned(env, reg, insn.offset, size, strict=True)
+    store(env, state, insn.dst_reg, reg, insn.offset, size, value)
+    return pc + 1
+
+
+def ld_wide(env: Env, state: State, pc: int, insn: Insn) -> int:
+    regs = _target(state, insn.dst_reg)
+    pseudo = op.PSEUDO[insn.src_reg]
+    if not pseudo:
+        low, high = insn.imm & tnum.M32, env.insns[pc + 1].imm & tnum.M32
+        regs[insn.dst_reg] = exact(low | high << 32)
+    elif pseudo == "func":
+        regs[insn.dst_reg] = Reg("func", obj=pc + 1 + insn.imm)
+    elif pseudo == "btf_id":
+        regs[insn.dst_reg] = Reg("ptr_", obj="", mods="percpu_")
+    else:
+        index, kind, offset = env.map_of[pc]
+        info = env.maps[index]
+        if kind == "map_fd":
+            regs[insn.dst_reg] = Reg("map_ptr", obj=info)
+        else:
+            regs[insn.dst_reg] = Reg("map_value", off=offset, obj=info)
+    return pc + 2
+
+
+def ld_packet(env: Env, state: State, pc: int, insn: Insn) -> int:
+    """The old packet loads: context in r6, result in r0, r1 to r5 are lost."""
+    if env.prog.name not in ("SOCKET_FILTER", "SCHED_CLS", "SCHED_ACT"):
+        raise Refuse("BPF_LD_[ABS|IND] instructions not allowed for this program type")
+    if state.refs:
+        raise Refuse("BPF_LD_[ABS|IND] would lead to reference leak")
+    if state.lock:
+        raise Refuse("BPF_LD_[ABS|IND] cannot be used inside bpf_spin_lock-ed region")
+    if read_reg(state, 6).kind != "ctx":
+        raise Refuse("at the time of BPF_LD_ABS|IND R6 != pointer to skb")
+    if state.frames[-1].regs[6].off:
+        raise Refuse(f"dereference of modified ctx ptr R6 off={state.frames[-1].regs[6].off} disallowed")
+    if insn.opcode & 0xE0 == op.IND:
+        read_reg(state, insn.src_reg)
+    regs = state.frames[-1].regs
+    regs[0:6] = [ANY, UNINIT, UNINIT, UNINIT, UNINIT, UNINIT]
+    return pc + 1
+
+
+# branches -----------------------------------------------------------------------------------------
+
+
+def ja(env: Env, state: State, pc: int, insn: Insn) -> int:
+    return pc + 1 + (insn.offset if insn.opcode & 7 == op.JMP else insn.imm)
+
+
+def jcond(env: Env, state: State, pc: int, insn: Insn) -> int:
+    """may_goto: the kernel itself counts the rounds, so both ways are possible at any time."""
+    other = state.copy()
+    env.push(pc + 1 + insn.offset, other)
+    state.loops += 1
+    return pc + 1
+
+
+def jump_if(env: Env, state: State, pc: int, insn: Insn) -> int:
+    name = op.JMP_BY_CODE[insn.opcode & 0xF0].name
+    wide = insn.opcode & 7 == op.JMP
+    register = bool(insn.opcode & op.X)
+    src = read_reg(state, insn.src_reg) if register else exact(_immediate(insn, wide))
+    dst = read_reg(state, insn.dst_reg)
+    target = pc + 1 + insn.offset
+    outcome = _decide(name, dst, src, wide)
+    if outcome is not None:
+        if dst.kind == "scalar":
+            env.precise(dst)
+        if src.kind == "scalar":
+            env.precise(src)
+        return target if outcome else pc + 1
+    other = state.copy()
+    alive_other = _learn(env, other, insn, name, dst, src, wide, True)
+    alive = _learn(env, state, insn, name, dst, src, wide, False)
+    if alive_other and alive:
+        env.push(target, other)
+        return pc + 1
+    if alive_other:
+        _adopt(state, other)
+        return target
+    if alive:
+        return pc + 1
+    return DONE
+
+
+def _adopt(state: State, other: State) -> None:
+    state.frames, state.refs, state.lock = other.frames, other.refs, other.lock
+
+
+def _decide(name: str, dst: Reg, src: Reg, wide: bool) -> bool | None:
+    if dst.kind == "scalar" and src.kind == "scalar":
+        return scalar.taken(name, dst.num, src.num, wide)
+    if not wide:
+        return None
+    pointer, other = (dst, src) if dst.kind != "scalar" else (src, dst)
+    if other.kind == "scalar":
+        if other.num.const == 0 and not pointer.null and pointer.kind not in ("ptr_",):
+            if name == "JEQ":
+                return False
+            if name == "JNE":
+                return True
+        return None
+    return _decide_packet(name, dst, src)
+
+
+def _decide_packet(name: str, dst: Reg, src: Reg) -> bool | None:
+    """A packet pointer against the end, where an earlier comparison already told."""
+    if dst.kind == "pkt_end" and src.kind == "pkt":
+        return _decide_packet(scalar.MIRROR[name], src, dst) if name in scalar.MIRROR else None
+    if dst.kind != "pkt" or src.kind != "pkt_end" or dst.size >= 0:
+        return None
+    beyond = dst.size == BEYOND_END
+    if name == "JLE":
+        return False if beyond else None
+    if name == "JGT":
+        return True if beyond else None
+    if name == "JLT":
+        return False
+    return True if name == "JGE" else None
+
+
+BEYOND_END, AT_END = -1, -2  # a packet pointer known to be past the end, or at it or past it
+
+
+def _learn(
+    env: Env, state: State, insn: Insn, name: str, dst: Reg, src: Reg, wide: bool, jumped: bool
+) -> bool:
+    """Put into `state` what one side of the branch tells; False if it cannot be taken."""
+    holds = name if jumped else scalar.INVERSE[name]
+    register = bool(insn.opcode & op.X)
+    if dst.kind == "scalar" and src.kind == "scalar":
+        return _learn_numbers(env, state, insn, holds, dst, src, wide)
+    if dst.null and not register and insn.imm == 0 and wide and name in ("JEQ", "JNE"):
+        settle_null(state, dst, holds == "JEQ")
+        return True
+    if register and wide and name in ("JEQ", "JNE"):
+        _learn_null(state, dst, src, holds)
+    if register and wide and dst.kind != "scalar" and src.kind != "scalar":
+        _learn_packet(state, dst, src, holds)
+    return True
+
+
+def _learn_null(state: State, dst: Reg, src: Reg, holds: str) -> None:
+    """An or-null pointer equal to one that is not null is not null either; or compared with 0."""
+    for one, other in ((dst, src), (src, dst)):
+        if not one.null or one.kind == "ptr_":
+            continue
+        if other.kind == "scalar":
+            if other.num.const == 0:
+                settle_null(state, one, holds == "JEQ")
+        elif not other.null and other.kind != "ptr_" and holds == "JEQ":
+            settle_null(state, one, False)
+
+
+def _learn_numbers(
+    env: Env, state: State, insn: Insn, holds: str, dst: Reg, src: Reg, wide: bool
+) -> bool:
+    register = bool(insn.opcode & op.X)
+    full = tnum.M64 if wide else tnum.M32
+    if register and "register_branches" not in env.rules:
+        if src.num.mask & full and dst.num.mask & full and holds not in ("JEQ",):
+            return True
+    try:
+        left, right = scalar.refine(holds, dst.num, src.num, wide, env.rules)
+    except scalar.Empty:
+        return "empty_is_dead" not in env.rules
+    deps = merge_deps(dst.deps, src.deps) if register else dst.deps
+    if left is not dst.num:
+        _put(env, state, insn.dst_reg, dst, left, deps)
+    if register and insn.src_reg != insn.dst_reg and right is not src.num:
+        _put(env, state, insn.src_reg, state.frames[-1].regs[insn.src_reg], right, deps)
+    return True
+
+
+def _put(env: Env, state: State, regno: int, old: Reg, num: Scalar, deps: object) -> None:
+    """The refined number, in its register and in every linked copy."""
+    new = old._replace(num=num, deps=deps)  # type: ignore[arg-type]
+    state.frames[-1].regs[regno] = new
+    if old.id:
+        _spread(env, state, new)
+
+
+def _spread(env: Env, state: State, new: Reg) -> None:
+    for frame in state.frames:
+        for regno, reg in enumerate(frame.regs):
+            if reg.id == new.id and reg.kind == "scalar" and reg is not new:
+                frame.regs[regno] = _follow(env, reg, new)
+        for index, slot in frame.stack.items():
+            if slot.reg is not None and slot.reg.id == new.id and slot.reg.kind == "scalar":
+                frame.stack[index] = Slot(slot.types, _follow(env, slot.reg, new))
+
+
+def _follow(env: Env, reg: Reg, new: Reg) -> Reg:
+    deps = merge_deps(reg.deps, new.deps)
+    if reg.delta == new.delta:
+        return reg._replace(num=new.num, deps=deps)
+    if "linked_deltas" not in env.rules:
+        return reg
+    moved = scalar.binary("ADD", new.num, scalar.const(reg.delta - new.delta), True, env.rules)
+    return reg._replace(num=moved, deps=deps)
+
+
+def settle_null(state: State, pointer: Reg, is_null: bool) -> None:
+    """After a comparison with 0: every copy of the pointer is null, or is not."""
+    for frame in state.frames:
+        regs = frame.regs
+        for regno, reg in enumerate(regs):
+            if reg.null and reg.id == pointer.id:
+                regs[regno] = _settled(reg, is_null)
+        for index, slot in frame.stack.items():
+            reg_ = slot.reg
+            if reg_ is not None and reg_.null and reg_.id == pointer.id:
+                frame.stack[index] = Slot(SPILL * 8, _settled(reg_, is_null))
+    if is_null and pointer.ref and pointer.ref == pointer.id:
+        state.refs = tuple(ref for ref in state.refs if ref[0] != pointer.id)
+
+
+def _settled(reg: Reg, is_null: bool) -> Reg:
+    if is_null:
+        return NULL
+    keep = reg.id if reg.ref else 0
+    return reg._replace(null=False, id=keep)
+
+
+def _learn_packet(state: State, dst: Reg, src: Reg, holds: str) -> None:
+    """A comparison with the end of the packet (or of the metadata) tells how much may be read."""
+    pair = (dst.kind, src.kind)
+    if pair in (("pkt_end", "pkt"), ("pkt", "pkt_meta")) and holds in scalar.MIRROR:
+        if pair == ("pkt", "pkt_meta") and dst.num.const != 0:
+            return
+        dst, src, holds = src, dst, scalar.MIRROR[holds]
+        pair = (dst.kind, src.kind)
+    if pair == ("pkt", "pkt_end") or (pair == ("pkt_meta", "pkt") and src.off == 0 and src.num.const == 0):
+        if holds in ("JLE", "JLT"):
+            _widen_packet(state, dst, holds == "JLT")
+        elif pair == ("pkt", "pkt_end") and holds in ("JGT", "JGE"):
+            _mark_end(state, dst, holds)
+
+
+def _mark_end(state: State, dst: Reg, holds: str) -> None:
+    if dst.size:
+        return
+    for frame in state.frames[-1:]:
+        for regno, reg in enumerate(frame.regs):
+            if reg.kind == "pkt" and reg.id == dst.id and reg.off == dst.off and reg.size == 0 and reg is dst:
+                frame.regs[regno] = reg._replace(size=BEYOND_END if holds == "JGT" else AT_END)
+
+
+def _widen_packet(state: State, dst: Reg, strict: bool) -> None:
+    if dst.off < 0 or (dst.off == 0 and strict is False):
+        return
+    if dst.off > 0xFFFF or dst.num.umax > 0xFFFF or dst.off + dst.num.umax > 0xFFFF:
+        return
+    size = dst.off + (1 if strict else 0)
+    for frame in state.frames:
+        for regno, reg in enumerate(frame.regs):
+            if reg.kind == dst.kind and reg.id == dst.id:
+                frame.regs[regno] = reg._replace(size=max(reg.size, size))
+        for index, slot in frame.stack.items():
+            if slot.reg is not None and slot.reg.kind == dst.kind and slot.reg.id == dst.id:
+                new = slot.reg._replace(size=max(slot.reg.size, size))
+                frame.stack[index] = Slot(slot.types, new)
+
+
+def _table() -> tuple[Step | None, ...]:
+    """opcode → step; None where there is no such instruction."""
+    steps: list[Step | None] = [None] * 256
+    for row in op.ALU_OPS:
+        for cls in (op.ALU, op.ALU64):
+            steps[cls | row.code] = alu
+            if row.name != "NEG":
+                steps[cls | row.code | op.X] = alu
+    steps[op.ALU64 | op.END | op.X] = None
+    for jump in op.JMP_OPS:
+        for cls in (op.JMP, op.JMP32):
+            if jump.name not in ("JA", "CALL", "EXIT", "JCOND"):
+                steps[cls | jump.code] = steps[cls | jump.code | op.X] = jump_if
+    steps[op.JMP | op.JA] = steps[op.JMP32 | op.JA] = ja
+    steps[op.JMP | op.JCOND] = jcond
+    steps[op.JMP | op.CALL], steps[op.JMP | op.EXIT] = call, exit_
+    for size in op.BYTES:
+        steps[op.LDX | op.MEM | size] = ldx
+        steps[op.STX | op.MEM | size] = stx
+        steps[op.ST | op.MEM | size] = st
+        if size != op.DW:
+            steps[op.LDX | op.MEMSX | size] = ldx
+            steps[op.LD | op.ABS | size] = steps[op.LD | op.IND | size] = ld_packet
+        steps[op.STX | op.ATOMIC | size] = atomic
+    steps[op.LD_IMM64] = ld_wide
+    return tuple(steps)
+
+
+STEPS: Final = _table()
+"""By opcode."""

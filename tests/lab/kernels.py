@@ -1,0 +1,139 @@
+"""The kernels of the lab: Debian packages, downloaded and unpacked, never installed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Kernel(NamedTuple):
+    """One kernel: where its packages are.
+
+    `suites`: (suite, mirror path) to search; `packages`: regular expressions, one package each, of
+    which the newest version is taken; `keyring`: the file in /usr/share/keyrings that signs them.
+    """
+
+    name: str
+    suites: tuple[tuple[str, str], ...]
+    packages: tuple[str, ...]
+    keyring: str = "debian-archive-keyring.gpg"
+
+
+_MAIN, _SECURITY = "debian", "debian-security"
+# The cloud flavour has no 9p, hence the exact end of each name.
+KERNELS = {
+    k.name: k
+    for k in (
+        Kernel("5.10", (("bullseye-security", _SECURITY),), (r"linux-image-5\.10\.0-[0-9]+-amd64",)),
+        Kernel(
+            "6.1",
+            (("bookworm", _MAIN), ("bookworm-security", _SECURITY)),
+            (r"linux-image-6\.1\.0-[0-9]+-amd64",),
+        ),
+        Kernel("6.12", (("bookworm-backports", _MAIN),), (r"linux-image-6\.12\.[^ ]*\+deb12-amd64",)),
+        Kernel("6.18", (("trixie-backports", _MAIN),), (r"linux-image-6\.18\.[^ ]*\+deb13-amd64",)),
+        Kernel(
+            "7",
+            (("trixie-backports", _MAIN),),
+            (r"linux-binary-7\.[^ ]*-amd64", r"linux-modules-7\.[^ ]*-amd64"),
+        ),
+    )
+}
+
+
+class Unpacked(NamedTuple):
+    """A kernel on disk: the image, the folder that holds `lib/modules`, and its release."""
+
+    image: Path
+    root: Path
+    release: str
+
+
+def cache() -> Path:
+    """Where downloads and unpacked kernels stay between runs."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "pbt" / "lab"
+
+
+def fetch(name: str) -> Unpacked:
+    """The kernel on disk; downloads and unpacks it the first time (60 to 170 MB)."""
+    folder = cache() / name
+    root = folder / "root"
+    if not (folder / "complete").exists():
+        shutil.rmtree(root, ignore_errors=True)
+        root.mkdir(parents=True)
+        for package in _download(KERNELS[name], folder):
+            subprocess.run(["dpkg-deb", "-x", package, root], check=True)
+            package.unlink()
+        (folder / "complete").touch()
+    return _find(root)
+
+
+def _find(root: Path) -> Unpacked:
+    """Debian puts modules under lib or usr/lib, and the newest images beside their modules."""
+    modules = next(p for p in (root / "lib/modules", root / "usr/lib/modules") if p.exists())
+    release = sorted(p.name for p in modules.iterdir())[-1]
+    if modules.parts[-3:-1] == ("usr", "lib") and not (root / "lib").exists():
+        (root / "lib").symlink_to("usr/lib")
+    image = next(p for p in (root / f"boot/vmlinuz-{release}", modules / release / "vmlinuz") if p.exists())
+    if not (root / f"lib/modules/{release}/modules.dep").exists():
+        subprocess.run(["depmod", "-b", root, release], check=True)
+    return Unpacked(image, root, release)
+
+
+def _download(kernel: Kernel, folder: Path) -> list[Path]:
+    """The kernel's .deb files, through apt with lists and sources of its own."""
+    options = _apt_options(kernel, folder)
+    subprocess.run(["apt-get", *options, "-qq", "update"], check=True)
+    names = [_newest(pattern, options) for pattern in kernel.packages]
+    subprocess.run(["apt-get", *options, "-qq", "download", *names], check=True, cwd=folder)
+    return sorted(folder.glob("*.deb"))
+
+
+def _apt_options(kernel: Kernel, folder: Path) -> list[str]:
+    for part in ("lists/partial", "archives/partial"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    sources = folder / "sources.list"
+    mirror, signed = _mirror(), f"[signed-by=/usr/share/keyrings/{kernel.keyring}]"
+    sources.write_text(
+        "".join(f"deb {signed} {mirror}/{path} {suite} main\n" for suite, path in kernel.suites)
+    )
+    settings = {
+        "Dir::Etc::sourcelist": sources,
+        "Dir::Etc::sourceparts": "-",
+        "Dir::State::lists": folder / "lists",
+        "Dir::Cache": folder,
+        "APT::Sandbox::User": "root",
+        "Acquire::Languages": "none",
+    }
+    return [item for key, value in settings.items() for item in ("-o", f"{key}={value}")]
+
+
+def _mirror() -> str:
+    """Where this machine gets Debian's packages from, without the path of the archive."""
+    if chosen := os.environ.get("PBT_LAB_MIRROR"):
+        return chosen.rstrip("/")
+    found = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI)"], check=True, capture_output=True, text=True
+    ).stdout.split()
+    archives = [uri.rstrip("/") for uri in found if uri.rstrip("/").endswith("/debian")]
+    assert archives, "no Debian archive among apt's sources: set PBT_LAB_MIRROR"
+    return archives[0].removesuffix("/debian")
+
+
+def _newest(pattern: str, options: list[str]) -> str:
+    """The last name, in version order, that the pattern matches as a whole."""
+    found = subprocess.run(
+        ["apt-cache", *options, "search", "--names-only", f"^{pattern}$"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split("\n")
+    names = [line.partition(" - ")[0] for line in found if line]
+    assert names, f"no package matches {pattern}"
+    return max(
+        names, key=lambda name: [int(part) for part in name.replace("-", ".").split(".") if part.isdigit()]
+    )

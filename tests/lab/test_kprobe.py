@@ -1,0 +1,113 @@
+"""Kernel probes, for real: one boot of Linux 6.1, in which kprobes exist and kprobe_multi does not."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import vm
+
+pytestmark = pytest.mark.lab
+
+PBT = (sys.executable, "-m", "pbt")
+READ = "for i in 1 2 3 4 5 6 7 8; do cat /etc/passwd /proc/uptime; done"
+CONNECT = (
+    "bash -c ': < /dev/tcp/127.0.0.1/9' 2>/dev/null; bash -c ': < /dev/tcp/127.0.0.1/10' 2>/dev/null; true"
+)
+OPENED = """
+// 打开的路径
+#ifndef BPFTRACE_HAVE_BTF
+#include <linux/path.h>
+#include <linux/dcache.h>
+#endif
+
+kprobe:vfs_open
+{
+    printf("open path: %s\\n", str(((struct path *)arg0)->dentry->d_name.name));
+}
+"""
+SCRIPTS = {  # row of the table of examples: script, load
+    "lhist": ("kretprobe:vfs_read { @bytes = lhist(retval, 0, 2000, 200); }", READ),
+    "latency": (
+        "kprobe:vfs_read { @start[tid] = nsecs; } "
+        "kretprobe:vfs_read /@start[tid]/ { @ns[comm] = hist(nsecs - @start[tid]); delete(@start[tid]); }",
+        READ,
+    ),
+    "kstack": ("kprobe:ip_output { @[kstack()] = count(); }", CONNECT),
+    "two": ("kprobe:tcp_reset,kprobe:tcp_v4_rcv { @[probe] = count(); }", CONNECT),
+    "many": ("kprobe:tcp_* { @[func] = count(); }", CONNECT),
+    "functions": ("kprobe:vfs_read,kprobe:vfs_write { @[probe, func] = count(); }", READ),
+}
+
+
+@pytest.fixture(scope="module")
+def results() -> dict[str, vm.Result]:
+    """Every script's outcome, in one boot."""
+    commands = {
+        name: vm.Command([*PBT, "-e", text], load=load, ready="Attached", timeout=240)
+        for name, (text, load) in SCRIPTS.items()
+    }
+    commands["file"] = vm.Command([*PBT, "/run/lab/path.bt"], load=READ, ready="Attached", timeout=240)
+    commands["text"] = vm.Command([*PBT, "-e", OPENED], load=READ, ready="Attached", timeout=240)
+    found = vm.run("6.1", list(commands.values()), files={"path.bt": OPENED})
+    return dict(zip(commands, found, strict=True))
+
+
+@pytest.fixture
+def outcome(results: dict[str, vm.Result]) -> Callable[[str], vm.Result]:
+    def get(name: str) -> vm.Result:
+        result = results[name]
+        assert result.code == 0, result.stdout + result.stderr
+        return result
+
+    return get
+
+
+def test_linear_histogram_of_a_return_value(outcome):
+    rows = re.findall(r"^(\(\.\.\., 0\)|\[\d+, (?:\d+\)|\.\.\.\)))\s+(\d+) \|", outcome("lhist").stdout, re.M)
+    counts = {label: int(count) for label, count in rows}
+    assert sum(counts.values()) >= 16 and counts["[0, 200)"] > 0
+    assert set(counts) <= {"(..., 0)", "[2000, ...)", *(f"[{n}, {n + 200})" for n in range(0, 2000, 200))}
+
+
+def test_latency_by_process(outcome):
+    text = outcome("latency").stdout
+    assert "@ns[cat]:" in text
+    assert re.search(r"^\[\d+\w?, \d+\w?\)\s+[1-9]\d* \|@", text, re.M)
+    names = re.findall(r"^@(\w+)\[", text, re.M)
+    assert names == sorted(names)
+
+
+def test_path_through_btf(outcome):
+    for name in ("file", "text"):
+        assert "open path: passwd\n" in outcome(name).stdout
+
+
+def test_kernel_stack_as_key(outcome):
+    text = outcome("kstack").stdout
+    assert re.search(r"^@\[\n\s+ip_output\+\d+\n(\s+\S+\+\d+\n)+\]: [1-9]", text, re.M)
+
+
+def test_two_functions_one_body(outcome):
+    counts = dict(re.findall(r"^@\[([^]]+)\]: (\d+)$", outcome("two").stdout, re.M))
+    assert set(counts) == {"kprobe:tcp_reset", "kprobe:tcp_v4_rcv"}
+
+
+def test_a_wildcard_attaches_to_all(outcome):
+    result = outcome("many")
+    attached = int(re.search(r"Attached (\d+) probes", result.stdout + result.stderr).group(1))
+    functions = dict(re.findall(r"^@\[(\w+)\]: (\d+)$", result.stdout, re.M))
+    assert attached > 150 and "tcp_v4_connect" in functions
+    assert all(name.startswith("tcp_") for name in functions)
+    assert result.ready < 90  # under emulation; less than 5 on a machine
+
+
+def test_the_name_of_the_function(outcome):
+    found = set(re.findall(r"^@\[([^,]+), (\w+)\]: ", outcome("functions").stdout, re.M))
+    assert found <= {("kprobe:vfs_read", "vfs_read"), ("kprobe:vfs_write", "vfs_write")} and found

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pbt.host.kallsyms import Kallsyms, Symbol
+
+TEXT = """0000000000000000 A percpu_start
+ffffffff81000000 T _stext
+ffffffff81000000 t early
+ffffffff81000040 T vfs_read
+ffffffff81000100 t local.isra.0
+ffffffff81000200 D data_word
+ffffffffc0000010 t in_module\t[ext4]
+ffffffffc0000000 t first\t[ext4]
+"""
+
+
+@pytest.fixture
+def kallsyms(tmp_path: Path) -> Kallsyms:
+    path = tmp_path / "kallsyms"
+    path.write_text(TEXT)
+    return Kallsyms(str(path))
+
+
+def test_addresses(kallsyms: Kallsyms) -> None:
+    assert kallsyms.address("vfs_read") == 0xFFFFFFFF81000040
+    assert kallsyms.address("in_module") == 0xFFFFFFFFC0000010
+    assert kallsyms.address("read") == kallsyms.address("") == kallsyms.address("vfs_rea") == 0
+
+
+def test_symbols(kallsyms: Kallsyms) -> None:
+    assert kallsyms.symbol(0xFFFFFFFF81000000) == Symbol("_stext", 0, "")
+    assert kallsyms.symbol(0xFFFFFFFF81000045) == Symbol("vfs_read", 5, "")
+    assert kallsyms.symbol(0xFFFFFFFF81000200) == Symbol("data_word", 0, "")
+    assert kallsyms.symbol(0xFFFFFFFFC0000010) == Symbol("in_module", 0, "ext4")
+    assert kallsyms.symbol(0xFFFFFFFFC000000F) == Symbol("first", 15, "ext4")
+    assert kallsyms.symbol(0x1000) is None and kallsyms.symbol((1 << 64) - 1) is None
+
+
+def test_names(kallsyms: Kallsyms) -> None:
+    assert kallsyms.names() == ["_stext", "early", "first", "in_module", "local.isra.0", "vfs_read"]
+
+
+def test_hidden_addresses(tmp_path: Path) -> None:
+    path = tmp_path / "kallsyms"
+    path.write_text("0000000000000000 T vfs_read\n0000000000000000 T vfs_write\n")
+    hidden = Kallsyms(str(path))
+    assert hidden.address("vfs_read") == 0 and hidden.symbol(0xFFFFFFFF81000000) is None
+    assert hidden.names() == ["vfs_read", "vfs_write"]
+    nothing = Kallsyms(str(tmp_path / "none"))
+    assert nothing.address("vfs_read") == 0 and nothing.symbol(1) is None and nothing.names() == []
+
+
+def test_anonymous(kallsyms: Kallsyms, tmp_path: Path) -> None:
+    """Made-up addresses keep names and order, and tell nothing else."""
+    path = tmp_path / "made_up"
+    path.write_bytes(kallsyms.anonymous())
+    made_up = Kallsyms(str(path))
+    assert made_up.names() == kallsyms.names()
+    assert 0 < made_up.address("early") == made_up.address("_stext") < made_up.address("vfs_read")
+    assert made_up.address("first") < made_up.address("in_module") != kallsyms.address("in_module")

@@ -1,0 +1,75 @@
+from pbt.output.text import Style, arrange, drawer, harmless, key_drawer, whole_map
+from pbt.types import (
+    BOOL,
+    I8,
+    I64,
+    U8,
+    U32,
+    VOID,
+    Array,
+    Buffer,
+    Enum,
+    Member,
+    Opaque,
+    Pointer,
+    Str,
+    Struct,
+    Tuple,
+)
+from pbt.values import Histogram, Stats
+
+PAIR = Struct("struct pair", 8, 4, lambda: (Member("a", U32, 0), Member("b", U32, 4)))
+COLOUR = Enum("colour", values=(("RED", 1), ("CRIMSON", 1), ("BLUE", 2)))
+
+
+def test_each_type_has_its_text():
+    for type_, value, text in (
+        (I64, -3, "-3"), (BOOL, True, "true"), (VOID, None, "null"), (Pointer(U8), 16, "0x10"),
+        (COLOUR, 1, "RED"), (COLOUR, 7, "7"), (Str(8), b"abc", "abc"), (Buffer(4), b"a\x00", "a\\x00"),
+        (Array(U32, 2), [1, 2], "[1,2]"), (Array(I8, 4), b"text", "text"),
+        (Tuple((U32, Str(4), Tuple((U8, U8)))), (1, b"two", (3, 4)), "(1, two, (3, 4))"),
+        (Tuple((U8,), ("n",)), {"n": 5}, "{ .n = 5 }"), (Tuple((), ()), (), "()"),
+        (PAIR, {"a": 1, "b": 2}, "{ .a = 1, .b = 2 }"), (Opaque("x", 2), b"\x01\x02", "0102"),
+    ):  # fmt: skip
+        assert drawer(type_)(value).decode() == text, type_
+
+
+def test_full_strings_are_marked_only_at_the_limit():
+    style = Style(limit=8, trailer=b"..")
+    assert drawer(Str(8), style)(b"1234567") == b"1234567.."
+    assert drawer(Str(8), style)(b"123456") == b"123456"
+    assert drawer(Str(16), style)(b"123456789012345") == b"123456789012345"
+
+
+def test_control_characters_do_not_reach_a_terminal():
+    assert drawer(Str(16), Style(escape=True))(b"\x1b[2Jx\n") == b"\\x1b[2Jx\n"
+    assert drawer(Str(16))(b"\x1b[2J") == b"\x1b[2J"
+    assert harmless("grün \x9b1m".encode()) == "grün ".encode() + b"\\xc2\\x9b1m"
+
+
+def lines(items, types, rank=None, top=0, draw=b"%d".__mod__) -> str:
+    key = key_drawer(types)
+    ordered = [(key(parts), value) for parts, value in arrange(items, rank, top)]
+    return whole_map("@m", ordered, draw).decode()
+
+
+def test_maps_with_and_without_keys():
+    assert lines([((), 5)], []) == "@m: 5\n"
+    assert lines([((b"a", 1), 5)], [Str(4), U32]) == "@m[a, 1]: 5\n"
+    assert lines([((1, (2, 3)), 4)], [U8, Tuple((U8, U8))]) == "@m[1, (2, 3)]: 4\n"
+    assert lines([(((2, 3),), 4)], [Tuple((U8, U8))]) == "@m[2, 3]: 4\n"
+
+
+def test_maps_print_by_rank_then_key_and_top_keeps_the_last():
+    items = [((3,), 7), ((1,), 9), ((2,), 7), ((0,), -2)]
+    assert lines(items, [U8], rank=int) == "@m[0]: -2\n@m[2]: 7\n@m[3]: 7\n@m[1]: 9\n"
+    assert lines(items, [U8], rank=int, top=2) == "@m[3]: 7\n@m[1]: 9\n"
+    assert lines(items, [U8]).splitlines()[0] == "@m[0]: -2"
+
+
+def test_histograms_stand_under_their_heads():
+    text = lines([((b"a",), Histogram.log2({1: 1}))], [Str(4)])
+    assert text.startswith("@m[a]:\n[0]  ") and text.endswith("|\n\n")
+    assert lines([((), Stats(1, 7, 7))], [], draw=lambda s: s.text().encode()) == (
+        "@m: { .count = 1, .average = 7, .total = 7 }\n"
+    )

@@ -1,0 +1,86 @@
+import pytest
+
+from pbt.values import BAR_WIDTH, Histogram, Stats, Symbol
+
+
+def line(label: str, count: int, bar: int) -> str:
+    return f"{label:<16}{count:>8} |{'@' * bar:<{BAR_WIDTH}}|\n"
+
+
+def labels(histogram: Histogram) -> list[str]:
+    return [row.label for row in histogram.rows()]
+
+
+def test_log2_rows_go_from_the_first_hit_to_the_last():
+    histogram = Histogram.log2({0: 1, 2: 4, 4: 2})
+    assert histogram.text() == "".join(
+        [line("(..., 0)", 1, 13), line("[0]", 0, 0), line("[1]", 4, 52), line("[2, 4)", 0, 0),
+         line("[4, 8)", 2, 26)]
+    )  # fmt: skip
+    assert histogram.total == 7
+
+
+def test_log2_labels_count_in_1024s():
+    assert labels(Histogram.log2({10: 1, 11: 1, 12: 1})) == ["[256, 512)", "[512, 1K)", "[1K, 2K)"]
+    assert labels(Histogram.log2({64: 1})) == ["[4E, 8E)"]
+
+
+def test_log2_with_bits_cuts_each_power():
+    assert labels(Histogram.log2({8: 1, 9: 1, 12: 1}, 2)) == [
+        "[7]",
+        "[8, 10)",
+        "[10, 12)",
+        "[12, 14)",
+        "[14, 16)",
+    ]
+    assert labels(Histogram.log2({38: 1}, 2)) == ["[1280, 1536)"]
+    assert labels(Histogram.log2({46: 1}, 2)) == ["[5K, 6K)"]
+
+
+def bucket_of(value: int, bits: int) -> int:
+    """What programs count in (see pbt.builtins.aggregate)."""
+    if value < 1 << bits:
+        return value + 1 if value >= 0 else 0
+    log = value.bit_length() - 1
+    return ((log - bits + 1) << bits) + (value >> log - bits) % (1 << bits) + 1
+
+
+@pytest.mark.parametrize("bits", range(6))
+def test_every_value_lies_in_its_bucket(bits):
+    values = {*range(300), *((1 << n) + d for n in range(5, 63) for d in (-1, 0, 1, 1 << n - 2))}
+    for value in values:
+        (row,) = Histogram.log2({bucket_of(value, bits): 1}, bits).rows()
+        assert row.low is not None and row.high is not None and row.low <= value < row.high
+
+
+def test_linear_rows_and_open_ends():
+    histogram = Histogram.linear({0: 1, 1: 2, 3: 2}, 0, 400, 200)
+    assert labels(histogram) == ["(..., 0)", "[0, 200)", "[200, 400)", "[400, ...)"]
+    assert labels(Histogram.linear({1: 1}, -10, 10, 5)) == ["[-10, -5)"]
+    assert labels(Histogram.linear({6: 1}, 0, 10, 1)) == ["[5]"]
+    assert labels(Histogram.linear({0: 1, 2: 1}, 0, 1 << 21, 1 << 20)) == ["(..., 0)", "[0, 1M)", "[1M, 2M)"]
+    assert labels(Histogram.linear({2: 1, 3: 1}, 0, 2500, 1000)) == ["[1000, 2000)", "[2500, ...)"]
+
+
+def test_histograms_as_json_have_inclusive_ends():
+    assert Histogram.log2({0: 1, 3: 2}).json()[::3] == [
+        {"max": -1, "count": 1},
+        {"min": 2, "max": 3, "count": 2},
+    ]
+    assert Histogram.linear({4: 2}, 0, 6, 2).json() == [{"min": 6, "count": 2}]
+
+
+def test_dividing_keeps_the_rows():
+    divided = Histogram.log2({1: 2, 3: 9}).divide(3)
+    assert [row.count for row in divided.rows()] == [0, 0, 3]
+
+
+def test_nothing_counted_is_no_row():
+    assert Histogram.log2({3: 0}).text() == "" and Histogram.log2({}).json() == []
+
+
+def test_stats_and_symbols():
+    stats = Stats(2, 6, 13)
+    assert stats.text() == "{ .count = 2, .average = 6, .total = 13 }"
+    assert stats.json() == {"count": 2, "average": 6, "total": 13}
+    assert Symbol("f", 16).text() == "f" and Symbol("f", 16).text(offset=True) == "f+16"
