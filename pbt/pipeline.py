@@ -6,6 +6,7 @@ The same source, target and options give the same bundle, byte for byte; nothing
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -104,9 +105,31 @@ def _link(work: Work) -> None:
     assert order or not programs
     work.bundle = Bundle(
         work.source.name, work.source.text, tuple(programs), work.lowered.maps, work.lowered.events,
-        work.target.arch.name, work.target.release, (), str(work.config["license"]), work.config,
+        work.target.arch.name, work.target.release, _relied_on(work), str(work.config["license"]), work.config,
         tuple(str(w) for w in work.warnings),
     )  # fmt: skip
+
+
+def _relied_on(work: Work) -> tuple[str, ...]:
+    """Features of the kernel that the code relies on: those lowering chose, and those its parts belong to."""
+    from pbt.uapi.helpers import HELPERS
+    from pbt.uapi.maps import MAP_TYPES
+
+    assert work.lowered is not None
+    found = {HELPERS[op.name].feature for p in work.passed for f in p.functions for op in f.ops() if op.code == "call"}
+    found |= {MAP_TYPES[map_.map_type].feature for map_ in work.lowered.maps}
+    if any(_is_v4(*fields) for c in work.compiled for fields in struct.iter_unpack("<BBhi", c.code.insns)):
+        found.add("cpu_v4")
+    if any(e.context.expected_attach_type == "TRACE_UPROBE_MULTI" for x in work.expanded for e in x.places):
+        found.add("uprobe_multi")
+    return tuple(sorted((found | set(work.lowered.features)) - {""}))
+
+
+def _is_v4(opcode: int, registers: int, offset: int, imm: int) -> bool:
+    """Whether an instruction came with version 4 of the instruction set (RFC 9669, group "v4" of conformance)."""
+    if opcode & 7 in (4, 7):  # arithmetic: offsets mean sign extension and signed division; 0xd7 swaps bytes
+        return offset != 0 or opcode == 0xD7
+    return opcode == 0x06 or (opcode & 7 == 1 and opcode & 0xE0 == 0x80)  # gotol; sign-extending loads
 
 
 def _program(context: Any, provider: str, place: Mapping[str, Any], code: Code, attached: Any) -> Program:

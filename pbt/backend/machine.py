@@ -6,16 +6,16 @@ named by slot number until `frame` has given every slot its offset.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from pbt.bundle import RelocKind
-from pbt.ir.core import Slot
 from pbt.isa import opcodes as op
-from pbt.isa.disasm import disasm
 from pbt.isa.insn import Insn
-from pbt.source import Span
+
+if TYPE_CHECKING:
+    from pbt.bundle import RelocKind
+    from pbt.ir.core import Slot
+    from pbt.source import Span
 
 VIRTUAL = 16
 FRAME = 10  # r10, the read-only frame pointer
@@ -169,6 +169,10 @@ def _name(register: int) -> str:
 
 def _shown(insn: Insn) -> str:
     """Disassembled with registers 8 and 9 in place of its own, which may be virtual."""
+    import re
+
+    from pbt.isa.disasm import disasm
+
     if insn.opcode == _CALL:
         return disasm([insn], 0)
     if insn.is_wide:

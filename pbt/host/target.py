@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pbt.arch import Arch
     from pbt.host.btf import Btf
     from pbt.host.kallsyms import Kallsyms
+    from pbt.host.probe import Features
     from pbt.host.tracefs import Tracefs
 
 _LAYOUT = 1  # of target.json
@@ -209,17 +210,21 @@ class _Live(Target):
         return Kallsyms()
 
     @cached_property
-    def _features(self) -> Any:
+    def _features(self) -> Features:
         from pbt.host.probe import Features
 
-        return Features()
+        return Features(lambda: self._own_types)
+
+    @cached_property
+    def _own_types(self) -> Btf | None:
+        """The running kernel's own BTF, whose ids it accepts, also when another is compiled against."""
+        return _btf(f"{_BTF_FOLDER}/vmlinux") if "BPFTRACE_BTF" in os.environ else self.types
 
     def has(self, feature: str) -> bool:
-        return bool(self._features.has(feature))
+        return self._features.has(feature)
 
     def features(self) -> frozenset[str]:
-        found: frozenset[str] = self._features.all()
-        return found
+        return self._features.all()
 
 
 class _Saved(Target):

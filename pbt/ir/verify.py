@@ -122,7 +122,7 @@ def _definitions(function: Function, blocks: Mapping[str, Block]) -> Iterator[st
                 yield f"{block.name}: {value} is made twice"
             home[value] = (block.name, at)
     idom = dominators(function)
-    over = {name: _chain(name, idom) for name in idom}
+    spans = _intervals(idom)
     for block in function.blocks:
         if block.name not in idom:
             continue
@@ -134,13 +134,35 @@ def _definitions(function: Function, blocks: Mapping[str, Block]) -> Iterator[st
             elif home[value][0] == block.name:
                 if home[value][1] >= at:
                     yield f"{block.name}: {value} is read before it is made"
-            elif home[value][0] not in over[block.name]:
+            elif not _over(spans, home[value][0], block.name):
                 yield f"{block.name}: {value} is not made on every path"
 
 
-def _chain(name: str, idom: Mapping[str, str]) -> set[str]:
-    found = {name}
-    while idom[name] != name:
-        name = idom[name]
-        found.add(name)
+def _over(spans: Mapping[str, tuple[int, int]], above: str, below: str) -> bool:
+    if above not in spans:
+        return False
+    first, last = spans[above]
+    return first <= spans[below][0] < last
+
+
+def _intervals(idom: Mapping[str, str]) -> dict[str, tuple[int, int]]:
+    """Block → its number in preorder of the dominator tree, and the first number behind its subtree."""
+    below: dict[str, list[str]] = {name: [] for name in idom}
+    root = ""
+    for name, above in idom.items():
+        if name == above:
+            root = name
+        else:
+            below[above].append(name)
+    first: dict[str, int] = {}
+    found: dict[str, tuple[int, int]] = {}
+    stack = [(root, False)]
+    while stack:
+        name, done = stack.pop()
+        if done:
+            found[name] = (first[name], len(first))
+            continue
+        first[name] = len(first)
+        stack.append((name, True))
+        stack += ((child, False) for child in below[name])
     return found

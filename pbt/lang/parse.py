@@ -430,7 +430,7 @@ class _Maker:
     def _unary(self, tree: Any, span: Span) -> ast.Expr:
         op, operand = tree.children
         made = self.make(operand)
-        if op == "-" and isinstance(made, ast.Int) and made.span.text[:1].isdigit():
+        if op == "-" and operand.data == "int":
             if made.value > 1 << 63:
                 raise ScriptError(f"-{made.value} does not fit 64 bits", span)
             return ast.Int(span, -made.value)

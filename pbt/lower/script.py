@@ -33,11 +33,15 @@ START_FIELDS = ("boot_ns", "tai_offset", "cpid")
 
 @dataclass(frozen=True)
 class Lowered:
-    """One IR program for each instance, in order, and what they share."""
+    """One IR program for each instance, in order, and what they share.
+
+    `features`: those of the kernel that lowering asked for and found, so that the code relies on them.
+    """
 
     programs: tuple[ir.Program, ...]
     maps: tuple[Map, ...]
     events: tuple[Event, ...]
+    features: tuple[str, ...] = ()
 
 
 @dataclass
@@ -51,6 +55,7 @@ class Unit:
     pid: int | None = None
     maps: dict[str, Map] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
+    features: set[str] = field(default_factory=set)  # asked for and there
     scratch: int = 0  # bytes of the largest program's
 
     def place_of(self, span: Span | None) -> Place:
@@ -68,7 +73,9 @@ def lower(
     programs = [_program(unit, number, instance) for number, instance in enumerate(typed.instances)]
     if unit.scratch:
         unit.maps[SCRATCH] = Map(SCRATCH, "PERCPU_ARRAY", 4, unit.scratch, len(typed.instances))
-    return Lowered(tuple(programs), tuple(unit.maps.values()), tuple(unit.events))
+    return Lowered(
+        tuple(programs), tuple(unit.maps.values()), tuple(unit.events), tuple(sorted(unit.features))
+    )
 
 
 def _program(unit: Unit, number: int, instance: Instance) -> ir.Program:
@@ -282,4 +289,7 @@ class Body(Gen):
         self.b.ret(self.probe.result)
 
     def has(self, feature: str) -> bool:
-        return self.target.has(feature)
+        found = self.target.has(feature)
+        if found:
+            self.unit.features.add(feature)
+        return found

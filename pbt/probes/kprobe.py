@@ -194,7 +194,7 @@ def _attach_text(returns: bool, host: AttachHost, fd: int, place: Place) -> Sequ
         try:
             probe = _TextProbe(root, name, f"{name[0]}:pbt/{name} {_name(place)}")
         except FileNotFoundError:
-            raise KernelError("this kernel has no kprobes", ENOENT, NO_KPROBES) from None
+            raise KernelError("this kernel has no kprobes", EOPNOTSUPP, NO_KPROBES) from None
         except OSError as error:
             raise KernelError(f"kprobe_events refused {_name(place)}", error.errno or EINVAL) from None
         stack.callback(probe.close)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from errno import EINVAL, ENOENT, ESRCH
 from functools import partial
 from typing import TYPE_CHECKING
@@ -102,20 +103,23 @@ def _label(provider: str, place: Place) -> str:
 
 
 def _describe(returns: bool, place: Place, target: Target) -> Context:
-    """uprobe_multi links are made by processes without CAP_SYS_ADMIN too; they need their own attach type."""
-    provider = "uretprobe" if returns else "uprobe"
-    return Context(
-        provider,
-        _label(provider, place),
+    """uprobe_multi links are made by processes without CAP_SYS_ADMIN too; they need their own attach type.
+
+    Both came with 6.6: those links, and the start of a returning function (a3c485a5d8d4).
+    """
+    multi = target.has("uprobe_multi")
+    common = Context(
+        "uretprobe" if returns else "uprobe",
+        _label("uretprobe" if returns else "uprobe", place),
         "KPROBE",
-        expected_attach_type=MULTI if target.has("uprobe_multi") else "",
-        arg=None if returns else register_argument,
-        retval=U64 if returns else None,
-        read_retval=register_result if returns else None,
-        func=(entry_address if target.has("get_func_ip") else None) if returns else instruction_pointer,
+        expected_attach_type=MULTI if multi else "",
         user=True,
         regs=True,
     )
+    if returns:
+        func = entry_address if multi else None
+        return replace(common, retval=U64, read_retval=register_result, func=func)
+    return replace(common, arg=register_argument, func=instruction_pointer)
 
 
 # --- attaching --------------------------------------------------------------------------------

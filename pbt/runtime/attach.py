@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from pbt.bundle import Bundle, Program
-from pbt.feature import AttachHost, Provider
+from pbt.feature import AttachHost, Closeable, Provider
 from pbt.registry import collect
 from pbt.source import KernelError, UsageError, show
 
 if TYPE_CHECKING:
     from pbt.runtime.load import Loaded
 
+_FEW, _THREADS = 4, 32
 _SPARE = 64  # descriptors for everything but maps, programs and links
 
 
@@ -23,13 +25,27 @@ def providers() -> dict[str, Provider]:
 
 
 class Links:
-    """What holds programs attached: `count` of them; closing detaches them all, last first."""
+    """What holds programs attached: `count` of them; closing detaches them all."""
 
-    def __init__(self, count: int, owned: ExitStack) -> None:
-        self.count, self._owned = count, owned
+    def __init__(self, count: int, owned: Sequence[Closeable]) -> None:
+        self.count, self._owned = count, list(owned)
 
     def close(self) -> None:
-        self._owned.close()
+        """Detach, last first. Each may wait for the kernel to see every CPU pass: many wait side by side."""
+        owned, self._owned = self._owned[::-1], []
+        if len(owned) <= _FEW:
+            _close(owned)
+            return
+        threads = [Thread(target=_close, args=(owned[i::_THREADS],)) for i in range(_THREADS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+
+def _close(closeables: Sequence[Closeable]) -> None:
+    for closeable in closeables:
+        closeable.close()
 
 
 def order(programs: Sequence[Program], known: dict[str, Provider]) -> list[int]:
@@ -54,6 +70,7 @@ def attach(loaded: Loaded, host: AttachHost, warn: Callable[[str], None]) -> Lin
     wanted = order(bundle.programs, known)
     raise_limit(len(wanted) * max(1, len(host.cpus)) + len(bundle.maps) + len(bundle.programs) + _SPARE)
     count = 0
+    made: list[Closeable] = []
     with ExitStack() as owned:
         for i in wanted:
             program = bundle.programs[i]
@@ -67,10 +84,12 @@ def attach(loaded: Loaded, host: AttachHost, warn: Callable[[str], None]) -> Lin
                 continue
             for closeable in closeables:
                 owned.callback(closeable.close)
+                made.append(closeable)
             count += 1
         if wanted and not count:
             raise UsageError("no probe could be attached")
-        return Links(count, owned.pop_all())
+        owned.pop_all()
+        return Links(count, made)
 
 
 class AttachError(KernelError):

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any, Literal
 from pbt.bundle import Bundle, Event
 from pbt.printf import Draw, Format
 from pbt.sys import bpf
+from pbt.sys.ring import RingBuffer, Run
 from pbt.types import Str
+from pbt.uapi.consts import BPF_RINGBUF_HDR_SZ
 
 if TYPE_CHECKING:
     from pbt.runtime.load import Loaded
     from pbt.sys.perf import PerfBuffer
-    from pbt.sys.ring import RingBuffer
 
 BUFFER, LOST = "ringbuf", "lost"  # maps that the compiled script may bring
-_ID = struct.Struct("=I")
 _ORDER: Literal["little", "big"] = sys.byteorder
-_RUN = 1024
+_HEAD = BPF_RINGBUF_HDR_SZ
+_PIECE = 1024
 _PERF_PAGES = 64  # for each CPU
 
 
@@ -38,8 +39,6 @@ class Reader:
         if found is None:
             return
         if found.map_type == "RINGBUF":
-            from pbt.sys.ring import RingBuffer
-
             fd = loaded.map(BUFFER)
             self._ring = RingBuffer(fd, bpf.map_info(fd).max_entries)
         else:
@@ -55,13 +54,15 @@ class Reader:
             return (self._ring.fileno(),)
         return tuple(self._perf.fds) if self._perf is not None else ()
 
-    def read(self) -> Sequence[bytes]:
+    def read(self) -> Sequence[Run]:
         """All records there are now, each buffer's in order."""
         if self._ring is not None:
-            return list(self._ring.drain())
-        found: list[bytes] = []
+            return self._ring.runs()
+        found: list[Run] = []
         if self._perf is not None:
-            self._perf.drain(found.append)
+            self._perf.drain(
+                lambda data: found.append(Run(len(data), _HEAD + len(data), bytes(_HEAD) + data))
+            )
         return found
 
     def lost(self) -> int:
@@ -80,33 +81,30 @@ class Reader:
         self._ring = self._perf = None
 
 
-def number(record: bytes) -> int:
-    """Which event of the bundle a record is."""
-    return int(_ID.unpack_from(record)[0])
-
-
 def values(event: Event, record: bytes) -> tuple[Any, ...]:
     """A record's own fields, decoded (those after the two of its header)."""
     return event.record.decode(record)[2:]
 
 
-def runs(records: Sequence[bytes]) -> Iterator[tuple[int, Sequence[bytes]]]:
-    """Neighbouring records of the same event, with its number; long runs in parts that fit a CPU's cache."""
-    start, count = 0, len(records)
+def parts(run: Run) -> Iterator[tuple[int, Run]]:
+    """A run cut where the event changes, with the event's number, and into pieces that fit a CPU's cache."""
+    length, stride, block = run
+    numbers = memoryview(block).cast("I")[_HEAD >> 2 :: stride >> 2].tolist()
+    start, count = 0, len(numbers)
     while start < count:
-        head = records[start][:4]
-        end, most = start + 1, min(count, start + _RUN)
-        while end < most and records[end].startswith(head):
-            end += 1
-        yield number(head), records[start:end]
+        number, end = numbers[start], min(count, start + _PIECE)
+        if numbers[start:end].count(number) < end - start:
+            end = next(i for i in range(start, end) if numbers[i] != number)
+        whole = start == 0 and end == count
+        yield number, run if whole else Run(length, stride, block[start * stride : end * stride])
         start = end
 
 
-Bulk = Callable[[Sequence[bytes]], bytes]
+Bulk = Callable[[Run], bytes]
 
 
 def bulk(event: Event, draw: Callable[[Any], Draw]) -> Bulk | None:
-    """A function from many records of a printf-like event to their text, one after another.
+    """A function from runs of records of a printf-like event to their text, one after another.
 
     `draw` gives how a type prints. None if some field cannot be unpacked in bulk. It works in
     columns: what a field must go through is done for all records at once, then one formatting
@@ -129,20 +127,25 @@ Column = Callable[[Sequence[Any]], Sequence[Any]]
 
 
 def _bulk(layout: struct.Struct, template: bytes, columns: Sequence[Column | None]) -> Bulk:
-    size, unpack, render = layout.size, layout.iter_unpack, template.__mod__
+    strided: dict[int, struct.Struct] = {}
+    render = template.__mod__
     constant = b"" if columns else template % ()
 
-    def text(records: Sequence[bytes]) -> bytes:
+    def text(run: Run) -> bytes:
         if not columns:
-            return constant * len(records)
-        data = b"".join(records)
-        if len(data) != size * len(records):  # perf buffers pad each record
-            data = b"".join([record[:size] for record in records])
-        _, _, *fields = zip(*unpack(data), strict=True)
+            return constant * (len(run.block) // run.stride)
+        if run.stride not in strided:
+            strided[run.stride] = _strided(layout, run.stride)
+        _, _, *fields = zip(*strided[run.stride].iter_unpack(run.block), strict=True)
         ready = [f if change is None else change(f) for f, change in zip(fields, columns, strict=True)]
         return b"".join(map(render, zip(*ready, strict=True)))
 
     return text
+
+
+def _strided(layout: struct.Struct, stride: int) -> struct.Struct:
+    """The layout of a record where it lies in a run: behind its header, before its padding."""
+    return struct.Struct(f"<{_HEAD}x{layout.format[1:]}{stride - _HEAD - layout.size}x")
 
 
 def _column(text: int, change: Draw | None) -> Column | None:

@@ -7,6 +7,8 @@ import signal
 import struct
 import sys
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -24,9 +26,11 @@ from pbt.sys import bpf
 if TYPE_CHECKING:
     from pbt.host.target import Target
     from pbt.output.sink import Sink
+    from pbt.sys.ring import Run
 
 TICK = 0.1  # seconds between looks at what no descriptor announces
 _START = struct.Struct("=3Q")  # the map "start": boot_ns, tai_offset, cpid
+_MOST_WAITING = 64 << 20  # bytes of records kept here while their text is made
 _BULK = "printf"  # the one action whose records become text without being looked at one by one
 
 
@@ -77,6 +81,8 @@ class Session:
         self._process: Child | Watch | None = None
         self._links: Links | None = None
         self._bulk: dict[int, events.Bulk | None] = {}
+        self._queue: deque[Run] = deque()
+        self._waiting = 0  # bytes in the queue
         self._lost = 0
         self._stopped = self._started = self._finished = False
 
@@ -180,8 +186,6 @@ class Session:
         """What only user space knows and programs want: see the map's fields at `_START`."""
         if "start" not in self._loaded.maps:
             return
-        import time
-
         boot = boot_ns(self.target)
         tai = time.clock_gettime_ns(time.CLOCK_TAI) - boot
         child = self._process.pid if isinstance(self._process, Child) else 0
@@ -217,8 +221,8 @@ class Session:
 
     def poll(self, timeout: float = TICK) -> None:
         """Wait for records at most `timeout` seconds and handle those that are there."""
-        self._epoll.poll(timeout)
-        self._consume()
+        self._epoll.poll(0 if self._queue else timeout)
+        self._consume(TICK)
         self._count_lost()
 
     def finish(self) -> None:
@@ -230,6 +234,7 @@ class Session:
                 self._process.close()
             if self.world.exiting:
                 self._reader.read()  # what was recorded after exit() is not wanted
+                self._discard()
             elif not self._dry:
                 self._consume()
             if not self._dry:
@@ -249,23 +254,44 @@ class Session:
 
     # --- records --------------------------------------------------------------------------------
 
-    def _consume(self) -> None:
-        """Handle all records that are there, up to one that ends the script."""
-        records = self._reader.read()
-        if not records:
-            return
-        for number, run in events.runs(records):
-            bulk = self._bulk_of(number)
-            if bulk is not None:
-                self.sink.write(bulk(run))
-            elif not self._act(number, run):
+    def _consume(self, seconds: float | None = None) -> None:
+        """Handle records, all that are there or as many as time allows, up to one that ends the script.
+
+        The kernel's buffer is emptied again after every piece of work, so that it hardly ever fills.
+        """
+        deadline = None if seconds is None else time.monotonic() + seconds
+        self._fetch()
+        while self._queue and not self.world.exiting:
+            oldest = self._queue.popleft()
+            self._waiting -= len(oldest.block)
+            for number, run in events.parts(oldest):
+                bulk = self._bulk_of(number)
+                if bulk is not None:
+                    self.sink.write(bulk(run))
+                elif not self._act(number, run):
+                    break
+                self._fetch()
+            if deadline is not None and time.monotonic() > deadline:
                 break
+        if self.world.exiting:
+            self._discard()
         self.sink.settle()
 
-    def _act(self, number: int, run: Sequence[bytes]) -> bool:
+    def _fetch(self) -> None:
+        """Take what the kernel has, unless so much is waiting already that it must be lost."""
+        if self._waiting < _MOST_WAITING:
+            runs = self._reader.read()
+            self._queue.extend(runs)
+            self._waiting += sum(len(run.block) for run in runs)
+
+    def _discard(self) -> None:
+        self._queue.clear()
+        self._waiting = 0
+
+    def _act(self, number: int, run: Run) -> bool:
         """Handle records of one kind one by one; False if one ends the script."""
         event = self._bundle.events[number]
-        for record in run:
+        for record in run.records():
             self.world.act(event, events.values(event, record))
             if self.world.exiting:
                 return False

@@ -51,6 +51,7 @@ class World:
         self._bundle, self._loaded, self._target, self._sink = bundle, loaded, target, sink
         limit, trailer = self.config.get("max_strlen", 0), self.config.get("str_trunc_trailer", "..")
         self.style = drawn.Style(int(limit), str(trailer).encode(), escape, self._draw_opaque)
+        self._json_style = self.style._replace(escape=False, opaque=self._json_text)
         self._drawers: dict[Type, Draw] = {}
         self._formats: dict[int, Callable[[Sequence[Any]], bytes]] = {}
         self._maps: dict[str, LiveMap] = {}
@@ -127,6 +128,11 @@ class World:
         data = self._presentations[type_.name].json(self, raw, type_.detail)
         return self._draw_opaque(type_, raw) if data is None else data
 
+    def _json_text(self, type_: Opaque, raw: bytes) -> bytes:
+        """An opaque value as (part of) the name of a JSON member."""
+        data = self._json_opaque(type_, raw)
+        return data if isinstance(data, bytes) else str(data).encode()
+
     def _native_opaque(self, type_: Opaque, raw: bytes) -> Any:
         return self._draw_opaque(type_, raw).decode(errors="replace")
 
@@ -187,7 +193,8 @@ class World:
         rank = _rank(live)
         divided = [(key, _divide(live, value, div)) for key, value in items] if div > 1 else items
         ordered = drawn.arrange(divided, rank, top)
-        key_texts = drawn.key_drawer(live.key_types, self.style)
+        style = self.style if self._sink.messages == "text" else self._json_style
+        key_texts = drawn.key_drawer(live.key_types, style)
         entries = [(key_texts(key), value) for key, value in ordered]
         shown, data = b"", None
         if self._sink.messages != "json":

@@ -9,6 +9,7 @@ and two flags. Source: kernel/bpf/ringbuf.c.
 from __future__ import annotations
 
 import mmap
+from typing import NamedTuple
 
 from pbt.source import KernelError
 from pbt.sys.fence import fence
@@ -16,6 +17,19 @@ from pbt.sys.hints import hint
 from pbt.uapi.consts import BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT, BPF_RINGBUF_HDR_SZ
 
 _LENGTH = BPF_RINGBUF_DISCARD_BIT - 1
+
+
+class Run(NamedTuple):
+    """Records of `length` bytes each, one every `stride` bytes of `block`, each behind its header."""
+
+    length: int
+    stride: int
+    block: bytes
+
+    def records(self) -> list[bytes]:
+        """The data of each record."""
+        starts = range(BPF_RINGBUF_HDR_SZ, len(self.block), self.stride)
+        return [self.block[at : at + self.length] for at in starts]
 
 
 class RingBuffer:
@@ -69,6 +83,43 @@ class RingBuffer:
         fence()  # the data has been copied before the producer may write over it
         self._at = self._consumer[0] = produced - left
         return records
+
+    def runs(self) -> list[Run]:
+        """The same records as `drain`, those of equal length that follow each other in one piece.
+
+        Nothing is done for each single record of a run, so the room is free again within microseconds.
+        """
+        produced = self._producer[0]
+        if produced == self._at:
+            return []
+        fence()  # the producer wrote its records before its position
+        start = self._at & self._mask
+        found, end = self._scan(start, start + produced - self._at)
+        fence()  # the headers were seen finished before the data is read
+        base = mmap.PAGESIZE
+        taken = [Run(length, stride, self._data[base + at : base + to]) for length, stride, at, to in found]
+        fence()  # the data has been copied before the producer may write over it
+        self._at = self._consumer[0] = self._at + end - start
+        return taken
+
+    def _scan(self, start: int, end: int) -> tuple[list[tuple[int, int, int, int]], int]:
+        """(length, stride, from, to) of each run of finished records, and where the finished ones end."""
+        words, at = self._words, start
+        found: list[tuple[int, int, int, int]] = []
+        while at < end:
+            head = words[at >> 2]
+            if head & BPF_RINGBUF_BUSY_BIT:
+                break
+            first, stride, window = at, ((head & _LENGTH) + 15) & -8, 1
+            while at < end:  # look at as many headers at a time as have been equal so far
+                heads = words[at >> 2 : min(end, at + window * stride) >> 2 : stride >> 2].tolist()
+                if heads.count(head) < len(heads):
+                    at += stride * next(i for i, other in enumerate(heads) if other != head)
+                    break
+                at, window = at + stride * len(heads), 2 * window
+            if not head & BPF_RINGBUF_DISCARD_BIT:
+                found.append((head, stride, first, at))
+        return found, at
 
     def close(self) -> None:
         """Give the memory back; a second time does nothing."""

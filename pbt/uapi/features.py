@@ -78,6 +78,7 @@ _ROWS = (
     Feature("sk_lookup", "5.9", "prog", ("SK_LOOKUP", "SK_LOOKUP", "", "")),
     Feature("syscall_prog", "5.14", "prog", ("SYSCALL", "", "", "")),
     Feature("netfilter", "6.4", "prog", ("NETFILTER", "NETFILTER", "", "")),
+    Feature("struct_ops", "5.6", "prog", ("STRUCT_OPS", "", "struct", "tcp_congestion_ops")),
     Feature("perf_link", "5.15", "link", ("PERF_EVENT", "PERF_EVENT")),
     Feature("kprobe_multi", "5.18", "link", ("KPROBE", "TRACE_KPROBE_MULTI")),
     Feature("kprobe_session", "6.10", "link", ("KPROBE", "TRACE_KPROBE_SESSION")),

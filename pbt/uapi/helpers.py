@@ -3,7 +3,8 @@
 A kind may carry a parameter after a colon: `PTR_TO_BTF_ID:task_struct` wants (or returns) a pointer to
 that struct, `MEM_FIXED:8` memory of that many bytes, `DYNPTR:RINGBUF` a dynptr of that sort. Argument
 n of a helper goes to register n + 1; registers beyond `args` are not looked at, which is how
-trace_printk takes up to three values after its format.
+trace_printk takes up to three values after its format. get_cgroup_classid looks at its argument only in
+traffic control programs; check_mtu reads its memory before it fills it.
 Checked against Linux 6.18 by the answers of its verifier; the names are its own, less the prefixes.
 """
 
@@ -35,7 +36,7 @@ ARG_KINDS = {
     "UNINIT_MEM": "memory that the helper fills; its size is the next argument",
     "PTR_TO_MEM_OR_NULL": "like MEM, or a constant 0",
     "MEM_OR_NULL_RDONLY": "like MEM_RDONLY, or a constant 0",
-    "MEM_FIXED": "readable memory of the size after the colon",
+    "MEM_FIXED": "memory of the size after the colon that the helper reads",
     "UNINIT_MEM_FIXED": "memory of the size after the colon, aligned to it, that the helper fills",
     "CONST_SIZE": "a number with a known upper bound, never 0",
     "CONST_SIZE_OR_ZERO": "a number with a known upper bound",
@@ -176,10 +177,16 @@ _ROWS = (
     _h(82, "sk_select_reuseport", "PTR_TO_CTX CONST_MAP_PTR MAP_KEY ANYTHING"),
     _h(83, "skb_ancestor_cgroup_id", "PTR_TO_CTX ANYTHING"),
     _h(
-        84, "sk_lookup_tcp", "PTR_TO_CTX MEM_RDONLY CONST_SIZE ANYTHING ANYTHING", ret="PTR_TO_SOCKET_OR_NULL"
+        84,
+        "sk_lookup_tcp",
+        "PTR_TO_CTX MEM_RDONLY CONST_SIZE_OR_ZERO ANYTHING ANYTHING",
+        ret="PTR_TO_SOCKET_OR_NULL",
     ),
     _h(
-        85, "sk_lookup_udp", "PTR_TO_CTX MEM_RDONLY CONST_SIZE ANYTHING ANYTHING", ret="PTR_TO_SOCKET_OR_NULL"
+        85,
+        "sk_lookup_udp",
+        "PTR_TO_CTX MEM_RDONLY CONST_SIZE_OR_ZERO ANYTHING ANYTHING",
+        ret="PTR_TO_SOCKET_OR_NULL",
     ),
     _h(86, "sk_release", "BTF_ID_SOCK_COMMON"),
     _h(87, "map_push_elem", "CONST_MAP_PTR MAP_VALUE ANYTHING"),
@@ -197,10 +204,12 @@ _ROWS = (
     _h(
         99,
         "skc_lookup_tcp",
-        "PTR_TO_CTX MEM_RDONLY CONST_SIZE ANYTHING ANYTHING",
+        "PTR_TO_CTX MEM_RDONLY CONST_SIZE_OR_ZERO ANYTHING ANYTHING",
         ret="PTR_TO_SOCK_COMMON_OR_NULL",
     ),
-    _h(100, "tcp_check_syncookie", "BTF_ID_SOCK_COMMON MEM_RDONLY CONST_SIZE MEM_RDONLY CONST_SIZE"),
+    _h(
+        100, "tcp_check_syncookie", "BTF_ID_SOCK_COMMON MEM_RDONLY CONST_SIZE MEM_RDONLY CONST_SIZE", gpl=True
+    ),
     _h(101, "sysctl_get_name", "PTR_TO_CTX UNINIT_MEM CONST_SIZE ANYTHING"),
     _h(102, "sysctl_get_current_value", "PTR_TO_CTX UNINIT_MEM CONST_SIZE"),
     _h(103, "sysctl_get_new_value", "PTR_TO_CTX UNINIT_MEM CONST_SIZE"),
@@ -300,7 +309,7 @@ _ROWS = (
     _h(160, "ktime_get_coarse_ns", ""),
     _h(161, "ima_inode_hash", "PTR_TO_BTF_ID:inode UNINIT_MEM CONST_SIZE"),
     _h(162, "sock_from_file", "PTR_TO_BTF_ID:file", ret="PTR_TO_BTF_ID_OR_NULL:socket"),
-    _h(163, "check_mtu", "PTR_TO_CTX ANYTHING MEM_FIXED:4 ANYTHING ANYTHING", gpl=True),
+    _h(163, "check_mtu", "PTR_TO_CTX ANYTHING UNINIT_MEM_FIXED:4 ANYTHING ANYTHING", gpl=True),
     _h(164, "for_each_map_elem", "CONST_MAP_PTR PTR_TO_FUNC PTR_TO_STACK_OR_NULL ANYTHING"),
     _h(
         165,

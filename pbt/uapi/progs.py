@@ -275,11 +275,12 @@ _ROWS = (
        run="kernel",
        feature="btf"),
     _p(27, "STRUCT_OPS", "", "",
+       helpers="getsockopt ktime_get_coarse_ns setsockopt sk_storage_delete sk_storage_get tcp_send_ack",
        attach="STRUCT_OPS",
        run="context",
        feature="struct_ops"),
     _p(28, "EXT", "", "",
-       feature="ext"),
+       feature="btf"),
     _p(29, "LSM", "", "",
        helpers=f"{_TRACE} {_SKC} bprm_opts_set d_path get_func_arg get_func_arg_cnt get_func_ret "
        "get_retval get_socket_cookie getsockopt ima_file_hash ima_inode_hash "

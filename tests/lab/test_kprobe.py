@@ -55,6 +55,8 @@ def results() -> dict[str, vm.Result]:
     }
     commands["file"] = vm.Command([*PBT, "/run/lab/path.bt"], load=READ, ready="Attached", timeout=240)
     commands["text"] = vm.Command([*PBT, "-e", OPENED], load=READ, ready="Attached", timeout=240)
+    providers = [sys.executable, "-m", "pytest", "tests/live/test_probes.py"]
+    commands["providers"] = vm.Command(providers, timeout=300)
     found = vm.run("6.1", list(commands.values()), files={"path.bt": OPENED})
     return dict(zip(commands, found, strict=True))
 
@@ -111,3 +113,8 @@ def test_a_wildcard_attaches_to_all(outcome):
 def test_the_name_of_the_function(outcome):
     found = set(re.findall(r"^@\[([^,]+), (\w+)\]: ", outcome("functions").stdout, re.M))
     assert found <= {("kprobe:vfs_read", "vfs_read"), ("kprobe:vfs_write", "vfs_write")} and found
+
+
+def test_providers_attach_here_too(results):
+    result = results["providers"]
+    assert result.code == 0, result.stdout + result.stderr

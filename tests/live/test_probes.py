@@ -161,9 +161,11 @@ def test_a_wildcard_passes_over_what_cannot_be_traced():
 
 @pytest.fixture
 def other():
-    with subprocess.Popen(["sleep", "60"]) as process:
+    """A process that has started and now waits."""
+    command, pipe = ["/bin/sh", "-c", "echo; read line"], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe) as process:
+        process.stdout.readline()
         yield process.pid
-        process.kill()
 
 
 def test_another_process_is_left_alone(other, uprobes):

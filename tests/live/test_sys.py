@@ -298,11 +298,14 @@ def test_a_tracepoint_can_be_attached_by_its_number() -> None:
         number = int(file.read())
     with bpf.map_create("ARRAY", 4, 8, 1) as map_:
         code = asm("r1 = &m\nr2 = 1\nlock *(u64 *)(r1 +0) += r2\nr0 = 0\nexit", m=map_.fileno())
-        with bpf.prog_load("TRACEPOINT", code) as prog:
-            with perf.perf_event_open(consts.PERF_TYPE_TRACEPOINT, number, cpu=0, sample_period=1) as event:
-                perf.ioctl_set_bpf(event.fileno(), prog.fileno())
-                perf.enable(event.fileno())
-                for _ in range(25):
-                    os.getppid()
+        kind = consts.PERF_TYPE_TRACEPOINT
+        with (
+            bpf.prog_load("TRACEPOINT", code) as prog,
+            perf.perf_event_open(kind, number, cpu=0, sample_period=1) as event,
+        ):
+            perf.ioctl_set_bpf(event.fileno(), prog.fileno())
+            perf.enable(event.fileno())
+            for _ in range(25):
+                os.getppid()
         count = bpf.map_lookup(map_.fileno(), u32(0), 8)
         assert count is not None and int.from_bytes(count, "little") >= 25

@@ -99,3 +99,23 @@ def test_btf_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert types
     with pytest.raises(UsageError, match="not BTF"):
         types.find("struct", "task_struct")
+
+
+@pytest.mark.live
+def test_saved_and_live_give_the_same_answers(tmp_path: Path) -> None:
+    live = Target.live()
+    live.save(str(tmp_path), events=["sched:sched_s*", "syscalls:sys_enter_openat"])
+    saved = Target.load(str(tmp_path))
+    for name in ("release", "arch", "page_size", "cpus", "online"):
+        assert getattr(saved, name) == getattr(live, name)
+    assert saved.features() == live.features()
+    assert saved.tracefs.events() == [
+        *live.tracefs.events("sched", "sched_s*"), ("syscalls", "sys_enter_openat")
+    ]  # fmt: skip
+    for category, event in saved.tracefs.events():
+        one, other = (t.tracefs.format(category, event, t.types) for t in (saved, live))
+        assert one and other and one.struct.members == other.struct.members
+        assert saved.tracefs.id(category, event) == live.tracefs.id(category, event)
+    assert saved.kallsyms.names() == live.kallsyms.names()
+    if live.types:
+        assert saved.types and saved.types.data == live.types.data

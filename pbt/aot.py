@@ -1,0 +1,357 @@
+"""Bundle ⇄ one file that runs by itself, without the compiler.
+
+The file: a line that makes it executable, `MAGIC` with the format's number, the SHA-256 of what follows,
+and a zlib stream: a u32 (little endian), so many bytes of JSON, then raw bytes that the JSON points into.
+The JSON lists records, each [kind, field, ...], after those that it refers to; the last one is the bundle.
+Nothing in the file is code for Python, and only the kinds of the table below are ever made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pbt import bundle as waist
+from pbt import record, types
+from pbt.bundle import Bundle
+from pbt.source import UsageError
+
+if TYPE_CHECKING:
+    from pbt.host.target import Target
+
+FIRST_LINE = b"#!/usr/bin/env -S pbt run\n"
+MAGIC, FORMAT = b"\x7fPBT", 1
+_MOST = 1 << 28  # bytes of an unpacked file: far more than any script makes
+_LENGTH = struct.Struct("<I")
+
+
+class Layout(NamedTuple):
+    """Where compiled code found a field: `offset` and `size` in bytes of `field` of a `struct`.
+
+    `struct` is spelled as in C, or "tracepoint:category:event" for what a tracepoint recorded.
+    """
+
+    struct: str
+    field: str
+    offset: int
+    size: int
+
+
+class Tool(NamedTuple):
+    """What a file holds: the bundle, and the kernel's layouts that its code relies on."""
+
+    bundle: Bundle
+    layouts: tuple[Layout, ...] = ()
+
+
+# --- the table ----------------------------------------------------------------------------------
+
+_Members = "members"  # in place of Struct.load
+_KINDS: tuple[tuple[type, tuple[str, ...]], ...] = (
+    (types.Void, ()),
+    (types.Bool, ()),
+    (types.Int, ("size", "signed")),
+    (types.Enum, ("name", "size", "signed", "values")),
+    (types.Pointer, ("target", "space", "trusted")),
+    (types.Array, ("element", "count")),
+    (types.Member, ("name", "type", "offset", "bit_offset", "bit_size", "data_loc", "ctype")),
+    (types.Struct, ("name", "size", "align", _Members)),
+    (types.Function, ("params", "result")),
+    (types.Str, ("size",)),
+    (types.Buffer, ("capacity",)),
+    (types.Tuple, ("elements", "names")),
+    (types.Opaque, ("name", "size", "align", "detail")),
+    (record.Field, ("name", "type", "offset")),
+    (record.Record, ("fields", "size")),
+    (waist.Place, ("start", "end")),
+    (waist.Reloc, ("insn", "kind", "name", "offset")),
+    (waist.Code, ("insns", "relocs", "spans", "functions")),
+    (waist.Program, ("name", "provider", "prog_type", "code", "place", "expected_attach_type", "attach_btf", "span")),
+    (waist.Map, ("name", "map_type", "key_size", "value_size", "max_entries", "flags", "key", "value",
+                 "aggregation", "args", "data", "span")),
+    (waist.Event, ("action", "record", "text", "args", "span")),
+    (Layout, Layout._fields),
+    (waist.Bundle, ("name", "source", "programs", "maps", "events", "arch", "release", "features", "license",
+                    "config", "warnings")),
+    (Tool, Tool._fields),
+)  # fmt: skip
+"""Every class that a file may hold, with its fields in the order of its constructor."""
+
+_NUMBER = {kind: number for number, (kind, _) in enumerate(_KINDS)}
+_TUPLE, _LIST, _DICT, _BYTES, _RECORD, _RUNS = range(6)  # the first item of a JSON array: what it stands for
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+
+class _Writer:
+    """Records and raw bytes, each kept once."""
+
+    def __init__(self) -> None:
+        self.rows: list[list[Any]] = []
+        self.raw = bytearray()
+        self._numbers: dict[str, int] = {}
+        self._done: dict[tuple[int, bool], int] = {}
+        self._blobs: dict[bytes, int] = {}
+
+    def value(self, value: Any, far: bool = False) -> Any:
+        """JSON for a value. `far`: behind a pointer, where a struct's name and size are enough."""
+        if value is None or isinstance(value, (bool, int, str)):
+            return value
+        if type(value) in _NUMBER:
+            return [_RECORD, self._record(value, far)]
+        if isinstance(value, (bytes, bytearray)):
+            return [_BYTES, self._blob(bytes(value)), len(value)]
+        if isinstance(value, tuple):
+            return [_TUPLE, *(self.value(item, far) for item in value)]
+        if isinstance(value, dict):
+            return [_DICT, *(part for key in value for part in (str(key), self.value(value[key], far)))]
+        assert isinstance(value, list), f"a bundle cannot hold {value!r}"
+        return [_LIST, *(self.value(item, far) for item in value)]
+
+    def _record(self, value: Any, far: bool) -> int:
+        known = (id(value), far)
+        if known not in self._done:
+            kind = type(value)
+            row = [_NUMBER[kind], *(self._field(value, name, far) for name in _KINDS[_NUMBER[kind]][1])]
+            key = json.dumps(row)
+            if key not in self._numbers:
+                self._numbers[key] = len(self.rows)
+                self.rows.append(row)
+            self._done[known] = self._numbers[key]
+        return self._done[known]
+
+    def _field(self, value: Any, name: str, far: bool) -> Any:
+        if far and name in (_Members, "values"):
+            return [_TUPLE]
+        if name == "spans":
+            return [_RUNS, *(part for span, run in groupby(value.spans) for part in (self.value(span), len(list(run))))]
+        return self.value(getattr(value, name), far or isinstance(value, types.Pointer))
+
+    def _blob(self, data: bytes) -> int:
+        if data not in self._blobs:
+            self._blobs[data] = len(self.raw)
+            self.raw += data
+        return self._blobs[data]
+
+
+def pack(tool: Tool) -> bytes:
+    """The bytes of a file; the same for the same tool."""
+    writer = _Writer()
+    writer.value(tool)
+    text = json.dumps(writer.rows, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    body = zlib.compress(_LENGTH.pack(len(text)) + text + writer.raw, 9)
+    return b"".join((FIRST_LINE, MAGIC, _LENGTH.pack(FORMAT), hashlib.sha256(body).digest(), body))
+
+
+def save(bundle: Bundle, layouts: Sequence[Layout] = ()) -> bytes:
+    """The bytes of a file that holds a bundle."""
+    return pack(Tool(bundle, tuple(layouts)))
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+class _Reader:
+    def __init__(self, raw: bytes) -> None:
+        self.made: list[Any] = []
+        self._raw = raw
+
+    def record(self, row: list[Any]) -> None:
+        kind, names = _KINDS[row[0]]
+        fields = [self.value(item) for item in row[1:]]
+        if len(fields) != len(names):
+            raise ValueError(f"{kind.__name__} with {len(fields)} fields")
+        if kind is types.Struct:
+            fields[-1] = _always(fields[-1])
+        self.made.append(kind(*fields))
+
+    def value(self, item: Any) -> Any:
+        if not isinstance(item, list):
+            return item
+        kind, *rest = item
+        if kind == _RECORD:
+            return self.made[rest[0]]
+        if kind == _BYTES:
+            return self._raw[rest[0] : rest[0] + rest[1]]
+        if kind == _DICT:
+            return {key: self.value(value) for key, value in _pairs(rest)}
+        if kind == _RUNS:
+            return tuple(span for item, count in _pairs(rest) for span in (self.value(item),) * count)
+        values = map(self.value, rest)
+        return tuple(values) if kind == _TUPLE else list(values)
+
+
+def _pairs(items: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+    return zip(items[::2], items[1::2], strict=True)
+
+
+def _always(members: tuple[types.Member, ...]) -> Callable[[], tuple[types.Member, ...]]:
+    return lambda: members
+
+
+def is_tool(data: bytes) -> bool:
+    """Whether bytes look like a file made by `pack`, perhaps of another version or damaged."""
+    return _after_first_line(data).startswith(MAGIC)
+
+
+def _after_first_line(data: bytes) -> bytes:
+    return data.partition(b"\n")[2] if data.startswith(b"#!") else data
+
+
+def unpack(data: bytes, name: str = "the file") -> Tool:
+    """The tool in the bytes of a file; UsageError naming what is wrong with `name`."""
+    data = _after_first_line(data)
+    if not data.startswith(MAGIC):
+        raise UsageError(f"{name} is not a file made by pbt build", "pbt build SCRIPT -o FILE makes one")
+    head = len(MAGIC) + _LENGTH.size
+    if len(data) < head + 32:
+        raise UsageError(f"{name} is damaged: it ends within its first {head + 32} bytes")
+    (version,) = _LENGTH.unpack_from(data, len(MAGIC))
+    if version != FORMAT:
+        raise UsageError(f"{name} has format {version}, this pbt reads format {FORMAT}", "build it again")
+    digest, body = data[head : head + 32], data[head + 32 :]
+    if hashlib.sha256(body).digest() != digest:
+        raise UsageError(f"{name} is damaged: its contents do not have the checksum that it states")
+    try:
+        return _read(body)
+    except (zlib.error, struct.error, ValueError, TypeError, LookupError, RecursionError, AssertionError) as error:
+        raise UsageError(f"{name} is damaged: {error}") from None
+
+
+def _read(body: bytes) -> Tool:
+    stream = zlib.decompressobj()
+    data = stream.decompress(body, _MOST)
+    if stream.unconsumed_tail or not stream.eof:
+        raise ValueError("the compressed part has no end")
+    (length,) = _LENGTH.unpack_from(data)
+    text = data[_LENGTH.size : _LENGTH.size + length]
+    reader = _Reader(data[_LENGTH.size + length :])
+    for row in json.loads(text.decode("utf-8", "surrogatepass")):
+        reader.record(row)
+    tool = reader.made[-1]
+    if not isinstance(tool, Tool):
+        raise ValueError("it holds no script")
+    return tool
+
+
+def load(data: bytes, name: str = "the file") -> Bundle:
+    """The bundle in the bytes of a file; see `unpack`."""
+    return unpack(data, name).bundle
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
+def write_file(path: str, tool: Tool) -> int:
+    """Write an executable file; its size in bytes. An existing file is replaced at once, or not at all."""
+    data, temporary = pack(tool), f"{path}.{os.getpid()}.tmp"
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o777 & ~mask)
+        os.replace(temporary, path)
+    except OSError as error:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+    return len(data)
+
+
+def read_file(path: str) -> Tool:
+    """The tool in a file; UsageError if it cannot be read or holds none."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    return unpack(data, path)
+
+
+# --- fitting the machine ------------------------------------------------------------------------
+
+
+def fit(tool: Tool, target: Target, name: str) -> None:
+    """UsageError unless the machine has what the code relies on: processor, features, layouts."""
+    bundle = tool.bundle
+    again = f"build it again: pbt build {bundle.name if bundle.name != 'stdin' else '-e PROGRAM'} -o {name}"
+    if bundle.arch != target.arch.name:
+        raise UsageError(f"{name} was built for {bundle.arch}, this machine is {target.arch.name}", again)
+    missing = [feature for feature in bundle.features if not _has(target, feature)]
+    if missing:
+        lacks = f"{name} was built for Linux {bundle.release} and needs {', '.join(missing)}"
+        raise UsageError(f"{lacks}, which this kernel ({target.release}) does not have for this user", again)
+    if bundle.release != target.release:
+        _same_layouts(tool, target, name, again)
+
+
+def _has(target: Target, feature: str) -> bool:
+    from pbt.uapi.features import FEATURES
+
+    return feature in FEATURES and target.has(feature)
+
+
+def _same_layouts(tool: Tool, target: Target, name: str, again: str) -> None:
+    for layout in tool.layouts:
+        found = _find(layout, target)
+        if found != (layout.offset, layout.size):
+            here = "is not there" if found is None else f"is at byte {found[0]}, {found[1]} bytes long,"
+            raise UsageError(
+                f"{name} was built for Linux {tool.bundle.release}: {layout.struct}.{layout.field} {here} on this"
+                f" kernel ({target.release}), not at byte {layout.offset} with {layout.size} as there", again
+            )  # fmt: skip
+
+
+def _find(layout: Layout, target: Target) -> tuple[int, int] | None:
+    """(offset, size) that a field has on this machine; None if there is none."""
+    if layout.struct.startswith("tracepoint:"):
+        _, category, event = layout.struct.split(":")
+        form = target.tracefs.format(category, event, target.types)
+        struct_ = form.struct if form else None
+    else:
+        struct_ = target.types.struct(layout.struct) if target.types is not None else None
+    member = struct_.find(layout.field) if struct_ is not None else None
+    return (member.offset, member.type.size) if member is not None else None
+
+
+def tied(bundle: Bundle, target: Target, pid: int) -> Bundle:
+    """The bundle with programs that return at once in any process but `pid` (as the compiler's -p)."""
+    from dataclasses import replace
+
+    from pbt.feature import Provider
+    from pbt.registry import collect
+
+    known = collect("pbt.probes", Provider)
+    programs = []
+    for program in bundle.programs:
+        context = known[program.provider].describe(program.place, target)
+        everyone = context.anyone or known[program.provider].auto
+        programs.append(program if everyone else replace(program, code=_behind(program.code, pid, context.result)))
+    return replace(bundle, programs=tuple(programs))
+
+
+def _behind(code: waist.Code, pid: int, result: int) -> waist.Code:
+    """Code behind a test of the process: all jumps are relative, so it moves as it is."""
+    from pbt.isa.insn import alu, branch, call, encode, mov, mov_imm
+    from pbt.isa.insn import EXIT as leave
+    from pbt.uapi.helpers import HELPERS
+
+    test = encode((
+        mov(6, 1), call(HELPERS["get_current_pid_tgid"].id), alu("RSH", 0, imm=32),
+        branch("JEQ", 0, None, 2, pid), mov_imm(0, result), leave, mov(1, 6),
+    ))  # fmt: skip
+    shift = len(test) // 8
+    return waist.Code(
+        test + code.insns,
+        tuple(waist.Reloc(r.insn + shift, r.kind, r.name, r.offset) for r in code.relocs),
+        (waist.Place(-1, -1),) * shift + code.spans,
+        tuple((name, first + shift if first else 0) for name, first in code.functions),
+    )

@@ -1,0 +1,53 @@
+"""`pbt run FILE`: load and attach what `pbt build` compiled, without the compiler."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pbt.cli.options import Option
+from pbt.cli.trace import BUFFERING, FORMATS, choice, number, start
+from pbt.cli.verbs import HELP, explained, mixed
+from pbt.source import UsageError
+
+OPTIONS = (
+    Option("p", "pid", "PID", "trace this process alone, until it ends"),
+    Option("c", "cmd", "CMD", "run CMD, trace until it ends"),
+    Option("f", "", "FORMAT", "output format: text, json"),
+    Option("o", "output", "FILE", "write the program's output to FILE"),
+    Option("q", "quiet", "", "no messages but the program's own"),
+    Option("v", "verbose", "", "say more", many=True),
+    Option("B", "", "MODE", "output buffering: none, line, full"),
+    Option("", "dry-run", "", "attach, then stop"),
+    Option("", "no-warnings", "", "no warnings"),
+    Option("", "verify", "", "ask the built-in verifier first, as was done when the file was built"),
+    HELP,
+)
+USAGE = """    pbt run FILE [options]
+        run a file made by pbt build; it also runs by itself: ./FILE [options]"""
+
+
+def main(argv: Sequence[str]) -> int:
+    args = mixed(argv, OPTIONS, 1)
+    if explained(args, USAGE, OPTIONS):
+        return 0
+    if not args.rest:
+        raise UsageError("no file given", "pbt run FILE; pbt build makes such files")
+    name, *more = args.rest
+    if more:
+        hint = "parameters of the script are fixed when it is built: pbt build SCRIPT -o FILE PARAMETER"
+        raise UsageError(f"pbt run takes one file, not also {more[0]}", hint)
+    if args.has("pid") and args.has("cmd"):
+        raise UsageError("Cannot use both -c and -p.")
+    pid = number(args, "pid")
+    buffering = choice(args, "B", "-B", BUFFERING, "line")
+    form = choice(args, "f", "-f", FORMATS, "text")
+    if not args.has("verify"):
+        args.given["no-verify"] = [""]
+
+    from pbt import aot
+    from pbt.host.target import Target
+
+    tool, target = aot.read_file(name), Target.live()
+    aot.fit(tool, target, name)
+    bundle = tool.bundle if pid is None else aot.tied(tool.bundle, target, pid)
+    return start(bundle, target, args, pid, buffering, form)

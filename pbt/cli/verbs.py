@@ -1,0 +1,74 @@
+"""What the verbs share: options on both sides of a word, help, bytes of files."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from pbt.cli.options import Arguments, Option, parse, usage
+from pbt.source import UsageError
+
+HELP = Option("h", "help", "", "this help")
+PROGRAM = Option("e", "", "PROG", "the program, in place of a file")
+TARGET = Option("", "target", "DIR", "for the machine saved in DIR (see pbt target)")
+
+
+def mixed(argv: Sequence[str], options: Sequence[Option], words: int) -> Arguments:
+    """Like `parse`, but options may also follow each of the first `words` other words."""
+    given: list[str] = []
+    plain: list[str] = []
+    left = list(argv)
+    while True:
+        rest = parse(left, options).rest
+        used = left[: len(left) - len(rest)]
+        if not rest or len(plain) == words or used[-1:] == ["--"]:
+            args = parse([*given, *used], options)
+            args.rest = [*plain, *rest]
+            return args
+        given += used
+        plain.append(rest[0])
+        left = rest[1:]
+
+
+def explained(args: Arguments, text: str, options: Sequence[Option]) -> bool:
+    """Print help if it is asked for; whether it was. `text`: usage lines and what the verb does."""
+    if args.has("help"):
+        print(f"USAGE:\n{text}\n\nOPTIONS:\n{usage(options)}")
+    return args.has("help")
+
+
+def no_more(words: Sequence[str], verb: str) -> None:
+    """UsageError if words are left over."""
+    if words:
+        raise UsageError(f"pbt {verb} does not know what to do with {words[0]}", f"pbt {verb} --help")
+
+
+def read_bytes(name: str) -> bytes:
+    """A file's bytes, or those of standard input for "-"."""
+    try:
+        if name == "-":
+            return sys.stdin.buffer.read()
+        with open(name, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise UsageError(f"cannot read {name}: {error.strerror}") from None
+
+
+def write_bytes(name: str, data: bytes) -> None:
+    """To a file, or to standard output for "-"."""
+    try:
+        if name == "-":
+            sys.stdout.buffer.write(data)
+            return
+        with open(name, "wb") as file:
+            file.write(data)
+    except OSError as error:
+        raise UsageError(f"cannot write {name}: {error.strerror}") from None
+
+
+def text_of(data: bytes, name: str) -> str:
+    """Bytes as UTF-8 text, or a UsageError."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{name} is not UTF-8 text: byte {error.start} is {data[error.start]:#04x}") from None

@@ -1,0 +1,1 @@
+"""Views for learners: what every stage of the compiler made of a script."""

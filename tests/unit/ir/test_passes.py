@@ -1,0 +1,190 @@
+"""What each pass is for, on the smallest text that shows it."""
+
+import pytest
+
+from pbt.ir import passes, text
+from pbt.ir.passes.cse import share
+from pbt.ir.passes.dead import drop_dead
+from pbt.ir.passes.fold import fold
+from pbt.ir.passes.merge import merge_blocks
+from pbt.ir.verify import verify
+
+HEAD = """\
+program p
+function main
+slot 8 8 "a"
+slot 8 8 "b"
+entry:
+  %0:ctx = ctx
+  %1 = load %0 8 0
+"""
+
+
+def after(body, *steps):
+    program = text.parse(HEAD + "".join(f"{line}\n" for line in body))
+    assert verify(program) == []
+    for step in steps:
+        program = passes.apply(step, program)
+        assert verify(program) == []
+    lines = text.dump(program).split("\n")
+    return [line.strip() for line in lines[4:] if line]
+
+
+def result(*body):
+    """The operation that makes the returned value, after folding."""
+    lines = after([*body[:-1], f"  {body[-1]}"], fold, drop_dead)
+    value = lines[-1].split()[1]
+    return next(line.partition("= ")[2] for line in lines if line.startswith(f"{value} "))
+
+
+@pytest.mark.parametrize(
+    ("code", "number", "expected"),
+    [
+        ("add", 0, "load %0 8 0"),
+        ("mul", 1, "load %0 8 0"),
+        ("mul", 0, "const 0"),
+        ("mul", 8, "shl %1 %4"),
+        ("udiv", 16, "lshr %1 %4"),
+        ("udiv", 0, "const 0"),
+        ("umod", 0, "load %0 8 0"),
+        ("umod", 16, "and %1 %4"),
+        ("umod", 256, "zext %1 1"),
+        ("sdiv", -1, "neg %1"),
+        ("smod", -1, "const 0"),
+        ("and", 0xFFFF, "zext %1 2"),
+        ("and", -1, "load %0 8 0"),
+        ("or", -1, "const -1"),
+        ("sub", 5, "add %1 %4"),
+        ("shl", 64, "load %0 8 0"),
+    ],
+)
+def test_identities(code, number, expected):
+    assert result(f"  %2 = const {number}", f"  %3 = {code} %1 %2", "return %3") == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "left", "right", "expected"),
+    [
+        ("sdiv", -7, 2, -3),
+        ("smod", -7, 2, -1),
+        ("sdiv", -(1 << 63), -1, -(1 << 63)),
+        ("udiv", -1, 2, (1 << 63) - 1),
+        ("umod", 5, 0, 5),
+        ("shl", 1, 65, 2),
+        ("ashr", -8, 1, -4),
+        ("lshr", -1, 60, 15),
+        ("mul", 1 << 62, 4, 0),
+    ],
+)
+def test_constants_follow_the_standard(code, left, right, expected):
+    body = (f"  %2 = const {left}", f"  %3 = const {right}", f"  %4 = {code} %2 %3", "return %4")
+    assert result(*body) == f"const {expected}"
+
+
+def test_narrow_loads_need_no_extension():
+    assert result("  %2 = load %0 4 8", "  %3 = zext %2 4", "return %3") == "load %0 4 8"
+    assert result("  %2 = sload %0 2 8", "  %3 = sext %2 4", "return %3") == "sload %0 2 8"
+    assert result("  %2 = load %0 4 8", "  %3 = sext %2 8", "return %3") == "load %0 4 8"
+
+
+def test_shifts_up_and_down_are_an_extension():
+    body = ("  %2 = const 48", "  %3 = shl %1 %2", "  %4 = ashr %3 %2", "return %4")
+    assert result(*body) == "sext %1 2"
+
+
+def test_bounds_that_the_verifier_does_not_know_stay():
+    body = ["  %2 = const 3", "  %3 = zext %1 1", "  %4 = udiv %3 %2", "  %5 = const 255", "  %6 = and %4 %5"]
+    assert result(*body, "return %6") == "zext %4 1"
+
+
+def test_a_branch_on_a_flag_becomes_a_branch_on_what_was_compared():
+    body = [
+        "  %2 = const 7", "  %3 = const 0", "  %4 = cmp %1 %2 slt", "  branch eq %4 %3 a else b",
+        "a:", "  return %2", "b:", "  return %3",
+    ]  # fmt: skip
+    assert "branch sge %1 %2 a else b" in after(body, fold)
+
+
+def test_known_branches_and_their_blocks_go():
+    body = ["  %2 = const 7", "  branch ult %2 %2 a else b", "a:", "  return %1", "b:", "  return %2"]
+    assert after(body, fold, merge_blocks, drop_dead) == ["entry:", "%2 = const 7", "return %2"]
+
+
+def test_a_number_passed_to_a_test_skips_the_test():
+    body = [
+        "  %2 = const 0", "  %3 = const 1", "  branch eq %1 %2 yes else no",
+        "yes:", "  jump test(%3)", "no:", "  jump test(%2)",
+        "test(%4):", "  branch ne %4 %2 a else b", "a:", "  return %3", "b:", "  return %1",
+    ]  # fmt: skip
+    assert "branch eq %1 %2 a else b" in after(body, merge_blocks)
+
+
+def test_equal_arguments_are_no_parameters():
+    body = ["  %2 = const 0", "  branch eq %1 %2 a(%1) else b", "b:", "  jump a(%1)", "a(%3):", "  return %3"]
+    assert "return %1" in after(body, merge_blocks)
+
+
+def test_equal_numbers_are_no_parameters():
+    body = [
+        "  %2 = const 4", "  %3 = const 4", "  branch eq %1 %2 a(%2) else b", "b:", "  jump a(%3)",
+        "a(%4):", "  return %4",
+    ]  # fmt: skip
+    assert "%4 = const 4" in after(body, merge_blocks)
+
+
+def test_a_self_loop_does_not_confuse_threading():
+    body = ["  jump a(%1 %1)", "a(%2 %3):", "  branch ne %2 %3 a(%3 %2) else b", "b:", "  return %1"]
+    assert after(body, merge_blocks)[-1] == "return %1"
+
+
+def test_equal_operations_are_shared_where_one_dominates():
+    body = [
+        "  %2 = mul %1 %1", "  branch eq %1 %2 a else b",
+        "a:", "  %3 = mul %1 %1", "  return %3", "b:", "  %4 = mul %1 %1", "  return %4",
+    ]  # fmt: skip
+    assert sum("mul" in line for line in after(body, share)) == 1
+    body[0] = "  %2 = const 1"
+    assert sum("mul" in line for line in after(body, share)) == 2
+
+
+def test_only_helpers_that_repeat_themselves_are_shared():
+    body = ["  %2 = call {0}()", "  %3 = call {0}()", "  %4 = add %2 %3", "  return %4"]
+    for name, count in (("get_current_pid_tgid", 1), ("ktime_get_ns", 2), ("get_prandom_u32", 2)):
+        made = after([line.format(name) for line in body], share)
+        assert sum("call" in line for line in made) == count
+
+
+def test_loads_are_shared_until_somebody_writes():
+    load = "  %{} = load %0 4 8"
+    body = [load.format(2), load.format(3), "  %4 = add %2 %3", "  return %4"]
+    assert sum("load %0 4" in line for line in after(body, share)) == 1
+    body.insert(1, "  %5 = call ktime_get_ns()")
+    assert sum("load %0 4" in line for line in after(body, share)) == 2
+
+
+def test_a_load_sees_the_store_before_it_but_not_past_another():
+    head = ["  %2:stack = slot 0", "  %3:stack = slot 1", "  store %2 %1 8 0"]
+    tail = ["  %9 = load %2 8 0", "  return %9"]
+    assert "return %1" in after([*head, "  store %3 %1 8 0", *tail], share)
+    assert "return %9" in after([*head, "  store %2 %1 1 3", *tail], share)
+    assert "return %9" in after([*head, "  %4 = call f(%2)", *tail], share)
+
+
+def test_stores_that_nobody_can_see_go():
+    body = ["  %2:stack = slot 0", "  store %2 %1 8 0", "  %3 = const 0", "  return %3"]
+    assert after(body, drop_dead) == ["entry:", "%3 = const 0", "return %3"]
+    body[1:1] = ["  %4 = call f(%2)"]
+    assert any("store" in line for line in after(body, drop_dead))
+
+
+def test_deep_programs_do_not_recurse():
+    lines = [f"  %{n + 1} = add %{n} %1" for n in range(1, 4000)]
+    assert after([*lines, "  return %4000"], *passes.PASSES)[-1] == "return %4000"
+
+
+def test_long_chains_of_blocks_do_not_recurse():
+    lines = ["  jump b0"]
+    for n in range(800):
+        lines += [f"b{n}:", f"  %{n + 9} = call f()", f"  branch eq %1 %{n + 9} b{n + 1} else end"]
+    lines += ["b800:", "  jump end", "end:", "  return %1"]
+    assert after(lines, fold, share)[-1] == "return %1"

@@ -1,0 +1,87 @@
+import errno
+from types import SimpleNamespace
+
+import pytest
+
+from pbt.bundle import Bundle, Code, Place, Program
+from pbt.runtime import attach as module
+from pbt.runtime.attach import AttachError, attach, order
+from pbt.source import KernelError, UsageError
+
+
+class Link:
+    def __init__(self, name, log):
+        self.name, self.log = name, log
+
+    def close(self):
+        self.log.append(f"-{self.name}")
+
+
+def provider(log, fails=(), **more):
+    def attach_(host, fd, program):
+        if program.name in fails:
+            raise KernelError(f"cannot attach {program.name}", errno.ENOENT)
+        log.append(f"+{program.name}")
+        return [Link(program.name, log)]
+
+    return SimpleNamespace(**{"auto": False, "reverse": False, "attach": attach_, **more})
+
+
+def script(*names: tuple[str, str], **config) -> Bundle:
+    programs = tuple(Program(n, p, "KPROBE", Code(b""), {}, span=Place(0, 3)) for n, p in names)
+    return Bundle("a.bt", "foo", programs, (), (), "x86_64", "", config=config)
+
+
+def loaded(bundle: Bundle):
+    return SimpleNamespace(
+        bundle=bundle, programs=[SimpleNamespace(fileno=lambda: 3) for _ in bundle.programs]
+    )
+
+
+HOST = SimpleNamespace(pid=None, cpus=(0,), target=None)
+
+
+@pytest.fixture
+def known(monkeypatch):
+    log: list[str] = []
+    found = {
+        "k": provider(log, fails=("bad",)),
+        "u": provider(log, reverse=True),
+        "BEGIN": provider(log, auto=True),
+    }
+    monkeypatch.setattr(module, "providers", lambda: found)
+    return log, found
+
+
+def test_reverse_providers_attach_last_first_and_auto_ones_never(known):
+    bundle = script(("a", "u"), ("x", "BEGIN"), ("b", "k"), ("c", "u"))
+    assert order(bundle.programs, known[1]) == [2, 3, 0]
+
+
+def test_links_close_in_reverse(known):
+    links = attach(loaded(script(("a", "k"), ("b", "k"))), HOST, print)
+    assert links.count == 2
+    links.close()
+    assert known[0] == ["+a", "+b", "-b", "-a"]
+
+
+def test_a_failure_detaches_what_was_attached_and_points(known):
+    with pytest.raises(AttachError) as caught:
+        attach(loaded(script(("a", "k"), ("bad", "k"))), HOST, print)
+    assert known[0] == ["+a", "-a"]
+    assert str(caught.value).startswith("a.bt:1:1: ERROR: cannot attach bad: ENOENT")
+    assert "missing_probes" in str(caught.value)
+
+
+def test_missing_probes_may_be_warnings_or_nothing(known):
+    warned: list[str] = []
+    links = attach(loaded(script(("a", "k"), ("bad", "k"), missing_probes="warn")), HOST, warned.append)
+    assert links.count == 1 and len(warned) == 1 and "bad" in warned[0]
+    warned.clear()
+    attach(loaded(script(("bad", "k"), ("a", "k"), missing_probes="ignore")), HOST, warned.append)
+    assert not warned
+
+
+def test_no_probe_at_all_is_an_error(known):
+    with pytest.raises(UsageError, match="no probe"):
+        attach(loaded(script(("bad", "k"), missing_probes="ignore")), HOST, print)

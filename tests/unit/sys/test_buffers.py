@@ -1,0 +1,98 @@
+"""The readers of shared buffers, on buffers that the test writes itself."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pbt.sys.perf import PerfBuffer
+from pbt.sys.ring import RingBuffer
+
+SIZE = mmap.PAGESIZE
+BUSY, DISCARDED = 1 << 31, 1 << 30
+
+
+class Producer:
+    """The kernel's half of a ring buffer, in a file: every byte is written to both copies of the data."""
+
+    def __init__(self) -> None:
+        self.fd = os.memfd_create("ring")
+        os.ftruncate(self.fd, 2 * mmap.PAGESIZE + 2 * SIZE)
+        self.at = 0
+
+    def room(self) -> int:
+        consumer = struct.unpack("L", os.pread(self.fd, struct.calcsize("L"), 0))[0]
+        return int(SIZE - (self.at - consumer))
+
+    def write(self, data: bytes, flags: int = 0) -> bool:
+        record = struct.pack("=II", len(data) | flags, 0) + data
+        record += bytes(-len(record) % 8)
+        if len(record) > self.room():
+            return False
+        start = self.at % SIZE
+        image = bytearray(os.pread(self.fd, 2 * SIZE, 2 * mmap.PAGESIZE))
+        image[start : start + len(record)] = record
+        for i in range(start, start + len(record)):
+            image[i % SIZE] = image[i % SIZE + SIZE] = image[i]
+        os.pwrite(self.fd, image, 2 * mmap.PAGESIZE)
+        self.at += len(record)
+        os.pwrite(self.fd, struct.pack("L", self.at), mmap.PAGESIZE)
+        return True
+
+
+@given(st.lists(st.tuples(st.binary(max_size=900), st.booleans(), st.booleans()), max_size=30))
+def test_a_ring_gives_back_what_was_written(steps: Sequence[tuple[bytes, bool, bool]]) -> None:
+    producer, sent, got = Producer(), list[bytes](), list[bytes]()
+    reader = RingBuffer(producer.fd, SIZE)
+    for data, discard, read_now in steps:
+        if read_now:
+            got += reader.drain()
+        flags = DISCARDED if discard else 0
+        if not producer.write(data, flags):
+            got += reader.drain()
+            assert producer.room() == SIZE and producer.write(data, flags)
+        if not discard:
+            sent.append(data)
+    got += reader.drain()
+    assert got == sent and producer.room() == SIZE
+    reader.close()
+    os.close(producer.fd)
+
+
+def test_a_ring_stops_at_an_unfinished_record() -> None:
+    producer = Producer()
+    reader = RingBuffer(producer.fd, SIZE)
+    producer.write(b"first")
+    at = producer.at
+    producer.write(b"second", BUSY)
+    producer.write(b"third")
+    assert reader.drain() == [b"first"] and reader.drain() == []
+    for copy in (0, SIZE):
+        os.pwrite(producer.fd, struct.pack("=I", 6), 2 * mmap.PAGESIZE + at + copy)
+    assert reader.drain() == [b"second", b"third"]
+    reader.close()
+    os.close(producer.fd)
+
+
+def sample(data: bytes) -> bytes:
+    raw = data + bytes(-(len(data) + 4) % 8)
+    return struct.pack("=IHHI", 9, 0, 12 + len(raw), len(raw)) + raw
+
+
+@given(st.lists(st.one_of(st.binary(max_size=50), st.integers(1, 1000)), max_size=20))
+def test_perf_records_are_told_apart(steps: Sequence[bytes | int]) -> None:
+    image = b"".join(
+        sample(step) if isinstance(step, bytes) else struct.pack("=IHHQQ", 2, 0, 24, 1, step)
+        for step in steps
+    )
+    buffer, got = PerfBuffer(-1, 1, ()), list[bytes]()
+    count = buffer._records(image, got.append)
+    texts = [step for step in steps if isinstance(step, bytes)]
+    assert count == len(texts) == len(got)
+    assert all(record.startswith(text) for record, text in zip(got, texts, strict=True))
+    assert buffer.lost == sum(step for step in steps if isinstance(step, int))
