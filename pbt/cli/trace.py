@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pbt import __version__
 from pbt.cli.options import Arguments, Option, parse, usage
-from pbt.source import Source, UsageError
+from pbt.source import PbtError, Source, UsageError
 
 if TYPE_CHECKING:
     from pbt.bundle import Bundle
@@ -191,13 +191,21 @@ def start(bundle: Bundle, target: Target, args: Arguments, pid: int | None, buff
         sink.close()
 
 
+class VerifierError(PbtError):
+    """The built-in verifier refuses a program that the compiler made."""
+
+
 def judge(bundle: Bundle, verbose: bool = False) -> None:
     """Have every program judged before the kernel sees it; VerifierError for the first that fails."""
     from pbt.verifier_sim import verify_bundle
-    from pbt.verifier_sim.explain import VerifierError
 
+    source = Source(bundle.name, bundle.source)
+    walked = 0
     for verdict in verify_bundle(bundle):
+        walked += verdict.insns_processed
         if not verdict.ok:
-            raise VerifierError(verdict)
+            text = verdict.story(source)
+            raise VerifierError(f"{text}\nHINT: the kernel would refuse this program; --no-verify asks it all the same")
     if verbose:
-        print(f"{len(bundle.programs)} programs pass the built-in verifier", file=sys.stderr)
+        count = len(bundle.programs)
+        print(f"built-in verifier: {count} programs accepted, {walked} instructions walked", file=sys.stderr)

@@ -681,7 +681,7 @@ class _Body:
 
     def _inherit(self, kind: Type, base: Pointer) -> Type:
         """What is reached through a pointer lies where the pointer points, and so do its own pointers."""
-        if isinstance(kind, Pointer) and not kind.space and base.space in ("kernel", "user"):
+        if isinstance(kind, Pointer) and base.space in ("kernel", "user") and (not kind.space or base.space == "user"):
             return Pointer(kind.target, base.space, False)
         return kind
 
@@ -791,8 +791,9 @@ class _Body:
     def _cast(self, node: ast.Cast) -> Type:
         kind = self.shared.types.resolve(node.type)
         source = self._expr(node.operand)
-        if isinstance(kind, Pointer) and not kind.space and isinstance(source, Pointer):
-            kind = Pointer(kind.target, source.space)
+        if isinstance(kind, Pointer) and not kind.space:
+            here = source.space if isinstance(source, Pointer) else ""
+            kind = Pointer(kind.target, here or ("user" if self.context.user else "kernel"))
         if isinstance(kind, (Struct, Void)) or (isinstance(kind, Array) and not isinstance(source, (Str, Array))
                                                 and not is_integral(source)):  # fmt: skip
             raise ScriptError(

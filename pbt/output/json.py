@@ -11,7 +11,6 @@ from pbt.values import jsonable
 
 _SPECIAL = re.compile('["\\\\\\x00-\\x1f\\x7f]|[\\ud800-\\udfff]')
 _SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_KINDS = {"avg": "stats", "stats": "stats", "hist": "hist", "lhist": "hist"}
 
 ToJson = Callable[[Any], Any]
 
@@ -78,11 +77,6 @@ def _same(value: Any) -> Any:
 
 def _object(members: list[tuple[str, ToJson]]) -> ToJson:
     return lambda value: {name: convert(value[name]) for name, convert in members}
-
-
-def map_kind(aggregation: str) -> str:
-    """The type of message in which maps of an aggregation ("" for none) are sent."""
-    return _KINDS.get(aggregation, "map")
 
 
 def whole_map(name: str, items: Iterable[tuple[list[bytes], Any]], convert: ToJson, keyed: bool) -> Any:

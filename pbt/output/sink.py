@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from select import select
 from typing import Any, Literal, NamedTuple, Protocol
 
-from pbt.output import json
 from pbt.source import UsageError
 
 Buffering = Literal["none", "line", "full"]
@@ -57,13 +57,25 @@ class Stream:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is kept; a reader that has gone makes the stream `broken`, quietly."""
+        """Write what is kept; a reader that has gone makes the stream `broken`, quietly.
+
+        Raises UsageError when the bytes cannot be written for any other reason, such as a full disk.
+        """
         data, self._parts, self._size = memoryview(b"".join(self._parts)), [], 0
+        while data and not self.broken:
+            data = data[self._write(data) :]
+
+    def _write(self, data: memoryview) -> int:
         try:
-            while data and not self.broken:
-                data = data[os.write(self._fd, data) :]
+            return os.write(self._fd, data)
         except BrokenPipeError:
             self.broken = True
+        except BlockingIOError:  # somebody made our standard output non-blocking
+            select([], [self._fd], [])
+        except OSError as error:
+            self.broken = True
+            raise UsageError(f"cannot write the output: {error.strerror}") from error
+        return 0
 
     def is_terminal(self) -> bool:
         return os.isatty(self._fd)
@@ -99,8 +111,10 @@ class JsonSink(Stream):
     messages: Literal["text", "json", "both"] = "json"
 
     def emit(self, kind: str, text: bytes, data: Any, **more: Any) -> None:
+        from pbt.output.json import line  # late: text needs none of it
+
         if data is not None:
-            self.write(json.line(kind, data, **more))
+            self.write(line(kind, data, **more))
 
 
 class Message(NamedTuple):

@@ -226,21 +226,24 @@ class Session:
         self._count_lost()
 
     def finish(self) -> None:
-        """The orderly end: detach, handle what is left, run END, print maps, close everything."""
+        """`wind_up`, then close everything."""
         try:
-            if self._links is not None:
-                self._links.close()
-            if self._process is not None:
-                self._process.close()
-            if self.world.exiting:
-                self._reader.read()  # what was recorded after exit() is not wanted
-                self._discard()
-            elif not self._dry:
-                self._consume()
-            if not self._dry:
-                self._end()
+            self.wind_up()
         finally:
             self.close()
+
+    def wind_up(self) -> None:
+        """The orderly end: detach, handle what is left, run END, print maps; maps stay readable."""
+        if self._links is not None:
+            self._links.close()
+        if self._process is not None:
+            self._process.close()
+        if self.world.exiting:
+            self._reader.read()  # what was recorded after exit() is not wanted
+        elif not self._dry:
+            self._consume()
+        if not self._dry:
+            self._end()
 
     def _end(self) -> None:
         self.world.exiting = False

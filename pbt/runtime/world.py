@@ -12,8 +12,6 @@ from pbt.bundle import Bundle, Event
 from pbt.feature import Aggregation, Builtin, Presentation
 from pbt.output import native
 from pbt.output import text as drawn
-from pbt.output.json import ToJson, converter, map_kind
-from pbt.output.json import whole_map as json_map
 from pbt.printf import Draw, Format
 from pbt.registry import collect
 from pbt.runtime.maps import LiveMap
@@ -23,11 +21,14 @@ from pbt.values import Histogram
 
 if TYPE_CHECKING:
     from pbt.host.target import Target
+    from pbt.output.json import ToJson
     from pbt.output.sink import Sink
     from pbt.runtime.load import Loaded
     from pbt.runtime.symbols import Symbols
 
 BUILTINS = "pbt.builtins"
+KINDS = {"avg": "stats", "stats": "stats", "hist": "hist", "lhist": "hist"}
+"""In which type of JSON message the maps of an aggregation are sent; the others are a "map"."""
 
 
 class World:
@@ -90,7 +91,10 @@ class World:
         return self.drawer(type_)(value)
 
     def json(self, type_: Type, value: Any) -> Any:
-        return converter(type_, self._json_opaque)(value)
+        """A decoded value as JSON-able data; None where nobody wants it."""
+        if self._sink.messages == "text":
+            return None
+        return self._to_json(type_)(value)
 
     def native(self, type_: Type, value: Any) -> Any:
         """A decoded value as a Python program expects it."""
@@ -188,6 +192,8 @@ class World:
                     self._sink.write(gap)
                 gap = b""
                 self._send_map(live, items)
+            if live.full:
+                self.warn(f"{name} is full with {live.map.max_entries} keys; later ones may be missing")
 
     def _send_map(self, live: LiveMap, items: drawn.Items, top: int = 0, div: int = 0) -> None:
         rank = _rank(live)
@@ -201,12 +207,17 @@ class World:
             draw = drawn.aggregate if live.aggregation else self.drawer(_value_type(live))
             shown = drawn.whole_map(live.map.name, entries, draw)
         if self._sink.messages != "text":
-            data = json_map(live.map.name, entries, self._to_json(live), live.keyed)
-        self.at_hand = None
-        self._sink.emit(map_kind(live.map.aggregation), shown, data)
+            from pbt.output import json  # late: text needs none of it
 
-    def _to_json(self, live: LiveMap) -> ToJson:
-        return _same if live.aggregation else converter(_value_type(live), self._json_opaque)
+            convert = _same if live.aggregation else self._to_json(_value_type(live))
+            data = json.whole_map(live.map.name, entries, convert, live.keyed)
+        self.at_hand = None
+        self._sink.emit(KINDS.get(live.map.aggregation, "map"), shown, data)
+
+    def _to_json(self, type_: Type) -> ToJson:
+        from pbt.output.json import converter
+
+        return converter(type_, self._json_opaque)
 
 
 def boot_ns(target: Target) -> int:

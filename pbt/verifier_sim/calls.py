@@ -97,7 +97,7 @@ def _named(kind: str) -> tuple[str, str]:
 def _check_type(regno: int, reg: Reg, expected: tuple[str, ...]) -> None:
     shown = reg.type_name
     plain = shown.replace("rdonly_", "") if reg.kind in ("mem", "buf") else shown
-    if reg.null or (plain not in expected and not (plain == "percpu_mem" and False)):
+    if reg.null or plain not in expected:
         raise Refuse(
             f"R{regno} type={shown} expected={', '.join(expected)}",
             "Compare the pointer with 0 first." if reg.null else "",
@@ -472,9 +472,9 @@ def _call_back(env: Env, state: State, pc: int, helper: Helper, given: Given) ->
     if len(state.frames) >= op.MAX_CALL_FRAMES:
         raise Refuse(f"the call stack of {len(state.frames)} frames is too deep")
     other = state.copy()
-    earlier = _earlier(state.node, pc, len(state.frames))
-    if earlier is not None:
-        widen(earlier, other)
+    before = earlier(state.node, pc, len(state.frames))
+    if before is not None:
+        widen(before, other)
     frame = Frame(pc, given.callback, len(other.frames))
     frame.callback = helper
     frame.regs[1:6] = _callback_arguments(helper, given, state.frames[-1].regs)
@@ -503,28 +503,30 @@ def _callback_arguments(helper: Helper, given: Given, regs: list[Reg]) -> list[R
     raise Unsupported(f"the callback of bpf_{helper.name}")
 
 
-def _earlier(node: Any, pc: int, depth: int) -> Any:
+def earlier(node: Any, pc: int, depth: int) -> Any:
     """The checkpoint of an earlier round at the same call, if this is not the first."""
+    if node is not None and node.pc == pc:
+        node = node.parent  # the checkpoint of this very round
     while node is not None:
-        if node.pc == pc and len(node.state.frames) == depth and node.state.loops:
-            return node.parent_at(pc, depth)
+        if node.pc == pc and len(node.state.frames) == depth:
+            return node
         node = node.parent
     return None
 
 
-def widen(earlier: Any, state: State) -> None:
+def widen(node: Any, state: State) -> None:
     """Forget numbers that changed from round to round and that no check needs exactly."""
-    for level, (before, frame) in enumerate(zip(earlier.state.frames, state.frames, strict=False)):
+    for level, (before, frame) in enumerate(zip(node.state.frames, state.frames, strict=False)):
         for regno, reg in enumerate(frame.regs):
             old = before.regs[regno]
-            if reg.kind == old.kind == "scalar" and (level, regno) not in earlier.precise:
+            if reg.kind == old.kind == "scalar" and (level, regno) not in node.precise:
                 if reg.num != old.num:
                     frame.regs[regno] = ANY
         for index, slot in frame.stack.items():
             was = before.stack.get(index)
             if slot.reg is None or was is None or was.reg is None or slot.types != was.types:
                 continue
-            if slot.reg.kind == was.reg.kind == "scalar" and (level, -1 - index) not in earlier.precise:
+            if slot.reg.kind == was.reg.kind == "scalar" and (level, -1 - index) not in node.precise:
                 if slot.reg.num != was.reg.num and slot.types == SPILL * 8:
                     frame.stack[index] = Slot(slot.types, ANY)
 

@@ -3,54 +3,93 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pbt.isa.insn import Insn, decode
-from pbt.verifier_sim.explore import Walk, walk
-from pbt.verifier_sim.env import Refuse, Unsupported
-from pbt.verifier_sim.kernels import features as rules_of
+from pbt.verifier_sim import kernels
+from pbt.verifier_sim.env import Unsupported
+from pbt.verifier_sim.explore import walk
 from pbt.verifier_sim.reg import MapInfo, Reg
 from pbt.verifier_sim.state import State, draw_frame
+from pbt.verifier_sim.words import plain
 
 if TYPE_CHECKING:
-    from pbt.bundle import Bundle, Place, Program
+    from pbt.bundle import Bundle, Program
+    from pbt.source import Source, Span
+
+MapOf = Mapping[int, tuple[int, str, int]]
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """Why a program is refused: the slot, the kernel's words, a plain sentence, what would mend it."""
+class Refusal(NamedTuple):
+    """Why a program is refused.
+
+    pc: the slot; reason: the kernel's own words as far as they are known; words: a plain sentence;
+    hint: what would mend it, perhaps empty; start, end: characters of the script, -1 if unknown.
+    """
 
     pc: int
     reason: str
     words: str
     hint: str = ""
+    start: int = -1
+    end: int = -1
+
+    def span(self, source: Source) -> Span | None:
+        """Where the refused instruction comes from, if that is known."""
+        from pbt.source import Span
+
+        return Span(source, self.start, self.end) if self.start >= 0 else None
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """The answer. `ok`: no refusal is foreseen; `unsupported` names what could not be judged, if anything.
+class Verdict(NamedTuple):
+    """The answer to "would the kernel load this?".
 
-    `insns_processed` counts walked instructions over all paths; `stack_depth` is in bytes; `states`
-    gives the states seen before each slot, where they were kept.
+    ok: no refusal is foreseen; error: the refusal, None if ok; insns_processed: instructions walked
+    over all paths; states: slot → states seen before it, if they were kept; stack_depth: bytes of
+    the deepest chain of calls; unsupported: what could not be judged ("" if all was): the walk then
+    ended early, and ok stays True.
     """
 
     ok: bool
     error: Refusal | None = None
     insns_processed: int = 0
+    states: Mapping[int, Sequence[State]] = {}
     stack_depth: int = 0
     unsupported: str = ""
-    states: Mapping[int, Sequence[State]] = field(default_factory=dict)
-    insns: Sequence[Insn] = ()
-    spans: Sequence[Place] = ()
+    name: str = ""
 
     @property
     def kind(self) -> str:
+        """ "accept", "reject" or "unsupported"."""
         return "unsupported" if self.unsupported else "accept" if self.ok else "reject"
 
     def before(self, pc: int) -> str:
-        """What is known before slot `pc`, a line per distinct state: "R1=ctx() R10=fp0"."""
-        return "\n".join(dict.fromkeys(draw_frame(s.frame) for s in self.states.get(pc, ())))
+        """What is known before slot `pc`, a line for each distinct state: "R1=ctx() R10=fp0"."""
+        return "\n".join(dict.fromkeys(draw_frame(state.frame) for state in self.states.get(pc, ())))
+
+    def covers(self, pc: int, registers: Sequence[int]) -> bool:
+        """Whether the numbers in r0 to r9 fit a state seen before `pc`; pointers are not compared."""
+        return any(_fits(state, registers) for state in self.states.get(pc, ()))
+
+    def story(self, source: Source | None = None) -> str:
+        """The refusal in words, with its place in the script if `source` is given; "" if accepted."""
+        if self.error is None:
+            return f"not judged: {self.unsupported}" if self.unsupported else ""
+        where = f"{self.name + ': ' if self.name else ''}instruction {self.error.pc}"
+        span = self.error.span(source) if source is not None else None
+        text = f"{where}: {self.error.words} (verifier: {self.error.reason})"
+        if span is None:
+            return text + (f"\nHINT: {self.error.hint}" if self.error.hint else "")
+        from pbt.source import show
+
+        return show("ERROR", text, span, self.error.hint)
+
+
+def _fits(state: State, registers: Sequence[int]) -> bool:
+    return all(
+        reg.kind != "scalar" or reg.num.contains(registers[regno])
+        for regno, reg in enumerate(state.frame.regs[:10])
+    )
 
 
 def verify(
@@ -59,7 +98,7 @@ def verify(
     prog_type: str,
     expected_attach_type: str = "",
     maps: Sequence[MapInfo] = (),
-    map_of: Mapping[int, tuple[int, str, int]] | None = None,
+    map_of: MapOf | None = None,
     features: frozenset[str] | None = None,
     kernel: str = "6.18",
     privileged: bool = True,
@@ -68,18 +107,98 @@ def verify(
     sleepable: bool = False,
     gpl: bool = True,
     arguments: Sequence[Reg] | None = None,
-    spans: Sequence[Place] = (),
+    missing: frozenset[str] = frozenset(),
 ) -> Verdict:
+    """Judge a program as the kernel's verifier would.
+
+    `insns`: slots, or their bytes (little endian); `map_of`: slot of a wide load → (position in
+    `maps`, "map_fd" or "map_value", offset into the value); `features`: the kernel's rules by name
+    (pbt.verifier_sim.kernels), else those of the release `kernel`; `missing`: helpers this machine
+    lacks; `arguments`: what a TRACING program's context holds, if known; `strict`: alignment is
+    enforced everywhere; `keep_states`: remember every state, for teaching.
+    """
     slots = decode(insns) if isinstance(insns, bytes) else list(insns)
-    rules = rules_of(kernel) if features is None else features
+    rules = kernels.features(kernel) if features is None else features
+    options: dict[str, Any] = {
+        "privileged": privileged,
+        "strict": strict,
+        "sleepable": sleepable,
+        "gpl": gpl,
+        "arguments": arguments,
+        "missing": missing,
+    }
     try:
         found = walk(
-            slots, prog_type, expected_attach_type, maps, map_of or {}, rules, keep=keep_states,
-            privileged=privileged, strict=strict, sleepable=sleepable, gpl=gpl, arguments=arguments,
+            slots, prog_type, expected_attach_type, maps, map_of or {}, rules, keep=keep_states, **options
         )
     except Unsupported as reason:
-        return Verdict(True, unsupported=str(reason), insns=slots, spans=spans)
+        return Verdict(True, unsupported=str(reason))
     if found.refusal is None:
-        return Verdict(True, None, found.processed, found.stack_depth, "", found.states, slots, spans)
-    refusal = Refusal(found.pc, found.refusal.reason, found.refusal.reason, found.refusal.hint)
-    return Verdict(False, refusal, found.processed, 0, "", found.states, slots, spans)
+        return Verdict(True, None, found.processed, found.states, found.stack_depth)
+    reason_text = found.refusal.reason
+    refusal = Refusal(found.pc, reason_text, plain(reason_text), found.refusal.hint)
+    return Verdict(False, refusal, found.processed, found.states)
+
+
+def map_infos(bundle: Bundle) -> tuple[MapInfo, ...]:
+    """The bundle's maps as the verifier knows them, in the bundle's order."""
+    return tuple(
+        MapInfo(m.name, m.map_type, m.key_size, m.value_size, m.max_entries, m.flags) for m in bundle.maps
+    )
+
+
+def resolve(bundle: Bundle, program: Program) -> tuple[list[Insn], dict[int, tuple[int, str, int]]]:
+    """A program's slots with its relocations marked as the kernel's pseudo loads, and its map references."""
+    from pbt.isa import opcodes as op
+
+    slots = decode(program.code.insns)
+    position = {m.name: at for at, m in enumerate(bundle.maps)}
+    functions = dict(program.code.functions)
+    references: dict[int, tuple[int, str, int]] = {}
+    for reloc in program.code.relocs:
+        insn = slots[reloc.insn]
+        imm = insn.imm
+        if reloc.kind in ("map_fd", "map_value"):
+            references[reloc.insn] = (position[reloc.name], reloc.kind, reloc.offset)
+        elif reloc.kind == "func":
+            imm = functions[reloc.name] - reloc.insn - 1
+        slots[reloc.insn] = insn._replace(src_reg=op.PSEUDO.index(reloc.kind), imm=imm)
+    return slots, references
+
+
+def verify_program(bundle: Bundle, program: Program, **options: Any) -> Verdict:
+    """Judge one program of a bundle for the kernel that the bundle was made for; options as `verify`."""
+    slots, references = resolve(bundle, program)
+    options.setdefault("kernel", bundle.release or "6.18")
+    verdict = verify(
+        slots,
+        prog_type=program.prog_type,
+        expected_attach_type=program.expected_attach_type,
+        maps=map_infos(bundle),
+        map_of=references,
+        gpl="GPL" in bundle.license,
+        **options,
+    )
+    return _placed(verdict, program)
+
+
+def _placed(verdict: Verdict, program: Program) -> Verdict:
+    """The verdict under the program's name, its refusal with its place in the script."""
+    error = verdict.error
+    if error is not None and error.pc < len(program.code.spans):
+        place = program.code.spans[error.pc]
+        error = error._replace(start=place.start, end=place.end)
+    return verdict._replace(error=error, name=program.name)
+
+
+def verify_bundle(bundle: Bundle, **options: Any) -> list[Verdict]:
+    """A verdict for each program, in order; programs with the same code are judged once."""
+    known: dict[Any, Verdict] = {}
+    out = []
+    for program in bundle.programs:
+        code = program.code
+        key = (code.insns, code.relocs, program.prog_type, program.expected_attach_type, program.attach_btf)
+        if key not in known:
+            known[key] = verify_program(bundle, program, **options)
+        out.append(_placed(known[key], program))
+    return out

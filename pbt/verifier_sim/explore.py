@@ -25,6 +25,7 @@ from pbt.verifier_sim.step import STEPS
 
 LIMIT: Final = 1_000_000  # BPF_COMPLEXITY_LIMIT_INSNS
 COVERS, EXACTLY, WITHIN = 0, 1, 2  # how states are compared; see _reg_covers
+_MISS, _HIT, _IN_LOOP = 0, 1, 2
 _SAVED = 0b1111000000  # r6 to r9, which survive calls
 
 
@@ -42,16 +43,15 @@ class Walk(NamedTuple):
 class Node:
     """A remembered state and what later steps needed of it."""
 
-    __slots__ = ("branches", "parent", "pc", "precise", "reads", "state", "written")
+    __slots__ = ("branches", "hint", "hits", "misses", "parent", "pc", "precise", "reads", "state", "written")
 
     def __init__(self, pc: int, state: State, parent: Node | None, written: set[tuple[int, int]]) -> None:
         self.pc, self.state, self.parent, self.written = pc, state, parent, written
         self.branches = 1
+        self.hits = self.misses = 0
+        self.hint = 0  # the register that differed last time
         self.reads: set[tuple[int, int]] = set()
         self.precise: set[tuple[int, int]] = set()
-
-    def _reg(self, place: tuple[int, int]) -> Reg | None:
-        return find(self.state, place)
 
     def origin(self, place: tuple[int, int]) -> Deps:
         """Where the number at `place` came from before this state."""
@@ -180,6 +180,8 @@ class Match:
             if live >> regno & 1:
                 was, now = old_regs[regno], new_regs[regno]
                 if not self.reg(was, now, (level, regno)):
+                    if self.mode == EXACTLY and was.kind == now.kind and was.num != now.num:
+                        self.node.hint = regno
                     return False
         reads = self.node.reads
         for index, slot in old.stack.items():
@@ -205,6 +207,8 @@ def covers(node: Node, state: State, mode: int, live: Sequence[int], rules: Feat
     """Whether what was found from `node` holds for `state` as well."""
     old = node.state
     if len(old.frames) != len(state.frames) or len(old.refs) != len(state.refs):
+        return False
+    if mode == EXACTLY and old.frames[-1].regs[node.hint].num != state.frames[-1].regs[node.hint].num:
         return False
     match = Match(node, mode, rules)
     last = len(old.frames) - 1
@@ -291,39 +295,54 @@ class Explorer:
 
     def _known(self, pc: int, state: State) -> bool:
         """Whether an earlier state covers this one; else perhaps remember it."""
-        env, live = self.env, self.flow.live
-        in_callback = pc in env.callback_calls or env.insns[pc].opcode == 0xE5
+        env = self.env
         forced = self._forced(pc)
         add = forced or (self.jumps - self.jumps_before >= 2 and env.processed - self.insns_before >= 8)
         nodes = self.nodes.get(pc)
-        for node in nodes or ():
-            if node.branches:
-                if forced or in_callback:
-                    if state.loops and covers(node, state, WITHIN, live, env.rules):
-                        self._needs_all(state)
-                        return True
-                elif self._is_ancestor(node, state):
-                    if covers(node, state, EXACTLY, live, env.rules):
-                        raise Refuse(
-                            f"infinite loop detected at insn {pc}", "Nothing changes from round to round."
-                        )
-                    if not forced and self.jumps - self.jumps_before < 20 and env.processed - self.insns_before < 100:
-                        add = False
-            elif covers(node, state, COVERS, live, env.rules):
-                self._inherit(node, state)
+        if nodes:
+            found = self._compare(pc, state, nodes, forced)
+            if found == _HIT:
                 return True
+            add = add and (forced or found != _IN_LOOP)
         if add:
             self._remember(pc, state)
         return False
+
+    def _compare(self, pc: int, state: State, nodes: list[Node], forced: bool) -> int:
+        """Compare with earlier states at the same slot: _HIT, _MISS, or _IN_LOOP (too early to add one)."""
+        env, live, rules = self.env, self.flow.live, self.env.rules
+        answer, crowded = _MISS, None
+        young = self.jumps - self.jumps_before < 20 and env.processed - self.insns_before < 100
+        for node in nodes:
+            if node.branches:
+                if len(node.state.frames) != len(state.frames):
+                    continue
+                if node.state.loops != state.loops:
+                    if forced and covers(node, state, WITHIN, live, rules):
+                        self._needs_all(state)
+                        return _HIT
+                    continue
+                if covers(node, state, EXACTLY, live, rules):
+                    raise Refuse(
+                        f"infinite loop detected at insn {pc}", "Nothing changes from round to round."
+                    )
+                if young:
+                    answer = _IN_LOOP
+            elif covers(node, state, COVERS, live, rules):
+                node.hits += 1
+                self._inherit(node, state)
+                return _HIT
+            node.misses += 1
+            if node.misses > 3 * node.hits + (64 if forced else 3) and not node.branches:
+                crowded = node
+        if crowded is not None:  # as the kernel does: states that never help are forgotten
+            nodes.remove(crowded)
+        return answer
 
     def _forced(self, pc: int) -> bool:
         """Calls with callbacks and may_goto: their rounds must be compared every time."""
         insn = self.env.insns[pc]
         return insn.opcode == 0xE5 or (insn.opcode == 0x85 and not insn.src_reg and insn.imm in _ROUNDS)
-
-    def _is_ancestor(self, node: Node, state: State) -> bool:
-        """A state with unfinished branches that this path went through."""
-        return len(node.state.frames) == len(state.frames)
 
     def _inherit(self, node: Node, state: State) -> None:
         """What the earlier walk needed, this path needs as well."""

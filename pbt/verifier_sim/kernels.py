@@ -38,6 +38,7 @@ RULES = (
     Rule("sign_split", (6, 17), "signed ranges over the sign boundary refine unsigned ones"),
     Rule("negation", (6, 17), "negation keeps bounds"),
     Rule("comm_everywhere", (6, 18), "current task's helpers in socket filters"),
+    Rule("tnum_steps", (6, 19), "a range with one value that fits the known bits is that value"),
     Rule("swap_known", (6, 19), "byte swaps keep known bits"),
     Rule("division_bounds", (7, 0), "division and modulo by a constant keep bounds"),
     Rule("empty_is_dead", (7, 0), "a branch whose refined range is empty is dead"),
@@ -62,7 +63,7 @@ def features(kernel: str) -> Features:
     numbers = release(kernel)
     names = {rule.name for rule in RULES if rule.release <= numbers}
     if numbers[:2] == (6, 18) and (len(numbers) < 3 or numbers[2] >= 44):
-        names.add("swap_known")
+        names.update(("swap_known", "tnum_steps"))
     return frozenset(names)
 
 

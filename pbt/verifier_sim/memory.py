@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from pbt.uapi import progs
 from pbt.verifier_sim import scalar, tnum
-from pbt.verifier_sim.context import read_context, write_context
-from pbt.verifier_sim.env import Env, Refuse
+from pbt.verifier_sim.context import UNTYPED, read_context, write_context
+from pbt.verifier_sim.env import Env, Refuse, Unsupported
 from pbt.verifier_sim.reg import ANY, NULL, MapInfo, Reg, number
 from pbt.verifier_sim.scalar import Scalar
 from pbt.verifier_sim.state import (
@@ -370,7 +371,13 @@ def _load_buffer(env: Env, state: State, regno: int, reg: Reg, offset: int, size
     return _plain(size, sign)
 
 
-_SOCK_SIZE = {"sock": 80, "sock_common": 36, "tcp_sock": 116, "xdp_sock": 8}
+# struct bpf_sock and struct bpf_tcp_sock, in the notation of uapi.progs (net/core/filter.c)
+_SOCK_READS = {
+    "sock": "4:0-80 2:4-6,8-10,12-14,24-46,48-50,52-74,76-78 1:4-5,8-9,12-13,24-45,48-50,52-73,76-77",
+    "sock_common": "4:0-8,24-80 2:4-6,24-46,48-50,52-74,76-78 1:4-5,24-45,48-50,52-73,76-77",
+    "tcp_sock": "4:0-80,96-112 8:80-96",
+    "xdp_sock": "4:0-4",
+}
 
 
 def _load_sock(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
@@ -379,11 +386,7 @@ def _load_sock(env: Env, state: State, regno: int, reg: Reg, offset: int, size: 
             f"R{regno} min value is negative, either use unsigned index or do a if (index >=0) check."
         )
     at = reg.off + offset
-    wide_ok = reg.kind == "tcp_sock" and at in (64, 72)
-    fits = 0 <= at and at + size <= _SOCK_SIZE[reg.kind] and at % size == 0
-    if not fits or (size == 8 and not wide_ok) or reg.num.mask:
-        raise Refuse(f"R{regno} invalid {reg.kind} access off={at} size={size}")
-    if size < 4 and not (reg.kind == "sock" and (8 <= at < 16 or 24 <= at < 48 or at >= 44)):
+    if at < 0 or reg.num.mask or not progs.may_access(_SOCK_READS[reg.kind], at, size):
         raise Refuse(f"R{regno} invalid {reg.kind} access off={at} size={size}")
     return _plain(size, sign)
 
@@ -394,7 +397,7 @@ def _load_btf(env: Env, state: State, regno: int, reg: Reg, offset: int, size: i
         raise Refuse(f"R{regno} is ptr_{reg.obj or ''} invalid variable offset: off={offset}, var_off={_tnum(reg.num)}")
     if reg.off + offset < 0:
         raise Refuse(f"R{regno} is ptr_{reg.obj or ''} invalid negative access: off={reg.off + offset}")
-    return _plain(size, sign)
+    return UNTYPED if size == 8 else _plain(size, sign)
 
 
 def _load_map(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
@@ -434,9 +437,15 @@ def load(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, s
     """The value of `size` bytes at reg + offset; Refuse if they may not be read."""
     loader = None if reg.null else _LOAD.get(reg.kind)
     if loader is None:
+        _untyped(reg)
         raise Refuse(f"R{regno} invalid mem access '{reg.type_name}'", _access_hint(reg))
     aligned(env, reg, offset, size)
     return loader(env, state, regno, reg, offset, size, sign)
+
+
+def _untyped(reg: Reg) -> None:
+    if reg.mods == "?":
+        raise Unsupported("an access through a pointer whose type is in BTF")
 
 
 def _access_hint(reg: Reg) -> str:
@@ -453,6 +462,7 @@ def store(
     """Write `size` bytes of `value` at reg + offset; Refuse if that may not be done."""
     kind = reg.kind
     if reg.null or kind not in _LOAD:
+        _untyped(reg)
         raise Refuse(f"R{regno} invalid mem access '{reg.type_name}'", _access_hint(reg))
     aligned(env, reg, offset, size)
     if kind == "fp":

@@ -124,6 +124,8 @@ def sync(scalar: Scalar, rules: Features) -> Scalar:
             break
         current = refined
     current = _from_bits(_to_bits(current))
+    if current.mask and "tnum_steps" in rules:
+        current = _single(current)
     if (
         current.umin > current.umax
         or current.smin > current.smax
@@ -146,6 +148,34 @@ def _from_bits(s: Scalar) -> Scalar:
     s32min = max(s32min, s32(value32 | mask32 & _TOP32))
     s32max = min(s32max, s32(value32 | mask32 & S32_MAX))
     return Scalar(value, mask, umin, umax, smin, smax, u32min, u32max, s32min, s32max)
+
+
+def _step(value: int, mask: int, number: int) -> int:
+    """The smallest value of a tnum above `number`; its largest if there is none."""
+    if number >= value | mask:
+        return value | mask
+    if number < value:
+        return value
+    over = number ^ value
+    conflict = (over & ~mask).bit_length()
+    low = (1 << conflict) - 1 if conflict and number >> conflict - 1 & 1 else 0
+    if conflict and not low:
+        return value | (number & mask & ~((1 << conflict) - 1))
+    filled = (number & mask | ~mask & M64 | low) + 1
+    return value | filled & mask
+
+
+def _single(s: Scalar) -> Scalar:
+    """The one number, where range and known bits have just one in common."""
+    value, mask, umin, umax = s[:4]
+    after = _step(value, mask, umin)
+    if umin & ~mask & M64 == value:
+        return const(umin) if after > umax else s
+    if after == value | mask and after <= umax:
+        return const(after)
+    if after <= umax < _step(value, mask, after):
+        return const(after)
+    return s
 
 
 def _to_bits(s: Scalar) -> Scalar:

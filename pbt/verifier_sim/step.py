@@ -12,7 +12,7 @@ from typing import Final
 from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
 from pbt.verifier_sim import scalar, tnum
-from pbt.verifier_sim.calls import DONE, call, exit_
+from pbt.verifier_sim.calls import DONE, call, earlier, exit_, widen
 from pbt.verifier_sim.env import Env, Refuse
 from pbt.verifier_sim.memory import MAX_OFFSET, aligned, load, store
 from pbt.verifier_sim.reg import ANY, NULL, UNINIT, Reg, exact, merge_deps, number
@@ -166,7 +166,7 @@ def _pointer(env: Env, name: str, dst: Reg, src: Reg, insn: Insn, wide: bool) ->
     if name == "SUB":
         if dst is off:
             raise Refuse(f"R{regno} tried to subtract pointer from scalar")
-        if pointer.kind == "fp" and (insn.opcode & op.X or not env.privileged):
+        if pointer.kind == "fp":
             raise Refuse(f"R{regno} subtraction from stack pointer prohibited")
         return _check_moved(_moved(env, pointer, off.num, -1))
     if name in ("AND", "OR", "XOR"):
@@ -209,14 +209,14 @@ def _moved(env: Env, pointer: Reg, num: Scalar, sign: int) -> Reg:
 
 
 def _same_pointer(env: Env, pc: int, reg: Reg) -> None:
-    """One load or store may not meet both a rewritten kind of pointer (ctx …) and another kind."""
-    kind = "" if reg.kind in _ORDINARY else reg.kind + reg.mods
+    """One load or store, rewritten for the kind of its pointer, may not meet another kind."""
+    kind = reg.kind
     before = env.pointer_at.setdefault(pc, kind)
-    if before != kind:
+    if before != kind and (kind in _REWRITTEN or before in _REWRITTEN):
         raise Refuse("same insn cannot be used with different pointers")
 
 
-_ORDINARY = frozenset(("fp", "map_value", "map_key", "mem", "pkt", "pkt_meta", "pkt_end", "buf", "tp_buffer"))
+_REWRITTEN = frozenset(("ctx", "sock", "sock_common", "tcp_sock", "xdp_sock", "ptr_"))
 
 
 def ldx(env: Env, state: State, pc: int, insn: Insn) -> int:
@@ -224,10 +224,7 @@ def ldx(env: Env, state: State, pc: int, insn: Insn) -> int:
     regs = _target(state, insn.dst_reg)
     sign = insn.opcode & 0xE0 == op.MEMSX
     got = load(env, state, insn.src_reg, reg, insn.offset, op.BYTES[insn.opcode & 0x18], sign)
-    if reg.kind not in _ORDINARY or pc in env.pointer_at:
-        _same_pointer(env, pc, reg)
-    elif reg.kind != "fp":
-        env.pointer_at[pc] = ""
+    _same_pointer(env, pc, reg)
     regs[insn.dst_reg] = got
     return pc + 1
 
@@ -351,9 +348,12 @@ def ja(env: Env, state: State, pc: int, insn: Insn) -> int:
 def jcond(env: Env, state: State, pc: int, insn: Insn) -> int:
     """may_goto: the kernel itself counts the rounds, so both ways are possible at any time."""
     other = state.copy()
-    env.push(pc + 1 + insn.offset, other)
-    state.loops += 1
-    return pc + 1
+    before = earlier(state.node, pc, len(state.frames))
+    if before is not None:
+        widen(before, other)
+    other.loops += 1
+    env.push(pc + 1, other)
+    return pc + 1 + insn.offset
 
 
 def jump_if(env: Env, state: State, pc: int, insn: Insn) -> int:
@@ -363,7 +363,7 @@ def jump_if(env: Env, state: State, pc: int, insn: Insn) -> int:
     src = read_reg(state, insn.src_reg) if register else exact(_immediate(insn, wide))
     dst = read_reg(state, insn.dst_reg)
     target = pc + 1 + insn.offset
-    outcome = _decide(name, dst, src, wide)
+    outcome = _decide(env, name, dst, src, wide)
     if outcome is not None:
         if dst.kind == "scalar":
             env.precise(dst)
@@ -384,18 +384,25 @@ def jump_if(env: Env, state: State, pc: int, insn: Insn) -> int:
     return DONE
 
 
+# reg_not_null(): the context, the stack and packets are not among them
+_NEVER_NULL = frozenset(("sock", "tcp_sock", "sock_common", "map_value", "map_key", "mem", "map_ptr"))
+
+
 def _adopt(state: State, other: State) -> None:
     state.frames, state.refs, state.lock = other.frames, other.refs, other.lock
 
 
-def _decide(name: str, dst: Reg, src: Reg, wide: bool) -> bool | None:
+def _decide(env: Env, name: str, dst: Reg, src: Reg, wide: bool) -> bool | None:
     if dst.kind == "scalar" and src.kind == "scalar":
         return scalar.taken(name, dst.num, src.num, wide)
     if not wide:
         return None
     pointer, other = (dst, src) if dst.kind != "scalar" else (src, dst)
     if other.kind == "scalar":
-        if other.num.const == 0 and not pointer.null and pointer.kind not in ("ptr_",):
+        if other.num.const == 0 and not pointer.null and (
+            pointer.kind in _NEVER_NULL or (pointer.kind == "ptr_" and "trusted_" in pointer.mods)
+        ):
+            env.precise(other)
             if name == "JEQ":
                 return False
             if name == "JNE":

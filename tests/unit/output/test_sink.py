@@ -1,4 +1,5 @@
 import os
+import threading
 
 import pytest
 
@@ -31,6 +32,29 @@ def test_a_reader_that_is_gone_is_no_error():
     sink.flush()
     assert sink.broken
     os.close(writing)
+
+
+def test_a_full_disk_is_a_usage_error():
+    sink = TextSink("/dev/full")
+    sink.write(b"x")
+    with pytest.raises(UsageError, match="cannot write the output"):
+        sink.flush()
+    sink.close()
+
+
+def test_a_non_blocking_pipe_gets_everything():
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    sink, got = TextSink(fd=writing, buffering="full"), []
+    thread = threading.Thread(target=lambda: got.append(os.fdopen(reading, "rb").read()))
+    sink.write(bytes(60_000))
+    thread.start()
+    for _ in range(5):
+        sink.write(bytes(60_000))
+    sink.flush()
+    os.close(writing)
+    thread.join()
+    assert len(got[0]) == 360_000
 
 
 def test_a_file_that_cannot_be_made_is_a_usage_error(tmp_path):

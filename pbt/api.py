@@ -1,0 +1,155 @@
+"""The Python interface: `compile`, `trace`, `load`, `explain`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pbt.bundle import Bundle
+from pbt.host.target import Target
+from pbt.output.sink import Collector
+from pbt.runtime.session import Session
+from pbt.source import Source
+
+if TYPE_CHECKING:
+    from pbt.output.sink import Message
+
+
+def compile(
+    source: str | Source,
+    *params: object,
+    target: Target | None = None,
+    unsafe: bool = False,
+    pid: int | None = None,
+    name: str = "script",
+) -> Bundle:
+    """A script → its bundle, for `target` (default: this machine).
+
+    `params` are the positional parameters $1, $2, ...; `pid`: trace this process alone; `unsafe`:
+    allow system(), signal() and the like; `name` stands in error messages. Needs no privileges with
+    a saved target. Raises ScriptError or ScriptErrors.
+    """
+    from pbt.pipeline import Options
+    from pbt.pipeline import compile as compiled
+
+    script = source if isinstance(source, Source) else Source(name, source)
+    options = Options([str(p) for p in params], unsafe, pid)
+    return compiled(script, target or Target.live(), options)
+
+
+class Trace:
+    """A running script. As a context manager it starts on entry and leaves nothing behind.
+
+    Iterating gives each `Message` as it comes (`kind`: "printf", "value", ...; `text`; `data`;
+    `values`: the arguments as Python values) and ends when the script does. `maps` reads the
+    script's maps as Python values at any time, after the end too.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        target: Target | None = None,
+        pid: int | None = None,
+        cmd: str | Sequence[str] | None = None,
+    ) -> None:
+        self._sink = Collector()
+        self._session = Session(
+            bundle, target or Target.live(), pid=pid, cmd=cmd, sink=self._sink, quiet=True
+        )
+        self._final: dict[str, Any] | None = None
+
+    def __enter__(self) -> Trace:
+        self._session.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._final is None and exc[0] is None:
+            self._end()
+        self._session.close()
+
+    def __iter__(self) -> Iterator[Message]:
+        yield from self._sink.take()
+        while self._final is None and self._session.alive:
+            self._session.poll()
+            yield from self._sink.take()
+        if self._final is None:
+            self._end()
+        yield from self._sink.take()
+
+    def poll(self, timeout: float = 0.1) -> list[Message]:
+        """Messages that came within `timeout` seconds."""
+        if self._final is None and self._session.alive:
+            self._session.poll(timeout)
+        return self._sink.take()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the script still runs."""
+        return self._final is None and self._session.alive
+
+    @property
+    def maps(self) -> Mapping[str, Any]:
+        """Map name → {key: value}, or the value of a map without keys."""
+        return self._session.maps if self._final is None else self._final
+
+    @property
+    def lost(self) -> int:
+        """Events for which there was no room."""
+        return self._session.lost
+
+    @property
+    def exit_code(self) -> int:
+        return self._session.exit_code
+
+    def stop(self) -> None:
+        """Begin the orderly end: END still runs."""
+        self._session.stop()
+
+    def _end(self) -> None:
+        self._session.wind_up()
+        self._final = dict(self._session.maps)
+        self._session.close()
+
+
+def load(bundle: Bundle, **options: Any) -> Trace:
+    """A compiled script, ready to run: `with pbt.load(bundle) as t`. Options as for `Trace`."""
+    return Trace(bundle, **options)
+
+
+def trace(
+    source: str | Source,
+    *params: object,
+    target: Target | None = None,
+    unsafe: bool = False,
+    pid: int | None = None,
+    cmd: str | Sequence[str] | None = None,
+) -> Trace:
+    """Compile a script, have it judged by the built-in verifier, and make it ready to run.
+
+    `with pbt.trace("...") as t: for event in t: ...`; arguments as for `compile`; `cmd`: run this
+    command and end with it. Raises ScriptError(s) here, KernelError on entry.
+    """
+    bundle = compile(source, *params, target=target, unsafe=unsafe, pid=pid)
+    judge(bundle)
+    return Trace(bundle, target=target, pid=pid, cmd=cmd)
+
+
+def judge(bundle: Bundle) -> None:
+    """Have every program judged as the kernel would; ScriptError for the first that fails."""
+    from pbt.source import NOWHERE, ScriptError
+    from pbt.verifier_sim import verify_bundle
+
+    source = Source(bundle.name, bundle.source)
+    for verdict in verify_bundle(bundle):
+        if verdict.error is not None:
+            raise ScriptError(verdict.error.words, verdict.error.span(source) or NOWHERE, verdict.error.hint)
+
+
+def explain(source: str | Source, *params: object, target: Target | None = None) -> str:
+    """Each line of a script with its IR, registers, stack slots, instructions and verifier states."""
+    from pbt.pipeline import Options, run
+    from pbt.teach.explain import explain as explained
+
+    script = source if isinstance(source, Source) else Source("script", source)
+    return explained(run(script, target or Target.live(), Options([str(p) for p in params])))
