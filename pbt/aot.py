@@ -131,7 +131,10 @@ class _Writer:
         if far and name in (_Members, "values"):
             return [_TUPLE]
         if name == "spans":
-            return [_RUNS, *(part for span, run in groupby(value.spans) for part in (self.value(span), len(list(run))))]
+            return [
+                _RUNS,
+                *(part for span, run in groupby(value.spans) for part in (self.value(span), len(list(run)))),
+            ]
         return self.value(getattr(value, name), far or isinstance(value, types.Pointer))
 
     def _blob(self, data: bytes) -> int:
@@ -221,7 +224,15 @@ def unpack(data: bytes, name: str = "the file") -> Tool:
         raise UsageError(f"{name} is damaged: its contents do not have the checksum that it states")
     try:
         return _read(body)
-    except (zlib.error, struct.error, ValueError, TypeError, LookupError, RecursionError, AssertionError) as error:
+    except (
+        zlib.error,
+        struct.error,
+        ValueError,
+        TypeError,
+        LookupError,
+        RecursionError,
+        AssertionError,
+    ) as error:
         raise UsageError(f"{name} is damaged: {error}") from None
 
 
@@ -334,7 +345,9 @@ def tied(bundle: Bundle, target: Target, pid: int) -> Bundle:
     for program in bundle.programs:
         context = known[program.provider].describe(program.place, target)
         everyone = context.anyone or known[program.provider].auto
-        programs.append(program if everyone else replace(program, code=_behind(program.code, pid, context.result)))
+        programs.append(
+            program if everyone else replace(program, code=_behind(program.code, pid, context.result))
+        )
     return replace(bundle, programs=tuple(programs))
 
 

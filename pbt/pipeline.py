@@ -100,7 +100,9 @@ def _link(work: Work) -> None:
     programs = []
     for instance, compiled in zip(work.typed.instances, work.compiled, strict=True):
         for attached in instance.places:
-            programs.append(_program(attached.context, attached.provider.name, attached.place, compiled.code, attached))
+            programs.append(
+                _program(attached.context, attached.provider.name, attached.place, compiled.code, attached)
+            )
     order = {id(expanded): number for number, expanded in enumerate(work.expanded)}
     assert order or not programs
     work.bundle = Bundle(
@@ -116,7 +118,13 @@ def _relied_on(work: Work) -> tuple[str, ...]:
     from pbt.uapi.maps import MAP_TYPES
 
     assert work.lowered is not None
-    found = {HELPERS[op.name].feature for p in work.passed for f in p.functions for op in f.ops() if op.code == "call"}
+    found = {
+        HELPERS[op.name].feature
+        for p in work.passed
+        for f in p.functions
+        for op in f.ops()
+        if op.code == "call"
+    }
     found |= {MAP_TYPES[map_.map_type].feature for map_ in work.lowered.maps}
     if any(_is_v4(*fields) for c in work.compiled for fields in struct.iter_unpack("<BBhi", c.code.insns)):
         found.add("cpu_v4")

@@ -69,7 +69,11 @@ def compiled(args: Arguments) -> Work:
 def layouts(work: Work) -> tuple[Layout, ...]:
     """Fields of the kernel's structs and tracepoints that the script names, as the target has them."""
     assert work.typed is not None
-    own = {f"{definition.kind} {definition.name}" for definition in work.typed.script.types if _is_struct(definition)}
+    own = {
+        f"{definition.kind} {definition.name}"
+        for definition in work.typed.script.types
+        if _is_struct(definition)
+    }
     found = {row for instance in work.typed.instances for row in _fields(instance) if row.struct not in own}
     return tuple(sorted(found))
 

@@ -28,7 +28,9 @@ def main(args: Arguments) -> int:
         lines = _of_program(args, target, verbose)
     else:
         if len(args.rest) > 1:
-            raise UsageError(f"-l takes one pattern, not also {args.rest[1]}", "put quotes around it: 'kprobe:vfs_*'")
+            raise UsageError(
+                f"-l takes one pattern, not also {args.rest[1]}", "put quotes around it: 'kprobe:vfs_*'"
+            )
         text = args.rest[0] if args.rest else ""
         if text.startswith(("/", "./", "../")) and ":" not in text:
             print(f"WARNING: {text} is not a file; it is taken for a pattern", file=sys.stderr)
@@ -159,7 +161,9 @@ def _chosen(wanted: str, parts: Sequence[str], pid: int | None) -> list[Provider
         if provider is None:
             from pbt.source import nearest
 
-            close = nearest(wanted.lower(), [n for p in _providers().values() for n in (p.name, *p.aliases)], 1)
+            close = nearest(
+                wanted.lower(), [n for p in _providers().values() for n in (p.name, *p.aliases)], 1
+            )
             raise UsageError(f"unknown probe type {wanted}", f"did you mean {close[0]}?" if close else _see())
         return [provider]
     known = _providers()

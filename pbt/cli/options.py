@@ -78,7 +78,9 @@ def _long(word: str, words: list[str], options: Sequence[Option], made: Argument
     option = next((o for o in options if o.long == name), None)
     if option is None:
         close = difflib.get_close_matches(name, [o.long for o in options if o.long], 1)
-        raise UsageError(f"unknown option --{name}", f"did you mean --{close[0]}?" if close else "pbt --help lists them")
+        raise UsageError(
+            f"unknown option --{name}", f"did you mean --{close[0]}?" if close else "pbt --help lists them"
+        )
     if equals and not option.value:
         raise UsageError(f"option --{name} takes no value")
     if option.value and not equals:
@@ -111,6 +113,8 @@ def usage(options: Sequence[Option]) -> str:
     for option in options:
         if not option.doc:
             continue
-        names = ", ".join(n for n in (f"-{option.short}" * bool(option.short), f"--{option.long}" * bool(option.long)) if n)
+        names = ", ".join(
+            n for n in (f"-{option.short}" * bool(option.short), f"--{option.long}" * bool(option.long)) if n
+        )
         rows.append((f"{names} {option.value}".rstrip(), option.doc))
     return "\n".join(f"    {left:26} {doc}" for left, doc in rows)

@@ -113,7 +113,9 @@ def read(name: str) -> Source:
             hint = "a program on the command line goes after -e"
         raise UsageError(f"cannot read {name}: {error.strerror}", hint) from None
     except UnicodeDecodeError as error:
-        raise UsageError(f"{name} is not UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}") from None
+        raise UsageError(
+            f"{name} is not UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}"
+        ) from None
 
 
 def number(args: Arguments, name: str) -> int | None:
@@ -167,7 +169,9 @@ def trace(args: Arguments) -> int:
         return 0
     assert work.bundle is not None
     if args.has("target"):
-        raise UsageError("a program for another machine cannot run here", "pbt build -o FILE --target DIR SCRIPT")
+        raise UsageError(
+            "a program for another machine cannot run here", "pbt build -o FILE --target DIR SCRIPT"
+        )
     return start(work.bundle, target, args, pid, buffering, form)
 
 
@@ -205,7 +209,9 @@ def judge(bundle: Bundle, verbose: bool = False) -> None:
         walked += verdict.insns_processed
         if not verdict.ok:
             text = verdict.story(source)
-            raise VerifierError(f"{text}\nHINT: the kernel would refuse this program; --no-verify asks it all the same")
+            raise VerifierError(
+                f"{text}\nHINT: the kernel would refuse this program; --no-verify asks it all the same"
+            )
     if verbose:
         count = len(bundle.programs)
         print(f"built-in verifier: {count} programs accepted, {walked} instructions walked", file=sys.stderr)

@@ -71,4 +71,6 @@ def text_of(data: bytes, name: str) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise UsageError(f"{name} is not UTF-8 text: byte {error.start} is {data[error.start]:#04x}") from None
+        raise UsageError(
+            f"{name} is not UTF-8 text: byte {error.start} is {data[error.start]:#04x}"
+        ) from None

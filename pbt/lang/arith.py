@@ -18,7 +18,9 @@ def signed(type_: Type, flexible: bool) -> bool:
     return isinstance(type_, (Int, Enum)) and type_.signed and not flexible
 
 
-def binary_type(op: str, left: Type, right: Type, left_flexible: bool, right_flexible: bool, span: Span) -> Type:
+def binary_type(
+    op: str, left: Type, right: Type, left_flexible: bool, right_flexible: bool, span: Span
+) -> Type:
     """The type of `left op right`; ScriptError if there is none. Flexible: a non-negative literal."""
     if op in ("&&", "||"):
         for side in (left, right):

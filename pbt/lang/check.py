@@ -148,8 +148,12 @@ class _Check:
         instances = []
         for number, expanded in enumerate(self.expanded):
             for group, places in enumerate(_by_context(expanded.places)):
-                for context, members in self._split(expanded.probe, names, places, variables, (number, group)):
-                    instances.append(self._instance(expanded.probe, names, context, members, variables, (number, group)))
+                for context, members in self._split(
+                    expanded.probe, names, places, variables, (number, group)
+                ):
+                    instances.append(
+                        self._instance(expanded.probe, names, context, members, variables, (number, group))
+                    )
         return instances
 
     def _split(
@@ -256,9 +260,20 @@ class _Body:
     """The check of one body in one context; implements `feature.Checks`."""
 
     def __init__(
-        self, shared: _Check, probe: ast.Probe, context: Context, names: Mapping[ast.Var, str], variables: dict[str, Type]
+        self,
+        shared: _Check,
+        probe: ast.Probe,
+        context: Context,
+        names: Mapping[ast.Var, str],
+        variables: dict[str, Type],
     ) -> None:
-        self.shared, self.probe, self.context, self.names, self.variables = shared, probe, context, names, variables
+        self.shared, self.probe, self.context, self.names, self.variables = (
+            shared,
+            probe,
+            context,
+            names,
+            variables,
+        )
         self.target, self.config = shared.target, shared.options.config
         self.types: dict[ast.Node, Type] = {}
         self.kept: dict[ast.Node, Any] = {}
@@ -310,7 +325,9 @@ class _Body:
         elif isinstance(stmt, ast.Unroll):
             count = self.literal_int(stmt.count, "unroll() count")
             if not 1 <= count <= 100:
-                raise ScriptError(f"unroll() count must be between 1 and 100 (provided {count})", stmt.count.span)
+                raise ScriptError(
+                    f"unroll() count must be between 1 and 100 (provided {count})", stmt.count.span
+                )
             self.keep(stmt, count)
             self._loop(stmt.body)
         elif isinstance(stmt, ast.ForRange):
@@ -333,7 +350,9 @@ class _Body:
         node = stmt.value
         if isinstance(node, ast.Call) and node.name in self.shared.known_aggregations:
             raise ScriptError(
-                f"{node.name}() must be assigned directly to a map", node.span, f"write @name = {node.name}(...)"
+                f"{node.name}() must be assigned directly to a map",
+                node.span,
+                f"write @name = {node.name}(...)",
             )
         self._expr(node)
 
@@ -364,7 +383,7 @@ class _Body:
         kind = binary_type(stmt.op[:-1], left, right, False, self._flexible(stmt.value), stmt.span)
         self._no_zero_division(stmt.op[:-1], stmt.value)
         if isinstance(stmt.target, ast.Var):
-            self._set_variable(stmt.target, kind if isinstance(left, Pointer) else left, stmt.value)
+            self._set_variable(stmt.target, kind if isinstance(left, Pointer) else stored(left), stmt.value)
         else:
             self._set_map(stmt.target, kind if self._is_new(stmt.target) else left, stmt.value)
 
@@ -404,7 +423,9 @@ class _Body:
     def _set_variable(self, var: ast.Var, kind: Type, value: ast.Expr | None = None) -> None:
         name = self.names[var]
         known = self.variables.get(name)
-        kind = stored(kind)
+        kind = kind if isinstance(kind, Int) else stored(kind)  # bswap() asks how wide a variable's value is
+        if isinstance(known, Int) and value is not None and self._fits(value, known):
+            kind = known
         try:
             made = kind if known is None else unify(known, kind, value is not None and self._is_zero(value))
         except Mismatch:
@@ -451,13 +472,17 @@ class _Body:
                 f"({'keyed' if known.key else 'scalar'} map), previously used "
                 f"{'with' if known.key else 'without'} one",
                 span,
-                f"write {base.name}[key] everywhere" if known.key else f"write {base.name} everywhere, or use another map",
+                f"write {base.name}[key] everywhere"
+                if known.key
+                else f"write {base.name} everywhere, or use another map",
             )
         else:
             known.key = self._unified_key(base, known.key, tuple(kinds), span)
         return known
 
-    def _unified_key(self, base: ast.Map, known: tuple[Type, ...], kinds: tuple[Type, ...], span: Span) -> tuple[Type, ...]:
+    def _unified_key(
+        self, base: ast.Map, known: tuple[Type, ...], kinds: tuple[Type, ...], span: Span
+    ) -> tuple[Type, ...]:
         try:
             if len(known) != len(kinds):
                 raise Mismatch
@@ -496,7 +521,9 @@ class _Body:
         record = self.shared.known_aggregations[call.name]
         if not isinstance(stmt.target, (ast.Map, ast.Index)) or stmt.op != "=":
             raise ScriptError(
-                f"{call.name}() must be assigned directly to a map", stmt.span, f"write @name = {call.name}(...)"
+                f"{call.name}() must be assigned directly to a map",
+                stmt.span,
+                f"write @name = {call.name}(...)",
             )
         known = self._keyed(stmt.target)
         first = int(record.takes_value)
@@ -506,7 +533,9 @@ class _Body:
         if first:
             kind = self._expr(call.args[0])
             if not is_integral(kind):
-                raise ScriptError(f"{call.name}() only supports integer arguments ({kind} provided)", call.args[0].span)
+                raise ScriptError(
+                    f"{call.name}() only supports integer arguments ({kind} provided)", call.args[0].span
+                )
             signed = not isinstance(kind, Int) or kind.signed
         literals = [
             self.literal_int(node, f"{call.name}() {what}")
@@ -573,7 +602,11 @@ class _Body:
         if isinstance(node, ast.Tuple):
             return Tuple(tuple(stored(self._expr(item)) for item in node.items))
         if isinstance(node, ast.Sizeof):
-            of = self.shared.types.resolve(node.of) if isinstance(node.of, ast.TypeName) else self._sizeof(node.of)
+            of = (
+                self.shared.types.resolve(node.of)
+                if isinstance(node.of, ast.TypeName)
+                else self._sizeof(node.of)
+            )
             self.replaced[node] = self._literal(node, of.size)
             return U64
         assert isinstance(node, ast.Offsetof)
@@ -593,7 +626,9 @@ class _Body:
         builtin = self.shared.known_builtins.get(node.name)
         if builtin is not None:
             if not builtin.variable:
-                raise ScriptError(f"{node.name}() is a function", node.span, f"{node.name}{builtin.signature}")
+                raise ScriptError(
+                    f"{node.name}() is a function", node.span, f"{node.name}{builtin.signature}"
+                )
             return self._builtin(builtin, node, ())
         if node.name in self._arrays:
             return self.variables[node.name]
@@ -615,7 +650,9 @@ class _Body:
             return I64
         known = [*self.shared.known_builtins, *CONSTANTS, *self._arrays, *self.shared.defines]
         close = nearest(node.name, known, 1)
-        hint = f"did you mean {close[0]}?" if close else "variables are written $name, maps @name, texts \"...\""
+        hint = (
+            f"did you mean {close[0]}?" if close else 'variables are written $name, maps @name, texts "..."'
+        )
         raise ScriptError(f"Unknown identifier: '{node.name}'", node.span, hint)
 
     def _param(self, node: ast.Param) -> Type:
@@ -625,7 +662,9 @@ class _Body:
             return I64
         text = self.parameter(node)
         if node.number > len(params):
-            self.shared.warn(f"positional parameter ${node.number} was not given", node.span, "it counts as 0 or \"\"")
+            self.shared.warn(
+                f"positional parameter ${node.number} was not given", node.span, 'it counts as 0 or ""'
+            )
         if text is not None and text != "":
             value = _integer(text)
             if value is None:
@@ -656,11 +695,15 @@ class _Body:
         index = self.known_int(node.keys[0])
         if isinstance(base, Pointer):
             if isinstance(base.target, Void) or (isinstance(base.target, Struct) and not base.target.size):
-                raise ScriptError(f"cannot index a pointer to {base.target}", node.span, "cast it to another type")
+                raise ScriptError(
+                    f"cannot index a pointer to {base.target}", node.span, "cast it to another type"
+                )
             return self._inherit(base.target, base)
         if isinstance(base, Array):
             if index is not None and base.count and not 0 <= index < base.count:
-                raise ScriptError(f"the index {index} is out of bounds for array of size {base.count}", node.span)
+                raise ScriptError(
+                    f"the index {index} is out of bounds for array of size {base.count}", node.span
+                )
             return base.element
         if isinstance(base, Str):
             if index is None or not 0 <= index < base.size:
@@ -675,13 +718,19 @@ class _Body:
     def _tuple_item(self, base: Tuple, name: str, span: Span) -> Type:
         if not name.isdigit() or int(name) >= len(base.elements):
             raise ScriptError(
-                f"Invalid tuple index: {name}", span, f"this tuple has {len(base.elements)} elements, counted from 0"
+                f"Invalid tuple index: {name}",
+                span,
+                f"this tuple has {len(base.elements)} elements, counted from 0",
             )
         return base.elements[int(name)]
 
     def _inherit(self, kind: Type, base: Pointer) -> Type:
         """What is reached through a pointer lies where the pointer points, and so do its own pointers."""
-        if isinstance(kind, Pointer) and base.space in ("kernel", "user") and (not kind.space or base.space == "user"):
+        if (
+            isinstance(kind, Pointer)
+            and base.space in ("kernel", "user")
+            and (not kind.space or base.space == "user")
+        ):
             return Pointer(kind.target, base.space, False)
         return kind
 
@@ -710,12 +759,16 @@ class _Body:
         close = nearest(node.name, names, 3)
         if isinstance(node.base, ast.Ident) and node.base.name == "args":
             hint = f"did you mean {close[0]}?" if close else "fields here: " + ", ".join(names[:12])
-            return ScriptError(f"Can't find a field '{node.name}' in {self.context.label}", node.name_span, hint)
+            return ScriptError(
+                f"Can't find a field '{node.name}' in {self.context.label}", node.name_span, hint
+            )
         hint = "did you mean " + " or ".join(close) + "?" if close else ""
         if not names:
             hint = "its definition is not known here"
         return ScriptError(
-            f"Struct/union of type '{struct}' does not contain a field named '{node.name}'", node.name_span, hint
+            f"Struct/union of type '{struct}' does not contain a field named '{node.name}'",
+            node.name_span,
+            hint,
         )
 
     def _unary(self, node: ast.Unary) -> Type:
@@ -723,7 +776,9 @@ class _Body:
         if node.op == "*":
             if isinstance(kind, Pointer):
                 if isinstance(kind.target, Void):
-                    raise ScriptError("cannot dereference a void pointer", node.span, "cast it first: *(uint64 *)p")
+                    raise ScriptError(
+                        "cannot dereference a void pointer", node.span, "cast it first: *(uint64 *)p"
+                    )
                 return self._inherit(kind.target, kind)
             if isinstance(kind, Int):
                 return U64
@@ -744,12 +799,17 @@ class _Body:
     def _step(self, node: ast.Step) -> Type:
         if not isinstance(node.operand, ast.Var):
             name = self._map_name(node.operand)
-            if self.shared.map(name, node.operand.span).value is None and not self.shared.maps[name].aggregation:
+            if (
+                self.shared.map(name, node.operand.span).value is None
+                and not self.shared.maps[name].aggregation
+            ):
                 self._set_map(node.operand, I64, node.operand)
         kind = self._expr(node.operand)
         if not is_integral(kind):
             raise ScriptError(f"The {node.op} operator can not be used on type '{kind}'", node.span)
-        return kind
+        if isinstance(node.operand, ast.Var):
+            self._set_variable(node.operand, stored(kind))
+        return stored(kind)
 
     def _binary(self, node: ast.Binary) -> Type:
         left, right = self._expr(node.left), self._expr(node.right)
@@ -768,6 +828,12 @@ class _Body:
         """A non-negative literal takes the sign of its partner."""
         value = self.known_int(node)
         return value is not None and 0 <= value < 1 << 63
+
+    def _fits(self, node: ast.Expr, kind: Int) -> bool:
+        """Whether a constant can be a value of an integer type."""
+        value, bits = self.known_int(node), 8 * kind.size
+        low, high = (-(1 << bits - 1), 1 << bits - 1) if kind.signed else (0, 1 << bits)
+        return value is not None and low <= value < high
 
     def _is_zero(self, node: ast.Expr) -> bool:
         return self.known_int(node) == 0
@@ -797,14 +863,16 @@ class _Body:
         if isinstance(kind, (Struct, Void)) or (isinstance(kind, Array) and not isinstance(source, (Str, Array))
                                                 and not is_integral(source)):  # fmt: skip
             raise ScriptError(
-                f"Cannot cast to \"{kind}\"", node.type.span, f"cast to a pointer: ({kind} *)" if isinstance(kind, Struct) else ""
+                f'Cannot cast to "{kind}"',
+                node.type.span,
+                f"cast to a pointer: ({kind} *)" if isinstance(kind, Struct) else "",
             )
         if isinstance(kind, Array):
             return self._array_cast(node, kind, source)
         if isinstance(source, (Str, Tuple, Buffer, Opaque, Void, Struct)) or (
             isinstance(source, Array) and source.size > 8
         ):
-            raise ScriptError(f"Cannot cast from \"{source}\" to \"{kind}\"", node.span)
+            raise ScriptError(f'Cannot cast from "{source}" to "{kind}"', node.span)
         value = self.known_int(node.operand)
         if value is not None and isinstance(kind, Int) and kind.size <= 8:
             value &= (1 << 8 * kind.size) - 1
@@ -816,7 +884,7 @@ class _Body:
     def _array_cast(self, node: ast.Cast, kind: Array, source: Type) -> Type:
         size = kind.size or source.size // kind.element.size * kind.element.size
         if size != source.size:
-            raise ScriptError(f"Cannot cast from \"{source}\" to \"{kind}\"", node.span, "sizes differ")
+            raise ScriptError(f'Cannot cast from "{source}" to "{kind}"', node.span, "sizes differ")
         return Array(kind.element, size // kind.element.size)
 
     def _offsetof(self, node: ast.Offsetof) -> Type:
@@ -824,7 +892,9 @@ class _Body:
         for name in node.path:
             member: Member | None = kind.find(name) if isinstance(kind, Struct) else None
             if member is None:
-                raise ScriptError(f"Struct/union of type '{kind}' does not contain a field named '{name}'", node.span)
+                raise ScriptError(
+                    f"Struct/union of type '{kind}' does not contain a field named '{name}'", node.span
+                )
             if member.bit_size:
                 raise ScriptError(f"the bitfield {name} has no offset in bytes", node.span)
             offset, kind = offset + member.offset, member.type
@@ -839,17 +909,23 @@ class _Body:
             return self._builtin(builtin, node, node.args)
         if node.name in self.shared.known_aggregations:
             raise ScriptError(
-                f"{node.name}() must be assigned directly to a map", node.span, f"write @name = {node.name}(...)"
+                f"{node.name}() must be assigned directly to a map",
+                node.span,
+                f"write @name = {node.name}(...)",
             )
         close = nearest(node.name, [*self.shared.known_builtins, *self.shared.known_aggregations], 1)
-        raise ScriptError(f"Unknown function: '{node.name}'", node.span, f"did you mean {close[0]}?" if close else "")
+        raise ScriptError(
+            f"Unknown function: '{node.name}'", node.span, f"did you mean {close[0]}?" if close else ""
+        )
 
     def _builtin(self, builtin: Builtin, node: ast.Expr, args: Sequence[ast.Expr]) -> Type:
         if builtin.removed:
             raise ScriptError(f"{builtin.name} was removed", node.span, builtin.removed)
         if builtin.unsafe and not self.shared.options.unsafe:
             raise ScriptError(
-                f"{builtin.name}() is an unsafe function being used in safe mode", node.span, "allow it with --unsafe"
+                f"{builtin.name}() is an unsafe function being used in safe mode",
+                node.span,
+                "allow it with --unsafe",
             )
         if isinstance(node, ast.Call):
             self._count_arguments(node, *arity(builtin.signature))
@@ -872,7 +948,11 @@ class _Body:
         if least <= given <= most:
             return
         words = ("no", "one", "two", "three", "four")
-        wanted = least if least == most else (f"at least {words[least]}" if given < least else f"at most {words[most]}")
+        wanted = (
+            least
+            if least == most
+            else (f"at least {words[least]}" if given < least else f"at most {words[most]}")
+        )
         if isinstance(wanted, int):
             wanted = words[wanted]
         plural = "" if wanted.endswith("one") else "s"
@@ -896,7 +976,9 @@ class _Body:
         self._expr(node)
         value = self.known_int(node)
         if value is None:
-            raise ScriptError(f"{what} must be an integer literal", node.span, "its value must be known beforehand")
+            raise ScriptError(
+                f"{what} must be an integer literal", node.span, "its value must be known beforehand"
+            )
         return value
 
     def literal_str(self, node: ast.Expr, what: str) -> str:
@@ -935,14 +1017,18 @@ class _Body:
         base = first.base if isinstance(first, ast.Index) else first
         if not isinstance(base, ast.Map):
             name = node.name if isinstance(node, ast.Call) else "this"
-            raise ScriptError(f"{name}() expects a map to be provided", first.span, f"write {name}(@name, key)")
+            raise ScriptError(
+                f"{name}() expects a map to be provided", first.span, f"write {name}(@name, key)"
+            )
         keys = first.keys if isinstance(first, ast.Index) else args[1:]
         if keyed and not keys:
             raise ScriptError("a key is needed", node.span, "has_key(@map, key)")
         flat = self._flatten(keys)
         known = self.shared.map(base.name, base.span)
         if not flat and known.key:
-            raise ScriptError(f"{base.name} has keys: say which one to delete", node.span, f"clear({base.name}) deletes all")
+            raise ScriptError(
+                f"{base.name} has keys: say which one to delete", node.span, f"clear({base.name}) deletes all"
+            )
         self._merge_key(base, flat, node.span)
         self.kept[node] = (base.name, tuple(flat))
 
@@ -967,7 +1053,11 @@ def _integer(text: str) -> int | None:
     """A positional parameter as a number, if it is one."""
     digits = text.removeprefix("-")
     try:
-        value = int(digits, 0) if digits[:2].lower() in ("0x", "0b") else int(digits, 8 if digits[:1] == "0" else 10)
+        value = (
+            int(digits, 0)
+            if digits[:2].lower() in ("0x", "0b")
+            else int(digits, 8 if digits[:1] == "0" else 10)
+        )
     except ValueError:
         return None
     return -value if text.startswith("-") else value

@@ -44,7 +44,8 @@ def find_provider(name: str) -> Provider | None:
             return provider
     lowered = name.lower()
     return next(
-        (p for p in known.values() if lowered == p.name.lower() or (len(name) > 2 and lowered in p.aliases)), None
+        (p for p in known.values() if lowered == p.name.lower() or (len(name) > 2 and lowered in p.aliases)),
+        None,
     )
 
 
@@ -82,11 +83,14 @@ def _places(point: ast.AttachPoint, target: Target, params: Sequence[str]) -> li
         names = [n for p in providers().values() for n in (p.name, *p.aliases)]
         close = nearest(parts[0].lower(), names, 1)
         raise ScriptError(
-            f"Invalid probe type: {parts[0]}", point.span, f"did you mean {close[0]}?" if close else "pbt -l lists probes"
+            f"Invalid probe type: {parts[0]}",
+            point.span,
+            f"did you mean {close[0]}?" if close else "pbt -l lists probes",
         )
     place = provider.parse(parts[1:], point.span)
     return [
-        Attached(point, provider, found, provider.describe(found, target)) for found in provider.expand(place, target)
+        Attached(point, provider, found, provider.describe(found, target))
+        for found in provider.expand(place, target)
     ]
 
 

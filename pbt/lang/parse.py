@@ -86,7 +86,18 @@ _WORDS = {
     "LPAR": "(", "RPAR": ")", "LSQB": "[", "RSQB": "]", "COMMA": ",", "COLON": ":", "$END": "end of file",
     "__ANON_0": "..",
 }  # fmt: skip
-_SOUGHT = ("RPAR", "RSQB", "RBRACE", "SEMICOLON", "LBRACE", "COMMA", "END_PREDICATE", "COLON", "NAME", "ATTACH")
+_SOUGHT = (
+    "RPAR",
+    "RSQB",
+    "RBRACE",
+    "SEMICOLON",
+    "LBRACE",
+    "COMMA",
+    "END_PREDICATE",
+    "COLON",
+    "NAME",
+    "ATTACH",
+)
 _EXPRESSION = {"INT", "STRING", "VAR", "MAP", "LPAR"}
 
 
@@ -120,7 +131,10 @@ def _syntax_error(source: Source, text: str, error: Any) -> ScriptError:
     message, hint = f"syntax error, unexpected {found}", ""
     wanted = _wanted(expected)
     if found.startswith("'\""):
-        message, hint = "this string has no end", 'a string ends with " on the same line; write a newline as \\n'
+        message, hint = (
+            "this string has no end",
+            'a string ends with " on the same line; write a newline as \\n',
+        )
     elif text[span.start : span.start + 2] == "/*":
         message, hint = "this comment has no end", "a comment ends with */"
     elif wanted:
@@ -153,7 +167,11 @@ def _hint(found: str, text: str, span: Span) -> str:
         return 'strings are written with double quotes: "text"'
     if found == "end of file" and before.count("{") > before.count("}"):
         return "a { has no }"
-    if re.fullmatch(r"[A-Za-z_]\w*", word) and re.search(r"[\w)\]]$", before) and "\n" in text[len(before) : span.start]:
+    if (
+        re.fullmatch(r"[A-Za-z_]\w*", word)
+        and re.search(r"[\w)\]]$", before)
+        and "\n" in text[len(before) : span.start]
+    ):
         return "is a ; missing at the end of the line before?"
     return ""
 
@@ -170,8 +188,27 @@ def _check_depth(source: Source, tree: Branch) -> None:
 
 # --- tree → nodes -----------------------------------------------------------------------------
 
-_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "e": "\x1b"}
-_UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
+_ESCAPES = {
+    "n": "\n",
+    "t": "\t",
+    "r": "\r",
+    '"': '"',
+    "\\": "\\",
+    "a": "\a",
+    "b": "\b",
+    "f": "\f",
+    "v": "\v",
+    "e": "\x1b",
+}
+_UNITS = {
+    "ns": 1,
+    "us": 10**3,
+    "ms": 10**6,
+    "s": 10**9,
+    "m": 60 * 10**9,
+    "h": 3600 * 10**9,
+    "d": 86400 * 10**9,
+}
 _INT = re.compile(
     r"(?:(?P<hex>0[xX][0-9a-fA-F](?:_?[0-9a-fA-F])*)|(?P<exp>[1-9])e(?P<power>\d+)|(?P<dec>\d(?:_?\d)*))"
     r"(?:(?P<unit>ns|us|ms|s|m|h|d)|(?i:ul|ull|llu|lu|ll|l|u))?"
@@ -212,7 +249,9 @@ def unquote(text: str, span: Span) -> str:
         if body[0] in "01234567":
             return chr(int(body, 8) & 0xFF)
         if body not in _ESCAPES:
-            raise ScriptError(f"invalid escape sequence \\{body}", span, r'escapes are \n \t \r \" \\ \ooo \xhh')
+            raise ScriptError(
+                f"invalid escape sequence \\{body}", span, r"escapes are \n \t \r \" \\ \ooo \xhh"
+            )
         return _ESCAPES[body]
 
     return re.sub(r"\\(x[0-9a-fA-F]{1,2}|[0-7]{1,3}|.|\n)", replace, text[1:-1])
@@ -222,7 +261,9 @@ def parse_type(text: str, span: Span) -> ast.TypeName:
     """`struct x *`, `uint8[4]`: the inside of a cast."""
     match = re.fullmatch(r"\s*([\w\s]+?)\s*((?:\*\s*)*)((?:\[\s*\d*\s*\]\s*)*)(\*?)\s*", text)
     if not match:
-        raise ScriptError(f"cannot read the type {text.strip()}", span, "for example: struct sock *, uint8[4], int32")
+        raise ScriptError(
+            f"cannot read the type {text.strip()}", span, "for example: struct sock *, uint8[4], int32"
+        )
     dims = tuple(int(d) if d else None for d in re.findall(r"\[\s*(\d*)\s*\]", match[3]))
     return ast.TypeName(span, " ".join(match[1].split()), match[2].count("*") + len(match[4]), dims)
 
@@ -286,7 +327,9 @@ class _Maker:
         name, value = tree.children
         if value.type == "INT":
             return ast.Setting(span, str(name), number(value, self.at(value)))
-        return ast.Setting(span, str(name), unquote(value, self.at(value)) if value.type == "STRING" else str(value))
+        return ast.Setting(
+            span, str(name), unquote(value, self.at(value)) if value.type == "STRING" else str(value)
+        )
 
     def _probe(self, tree: Any, span: Span) -> ast.Probe:
         points, *predicate, body = tree.children
@@ -376,7 +419,9 @@ class _Maker:
             if made.name == "_" and not op:
                 return ast.ExprStmt(span, self.make(value))
             raise ScriptError(
-                f"'{made.name}' cannot be assigned to", self.span(target), f"variables are written ${made.name}"
+                f"'{made.name}' cannot be assigned to",
+                self.span(target),
+                f"variables are written ${made.name}",
             )
         return ast.Assign(span, made, str(op[0]) if op else "=", self.make(value))
 
@@ -509,4 +554,13 @@ class _Maker:
         return ast.Offsetof(span, self.make(of), tuple(str(t) for t in path if t.type == "NAME"))
 
 
-__all__ = ["Parsed", "Preprocessed", "number", "parse", "parse_expr", "parse_type", "split_attach_point", "unquote"]
+__all__ = [
+    "Parsed",
+    "Preprocessed",
+    "number",
+    "parse",
+    "parse_expr",
+    "parse_type",
+    "split_attach_point",
+    "unquote",
+]

@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 from pbt.source import ScriptError, ScriptWarning, Source, Span
 
-_DIRECTIVE = re.compile(r"[ \t]*#[ \t]*(include|define|undef|ifdef|ifndef|if|elif|else|endif|pragma|error)\b(.*)")
+_DIRECTIVE = re.compile(
+    r"[ \t]*#[ \t]*(include|define|undef|ifdef|ifndef|if|elif|else|endif|pragma|error)\b(.*)"
+)
 _HASH = re.compile(r"[ \t]*#")
 _SKIP = re.compile(r'"([^"\\\n]|\\.)*"|//[^\n]*|/\*(?:.|\n)*?\*/')
 
@@ -64,7 +66,9 @@ def preprocess(source: Source, predefined: Mapping[str, str]) -> Preprocessed:
             keep = False
             if not warnings and all(level.active for level in stack):
                 warnings.append(
-                    ScriptWarning("this line starts with # and is taken for a comment", span, "comments start with //")
+                    ScriptWarning(
+                        "this line starts with # and is taken for a comment", span, "comments start with //"
+                    )
                 )
         elif start == 0 and body.startswith("#!"):
             keep = False
@@ -138,7 +142,9 @@ def _holds(word: str, rest: str, defines: Mapping[str, Define], span: Span) -> b
     text = text.replace("&&", " and ").replace("||", " or ")
     text = re.sub(r"!(?!=)", " not ", text)
     if not re.fullmatch(r"[\d\sx<>=!()+\-*a-fA-Fnort]*", text):
-        raise ScriptError("cannot evaluate this condition", span, "defined(NAME), numbers, ! && || and comparisons")
+        raise ScriptError(
+            "cannot evaluate this condition", span, "defined(NAME), numbers, ! && || and comparisons"
+        )
     try:
         return bool(eval(text, {"__builtins__": {}}))  # digits, parentheses and operators alone
     except (SyntaxError, TypeError, ValueError) as error:

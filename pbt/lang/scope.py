@@ -28,7 +28,9 @@ def resolve(probe: ast.Probe) -> Names:
     while True:
         walk = _Walk(wide)
         walk.probe(probe)
-        fallback = {v.name for v in walk.unknown if v.name in walk.assigned and v.name not in walk.declared} - wide
+        fallback = {
+            v.name for v in walk.unknown if v.name in walk.assigned and v.name not in walk.declared
+        } - wide
         if not fallback:
             break
         wide |= fallback
@@ -83,7 +85,9 @@ class _Walk:
             self.declared.add(stmt.var.name)
             if any(stmt.var.name in scope for scope in self._scopes):
                 self.errors.append(
-                    ScriptError(f"Variable {stmt.var.name} was already declared", stmt.var.span, "choose another name")
+                    ScriptError(
+                        f"Variable {stmt.var.name} was already declared", stmt.var.span, "choose another name"
+                    )
                 )
             self._declare(stmt.var)
         elif isinstance(stmt, ast.Block):

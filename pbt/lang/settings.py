@@ -67,14 +67,18 @@ def settle(settings: Sequence[ast.Setting], environment: Mapping[str, str]) -> d
         if name in REMOVED:
             continue
         if name in ENVIRONMENT_ONLY:
-            raise ScriptError(f"{node.name} can only be set in the environment, as {_PREFIX}{name.upper()}", node.span)
+            raise ScriptError(
+                f"{node.name} can only be set in the environment, as {_PREFIX}{name.upper()}", node.span
+            )
         if name in RENAMED:
             raise ScriptError(f"{node.name} was renamed to {RENAMED[name]}", node.span)
         row = SETTINGS.get(name)
         if row is None:
             close = nearest(name, SETTINGS)
             raise ScriptError(
-                f"Unrecognized config variable: {node.name}", node.span, f"did you mean {close[0]}?" if close else ""
+                f"Unrecognized config variable: {node.name}",
+                node.span,
+                f"did you mean {close[0]}?" if close else "",
             )
         problem, config[name] = _convert(row, node.value)
         if problem:

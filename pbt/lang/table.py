@@ -32,7 +32,11 @@ def build() -> Lark:
     from lark import Lark
 
     return Lark(
-        GRAMMAR.read_text(), parser="lalr", lexer="contextual", propagate_positions=True, maybe_placeholders=False
+        GRAMMAR.read_text(),
+        parser="lalr",
+        lexer="contextual",
+        propagate_positions=True,
+        maybe_placeholders=False,
     )
 
 

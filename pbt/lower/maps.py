@@ -93,7 +93,9 @@ def _key(body: Body, name: str, keys: Sequence[ast.Expr], bucket: Value | None =
         body.b.store(room.base, 0, 4, 0 if bucket is None else bucket)
         return room
     room = body.temp(record.size, f"{name} key")
-    if sum(f.type.size for f in record.fields) < record.size or any(_has_holes(f.type) for f in record.fields):
+    if sum(f.type.size for f in record.fields) < record.size or any(
+        _has_holes(f.type) for f in record.fields
+    ):
         body.zero(room, record.size)
     for node, field in zip(keys, record.fields):  # noqa: B905  (the bucket has no node)
         body.into(node, room + field.offset, field.type)
@@ -121,9 +123,7 @@ def read(body: Body, node: ast.Expr) -> Value:
     if not keys:
         return memory.load(body, Loc("bpf", body.b.map_value(name)), kind)
     found = _lookup(body, name, _key(body, name, keys))
-    return body.b.choose(
-        "ne", found, 0, lambda: body.b.load(found, 0, kind.size, is_signed(kind)), lambda: 0
-    )
+    return body.b.choose("ne", found, 0, lambda: body.b.load(found, 0, kind.size, is_signed(kind)), lambda: 0)
 
 
 def locate(body: Body, node: ast.Expr) -> Loc:
@@ -200,9 +200,7 @@ def _cell_of(body: Body, name: str, key: Mem, size: int) -> Iterator[Mem]:
     b.place(after)
 
 
-def update(
-    body: Body, target: ast.Expr, compute: Callable[[Value], Value], add: Value | None = None
-) -> None:
+def update(body: Body, target: ast.Expr, compute: Callable[[Value], Value], add: Value | None = None) -> None:
     """`target op= n` for a number in a plain map: atomic where it is an addition (`add`)."""
     name, keys = _parts(target)
     kind = body.map_type(name).value
@@ -222,7 +220,12 @@ def _update_at(
     if add is not None and kind.size == 8:
         b.atomic_add(cell.base, cell.offset, 8, add)
     else:
-        b.store(cell.base, cell.offset, kind.size, compute(b.load(cell.base, cell.offset, kind.size, is_signed(kind))))
+        b.store(
+            cell.base,
+            cell.offset,
+            kind.size,
+            compute(b.load(cell.base, cell.offset, kind.size, is_signed(kind))),
+        )
 
 
 def step(body: Body, target: ast.Expr, by: int, prefix: bool) -> Value:

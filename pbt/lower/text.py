@@ -167,8 +167,12 @@ def _text_into(body: Body, node: ast.Expr, to: Mem, kind: Str) -> None:
     source = body.type(node)
     if isinstance(node, ast.Str):
         data = node.value.encode("utf-8", "surrogateescape")[: kind.size - 1]
-        body.bytes(to, data.ljust(kind.size if body.padded and kind.size <= memory.INLINE else len(data) + 1, b"\0"))
-        _clear_tail(body, to, -(-(len(data) + 1) // 8) * 8 if kind.size > memory.INLINE else kind.size, kind.size)
+        body.bytes(
+            to, data.ljust(kind.size if body.padded and kind.size <= memory.INLINE else len(data) + 1, b"\0")
+        )
+        _clear_tail(
+            body, to, -(-(len(data) + 1) // 8) * 8 if kind.size > memory.INLINE else kind.size, kind.size
+        )
         return
     found = body.call_of(node)
     if found is not None and source.size <= kind.size:
@@ -317,7 +321,9 @@ def may_be_read_unset(instance: Instance) -> Iterable[str]:
                 if isinstance(var, ast.Var) and stmt.value is not None and getattr(stmt, "op", "=") == "=":
                     targets.add(instance.names[var])
             inner = [n for n in stmt.children() if isinstance(n, (ast.Block, ast.If))]
-            for node in stmt.walk() if not inner else [m for c in stmt.children() if c not in inner for m in c.walk()]:
+            for node in (
+                stmt.walk() if not inner else [m for c in stmt.children() if c not in inner for m in c.walk()]
+            ):
                 if isinstance(node, ast.Var) and instance.names[node] not in known | targets:
                     unset[instance.names[node]] = None
             for child in inner:

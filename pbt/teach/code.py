@@ -66,9 +66,7 @@ def helper_names() -> Mapping[int, str]:
 def symbols(code: Code) -> dict[int, str]:
     """What wide loads load, by name: "map[@x]", "value[@x + 8]", "function[f]", "kernel[jiffies]"."""
     words = {"map_fd": "map", "map_value": "value", "func": "function", "btf_id": "kernel"}
-    return {
-        r.insn: f"{words[r.kind]}[{r.name}{f' + {r.offset}' if r.offset else ''}]" for r in code.relocs
-    }
+    return {r.insn: f"{words[r.kind]}[{r.name}{f' + {r.offset}' if r.offset else ''}]" for r in code.relocs}
 
 
 def rows(code: Code, source: Source | None = None) -> list[Row]:
@@ -85,7 +83,11 @@ def rows(code: Code, source: Source | None = None) -> list[Row]:
 
 def line_of(place: Place | None, source: Source | None) -> int:
     """The line (from 1) where a place of the script begins; 0 if it is nowhere in it."""
-    return source.position(place.start)[0] if place is not None and source is not None and place.start >= 0 else 0
+    return (
+        source.position(place.start)[0]
+        if place is not None and source is not None and place.start >= 0
+        else 0
+    )
 
 
 def line_of_span(span: Span | None, source: Source) -> int:
@@ -112,7 +114,9 @@ def map_line(map_: Map) -> str:
     sizes = f"key {map_.key_size} bytes, value {map_.value_size} bytes, " if map_.key_size else ""
     unit = "bytes" if map_.map_type.endswith("RINGBUF") else "entries"
     count = f"{map_.max_entries} {unit}" if map_.max_entries else "an entry for each CPU"
-    return f"{map_.name}: {map_.map_type}, {sizes}{count}" + (f", {map_.aggregation}()" if map_.aggregation else "")
+    return f"{map_.name}: {map_.map_type}, {sizes}{count}" + (
+        f", {map_.aggregation}()" if map_.aggregation else ""
+    )
 
 
 def underlined(text: str, mark: str = "-") -> list[str]:

@@ -44,17 +44,17 @@ def _tree(node: ast.Node, depth: int, role: str) -> Iterator[str]:
 
 
 def _plain(name: str, value: object) -> str:
-    """A field that is no node and says something."""
-    if isinstance(value, (ast.Node, bool)) or value is None or name.endswith("span"):
-        return name if value is True else ""
+    """A field that is no node and says something; numbers always do where they are the node's value."""
+    if isinstance(value, bool):
+        return str(value).lower() if name == "value" else name * value
+    if isinstance(value, str):
+        return repr(value) if value else ""
     if isinstance(value, tuple):
-        inner = [str(v) for v in value if not isinstance(v, ast.Node)]
+        inner = [str(item) for item in value if not isinstance(item, ast.Node)]
         return f"{name}={':'.join(inner)}" if inner and name != "parts" else ""
-    return repr(value) if isinstance(value, str) and value else f"{name}={value}" if value else _zero(name, value)
-
-
-def _zero(name: str, value: object) -> str:
-    return "0" if name in ("value", "number") and value == 0 else ""
+    if isinstance(value, int):
+        return str(value) if name in ("value", "number") else f"{name}={value}" * bool(value)
+    return ""
 
 
 # --- types --------------------------------------------------------------------------------------
@@ -75,7 +75,11 @@ def _types(work: Work) -> Iterator[str]:
 
 def _map(map_: MapType) -> str:
     keys = f"[{', '.join(map(str, map_.key))}]" if map_.key else ""
-    value = f"{map_.aggregation}({', '.join(map(str, map_.args))})" if map_.aggregation else str(map_.value or "?")
+    value = (
+        f"{map_.aggregation}({', '.join(map(str, map_.args))})"
+        if map_.aggregation
+        else str(map_.value or "?")
+    )
     return f"{map_.name}{keys}: {value}"
 
 

@@ -173,7 +173,9 @@ def _size_argument(env: Env, state: State, given: Given, regno: int, reg: Reg, z
     if num.umax >= _MAX_SIZE:
         raise Refuse(f"R{regno} unbounded memory access, use 'var &= const' or 'if (var < const)'")
     fills = name.startswith("UNINIT")
-    helper_memory(env, state, at, pointer, num.umax, zero, fills and not num.mask, given, fills or name == "MEM")
+    helper_memory(
+        env, state, at, pointer, num.umax, zero, fills and not num.mask, given, fills or name == "MEM"
+    )
     env.precise(reg)
     given.most = num.umax
 

@@ -116,7 +116,9 @@ def _malformed_alu(insn: Insn, rules: Features) -> str:
         if insn.src_reg or insn.offset or insn.imm not in (16, 32, 64):
             return "BPF_END uses reserved fields"
         if wide and (insn.opcode & op.X or "signed_isa" not in rules):
-            return "BPF_END uses reserved fields" if insn.opcode & op.X else f"unknown opcode {insn.opcode:02x}"
+            return (
+                "BPF_END uses reserved fields" if insn.opcode & op.X else f"unknown opcode {insn.opcode:02x}"
+            )
         return ""
     if code == op.NEG:
         if insn.opcode & op.X or insn.src_reg or insn.offset or insn.imm:
@@ -219,9 +221,7 @@ def _functions(insns: Sequence[Insn], seconds: set[int]) -> tuple[int, ...]:
     return tuple(sorted(starts))
 
 
-def _successors(
-    insns: Sequence[Insn], seconds: set[int], starts: tuple[int, ...]
-) -> list[tuple[int, ...]]:
+def _successors(insns: Sequence[Insn], seconds: set[int], starts: tuple[int, ...]) -> list[tuple[int, ...]]:
     bounds = [*starts, len(insns)]
     out: list[tuple[int, ...]] = [()] * len(insns)
     for first, end in zip(bounds, bounds[1:], strict=False):
@@ -286,9 +286,7 @@ def _prune_points(insns: Sequence[Insn], successors: list[tuple[int, ...]]) -> b
     return prune
 
 
-def liveness(
-    insns: Sequence[Insn], successors: list[tuple[int, ...]], seconds: set[int]
-) -> list[int]:
+def liveness(insns: Sequence[Insn], successors: list[tuple[int, ...]], seconds: set[int]) -> list[int]:
     """Registers that some path still reads, by slot; calls of functions read r1 to r5."""
     count = len(insns)
     live = [0] * (count + 1)

@@ -80,9 +80,7 @@ def _pointer(env: Env, text: str) -> Reg:
     return Reg(kind, id=env.new_id() if null else 0, null=null, obj=parameter or None, mods=mods)
 
 
-def write_context(
-    env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, value: Reg
-) -> None:
+def write_context(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, value: Reg) -> None:
     at = _offset(reg, regno, offset, env)
     if not _allowed(env, at, size, True):
         raise Refuse(

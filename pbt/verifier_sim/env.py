@@ -21,7 +21,9 @@ _OF_TASK = frozenset(  # in network programs since 6.18 ("comm_everywhere")
     "get_current_comm get_current_pid_tgid get_current_uid_gid current_task_under_cgroup "
     "get_current_cgroup_id get_current_ancestor_cgroup_id get_cgroup_classid".split()
 )
-_TRACING = frozenset("KPROBE TRACEPOINT PERF_EVENT RAW_TRACEPOINT RAW_TRACEPOINT_WRITABLE TRACING LSM".split())
+_TRACING = frozenset(
+    "KPROBE TRACEPOINT PERF_EVENT RAW_TRACEPOINT RAW_TRACEPOINT_WRITABLE TRACING LSM".split()
+)
 
 
 class Refuse(PbtError):

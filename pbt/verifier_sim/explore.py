@@ -167,7 +167,13 @@ class Match:
                 or (now == SPILL and reg is not None and reg.kind == "scalar")
             ):
                 continue
-            if was == ZEROED and now == SPILL and reg is not None and reg.num.const == 0 and reg.kind == "scalar":
+            if (
+                was == ZEROED
+                and now == SPILL
+                and reg is not None
+                and reg.num.const == 0
+                and reg.kind == "scalar"
+            ):
                 continue
             return False
         return True

@@ -46,7 +46,6 @@ RULES = (
 )
 
 
-
 def release(text: str) -> tuple[int, ...]:
     """The numbers at the start of a release: "6.18.44-1-amd64" → (6, 18, 44)."""
     numbers = []

@@ -65,7 +65,9 @@ def stack_range(regno: int, reg: Reg, offset: int, size: int, verb: str) -> tupl
                 f"invalid{kind} stack R{regno} off={low} size={size}",
                 "The stack of a BPF program is 512 bytes below its frame pointer.",
             )
-        raise Refuse(f"invalid variable-offset{kind} stack R{regno} var_off={_tnum(num)} off={base} size={size}")
+        raise Refuse(
+            f"invalid variable-offset{kind} stack R{regno} var_off={_tnum(num)} off={base} size={size}"
+        )
     return low, high
 
 
@@ -192,9 +194,7 @@ def _scrub(env: Env, state: State, frame: Frame, number_: int, index: int) -> st
     return slot.types.replace(SPILL, MISC)
 
 
-def _store_anywhere(
-    env: Env, state: State, frame: Frame, reg: Reg, low: int, high: int, value: Reg
-) -> None:
+def _store_anywhere(env: Env, state: State, frame: Frame, reg: Reg, low: int, high: int, value: Reg) -> None:
     """A write at a variable offset: every byte it may reach becomes unknown."""
     if "var_stack_write" not in env.rules:
         raise Refuse(f"variable stack write prohibited, var_off={_tnum(reg.num)} off={reg.off}")
@@ -286,7 +286,9 @@ def region(regno: int, reg: Reg, offset: int, size: int, limit: int, zero: bool 
         )
 
 
-def map_value(env: Env, regno: int, reg: Reg, offset: int, size: int, write: bool, zero: bool = False) -> None:
+def map_value(
+    env: Env, regno: int, reg: Reg, offset: int, size: int, write: bool, zero: bool = False
+) -> None:
     info: MapInfo = reg.obj
     flag = RDONLY_PROG if write else WRONLY_PROG
     if info.flags & flag:
@@ -323,7 +325,9 @@ def aligned(env: Env, reg: Reg, offset: int, size: int, strict: bool = False) ->
     if not tnum.aligned(place, size):
         what = {"fp": "stack ", "map_value": "value ", "ctx": "context ", "map_key": "key "}.get(kind, "")
         if kind in ("pkt", "pkt_meta"):
-            raise Refuse(f"misaligned packet access off {gap}+{_tnum(reg.num)}+{reg.off}+{offset} size {size}")
+            raise Refuse(
+                f"misaligned packet access off {gap}+{_tnum(reg.num)}+{reg.off}+{offset} size {size}"
+            )
         raise Refuse(f"misaligned {what}access off {_tnum(reg.num)}+{reg.off}+{offset} size {size}")
 
 
@@ -394,7 +398,9 @@ def _load_sock(env: Env, state: State, regno: int, reg: Reg, offset: int, size: 
 def _load_btf(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
     """Through a kernel pointer: without the kernel's types any read inside the object is believed."""
     if reg.num.mask:
-        raise Refuse(f"R{regno} is ptr_{reg.obj or ''} invalid variable offset: off={offset}, var_off={_tnum(reg.num)}")
+        raise Refuse(
+            f"R{regno} is ptr_{reg.obj or ''} invalid variable offset: off={offset}, var_off={_tnum(reg.num)}"
+        )
     if reg.off + offset < 0:
         raise Refuse(f"R{regno} is ptr_{reg.obj or ''} invalid negative access: off={reg.off + offset}")
     return UNTYPED if size == 8 else _plain(size, sign)

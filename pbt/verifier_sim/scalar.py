@@ -480,9 +480,7 @@ def _settle(result: Scalar, rules: Features) -> Scalar:
     return sync(result, rules)
 
 
-def _combine(
-    name: str, value: int, mask: int, a: Scalar, b: Scalar, bits: int, rules: Features
-) -> _Bounds:
+def _combine(name: str, value: int, mask: int, a: Scalar, b: Scalar, bits: int, rules: Features) -> _Bounds:
     left, right = _ranges(a, bits), _ranges(b, bits)
     if name == "ADD":
         return _add(left, right, bits, rules)
@@ -649,7 +647,9 @@ def _refine_bits(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -
             raise Empty
         value, mask = tnum.intersect((a.value & full, a.mask & full), (b.value & full, b.mask & full))
         left, right = (
-            Scalar(s.value & ~full & M64 | value, s.mask & ~full & M64 | mask, *s[2:at], *common, *s[at + 4 :])
+            Scalar(
+                s.value & ~full & M64 | value, s.mask & ~full & M64 | mask, *s[2:at], *common, *s[at + 4 :]
+            )
             for s in (a, b)
         )
         return sync(left, rules), sync(right, rules)

@@ -254,7 +254,9 @@ def st(env: Env, state: State, pc: int, insn: Insn) -> int:
     return pc + 1
 
 
-_NO_ATOMICS = frozenset(("ctx", "pkt", "pkt_meta", "flow_keys", "sock", "sock_common", "tcp_sock", "xdp_sock"))
+_NO_ATOMICS = frozenset(
+    ("ctx", "pkt", "pkt_meta", "flow_keys", "sock", "sock_common", "tcp_sock", "xdp_sock")
+)
 
 
 def atomic(env: Env, state: State, pc: int, insn: Insn) -> int:
@@ -399,8 +401,10 @@ def _decide(env: Env, name: str, dst: Reg, src: Reg, wide: bool) -> bool | None:
         return None
     pointer, other = (dst, src) if dst.kind != "scalar" else (src, dst)
     if other.kind == "scalar":
-        if other.num.const == 0 and not pointer.null and (
-            pointer.kind in _NEVER_NULL or (pointer.kind == "ptr_" and "trusted_" in pointer.mods)
+        if (
+            other.num.const == 0
+            and not pointer.null
+            and (pointer.kind in _NEVER_NULL or (pointer.kind == "ptr_" and "trusted_" in pointer.mods))
         ):
             env.precise(other)
             if name == "JEQ":
@@ -460,9 +464,7 @@ def _learn_null(state: State, dst: Reg, src: Reg, holds: str) -> None:
             settle_null(state, one, False)
 
 
-def _learn_numbers(
-    env: Env, state: State, insn: Insn, holds: str, dst: Reg, src: Reg, wide: bool
-) -> bool:
+def _learn_numbers(env: Env, state: State, insn: Insn, holds: str, dst: Reg, src: Reg, wide: bool) -> bool:
     register = bool(insn.opcode & op.X)
     full = tnum.M64 if wide else tnum.M32
     if register and "register_branches" not in env.rules:

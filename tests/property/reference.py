@@ -44,7 +44,11 @@ class Evaluator:
     """One run of one probe: `inputs` are builtin variables, `maps` keep their contents between runs."""
 
     def __init__(
-        self, instance: Instance, types: Mapping[str, MapType], inputs: Mapping[str, Any], maps: dict[str, dict[Any, Any]]
+        self,
+        instance: Instance,
+        types: Mapping[str, MapType],
+        inputs: Mapping[str, Any],
+        maps: dict[str, dict[Any, Any]],
     ) -> None:
         self.instance, self.types, self.inputs, self.maps = instance, types, inputs, maps
         self.variables: dict[str, Any] = {}
@@ -113,7 +117,11 @@ class Evaluator:
         elif isinstance(target, ast.Var):
             name = self.instance.names[target]
             old = self.variables.get(name, 0)
-            value = self.value(node.value) if node.op == "=" else self.arith(node.op[:-1], old, target, node.value)
+            value = (
+                self.value(node.value)
+                if node.op == "="
+                else self.arith(node.op[:-1], old, target, node.value)
+            )
             self.variables[name] = self.stored(value, self.instance.variables[name])
         else:
             name = target.name if isinstance(target, ast.Map) else target.base.name  # type: ignore[attr-defined]
@@ -127,7 +135,9 @@ class Evaluator:
                 key = self.key(target)
                 old = self.maps.get(name, {}).get(key, 0)
                 value = (
-                    old + right & M64 if right is not None else self.arith(node.op[:-1], old, target, node.value)
+                    old + right & M64
+                    if right is not None
+                    else self.arith(node.op[:-1], old, target, node.value)
                 )
             self.maps.setdefault(name, {})[key] = self.stored(value, kind)
 
@@ -160,7 +170,11 @@ class Evaluator:
         key = self.key(target)
         shown = number if known.signed else pattern
         if call.name in ("hist", "lhist"):
-            bucket = log2_bucket(number, known.args[0]) if call.name == "hist" else linear_bucket(number, known.args)
+            bucket = (
+                log2_bucket(number, known.args[0])
+                if call.name == "hist"
+                else linear_bucket(number, known.args)
+            )
             key = (*key, bucket)
             cells[key] = cells.get(key, 0) + 1
         elif call.name == "count":

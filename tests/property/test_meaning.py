@@ -44,7 +44,9 @@ MODERN = frozenset({"ringbuf", "probe_read_kernel", "ktime_get_boot_ns"})
 
 # --- scripts ----------------------------------------------------------------------------------
 
-numbers = st.sampled_from([0, 1, 2, 3, 7, 8, 63, 64, 255, 4096, 2**31, 2**32 - 1, 2**63 - 1, 2**64 - 1]).map(str)
+numbers = st.sampled_from([0, 1, 2, 3, 7, 8, 63, 64, 255, 4096, 2**31, 2**32 - 1, 2**63 - 1, 2**64 - 1]).map(
+    str
+)
 names = st.sampled_from(["$a", "$b", "$c"])
 inputs = st.sampled_from(["pid", "tid", "uid", "gid", "cpu", "nsecs", "rand"])
 casts = st.sampled_from(["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"])
@@ -95,7 +97,9 @@ simple = st.one_of(
     texts.map(lambda t: f"$s = {t};"),
     texts.map(lambda t: f'@s["k"] = {t};'),
     texts.map(lambda t: f"@by[{t}] = 1;"),
-    st.tuples(exprs, texts, exprs).map(lambda p: f"$t = ({p[0]}, {p[1]}, {p[2]}); @t[1] = $t; $a = $t.0 + $t.2;"),
+    st.tuples(exprs, texts, exprs).map(
+        lambda p: f"$t = ({p[0]}, {p[1]}, {p[2]}); @t[1] = $t; $a = $t.0 + $t.2;"
+    ),
     st.tuples(exprs, texts).map(lambda p: f"print(({p[0]}, {p[1]}));"),
     exprs.map(lambda e: f"print({e});"),
     inputs.map(lambda i: f"delete(@m[{i}]);"),

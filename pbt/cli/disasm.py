@@ -1,0 +1,89 @@
+"""`pbt disasm FILE`: bytes of BPF instructions → text in the kernel verifier's spelling."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from pbt.cli.options import Option
+from pbt.cli.verbs import HELP, explained, mixed, no_more, read_bytes
+from pbt.source import UsageError
+
+if TYPE_CHECKING:
+    from pbt.bundle import Bundle, Code
+
+OPTIONS = (
+    Option("", "bytes", "", "show the bytes of each instruction too"),
+    Option("", "fields", "", "take the bytes of each instruction apart"),
+    Option("", "big-endian", "", "the bytes are those of s390x or another big-endian machine"),
+    HELP,
+)
+USAGE = """    pbt disasm FILE|- [options]
+        disassemble bytes, hexadecimal text, or a file made by pbt build; what is no instruction
+        is shown as .insn OPCODE DST SRC OFFSET IMM"""
+
+
+def main(argv: Sequence[str]) -> int:
+    args = mixed(argv, OPTIONS, 1)
+    if explained(args, USAGE, OPTIONS):
+        return 0
+    if not args.rest:
+        raise UsageError("no file given", "pbt disasm FILE, or - for standard input")
+    no_more(args.rest[1:], "disasm")
+    name = args.rest[0]
+    from pbt.aot import is_tool, load
+
+    data = read_bytes(name)
+    show = _Show(args.has("bytes"), args.has("fields"), args.has("big-endian"))
+    if is_tool(data):
+        lines = show.bundle(load(data, name))
+    else:
+        from pbt.bundle import Code
+
+        lines = show.code(Code(instructions(data, name)))
+    print("".join(f"{line}\n" for line in lines), end="")
+    return 0
+
+
+def instructions(data: bytes, name: str) -> bytes:
+    """The bytes of instructions in a file: as they are, or read from hexadecimal text."""
+    text = re.sub(rb"0x|[\s,:;]", b"", re.sub(rb"(?m)(#|//).*$", b"", data))
+    if text and re.fullmatch(rb"[0-9a-fA-F]+", text):
+        if len(text) % 16:
+            raise UsageError(f"{name} has {len(text)} hexadecimal digits: not a multiple of 16 (8 bytes)")
+        return bytes.fromhex(text.decode())
+    if not data or len(data) % 8:
+        raise UsageError(f"{name} has {len(data)} bytes: BPF instructions have 8 bytes each")
+    return data
+
+
+class _Show:
+    """How lines are to look."""
+
+    def __init__(self, hexadecimal: bool, fields: bool, big: bool) -> None:
+        self.hexadecimal, self.fields, self.order = hexadecimal, fields, "big" if big else "little"
+
+    def bundle(self, bundle: Bundle) -> Iterator[str]:
+        from pbt.teach.code import map_line
+
+        yield from (f"map {map_line(m)}" for m in bundle.maps)
+        for program in bundle.programs:
+            yield f"program {program.name}: {program.prog_type}"
+            yield from self.code(program.code)
+
+    def code(self, code: Code) -> Iterator[str]:
+        from pbt.isa.insn import decode, encode
+        from pbt.teach.code import hexed, rows
+        from pbt.teach.explain import taken_apart
+
+        if self.order == "big":
+            code = type(code)(encode(decode(code.insns, "big")), code.relocs, code.spans, code.functions)
+        starts = {first: name for name, first in code.functions if first}
+        for row in rows(code):
+            if row.index in starts:
+                yield f"{starts[row.index]}:"
+            shown = f"{hexed(row.data):47}  " if self.hexadecimal else ""
+            yield f"{row.index:4}: {shown}{row.text}"
+            if self.fields:
+                yield from (f"      {line}" for line in taken_apart(row.slots[0]))

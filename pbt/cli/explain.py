@@ -1,0 +1,36 @@
+"""`pbt explain SCRIPT`: every line of a script beside its IR, registers, stack, bytes and verifier states."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from pbt.cli.options import Option
+from pbt.cli.verbs import HELP, PROGRAM, TARGET, explained, mixed
+
+OPTIONS = (
+    PROGRAM,
+    TARGET,
+    Option("", "unsafe", "", "allow system(), signal() and other functions that change things"),
+    Option("", "no-warnings", "", "no warnings"),
+    HELP,
+)
+USAGE = """    pbt explain SCRIPT [parameters]
+    pbt explain -e 'PROGRAM' [parameters]
+        show what became of each line, down to the bits; nothing is loaded or run"""
+
+
+def main(argv: Sequence[str]) -> int:
+    args = mixed(argv, OPTIONS, 0 if "-e" in argv else 1)
+    if explained(args, USAGE, OPTIONS):
+        return 0
+    from pbt.cli.build import compiled
+
+    work = compiled(args)
+    if not args.has("no-warnings"):
+        for warning in work.warnings:
+            print(warning, file=sys.stderr)
+    from pbt.teach.explain import explain
+
+    print(explain(work), end="")
+    return 0

@@ -1,0 +1,132 @@
+"""`pbt verify FILE...`: would the kernel's verifier accept these programs?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from pbt.cli.options import Arguments, Option
+from pbt.cli.verbs import HELP, PROGRAM, TARGET, explained, mixed, read_bytes, text_of
+from pbt.source import Source, UsageError
+
+if TYPE_CHECKING:
+    from pbt.verifier_sim import Verdict
+
+OPTIONS = (
+    Option(
+        "",
+        "kernel",
+        "RELEASE",
+        "judge as this release does, such as 6.1; default: the program's own, or 6.18",
+    ),
+    Option("", "type", "TYPE", "the program type of assembly text or bytes; default: SOCKET_FILTER"),
+    Option("", "attach", "TYPE", "their expected attach type"),
+    Option("", "states", "", "show what is known before each instruction"),
+    Option("", "jsonl", "", "a JSON object with a program a line on standard input, a verdict a line out"),
+    PROGRAM,
+    TARGET,
+    Option("", "unsafe", "", "allow system(), signal() and other functions that change things"),
+    HELP,
+)
+USAGE = """    pbt verify [options] FILE...
+    pbt verify [options] -e 'PROGRAM'
+    pbt verify --jsonl < PROGRAMS
+        judge scripts (*.bt), files made by pbt build, BPF text or bytes; nothing is loaded.
+        The exit status is 1 if a program is refused."""
+
+
+class Judged(NamedTuple):
+    """One program, its verdict, and where its text is, if it has one."""
+
+    name: str
+    verdict: Verdict
+    source: Source | None
+    insns: bytes
+
+
+def main(argv: Sequence[str]) -> int:
+    args = mixed(argv, OPTIONS, len(argv))
+    if explained(args, USAGE, OPTIONS):
+        return 0
+    if args.has("jsonl"):
+        from pbt.verifier_sim.jsonl import main as batch
+
+        return batch(sys.stdin, sys.stdout)
+    if not args.rest and not args.has("e"):
+        raise UsageError("no file given", "pbt verify FILE..., pbt verify -e 'PROGRAM', or pbt verify --help")
+    bad = False
+    for name in ["stdin"] if args.has("e") else args.rest:
+        for judged in _judged(name, args):
+            bad |= judged.verdict.kind == "reject"
+            print("\n".join(_shown(judged, args.has("states"))))
+    return int(bad)
+
+
+def _judged(name: str, args: Arguments) -> Iterator[Judged]:
+    from pbt.aot import is_tool, load
+
+    data = b"" if args.has("e") else read_bytes(name)
+    options = {
+        "keep_states": args.has("states"),
+        **({"kernel": args.get("kernel")} if args.has("kernel") else {}),
+    }
+    if is_tool(data):
+        yield from _bundle(name, load(data, name), options)
+    elif args.has("e") or name.endswith(".bt") or data.startswith(b"#!"):
+        yield from _script(name, data, args, options)
+    else:
+        yield _bare(name, data, args, options)
+
+
+def _script(name: str, data: bytes, args: Arguments, options: dict[str, object]) -> Iterator[Judged]:
+    from pbt.cli.trace import target_of
+    from pbt.pipeline import Options, run
+
+    text = args.get("e") if args.has("e") else text_of(data, name)
+    params = args.rest if args.has("e") else ()
+    work = run(Source(name, text), target_of(args), Options(params, args.has("unsafe")))
+    yield from _bundle(name, work.bundle, options)
+
+
+def _bundle(name: str, bundle: object, options: dict[str, object]) -> Iterator[Judged]:
+    from pbt.bundle import Bundle
+    from pbt.verifier_sim import verify_bundle
+
+    assert isinstance(bundle, Bundle)
+    source = Source(bundle.name, bundle.source)
+    for program, verdict in zip(bundle.programs, verify_bundle(bundle, **options), strict=True):
+        yield Judged(f"{name}: {program.name}", verdict, source, program.code.insns)
+
+
+def _bare(name: str, data: bytes, args: Arguments, options: dict[str, object]) -> Judged:
+    """Instructions alone, as bytes, hexadecimal text or assembly text; they have no maps."""
+    from pbt.cli.asm import assembled
+    from pbt.cli.disasm import instructions
+    from pbt.uapi.progs import PROG_TYPES
+    from pbt.verifier_sim import verify
+
+    kind = args.get("type", "SOCKET_FILTER").upper()
+    if kind not in PROG_TYPES:
+        raise UsageError(f"unknown program type {kind}", "one of " + ", ".join(PROG_TYPES))
+    try:
+        insns = instructions(data, name)
+    except UsageError:
+        insns = assembled(text_of(data, name), name)
+    attach = args.get("attach").upper()
+    return Judged(name, verify(insns, prog_type=kind, expected_attach_type=attach, **options), None, insns)  # type: ignore[arg-type]
+
+
+def _shown(judged: Judged, states: bool) -> Iterator[str]:
+    verdict = judged.verdict
+    words = {"accept": "accepted", "reject": "refused", "unsupported": "not judged"}[verdict.kind]
+    yield f"{judged.name}: {words}, {verdict.insns_processed} instructions walked"
+    yield from (f"  {line}" for line in verdict.story(judged.source).splitlines())
+    if states:
+        from pbt.isa.insn import decode
+        from pbt.isa.disasm import listing
+        from pbt.teach.code import helper_names
+
+        for index, text in listing(decode(judged.insns), helper_names()):
+            yield from (f"        ; {state}" for state in verdict.before(index).splitlines())
+            yield f"  {index:4}: {text}"
