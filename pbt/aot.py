@@ -29,6 +29,7 @@ FIRST_LINE = b"#!/usr/bin/env -S pbt run\n"
 MAGIC, FORMAT = b"\x7fPBT", 1
 _MOST = 1 << 28  # bytes of an unpacked file: far more than any script makes
 _LENGTH = struct.Struct("<I")
+_DAMAGE = (zlib.error, struct.error, ValueError, TypeError, LookupError, RecursionError, AssertionError)
 
 
 class Layout(NamedTuple):
@@ -72,7 +73,8 @@ _KINDS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (waist.Place, ("start", "end")),
     (waist.Reloc, ("insn", "kind", "name", "offset")),
     (waist.Code, ("insns", "relocs", "spans", "functions")),
-    (waist.Program, ("name", "provider", "prog_type", "code", "place", "expected_attach_type", "attach_btf", "span")),
+    (waist.Program, ("name", "provider", "prog_type", "code", "place", "expected_attach_type", "attach_btf",
+                     "span")),
     (waist.Map, ("name", "map_type", "key_size", "value_size", "max_entries", "flags", "key", "value",
                  "aggregation", "args", "data", "span")),
     (waist.Event, ("action", "record", "text", "args", "span")),
@@ -131,10 +133,8 @@ class _Writer:
         if far and name in (_Members, "values"):
             return [_TUPLE]
         if name == "spans":
-            return [
-                _RUNS,
-                *(part for span, run in groupby(value.spans) for part in (self.value(span), len(list(run)))),
-            ]
+            runs = [(self.value(span), len(list(run))) for span, run in groupby(value.spans)]
+            return [_RUNS, *(part for run in runs for part in run)]
         return self.value(getattr(value, name), far or isinstance(value, types.Pointer))
 
     def _blob(self, data: bytes) -> int:
@@ -224,15 +224,7 @@ def unpack(data: bytes, name: str = "the file") -> Tool:
         raise UsageError(f"{name} is damaged: its contents do not have the checksum that it states")
     try:
         return _read(body)
-    except (
-        zlib.error,
-        struct.error,
-        ValueError,
-        TypeError,
-        LookupError,
-        RecursionError,
-        AssertionError,
-    ) as error:
+    except _DAMAGE as error:
         raise UsageError(f"{name} is damaged: {error}") from None
 
 
@@ -314,11 +306,13 @@ def _same_layouts(tool: Tool, target: Target, name: str, again: str) -> None:
     for layout in tool.layouts:
         found = _find(layout, target)
         if found != (layout.offset, layout.size):
-            here = "is not there" if found is None else f"is at byte {found[0]}, {found[1]} bytes long,"
+            here = "is not there" if found is None else f"is {found[1]} bytes at byte {found[0]}"
+            was = f"not {layout.size} bytes at byte {layout.offset} as in Linux {tool.bundle.release}"
             raise UsageError(
-                f"{name} was built for Linux {tool.bundle.release}: {layout.struct}.{layout.field} {here} on this"
-                f" kernel ({target.release}), not at byte {layout.offset} with {layout.size} as there", again
-            )  # fmt: skip
+                f"{name} does not fit this kernel ({target.release}):"
+                f" {layout.struct}.{layout.field} {here}, {was}",
+                again,
+            )
 
 
 def _find(layout: Layout, target: Target) -> tuple[int, int] | None:
@@ -344,22 +338,20 @@ def tied(bundle: Bundle, target: Target, pid: int) -> Bundle:
     programs = []
     for program in bundle.programs:
         context = known[program.provider].describe(program.place, target)
-        everyone = context.anyone or known[program.provider].auto
-        programs.append(
-            program if everyone else replace(program, code=_behind(program.code, pid, context.result))
-        )
+        if not context.anyone and not known[program.provider].auto:
+            program = replace(program, code=_behind(program.code, pid, context.result))
+        programs.append(program)
     return replace(bundle, programs=tuple(programs))
 
 
 def _behind(code: waist.Code, pid: int, result: int) -> waist.Code:
     """Code behind a test of the process: all jumps are relative, so it moves as it is."""
-    from pbt.isa.insn import alu, branch, call, encode, mov, mov_imm
-    from pbt.isa.insn import EXIT as leave
+    from pbt.isa.insn import EXIT, alu, branch, call, encode, mov, mov_imm
     from pbt.uapi.helpers import HELPERS
 
     test = encode((
         mov(6, 1), call(HELPERS["get_current_pid_tgid"].id), alu("RSH", 0, imm=32),
-        branch("JEQ", 0, None, 2, pid), mov_imm(0, result), leave, mov(1, 6),
+        branch("JEQ", 0, None, 2, pid), mov_imm(0, result), EXIT, mov(1, 6),
     ))  # fmt: skip
     shift = len(test) // 8
     return waist.Code(

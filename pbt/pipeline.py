@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pbt.backend.pipeline import Compiled, compile_program
-from pbt.bundle import Bundle, Code, Program
+from pbt.bundle import Bundle, Code, Place, Program
 from pbt.ir.core import Program as IrProgram
 from pbt.ir.passes import run as run_passes
 from pbt.lang.check import Options as CheckOptions
 from pbt.lang.check import Typed, check
-from pbt.lang.expand import Expanded, expand
+from pbt.lang.expand import Attached, Expanded, expand
 from pbt.lang.parse import Parsed, parse
 from pbt.lang.settings import settle
 from pbt.lower.script import Lowered, lower
@@ -97,14 +97,11 @@ def _generate(work: Work) -> None:
 
 def _link(work: Work) -> None:
     assert work.typed is not None and work.lowered is not None and work.config is not None
-    programs = []
-    for instance, compiled in zip(work.typed.instances, work.compiled, strict=True):
-        for attached in instance.places:
-            programs.append(
-                _program(attached.context, attached.provider.name, attached.place, compiled.code, attached)
-            )
-    order = {id(expanded): number for number, expanded in enumerate(work.expanded)}
-    assert order or not programs
+    programs = [
+        _program(attached, compiled.code)
+        for instance, compiled in zip(work.typed.instances, work.compiled, strict=True)
+        for attached in instance.places
+    ]
     work.bundle = Bundle(
         work.source.name, work.source.text, tuple(programs), work.lowered.maps, work.lowered.events,
         work.target.arch.name, work.target.release, _relied_on(work), str(work.config["license"]), work.config,
@@ -134,20 +131,24 @@ def _relied_on(work: Work) -> tuple[str, ...]:
 
 
 def _is_v4(opcode: int, registers: int, offset: int, imm: int) -> bool:
-    """Whether an instruction came with version 4 of the instruction set (RFC 9669, group "v4" of conformance)."""
+    """Whether an instruction came with version 4 of the instruction set (Linux 6.6)."""
     if opcode & 7 in (4, 7):  # arithmetic: offsets mean sign extension and signed division; 0xd7 swaps bytes
         return offset != 0 or opcode == 0xD7
     return opcode == 0x06 or (opcode & 7 == 1 and opcode & 0xE0 == 0x80)  # gotol; sign-extending loads
 
 
-def _program(context: Any, provider: str, place: Mapping[str, Any], code: Code, attached: Any) -> Program:
-    from pbt.bundle import Place
-
-    span = attached.point.span
+def _program(attached: Attached, code: Code) -> Program:
+    context, span = attached.context, attached.point.span
     return Program(
-        context.label, provider, context.prog_type, code, place, context.expected_attach_type, context.attach_btf,
+        context.label,
+        attached.provider.name,
+        context.prog_type,
+        code,
+        attached.place,
+        context.expected_attach_type,
+        context.attach_btf,
         Place(span.start, span.end),
-    )  # fmt: skip
+    )
 
 
 STAGES: tuple[tuple[str, Callable[[Work], None]], ...] = (

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, NamedTuple
+from typing import IO, NamedTuple
 
 import pytest
 
@@ -89,13 +89,18 @@ class Outcome(NamedTuple):
         return self.out.splitlines()
 
 
+def _file() -> IO[bytes]:
+    return TemporaryFile()
+
+
 class Run:
     """A `pbt` under way. Its output goes to files, so it never waits for a reader."""
 
     def __init__(
         self, words: Sequence[str], env: Mapping[str, str], input: bytes, cwd: Path | None, stack: ExitStack
     ) -> None:
-        stdin, self._out, self._err = (stack.enter_context(TemporaryFile()) for _ in range(3))
+        stdin = stack.enter_context(_file())
+        self._out, self._err = stack.enter_context(_file()), stack.enter_context(_file())
         stdin.write(input)
         stdin.seek(0)
         self.process = subprocess.Popen(
@@ -121,7 +126,7 @@ class Run:
         return self._read(self._err).decode(errors="backslashreplace")
 
     @staticmethod
-    def _read(file: Any) -> bytes:
+    def _read(file: IO[bytes]) -> bytes:
         return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0)
 
     def until(self, condition: Callable[[], object], what: str, timeout: float = PATIENCE) -> None:

@@ -90,7 +90,7 @@ def _check_print(checks: Checks, call: Call) -> Type:
             raise checks.error("print() cannot print a value of type void", checks.span(call.args[0]))
         return VOID
     numbers = [
-        checks.literal_int(node, f"print() {what}") for node, what in zip(call.args[1:], ("top", "div"))
+        checks.literal_int(node, f"print() {what}") for node, what in zip(call.args[1:], ("top", "div"), strict=False)
     ]
     checks.keep(call.node, (name, *numbers))
     return VOID

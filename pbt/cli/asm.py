@@ -9,9 +9,7 @@ from pbt.cli.verbs import HELP, explained, mixed, no_more, read_bytes, text_of, 
 from pbt.source import UsageError
 
 OPTIONS = (
-    Option(
-        "o", "output", "FILE", "write the bytes to FILE; otherwise print them, 8 hexadecimal bytes a line"
-    ),
+    Option("o", "output", "FILE", "write bytes to FILE, not hexadecimal lines to standard output"),
     Option("", "big-endian", "", "the byte order of s390x and other big-endian machines"),
     HELP,
 )

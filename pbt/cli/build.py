@@ -13,6 +13,7 @@ from pbt.source import UsageError
 
 if TYPE_CHECKING:
     from pbt.aot import Layout
+    from pbt.lang.ast import EnumDef, StructDef
     from pbt.lang.check import Instance
     from pbt.pipeline import Work
     from pbt.types import Struct, Type
@@ -69,19 +70,17 @@ def compiled(args: Arguments) -> Work:
 def layouts(work: Work) -> tuple[Layout, ...]:
     """Fields of the kernel's structs and tracepoints that the script names, as the target has them."""
     assert work.typed is not None
-    own = {
-        f"{definition.kind} {definition.name}"
-        for definition in work.typed.script.types
-        if _is_struct(definition)
-    }
+    own = {name for definition in work.typed.script.types for name in _defined(definition)}
     found = {row for instance in work.typed.instances for row in _fields(instance) if row.struct not in own}
     return tuple(sorted(found))
 
 
-def _is_struct(definition: object) -> bool:
+def _defined(definition: StructDef | EnumDef) -> Iterator[str]:
+    """The struct that a definition in the script makes: it is the same everywhere."""
     from pbt.lang import ast
 
-    return isinstance(definition, ast.StructDef)
+    if isinstance(definition, ast.StructDef):
+        yield f"{definition.kind} {definition.name}"
 
 
 def _fields(instance: Instance) -> Iterator[Layout]:

@@ -81,9 +81,9 @@ class _Show:
             code = type(code)(encode(decode(code.insns, "big")), code.relocs, code.spans, code.functions)
         starts = {first: name for name, first in code.functions if first}
         for row in rows(code):
-            if row.index in starts:
-                yield f"{starts[row.index]}:"
+            if row.first in starts:
+                yield f"{starts[row.first]}:"
             shown = f"{hexed(row.data):47}  " if self.hexadecimal else ""
-            yield f"{row.index:4}: {shown}{row.text}"
+            yield f"{row.first:4}: {shown}{row.text}"
             if self.fields:
                 yield from (f"      {line}" for line in taken_apart(row.slots[0]))

@@ -1,4 +1,4 @@
-"""`pbt -l`: probes that match patterns, probes of a script, types; with -v also their arguments and members."""
+"""`pbt -l`: probes that match patterns, probes of a script, types; with -v also what they are made of."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ OPTIONS = (
         "",
         "events",
         "PATTERN",
-        "tracepoints to keep, as category:event; may be repeated; default: all",
+        "keep these tracepoints (category:event), not all",
         many=True,
     ),
     Option("", "no-types", "", "without BTF (which is most of the size)"),

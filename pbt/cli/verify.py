@@ -67,16 +67,23 @@ def _judged(name: str, args: Arguments) -> Iterator[Judged]:
     from pbt.aot import is_tool, load
 
     data = b"" if args.has("e") else read_bytes(name)
-    options = {
-        "keep_states": args.has("states"),
-        **({"kernel": args.get("kernel")} if args.has("kernel") else {}),
-    }
+    options: dict[str, object] = {"keep_states": args.has("states")}
+    if args.has("kernel"):
+        options["kernel"] = _release(args.get("kernel"))
     if is_tool(data):
         yield from _bundle(name, load(data, name), options)
     elif args.has("e") or name.endswith(".bt") or data.startswith(b"#!"):
         yield from _script(name, data, args, options)
     else:
         yield _bare(name, data, args, options)
+
+
+def _release(text: str) -> str:
+    from pbt.verifier_sim.kernels import release
+
+    if len(release(text)) < 2:
+        raise UsageError(f"invalid kernel release: {text}", "a release looks like 6.1 or 6.18.44")
+    return text
 
 
 def _script(name: str, data: bytes, args: Arguments, options: dict[str, object]) -> Iterator[Judged]:
@@ -123,8 +130,8 @@ def _shown(judged: Judged, states: bool) -> Iterator[str]:
     yield f"{judged.name}: {words}, {verdict.insns_processed} instructions walked"
     yield from (f"  {line}" for line in verdict.story(judged.source).splitlines())
     if states:
-        from pbt.isa.insn import decode
         from pbt.isa.disasm import listing
+        from pbt.isa.insn import decode
         from pbt.teach.code import helper_names
 
         for index, text in listing(decode(judged.insns), helper_names()):

@@ -19,6 +19,12 @@ else:
         return lambda cls: cls
 
 
+def _annotations(cls: type) -> dict[str, Any]:
+    """A class's own annotations, as they stand in the source (`inspect` is slow to import)."""
+    found: dict[str, Any] = cls.__dict__.get("__annotations__", {})  # noqa: RUF063
+    return found
+
+
 @dataclass_transform(frozen_default=True, eq_default=False, kw_only_default=False)
 class _Fields:
     """Makes fields of a subclass's annotations, in order, as `@dataclass(frozen=True, eq=False)` would.
@@ -29,7 +35,7 @@ class _Fields:
     fields: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
-        own = tuple(n for n, a in cls.__dict__.get("__annotations__", {}).items() if "ClassVar" not in str(a))
+        own = tuple(n for n, a in _annotations(cls).items() if "ClassVar" not in str(a))
         cls.fields = (*cls.fields, *own)
 
     if not TYPE_CHECKING:

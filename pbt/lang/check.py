@@ -7,7 +7,7 @@ come from all their uses: integers and strings widen, so checking is repeated un
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pbt.feature import Aggregation, Builtin, Call, Context
@@ -22,9 +22,23 @@ from pbt.lang.unify import Mismatch, stored, unify
 from pbt.registry import collect
 from pbt.source import ScriptError, ScriptErrors, ScriptWarning, Span, nearest
 from pbt.types import (
-    BOOL, I64, U64, VOID, Array, Bool, Buffer, Enum, Int, Member, Opaque, Pointer, Str, Struct, Tuple, Type, Void,
+    BOOL,
+    I64,
+    U64,
+    VOID,
+    Array,
+    Buffer,
+    Int,
+    Member,
+    Opaque,
+    Pointer,
+    Str,
+    Struct,
+    Tuple,
+    Type,
+    Void,
     is_integral,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from pbt.host.target import Target
@@ -373,7 +387,9 @@ class _Body:
         if isinstance(kind, Void):
             raise ScriptError("this has no value to assign", stmt.value.span)
         if isinstance(stmt.target, ast.Var):
-            self._set_variable(stmt.target, kind, stmt.value)
+            known = self.variables.get(self.names[stmt.target])
+            fits = isinstance(known, Int) and self._fits(stmt.value, known)
+            self._set_variable(stmt.target, known if known and fits else kind, stmt.value)
         else:
             self._set_map(stmt.target, kind, stmt.value)
 
@@ -424,8 +440,6 @@ class _Body:
         name = self.names[var]
         known = self.variables.get(name)
         kind = kind if isinstance(kind, Int) else stored(kind)  # bswap() asks how wide a variable's value is
-        if isinstance(known, Int) and value is not None and self._fits(value, known):
-            kind = known
         try:
             made = kind if known is None else unify(known, kind, value is not None and self._is_zero(value))
         except Mismatch:
@@ -1061,6 +1075,3 @@ def _integer(text: str) -> int | None:
     except ValueError:
         return None
     return -value if text.startswith("-") else value
-
-
-__all__ = ["Array", "Bool", "Enum", "Instance", "MapType", "Options", "Typed", "arity", "check"]

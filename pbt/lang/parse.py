@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from pbt.lang import ast
-from pbt.lang.preprocess import Define, Preprocessed, preprocess
+from pbt.lang.preprocess import Define, preprocess
 from pbt.source import ScriptError, ScriptErrors, ScriptWarning, Source, Span
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ def _after_probe(text: str, offset: int) -> int | None:
 
 _WORDS = {
     "ATTACH": "a probe", "END_PREDICATE": "/ before {", "INT": "a number", "STRING": "a string", "NAME": "a name",
-    "VAR": "a variable", "MAP": "a map", "PARAM": "$1", "CAST": "a cast", "SEMICOLON": ";", "LBRACE": "{", "RBRACE": "}",
+    "VAR": "a variable", "MAP": "a map", "PARAM": "$1", "CAST": "a cast", "SEMICOLON": ";", "LBRACE": "{",
+    "RBRACE": "}",
     "LPAR": "(", "RPAR": ")", "LSQB": "[", "RSQB": "]", "COMMA": ",", "COLON": ":", "$END": "end of file",
     "__ANON_0": "..",
 }  # fmt: skip
@@ -148,7 +149,7 @@ def _first_word(text: str, at: int) -> str:
 
 
 def _wanted(expected: set[str]) -> str:
-    if _EXPRESSION <= expected:
+    if expected >= _EXPRESSION:
         return "an expression" if "RBRACE" not in expected else "a statement or }"
     names = [_WORDS[name] for name in _SOUGHT if name in expected][:3]
     if not names:
@@ -462,7 +463,7 @@ class _Maker:
         left, op, right = tree.children
         return ast.Binary(span, str(op), self.make(left), self.make(right))
 
-    def _fixed(op: str) -> Callable[[_Maker, Any, Span], ast.Binary]:  # type: ignore[misc]  # noqa: N805
+    def _fixed(op: str) -> Callable[[_Maker, Any, Span], ast.Binary]:  # type: ignore[misc]
         """A binary operation whose operator the grammar leaves out of the tree."""
         return lambda self, tree, span: ast.Binary(span, op, *self.all(tree.children))
 
@@ -552,15 +553,3 @@ class _Maker:
     def _offsetof(self, tree: Any, span: Span) -> ast.Offsetof:
         of, *path = tree.children
         return ast.Offsetof(span, self.make(of), tuple(str(t) for t in path if t.type == "NAME"))
-
-
-__all__ = [
-    "Parsed",
-    "Preprocessed",
-    "number",
-    "parse",
-    "parse_expr",
-    "parse_type",
-    "split_attach_point",
-    "unquote",
-]

@@ -8,9 +8,27 @@ from typing import TYPE_CHECKING
 from pbt.lang import ast
 from pbt.source import ScriptError, nearest
 from pbt.types import (
-    BOOL, I8, I16, I32, I64, U8, U16, U32, U64, VOID, Array, Buffer, Enum, Function, Int, Member, Pointer,
-    Str, Struct, Type,
-)  # fmt: skip
+    BOOL,
+    I8,
+    I16,
+    I32,
+    I64,
+    U8,
+    U16,
+    U32,
+    U64,
+    VOID,
+    Array,
+    Buffer,
+    Enum,
+    Function,
+    Int,
+    Member,
+    Pointer,
+    Str,
+    Struct,
+    Type,
+)
 
 if TYPE_CHECKING:
     from pbt.host.btf import Btf
@@ -147,7 +165,7 @@ class TypeNames:
                 members.append(Member(member.name, type_, start // 8))
                 end = start + 8 * type_.size
             at, most = end, max(most, end)
-        size = -(-(-(-most // 8)) // align) * align
+        size = -(-most // (8 * align)) * align
         made = tuple(members)
         return Struct(name, size, align, lambda: made)
 

@@ -23,7 +23,6 @@ from pbt.source import Source, Span
 from pbt.types import U64, Pointer, Type, is_integral
 
 if TYPE_CHECKING:
-    from pbt.arch import Arch
     from pbt.host.target import Target
 
 SCRATCH = "scratch"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Row(NamedTuple):
     """One instruction: the number of its first slot, its slots, their bytes, its text, its line (0: none)."""
 
-    index: int
+    first: int
     slots: tuple[Insn, ...]
     data: bytes
     text: str

@@ -44,9 +44,7 @@ _STATES = 3  # shown before one instruction
 
 def explain(work: Work) -> str:
     """The whole story of a finished compilation."""
-    parts = [LEGEND]
-    for unit in units(work):
-        parts.append("\n".join(_unit(unit, work)))
+    parts = [LEGEND, *("\n".join(_unit(unit, work)) for unit in units(work))]
     return "\n".join(parts) + "\n"
 
 
@@ -135,12 +133,12 @@ def _facts(unit: Unit, source: Source) -> Mapping[int, _Facts]:
         compiled.machine.functions, compiled.allocation.functions, compiled.frames, strict=True
     ):
         for block in machine.blocks:
-            for insn in (*block.insns, block.end):
+            for insn in block.insns:
                 line = line_of_span(insn.span, source)
                 add(line, 1, (_call_named(str(insn)),))
-                if isinstance(insn, MInsn):
-                    add(line, 2, _registers(insn, allotted, frame))
-                    add(line, 3, _stack(insn, frame))
+                add(line, 2, _registers(insn, allotted, frame))
+                add(line, 3, _stack(insn, frame))
+            add(line_of_span(block.end.span, source), 1, (str(block.end),))
     return {line: _Facts(*(tuple(kind) for kind in found)) for line, found in lines.items()}
 
 
@@ -192,13 +190,13 @@ def _stack(insn: MInsn, frame: Frame) -> Iterator[str]:
 
 
 def _instruction(row: Row, verdict: Verdict) -> Iterator[str]:
-    yield f"    {row.index:4}: {hexed(row.data[:8])}  {row.text}"
+    yield f"    {row.first:4}: {hexed(row.data[:8])}  {row.text}"
     for number, slot in enumerate(row.slots):
         if number:
-            yield f"    {row.index + 1:4}: {hexed(row.data[8:])}  second half: the high 32 bits in imm"
+            yield f"    {row.first + 1:4}: {hexed(row.data[8:])}  second half: the high 32 bits in imm"
         else:
             yield from (f"          {line}" for line in taken_apart(slot))
-    states = verdict.before(row.index).splitlines()
+    states = verdict.before(row.first).splitlines()
     for state in states[:_STATES] or ["no path was walked to here"]:
         yield f"          before: {state}"
     if len(states) > _STATES:

@@ -142,14 +142,14 @@ def _with_lines(unit: Unit, work: Work) -> Iterator[str | tuple[int, str]]:
     starts = {first: name for name, first in unit.program.code.functions}
     last = 0
     for row in rows(unit.program.code, work.source):
-        if row.index in starts:
-            yield f"{starts[row.index]}:"
+        if row.first in starts:
+            yield f"{starts[row.first]}:"
         if row.line and row.line != last:
             yield f"; {row.line}: {work.source.line(row.line).strip()}"
             last = row.line
-        yield row.index, f"{hexed(row.data[:8])}  {row.text}"
+        yield row.first, f"{hexed(row.data[:8])}  {row.text}"
         if len(row.data) > 8:
-            yield row.index + 1, hexed(row.data[8:])
+            yield row.first + 1, hexed(row.data[8:])
 
 
 # --- verifier -----------------------------------------------------------------------------------
@@ -163,9 +163,9 @@ def _verifier(work: Work) -> Iterator[str]:
         verdict = verify_program(work.bundle, unit.program, keep_states=True)
         yield from _head(unit)
         for row in rows(unit.program.code, work.source):
-            for state in verdict.before(row.index).splitlines() or ["(no path was walked to here)"]:
+            for state in verdict.before(row.first).splitlines() or ["(no path was walked to here)"]:
                 yield f"      ; {state}"
-            yield f"{row.index:4}: {row.text}"
+            yield f"{row.first:4}: {row.text}"
         yield _verdict(verdict.kind, verdict.insns_processed, verdict.stack_depth)
         story = verdict.story(work.source)
         if story:

@@ -11,7 +11,7 @@ from pbt.uapi.helpers import BY_ID, Helper
 from pbt.uapi.maps import MAP_TYPES
 from pbt.verifier_sim import memory, scalar
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
-from pbt.verifier_sim.reg import ANY, UNINIT, MapInfo, Reg, number
+from pbt.verifier_sim.reg import ANY, UNINIT, UNKNOWN_PLACE, MapInfo, Reg, number
 from pbt.verifier_sim.scalar import Scalar
 from pbt.verifier_sim.state import SPILL, ZEROED, Frame, Slot, State
 
@@ -121,6 +121,8 @@ def _argument(env: Env, state: State, helper: Helper, given: Given, regno: int, 
             env.precise(reg)
             given.memory = (regno, reg, name)
             return
+    if name == "MAP_VALUE" and given.map is not None and given.map.map_type in ("SOCKMAP", "SOCKHASH"):
+        name = "BTF_ID_SOCK_COMMON"
     if name in _UNJUDGED:
         raise Unsupported(f"bpf_{helper.name}: an argument of kind {name}")
     if name in _MEMORY:
@@ -195,9 +197,7 @@ def helper_memory(
     write = fills if write is None else write
     kind = reg.kind
     if kind == "fp":
-        if size == 0 and zero:
-            return
-        if fills:
+        if fills and size:
             memory.stack_range(regno, reg, 0, size, "helper")
             given.fills.append((regno, reg, size))
         else:
@@ -236,7 +236,7 @@ def _object_argument(
     elif name == "PTR_TO_FUNC":
         given.callback = reg.obj
     elif name == "PTR_TO_STACK":
-        memory.stack_range(regno, reg, 0, 0, "helper") if reg.off or reg.num.mask else None
+        memory.stack_range(regno, reg, 0, 0, "helper")
         given.stack = reg
     elif name == "PTR_TO_BTF_ID":
         if parameter and reg.obj and reg.obj != parameter:
@@ -262,6 +262,10 @@ def _unmoved(regno: int, reg: Reg) -> None:
 
 def _spin_lock(env: Env, state: State, helper: Helper, regno: int, reg: Reg) -> None:
     info = reg.obj
+    if env.prog.name in ("KPROBE", "TRACEPOINT", "PERF_EVENT", "RAW_TRACEPOINT"):
+        raise Refuse("tracing progs cannot use bpf_spin_lock yet")
+    if reg.kind == "map_value" and info.lock_at == UNKNOWN_PLACE:
+        raise Unsupported("a spin lock whose place is in BTF")
     if reg.kind != "map_value" or info.lock_at < 0:
         raise Refuse(f"map '{getattr(info, 'name', '')}' has no valid bpf_spin_lock")
     if reg.num.mask:
@@ -326,7 +330,7 @@ def _helper(env: Env, state: State, pc: int, number_: int) -> int:
     for at, kind in enumerate(helper.args):
         _argument(env, state, helper, given, at + 1, kind)
     if given.map is not None:
-        _compatible(helper, given.map)
+        _compatible(env, helper, given.map)
     for _, reg, size in given.fills:
         low = reg.off + reg.num.smin
         memory.use_stack(env, state.frames[reg.obj], low)
@@ -334,7 +338,7 @@ def _helper(env: Env, state: State, pc: int, number_: int) -> int:
     if given.ref:
         _release(state, given.ref)
     if helper.name == "tail_call":
-        _tail_call(state)
+        _tail_call(env, state)
     if given.callback >= 0:
         _call_back(env, state, pc, helper, given)
     result = _result(env, state, pc, helper, given)
@@ -345,20 +349,36 @@ def _helper(env: Env, state: State, pc: int, number_: int) -> int:
     return pc + 1
 
 
-def _compatible(helper: Helper, info: MapInfo) -> None:
+_CHANGES_SOCKMAPS = frozenset(
+    "SCHED_CLS SCHED_ACT XDP SK_REUSEPORT FLOW_DISSECTOR SK_LOOKUP SOCKET_FILTER".split()
+)
+
+
+def _compatible(env: Env, helper: Helper, info: MapInfo) -> None:
     row = MAP_TYPES[info.map_type]
-    if helper.name not in row.helpers:
+    allowed = helper.name in row.helpers
+    if info.map_type in ("SOCKMAP", "SOCKHASH") and env.prog.name not in _CHANGES_SOCKMAPS:
+        if helper.name == "map_update_elem":
+            allowed = env.prog.name == "TRACING"
+        elif helper.name == "map_delete_elem":
+            allowed = env.prog.name in ("TRACING", "SOCK_OPS")
+    if not allowed:
         raise Refuse(
             f"cannot pass map_type {row.id} into func bpf_{helper.name}#{helper.id}",
             f"bpf_{helper.name} does not work on a map of type {row.name}.",
         )
 
 
-def _tail_call(state: State) -> None:
+def _tail_call(env: Env, state: State) -> None:
     if state.refs:
         raise Refuse("tail_call would lead to reference leak")
     if state.lock:
         raise Refuse("tail_call cannot be used inside bpf_spin_lock-ed region")
+    if len(state.frames) > 1 and "tail_call_exit" in env.rules:
+        other = state.copy()
+        other.frames[-1].regs[0] = ANY
+        _forget(other, lambda reg: reg.kind in ("pkt", "pkt_meta", "pkt_end"))
+        env.push(_leave(env, other), other)
 
 
 def _forget(state: State, which: Callable[[Reg], bool]) -> None:

@@ -307,20 +307,31 @@ def liveness(insns: Sequence[Insn], successors: list[tuple[int, ...]], seconds: 
 
 
 def longest_stack(
-    insns: Sequence[Insn], starts: tuple[int, ...], depths: Mapping[int, int], rules: Features
+    insns: Sequence[Insn],
+    starts: tuple[int, ...],
+    depths: Mapping[int, int],
+    rules: Features,
+    private: bool,
 ) -> int:
-    """Bytes of stack of the deepest chain of calls; Refuse beyond 512 bytes or 8 frames."""
+    """Bytes of stack of the deepest chain of calls; Refuse beyond 512 bytes or 8 frames.
+
+    `private`: functions that use at least 64 bytes have a stack of their own.
+    """
     grain = 16 if "stack_round_16" in rules else 32
     bounds = dict(zip(starts, [*starts[1:], len(insns)], strict=True))
 
     def visit(start: int, used: int, chain: int) -> int:
         own = max(depths.get(start, 0), 1)
-        total = used + (own + grain - 1) // grain * grain
-        if total > op.STACK_SIZE:
-            raise Refuse(f"combined stack size of {chain} calls is {total}. Too large", pc=start)
+        rounded = (own + grain - 1) // grain * grain
+        if private and rounded >= 64:  # BPF_PRIV_STACK_MIN_SIZE
+            total, limited = used, rounded
+        else:
+            total = limited = used + rounded
+        if limited > op.STACK_SIZE:
+            raise Refuse(f"combined stack size of {chain} calls is {limited}. Too large", pc=start)
         if chain > op.MAX_CALL_FRAMES:
             raise Refuse(f"the call stack of {chain} frames is too deep !", pc=start)
-        deepest = total
+        deepest = limited
         for pc in range(start, bounds[start]):
             insn = insns[pc]
             called = insn.opcode == op.JMP | op.CALL and insn.src_reg == op.CALL_LOCAL

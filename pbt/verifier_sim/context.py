@@ -58,6 +58,8 @@ def read_context(env: Env, state: State, regno: int, reg: Reg, offset: int, size
         )
     pointer = env.prog.pointers.get(at)
     if pointer is not None:
+        if sign:
+            raise Refuse(f"invalid bpf_context access off={at} size={size}")
         return _pointer(env, pointer)
     return ANY if size == 8 else number(scalar.of_size(size, sign=sign))
 

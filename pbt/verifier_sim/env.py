@@ -21,6 +21,8 @@ _OF_TASK = frozenset(  # in network programs since 6.18 ("comm_everywhere")
     "get_current_comm get_current_pid_tgid get_current_uid_gid current_task_under_cgroup "
     "get_current_cgroup_id get_current_ancestor_cgroup_id get_cgroup_classid".split()
 )
+_PRIVATE = frozenset("KPROBE TRACEPOINT PERF_EVENT RAW_TRACEPOINT".split())
+_WITH_RESULT = frozenset("CGROUP_DEVICE CGROUP_SYSCTL CGROUP_SOCK CGROUP_SOCK_ADDR CGROUP_SOCKOPT".split())
 _TRACING = frozenset(
     "KPROBE TRACEPOINT PERF_EVENT RAW_TRACEPOINT RAW_TRACEPOINT_WRITABLE TRACING LSM".split()
 )
@@ -71,6 +73,7 @@ class Env:
         self.context_access: dict[tuple[int, int, bool], bool] = {}
         self.packet_helpers = prog.name in _PACKET_READ
         self.packet_write = prog.name in _PACKET_WRITE
+        self.private_stack = "private_stack" in rules and prog.name in _PRIVATE
         self.limits = progs.returns(prog.name, attach)
 
     def new_id(self) -> int:
@@ -80,6 +83,8 @@ class Env:
     def allows(self, helper: Helper) -> bool:
         """Whether programs of this type may call the helper on this kernel."""
         name = helper.name
+        if name in ("get_retval", "set_retval") and self.prog.name in _WITH_RESULT:
+            return True
         if name not in self.prog.helpers or name in self.missing:
             return False
         if name in _OF_TASK and self.prog.name not in _TRACING and "comm_everywhere" not in self.rules:

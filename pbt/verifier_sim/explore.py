@@ -258,7 +258,7 @@ class Explorer:
                 if not env.pending:
                     break
                 pc, current = env.pending.pop()
-            depth = shape.longest_stack(env.insns, self.flow.starts, env.depths, env.rules)
+            depth = shape.longest_stack(env.insns, self.flow.starts, env.depths, env.rules, env.private_stack)
         except Refuse as refusal:
             where = refusal.pc if refusal.pc is not None else self.pc
             return Walk(refusal, where, env.processed, 0, self.states, self.current)

@@ -9,7 +9,7 @@ from typing import IO, Any
 from pbt.uapi.consts import ATTACH_TYPE, PROG_TYPE
 from pbt.uapi.maps import MAP_BY_ID
 from pbt.verifier_sim.kernels import features
-from pbt.verifier_sim.reg import MapInfo
+from pbt.verifier_sim.reg import UNKNOWN_PLACE, MapInfo
 
 _STRICT, _SLEEPABLE = 1 << 0, 1 << 4  # BPF_F_STRICT_ALIGNMENT, BPF_F_SLEEPABLE
 _WRITTEN = {"6.18": "6.18.44", "6.18deb": "6.18.15"}
@@ -24,7 +24,7 @@ def _maps(rows: list[Mapping[str, Any]]) -> list[MapInfo]:
             row["value_size"],
             row["max_entries"],
             row.get("flags", 0),
-            row.get("lock_at", -1),
+            row.get("lock_at", UNKNOWN_PLACE),
         )
         for at, row in enumerate(rows)
     ]
@@ -44,6 +44,8 @@ def judge(line: Mapping[str, Any]) -> dict[str, Any]:
 
     answer: dict[str, Any] = {"id": line.get("id"), "verdict": "unsupported", "insn": None, "walked": 0}
     prog_type = _name(PROG_TYPE, line["prog_type"])
+    if prog_type in ("TRACING", "LSM") and not line.get("attach_func"):
+        return answer | {"verdict": "reject", "reason": "Tracing programs must provide btf_id"}
     blocked = _unjudged(line)
     if blocked:
         return answer | {"reason": blocked}

@@ -38,6 +38,9 @@ RULES = (
     Rule("sign_split", (6, 17), "signed ranges over the sign boundary refine unsigned ones"),
     Rule("negation", (6, 17), "negation keeps bounds"),
     Rule("comm_everywhere", (6, 18), "current task's helpers in socket filters"),
+    Rule("tail_call_exit", (6, 15), "a tail call in a function may also return from it"),
+    Rule("private_stack", (6, 13), "tracing programs have a stack for each function"),
+    Rule("fork_bits", (6, 19), "0 or -1, masked by a constant, is followed as two paths"),
     Rule("tnum_steps", (6, 19), "a range with one value that fits the known bits is that value"),
     Rule("swap_known", (6, 19), "byte swaps keep known bits"),
     Rule("division_bounds", (7, 0), "division and modulo by a constant keep bounds"),
@@ -62,7 +65,7 @@ def features(kernel: str) -> Features:
     numbers = release(kernel)
     names = {rule.name for rule in RULES if rule.release <= numbers}
     if numbers[:2] == (6, 18) and (len(numbers) < 3 or numbers[2] >= 44):
-        names.update(("swap_known", "tnum_steps"))
+        names.update(("swap_known", "tnum_steps", "fork_bits"))
     return frozenset(names)
 
 

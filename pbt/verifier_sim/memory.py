@@ -59,7 +59,7 @@ def stack_range(regno: int, reg: Reg, offset: int, size: int, verb: str) -> tupl
         if num.smax >= MAX_OFFSET or num.smin <= -MAX_OFFSET:
             raise Refuse(f"invalid unbounded variable-offset{kind} stack R{regno}")
         low, high = base + num.smin, base + num.smax
-    if low < -STACK or (high + size > 0 if size else high >= 0):
+    if low < -STACK or high + size > 0:
         if not num.mask:
             raise Refuse(
                 f"invalid{kind} stack R{regno} off={low} size={size}",
@@ -132,6 +132,8 @@ def _fill(env: Env, slot: Slot, at: int, size: int, sign: bool) -> Reg | None:
         return reg
     if at + size > 8 or slot.types[at : at + size] != SPILL * size:
         return None
+    if reg.num.const == 0:
+        return reg if size == 8 else number(reg.num, reg.deps)
     exactly = at == 0 and size == spilled
     if not exactly and (at or "narrow_fill" not in env.rules):
         return None
@@ -364,8 +366,8 @@ def _load_packet(env: Env, state: State, regno: int, reg: Reg, offset: int, size
 
 
 def _buffer(regno: int, reg: Reg, offset: int, size: int, what: str) -> None:
-    if offset < 0:
-        raise Refuse(f"R{regno} invalid {what} buffer access: off={offset}, size={size}")
+    if reg.off + offset < 0:
+        raise Refuse(f"R{regno} invalid {what} buffer access: off={reg.off + offset}, size={size}")
     if reg.num.mask or reg.num.value:
         raise Refuse(f"R{regno} invalid variable buffer offset: off={reg.off}, var_off={_tnum(reg.num)}")
 

@@ -10,6 +10,9 @@ Deps = tuple[tuple[Any, tuple[int, int]], ...]
 """Where a number came from: (checkpoint, (frame, place)); see explore.Node."""
 
 
+UNKNOWN_PLACE = -2  # a field of a map's value may exist, but the map's BTF is not at hand
+
+
 class MapInfo(NamedTuple):
     """What the verifier knows of a map; `map_type` as in uapi.maps, `data` only if frozen at load."""
 

@@ -67,9 +67,9 @@ def _move(env: Env, state: State, insn: Insn, wide: bool) -> None:
 
 def _move_signed(env: Env, src: Reg, insn: Insn, wide: bool) -> Reg:
     if src.kind != "scalar":
-        if wide and insn.offset == 32:
-            return number(scalar.of_size(4, sign=True))
-        raise Refuse(f"R{insn.src_reg} sign-extension part of pointer")
+        if not env.privileged:
+            raise Refuse(f"R{insn.src_reg} sign-extension part of pointer")
+        return number(scalar.of_size(insn.offset // 8, sign=True)) if wide else ANY
     return number(scalar.sign_extend(src.num, insn.offset // 8, env.rules, wide), src.deps)
 
 
@@ -106,10 +106,23 @@ def alu(env: Env, state: State, pc: int, insn: Insn) -> int:
         src = exact(_immediate(insn, wide))
     regs = _target(state, insn.dst_reg)
     if dst.kind == "scalar" and src.kind == "scalar":
+        if name in ("AND", "OR") and not src.num.mask and "fork_bits" in env.rules:
+            dst = _fork(env, state, pc, insn, dst, wide)
         regs[insn.dst_reg] = _arithmetic(env, name, dst, src, insn, wide)
     else:
         regs[insn.dst_reg] = _pointer(env, name, dst, src, insn, wide)
     return pc + 1
+
+
+def _fork(env: Env, state: State, pc: int, insn: Insn, dst: Reg, wide: bool) -> Reg:
+    """A mask that is 0 or -1 (the trace of a comparison) is followed as two paths."""
+    low, high = (dst.num.smin, dst.num.smax) if wide else (dst.num.s32min, dst.num.s32max)
+    if (low, high) != (-1, 0):
+        return dst
+    other = state.copy()
+    other.frames[-1].regs[insn.dst_reg] = number(scalar.ZERO, dst.deps)
+    env.push(pc, other)
+    return number(scalar.const(tnum.M64 if wide else tnum.M32), dst.deps)
 
 
 def _arithmetic(env: Env, name: str, dst: Reg, src: Reg, insn: Insn, wide: bool) -> Reg:
@@ -446,19 +459,20 @@ def _learn(
         settle_null(state, dst, holds == "JEQ")
         return True
     if register and wide and name in ("JEQ", "JNE"):
-        _learn_null(state, dst, src, holds)
+        _learn_null(env, state, dst, src, holds)
     if register and wide and dst.kind != "scalar" and src.kind != "scalar":
         _learn_packet(state, dst, src, holds)
     return True
 
 
-def _learn_null(state: State, dst: Reg, src: Reg, holds: str) -> None:
+def _learn_null(env: Env, state: State, dst: Reg, src: Reg, holds: str) -> None:
     """An or-null pointer equal to one that is not null is not null either; or compared with 0."""
     for one, other in ((dst, src), (src, dst)):
         if not one.null or one.kind == "ptr_":
             continue
         if other.kind == "scalar":
             if other.num.const == 0:
+                env.precise(other)
                 settle_null(state, one, holds == "JEQ")
         elif not other.null and other.kind != "ptr_" and holds == "JEQ":
             settle_null(state, one, False)
