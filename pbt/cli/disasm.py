@@ -48,14 +48,24 @@ def main(argv: Sequence[str]) -> int:
 
 def instructions(data: bytes, name: str) -> bytes:
     """The bytes of instructions in a file: as they are, or read from hexadecimal text."""
-    text = re.sub(rb"0x|[\s,:;]", b"", re.sub(rb"(?m)(#|//).*$", b"", data))
-    if text and re.fullmatch(rb"[0-9a-fA-F]+", text):
-        if len(text) % 16:
-            raise UsageError(f"{name} has {len(text)} hexadecimal digits: not a multiple of 16 (8 bytes)")
-        return bytes.fromhex(text.decode())
+    if is_text(data):
+        digits = re.sub(rb"0x|[\s,:;]", b"", re.sub(rb"(?m)(#|//).*$", b"", data))
+        if not re.fullmatch(rb"[0-9a-fA-F]*", digits):
+            raise UsageError(f"{name} is text, but not hexadecimal", "pbt asm makes bytes of BPF text")
+        if not digits or len(digits) % 16:
+            raise UsageError(f"{name} has {len(digits)} hexadecimal digits: BPF instructions have 16 each")
+        return bytes.fromhex(digits.decode())
     if not data or len(data) % 8:
         raise UsageError(f"{name} has {len(data)} bytes: BPF instructions have 8 bytes each")
     return data
+
+
+def is_text(data: bytes) -> bool:
+    """Whether bytes are text: instructions always have some byte that no text has, such as 0."""
+    try:
+        return not re.search(rb"[\x00-\x08\x0e-\x1f]", data) and bool(data.decode())
+    except UnicodeDecodeError:
+        return False
 
 
 class _Show:

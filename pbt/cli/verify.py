@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,6 +12,7 @@ from pbt.cli.verbs import HELP, PROGRAM, TARGET, explained, mixed, read_bytes, t
 from pbt.source import Source, UsageError
 
 if TYPE_CHECKING:
+    from pbt.bundle import Code
     from pbt.verifier_sim import Verdict
 
 OPTIONS = (
@@ -42,7 +44,7 @@ class Judged(NamedTuple):
     name: str
     verdict: Verdict
     source: Source | None
-    insns: bytes
+    code: Code
 
 
 def main(argv: Sequence[str]) -> int:
@@ -50,9 +52,7 @@ def main(argv: Sequence[str]) -> int:
     if explained(args, USAGE, OPTIONS):
         return 0
     if args.has("jsonl"):
-        from pbt.verifier_sim.jsonl import main as batch
-
-        return batch(sys.stdin, sys.stdout)
+        return _batch()
     if not args.rest and not args.has("e"):
         raise UsageError("no file given", "pbt verify FILE..., pbt verify -e 'PROGRAM', or pbt verify --help")
     bad = False
@@ -61,6 +61,16 @@ def main(argv: Sequence[str]) -> int:
             bad |= judged.verdict.kind == "reject"
             print("\n".join(_shown(judged, args.has("states"))))
     return int(bad)
+
+
+def _batch() -> int:
+    from pbt.verifier_sim.jsonl import main as batch
+
+    try:
+        return batch(sys.stdin, sys.stdout)
+    except (ValueError, LookupError, TypeError) as error:
+        kind = type(error).__name__
+        raise UsageError(f"a line of standard input describes no program: {kind}: {error}") from None
 
 
 def _judged(name: str, args: Arguments) -> Iterator[Judged]:
@@ -103,25 +113,28 @@ def _bundle(name: str, bundle: object, options: dict[str, object]) -> Iterator[J
     assert isinstance(bundle, Bundle)
     source = Source(bundle.name, bundle.source)
     for program, verdict in zip(bundle.programs, verify_bundle(bundle, **options), strict=True):
-        yield Judged(f"{name}: {program.name}", verdict, source, program.code.insns)
+        yield Judged(f"{name}: {program.name}", verdict, source, program.code)
 
 
 def _bare(name: str, data: bytes, args: Arguments, options: dict[str, object]) -> Judged:
     """Instructions alone, as bytes, hexadecimal text or assembly text; they have no maps."""
+    from pbt.bundle import Code
     from pbt.cli.asm import assembled
-    from pbt.cli.disasm import instructions
+    from pbt.cli.disasm import instructions, is_text
     from pbt.uapi.progs import PROG_TYPES
     from pbt.verifier_sim import verify
 
     kind = args.get("type", "SOCKET_FILTER").upper()
     if kind not in PROG_TYPES:
         raise UsageError(f"unknown program type {kind}", "one of " + ", ".join(PROG_TYPES))
-    try:
+    hexadecimal = is_text(data) and re.fullmatch(rb"[0-9a-fA-F\sx]+", data)
+    if hexadecimal or not is_text(data):
         insns = instructions(data, name)
-    except UsageError:
-        insns = assembled(text_of(data, name), name)
+    else:
+        insns = assembled(data.decode(), name)
     attach = args.get("attach").upper()
-    return Judged(name, verify(insns, prog_type=kind, expected_attach_type=attach, **options), None, insns)  # type: ignore[arg-type]
+    verdict = verify(insns, prog_type=kind, expected_attach_type=attach, **options)  # type: ignore[arg-type]
+    return Judged("stdin" if name == "-" else name, verdict, None, Code(insns))
 
 
 def _shown(judged: Judged, states: bool) -> Iterator[str]:
@@ -130,10 +143,8 @@ def _shown(judged: Judged, states: bool) -> Iterator[str]:
     yield f"{judged.name}: {words}, {verdict.insns_processed} instructions walked"
     yield from (f"  {line}" for line in verdict.story(judged.source).splitlines())
     if states:
-        from pbt.isa.disasm import listing
-        from pbt.isa.insn import decode
-        from pbt.teach.code import helper_names
+        from pbt.teach.code import rows
 
-        for index, text in listing(decode(judged.insns), helper_names()):
-            yield from (f"        ; {state}" for state in verdict.before(index).splitlines())
-            yield f"  {index:4}: {text}"
+        for row in rows(judged.code):
+            yield from (f"        ; {state}" for state in verdict.before(row.first).splitlines())
+            yield f"  {row.first:4}: {row.text}"
