@@ -63,6 +63,19 @@ class Span:
         return Span(self.source, self.start, other.end)
 
 
+_ROOM = 160  # columns of a source line that are shown; of longer ones, the part around the place
+
+
+def _window(text: str, start: int, width: int) -> tuple[str, int, int]:
+    """The part of a line to show, and where and how wide its caret stands (columns from 0)."""
+    if len(text) <= _ROOM:
+        return text, start, width
+    left = max(0, min(start - _ROOM // 2, len(text) - _ROOM))
+    cut = ("..." if left else "") + text[left : left + _ROOM] + ("..." if left + _ROOM < len(text) else "")
+    at = start - left + 3 * bool(left)
+    return cut, at, min(width, len(cut) - at)
+
+
 NOWHERE = Span(Source("<pbt>", ""), 0, 0)
 
 
@@ -73,8 +86,8 @@ def show(level: str, message: str, span: Span, hint: str = "") -> str:
     """
     line, column, text = span.locate()
     where = f"{span.source.name}:{line}:{column}: {level}: {message}"
-    shown = "".join(c if c.isprintable() else " " for c in text)
-    caret = " " * (column - 1) + "^" + "~" * (span.width - 1)
+    shown, at, width = _window("".join(c if c.isprintable() else " " for c in text), column - 1, span.width)
+    caret = " " * at + "^" + "~" * (width - 1)
     rows = [where] if not shown.strip() else [where, shown, caret]
     return "\n".join([*rows, f"HINT: {hint}"] if hint else rows)
 

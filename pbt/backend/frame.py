@@ -152,8 +152,13 @@ def _overflow(frames: Sequence[Frame]) -> ScriptError:
     slots.sort(key=lambda pair: -pair[0].size)
     total = sum(f.size for f in frames)
     span = next((s.span for s, _ in slots if s.span is not None), NOWHERE)
-    rows = [f"{s.size} bytes for {s.label or 'a value'}{_where(s)}" for s, _ in slots[:8]]
-    more = [f"and {len(slots) - 8} smaller ones"] if len(slots) > 8 else []
+    rooms: dict[str, int] = {}
+    for (_, _), slot in {(s.size, at): s for s, at in slots}.items():  # one of those that share a place
+        name = f"{slot.label}{_where(slot)}" if slot.label else "values that outlive a call"
+        rooms[name] = rooms.get(name, 0) + slot.size
+    largest = sorted(rooms.items(), key=lambda pair: -pair[1])
+    rows = [f"{size} bytes for {name}" for name, size in largest[:8]]
+    more = [f"and {len(largest) - 8} smaller ones"] if len(largest) > 8 else []
     return ScriptError(
         f"the program needs {total} bytes of stack, BPF has {STACK_SIZE}", span, "; ".join(rows + more)
     )

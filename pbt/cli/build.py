@@ -34,7 +34,7 @@ USAGE = """    pbt build SCRIPT -o FILE [parameters]
 
 
 def main(argv: Sequence[str]) -> int:
-    args = mixed(argv, OPTIONS, 0 if "-e" in argv else 1)
+    args = mixed(argv, OPTIONS, 1)
     if explained(args, USAGE, OPTIONS):
         return 0
     if not args.has("output"):
@@ -66,12 +66,20 @@ def compiled(args: Arguments) -> Work:
 
 # --- layouts ------------------------------------------------------------------------------------
 
+_TASK = "struct task_struct"
+INSIDE = {  # builtins that read the kernel's structs themselves
+    "ppid": ((_TASK, "real_parent"), (_TASK, "tgid")),
+    "pcomm": ((_TASK, "real_parent"), (_TASK, "comm")),
+}
+
 
 def layouts(work: Work) -> tuple[Layout, ...]:
     """Fields of the kernel's structs and tracepoints that the script names, as the target has them."""
     assert work.typed is not None
     own = {name for definition in work.typed.script.types for name in _defined(definition)}
-    found = {row for instance in work.typed.instances for row in _fields(instance) if row.struct not in own}
+    found = {
+        row for instance in work.typed.instances for row in _fields(instance, work) if row.struct not in own
+    }
     return tuple(sorted(found))
 
 
@@ -83,10 +91,13 @@ def _defined(definition: StructDef | EnumDef) -> Iterator[str]:
         yield f"{definition.kind} {definition.name}"
 
 
-def _fields(instance: Instance) -> Iterator[Layout]:
+def _fields(instance: Instance, work: Work) -> Iterator[Layout]:
     from pbt.aot import Layout
     from pbt.lang import ast
 
+    for builtin, _ in instance.calls.values():
+        for field in INSIDE.get(builtin.name, ()):
+            yield from _kernel_field(work, *field)
     for node in instance.types:
         if not isinstance(node, ast.Member):
             continue
@@ -95,6 +106,15 @@ def _fields(instance: Instance) -> Iterator[Layout]:
         if base is not None and member is not None:
             for name in _names(base, instance):
                 yield Layout(name, node.name, member.offset, member.type.size)
+
+
+def _kernel_field(work: Work, struct: str, field: str) -> Iterator[Layout]:
+    from pbt.aot import Layout
+
+    found = work.target.types.struct(struct) if work.target.types is not None else None
+    member = found.find(field) if found is not None else None
+    if member is not None:
+        yield Layout(struct, field, member.offset, member.type.size)
 
 
 def _struct(type_: Type | None) -> Struct | None:

@@ -21,7 +21,7 @@ USAGE = """    pbt explain SCRIPT [parameters]
 
 
 def main(argv: Sequence[str]) -> int:
-    args = mixed(argv, OPTIONS, 0 if "-e" in argv else 1)
+    args = mixed(argv, OPTIONS, 1)
     if explained(args, USAGE, OPTIONS):
         return 0
     from pbt.cli.build import compiled

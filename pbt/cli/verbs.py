@@ -14,14 +14,18 @@ TARGET = Option("", "target", "DIR", "for the machine saved in DIR (see pbt targ
 
 
 def mixed(argv: Sequence[str], options: Sequence[Option], words: int) -> Arguments:
-    """Like `parse`, but options may also follow each of the first `words` other words."""
+    """Like `parse`, but options may also follow each of the first `words` other words.
+
+    With -e PROG there is no such word: what follows the options are the program's parameters.
+    """
     given: list[str] = []
     plain: list[str] = []
     left = list(argv)
     while True:
-        rest = parse(left, options).rest
+        found = parse(left, options)
+        rest = found.rest
         used = left[: len(left) - len(rest)]
-        if not rest or len(plain) == words or used[-1:] == ["--"]:
+        if not rest or len(plain) == words or used[-1:] == ["--"] or found.has("e"):
             args = parse([*given, *used], options)
             args.rest = [*plain, *rest]
             return args

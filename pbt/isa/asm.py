@@ -66,12 +66,17 @@ class _Line:
     def __init__(self, span: Span, helpers: Helpers, labels: Mapping[str, int], index: int) -> None:
         self.span, self.helpers, self.labels, self.index = span, helpers, labels, index
 
-    def target(self, relative: str | None, label: str | None) -> int:
-        if relative is not None:
-            return int(relative)
-        if label not in self.labels:
+    def target(self, relative: str | None, label: str | None, bits: int = 16) -> int:
+        """How many slots on a jump goes; the instruction has `bits` bits for that."""
+        if relative is None and label not in self.labels:
             raise ScriptError(f"label {label} is not defined", self.span)
-        return self.labels[str(label)] - self.index - 1
+        distance = int(relative) if relative is not None else self.labels[str(label)] - self.index - 1
+        return self.fits(distance, bits, "a jump of")
+
+    def fits(self, value: int, bits: int, what: str) -> int:
+        if not -(1 << bits - 1) <= value < 1 << bits - 1:
+            raise self.error(f"{what} {value} does not fit {bits} bits")
+        return value
 
     def error(self, message: str, hint: str = "") -> ScriptError:
         return ScriptError(message, self.span, hint)
@@ -100,10 +105,7 @@ def _imm(text: str, line: _Line) -> int:
 
 
 def _offset(sign: str, text: str, line: _Line) -> int:
-    value = _number(text) * (-1 if sign == "-" else 1)
-    if not -(1 << 15) <= value < 1 << 15:
-        raise line.error(f"offset {value} does not fit 16 bits")
-    return value
+    return line.fits(_number(text) * (-1 if sign == "-" else 1), 16, "offset")
 
 
 def _same_width(kinds: str, line: _Line) -> bool:
@@ -127,8 +129,10 @@ def _rule_alu_imm(m: re.Match[str], line: _Line) -> list[Insn]:
 
 
 def _rule_mov_reg(m: re.Match[str], line: _Line) -> list[Insn]:
-    bits = int(m[3]) if m[3] else 0
-    return [Insn(_alu_class(_same_width(m[1] + m[4], line)) | op.X | op.MOV, int(m[2]), int(m[5]), bits)]
+    bits, wide_ = int(m[3]) if m[3] else 0, _same_width(m[1] + m[4], line)
+    if bits == 32 and not wide_:
+        raise line.error("a w register has no sign to extend from 32 bits", "write r1 = (s32)r2, or w1 = w2")
+    return [Insn(_alu_class(wide_) | op.X | op.MOV, int(m[2]), int(m[5]), bits)]
 
 
 def _rule_mov_imm(m: re.Match[str], line: _Line) -> list[Insn]:
@@ -149,7 +153,10 @@ def _rule_end(m: re.Match[str], line: _Line) -> list[Insn]:
 
 
 def _rule_wide(m: re.Match[str], line: _Line) -> list[Insn]:
-    return list(wide(int(m[1]), _number(m[2])))
+    value = _number(m[2])
+    if not -(1 << 63) <= value < 1 << 64:
+        raise line.error(f"{m[2]} does not fit 64 bits")
+    return list(wide(int(m[1]), value))
 
 
 def _rule_pseudo(m: re.Match[str], line: _Line) -> list[Insn]:
@@ -174,12 +181,9 @@ def _rule_store_imm(m: re.Match[str], line: _Line) -> list[Insn]:
 
 def _rule_packet(m: re.Match[str], line: _Line) -> list[Insn]:
     if m[2] is not None:
-        return [Insn(op.LD | op.IND | _SIZES[m[1]], 0, int(m[2]), 0, _offset_imm(m[3], m[4]))]
+        offset = line.fits(int(m[3] + m[4]), 32, "offset")
+        return [Insn(op.LD | op.IND | _SIZES[m[1]], 0, int(m[2]), 0, offset)]
     return [Insn(op.LD | op.ABS | _SIZES[m[1]], 0, 0, 0, _imm(m[5], line))]
-
-
-def _offset_imm(sign: str, text: str) -> int:
-    return _number(text) * (-1 if sign == "-" else 1)
 
 
 def _atomic(m: re.Match[str], line: _Line, imm: int, src: str) -> list[Insn]:
@@ -216,7 +220,7 @@ def _rule_store_release(m: re.Match[str], line: _Line) -> list[Insn]:
 
 
 def _rule_goto(m: re.Match[str], line: _Line) -> list[Insn]:
-    distance = line.target(m[2], m[3])
+    distance = line.target(m[2], m[3], 32 if m[1] == "gotol" else 16)
     if m[1] == "gotol":
         return [Insn(op.JMP32 | op.JA, 0, 0, 0, distance)]
     return [Insn(op.JMP | (op.JCOND if m[1] == "may_goto" else op.JA), 0, 0, distance)]
@@ -235,22 +239,24 @@ def _rule_if_imm(m: re.Match[str], line: _Line) -> list[Insn]:
 
 
 def _rule_call(m: re.Match[str], line: _Line) -> list[Insn]:
-    if m["id"]:
-        return [Insn(op.JMP | op.CALL, 0, op.CALL_HELPER, 0, int(m["id"]))]
-    if m["kfunc"]:
-        return [Insn(op.JMP | op.CALL, 0, op.CALL_KFUNC, 0, int(m["kfunc"]))]
-    if m["pc"]:
-        return [Insn(op.JMP | op.CALL, 0, op.CALL_LOCAL, 0, int(m["pc"]))]
+    for group, kind in (("id", op.CALL_HELPER), ("kfunc", op.CALL_KFUNC), ("pc", op.CALL_LOCAL)):
+        if m[group]:
+            return [Insn(op.JMP | op.CALL, 0, kind, 0, line.fits(int(m[group]), 32, "a call of"))]
     name = m["name"].removeprefix("bpf_")
     if name in line.helpers:
         return [Insn(op.JMP | op.CALL, 0, op.CALL_HELPER, 0, line.helpers[name])]
     if m["name"] in line.labels:
-        return [Insn(op.JMP | op.CALL, 0, op.CALL_LOCAL, 0, line.target(None, m["name"]))]
+        return [Insn(op.JMP | op.CALL, 0, op.CALL_LOCAL, 0, line.target(None, m["name"], 32))]
     raise line.error(f"unknown helper or label {m['name']}")
 
 
 def _rule_raw(m: re.Match[str], line: _Line) -> list[Insn]:
-    return [Insn(int(m[1], 0), int(m[2]), int(m[3]), int(m[4]), int(m[5]))]
+    made = Insn(int(m[1], 0), int(m[2]), int(m[3]), int(m[4]), int(m[5]))
+    if made.opcode >> 8 or made.dst_reg >> 4 or made.src_reg >> 4:
+        raise line.error("an opcode has 8 bits, a register number 4")
+    line.fits(made.offset, 16, "offset")
+    line.fits(made.imm, 32, "imm")
+    return [made]
 
 
 def _rule(pattern: str, rule: Rule) -> tuple[re.Pattern[str], Rule]:

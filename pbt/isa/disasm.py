@@ -40,9 +40,12 @@ def listing(
     """(index, text) of every instruction; second slots of wide loads are left out."""
     skip = False
     for index, insn in enumerate(insns):
-        if not skip:
-            yield index, disasm(insns, index, helpers, symbols)
-        skip = not skip and insn.is_wide
+        if skip:
+            skip = False
+            continue
+        text = disasm(insns, index, helpers, symbols)
+        skip = insn.is_wide and not text.startswith(".insn")
+        yield index, text
 
 
 def _raw(insn: Insn) -> str:
@@ -72,7 +75,7 @@ def _alu(insn: Insn) -> str | None:
     if code == op.NEG:
         return f"{dst} = -{dst}" if not register and not insn.imm and not insn.src_reg else None
     if register:
-        if insn.imm:
+        if insn.imm or (row.name == "MOVSX32" and not wide):
             return None
         joint = "" if row.name.startswith("MOVSX") else " "
         return f"{dst} {row.text}{joint}{_reg(insn.src_reg, wide)}"
@@ -95,7 +98,7 @@ def _jump(insn: Insn, helpers: Mapping[int, str]) -> str | None:
     code, wide = insn.opcode & 0xF0, insn.cls == op.JMP
     if insn.opcode == op.JMP | op.CALL and not insn.dst_reg and not insn.offset:
         return _call(insn, helpers)
-    if insn.opcode == op.JMP | op.CALL | op.X and not insn.src_reg and not insn.offset and not insn.imm:
+    if insn == Insn(op.JMP | op.CALL | op.X, insn.dst_reg) and insn.dst_reg < op.REGISTERS:
         return f"callx r{insn.dst_reg}"
     if code == op.EXIT:
         return "exit" if insn == Insn(op.JMP | op.EXIT) else None

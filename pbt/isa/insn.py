@@ -44,6 +44,8 @@ def encode(insns: Iterable[Insn], byteorder: str = "little") -> bytes:
     out = []
     for index, (opcode, dst, src, offset, imm) in enumerate(insns):
         regs = dst | src << 4 if little else dst << 4 | src
+        if (dst | src) >> 4:
+            raise EncodingError(f"instruction {index} cannot be encoded: registers {dst} and {src}")
         try:
             out.append(pack(opcode, regs, offset, imm))
         except struct.error as error:

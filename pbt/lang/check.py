@@ -17,7 +17,7 @@ from pbt.lang.expand import Attached, Expanded
 from pbt.lang.headers import CONSTANTS
 from pbt.lang.parse import parse_expr
 from pbt.lang.scope import Names, resolve
-from pbt.lang.typenames import TypeNames
+from pbt.lang.typenames import NO_BTF, TypeNames
 from pbt.lang.unify import Mismatch, stored, unify
 from pbt.registry import collect
 from pbt.source import ScriptError, ScriptErrors, ScriptWarning, Span, nearest
@@ -134,6 +134,7 @@ class _Check:
         self.known_aggregations = _with_aliases(aggregations())
         self.warnings: dict[tuple[int, str], ScriptWarning] = {}
         self.errors: dict[tuple[int, str], ScriptError] = {}
+        self.assigned: set[str] = set()  # maps that get a value somewhere, rightly or wrongly
 
     def run(self) -> Typed:
         variables: dict[tuple[int, int], dict[str, Type]] = {}
@@ -151,7 +152,7 @@ class _Check:
             if before == self.maps and variables_before == variables:
                 break
         for known in self.maps.values():
-            if known.value is None and not known.aggregation:
+            if known.value is None and not known.aggregation and known.name not in self.assigned:
                 self.report(_undefined_map(known, self.maps))
         self.raise_errors()
         return Typed(self.script, tuple(instances), self.maps, tuple(self.warnings.values()))
@@ -296,26 +297,39 @@ class _Body:
         self._arrays: dict[str, str] = {}
         self._loops = 0
         self._defining: list[str] = []
+        self._spoiled: set[str] = set()
 
     def run(self) -> None:
         if self.probe.predicate is not None:
             self._guard(lambda: self._condition(self.probe.predicate))
         self._block(self.probe.body)
 
-    def _guard(self, work: Any) -> None:
+    def _guard(self, work: Any, node: ast.Node | None = None) -> None:
+        """Report the mistakes of a statement, but not those that only follow from earlier ones."""
         try:
             work()
-        except ScriptError as error:
-            self.shared.report(error)
-        except ScriptErrors as several:
-            for one in several.errors:
+        except (ScriptError, ScriptErrors) as error:
+            several = error.errors if isinstance(error, ScriptErrors) else (error,)
+            if node is not None and self._spoils(node):
+                return
+            for one in several:
                 self.shared.report(one)
+
+    def _spoils(self, node: ast.Node) -> bool:
+        """Whether a faulty statement reads variables whose own assignment was faulty; notes what it assigns."""
+        used = {inner.name for inner in node.walk() if isinstance(inner, ast.Var)}
+        if isinstance(node, (ast.Assign, ast.Let)):
+            target = node.target if isinstance(node, ast.Assign) else node.var
+            if isinstance(target, ast.Var) and self.names[target] not in self.variables:
+                self._spoiled.add(target.name)
+                used.discard(target.name)
+        return bool(used & self._spoiled)
 
     # --- statements
 
     def _block(self, block: ast.Block) -> None:
         for stmt in block.body:
-            self._guard(lambda stmt=stmt: self._stmt(stmt))
+            self._guard(lambda stmt=stmt: self._stmt(stmt), stmt)
 
     def _stmt(self, stmt: ast.Stmt) -> None:
         if isinstance(stmt, ast.ExprStmt):
@@ -377,6 +391,8 @@ class _Body:
 
     def _assign(self, stmt: ast.Assign) -> None:
         call = stmt.value
+        if isinstance(stmt.target, (ast.Map, ast.Index)):
+            self.shared.assigned.add(self._map_name(stmt.target))
         if isinstance(call, ast.Call) and call.name in self.shared.known_aggregations:
             self._aggregate(stmt, call)
             return
@@ -757,7 +773,7 @@ class _Body:
             raise ScriptError(
                 f"Can not access field '{node.name}' on expression of type '{base}'",
                 node.base.span,
-                "cast it to a pointer to a struct first: ((struct x *)p)->field" if is_integral(base) else "",
+                self._cast_hint(node.base) if is_integral(base) else "",
             )
         member = struct.find(node.name)
         if member is None:
@@ -767,6 +783,11 @@ class _Body:
         if member.data_loc and isinstance(kind, Array) and kind.element.size == 1:
             return Str(int(self.config["max_strlen"]))
         return kind
+
+    def _cast_hint(self, base: ast.Expr) -> str:
+        if isinstance(base, ast.Ident) and base.name == "curtask" and self.target.types is None:
+            return NO_BTF
+        return "cast it to a pointer to a struct first: ((struct x *)p)->field"
 
     def _no_member(self, node: ast.Member, struct: Struct) -> ScriptError:
         names = list(struct.names())

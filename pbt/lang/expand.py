@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pbt.feature import Context, Place, Provider
 from pbt.lang import ast
 from pbt.registry import collect
-from pbt.source import ScriptError, ScriptWarning, nearest
+from pbt.source import ScriptError, ScriptWarning, UsageError, nearest
 
 if TYPE_CHECKING:
     from pbt.host.target import Target
@@ -104,7 +105,11 @@ def _missing(point: ast.AttachPoint, target: Target, policy: str, warnings: list
     assert provider is not None
     message = f"No matches for {provider.name} {':'.join(point.parts[1:])}."
     if policy == "error":
-        raise ScriptError(message, point.span, _suggest(provider, point, target))
+        try:
+            hint = _suggest(provider, point, target)
+        except UsageError as error:  # the place may exist, but cannot be looked up
+            raise ScriptError(error.message, point.span, error.hint) from error
+        raise ScriptError(message, point.span, hint)
     if policy == "warn":
         warnings.append(ScriptWarning(message, point.span))
 
@@ -113,10 +118,10 @@ def _suggest(provider: Provider, point: ast.AttachPoint, target: Target) -> str:
     wanted = ":".join(point.parts[1:])
     if "*" in wanted:
         return "set the 'missing_probes' config variable to 'warn' to go on without it"
-    try:
-        close = nearest(wanted, list(provider.list(("*",), target)), 1)
-    except Exception as error:  # a hint must not hide the error it belongs to
-        return f"({error})"
+    path = point.parts[1:2] if not provider.listed and len(point.parts) > 2 else ()
+    if path and path[0].startswith("/") and not os.path.exists(path[0]):
+        return f"there is no file {path[0]}"
+    close = nearest(wanted, list(provider.list((*path, "*"), target)), 1)
     if close:
         return f"did you mean {provider.name}:{close[0]}?"
     return "set the 'missing_probes' config variable to 'warn' to go on without it"

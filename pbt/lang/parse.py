@@ -42,7 +42,13 @@ def parse(source: Source, predefined: Mapping[str, str] | None = None) -> Parsed
             text = re.sub(r"[^\n]", " ", text[:rest]) + text[rest:]
     if errors:
         raise ScriptErrors(errors)
-    return Parsed(_Maker(source).script(tree), defines, includes, warnings)
+    script = _Maker(source).script(tree)
+    if not script.probes:
+        raise ScriptError(
+            "syntax error, unexpected end of file, expecting a probe", Span(source, len(source.text), len(source.text)),
+            "a program has at least one probe, such as BEGIN { ... }",
+        )  # fmt: skip
+    return Parsed(script, defines, includes, warnings)
 
 
 def parse_expr(define: Define) -> ast.Expr:
@@ -85,7 +91,7 @@ _WORDS = {
     "VAR": "a variable", "MAP": "a map", "PARAM": "$1", "CAST": "a cast", "SEMICOLON": ";", "LBRACE": "{",
     "RBRACE": "}",
     "LPAR": "(", "RPAR": ")", "LSQB": "[", "RSQB": "]", "COMMA": ",", "COLON": ":", "$END": "end of file",
-    "__ANON_0": "..",
+    "__ANON_0": "=", "__ANON_1": "..",
 }  # fmt: skip
 _SOUGHT = (
     "RPAR",
@@ -129,6 +135,13 @@ def _syntax_error(source: Source, text: str, error: Any) -> ScriptError:
         at = error.pos_in_stream
         found = _first_word(text, at)
         span, found = Span(source, at, at + len(found)), f"'{found}'"
+    stray = re.search(r"\belse\s*$", text[: span.start])
+    if stray:  # where no `if` comes before, it reads as a name
+        span, found, expected = (
+            Span(source, stray.start(), stray.start() + 4),
+            "'else'",
+            {"RBRACE", *_EXPRESSION},
+        )
     message, hint = f"syntax error, unexpected {found}", ""
     wanted = _wanted(expected)
     if found.startswith("'\""):

@@ -48,6 +48,9 @@ _BASE: dict[str, Type] = {
 _SIZES = {"char": 1, "short": 2, "long": 8}
 
 
+NO_BTF = "the kernel's own types are unknown, as it offers no BTF here: define the type in the script"
+
+
 class TypeNames:
     """Resolves the type names of one script."""
 
@@ -114,9 +117,7 @@ class TypeNames:
         found = self.find(node.words)
         if found is not None:
             return found
-        if node.stars and node.words.partition(" ")[0] in ("struct", "union"):
-            return Struct(node.words, 0)  # a pointer to what nobody knows may still be passed on
-        hint = "" if self._btf else "this kernel offers no BTF; define the type in the script"
+        hint = "" if self._btf else NO_BTF
         if self._btf and not node.words.startswith(("struct ", "union ", "enum ")):
             for kind in ("struct", "union", "enum"):
                 if self._btf.lookup(f"{kind} {node.words}") is not None:

@@ -198,9 +198,11 @@ def helper_memory(
     kind = reg.kind
     if kind == "fp":
         if fills and size:
-            memory.stack_range(regno, reg, 0, size, "helper")
+            memory.stack_range(regno, reg, 0, size, "write")
             given.fills.append((regno, reg, size))
         else:
+            if write:
+                memory.stack_range(regno, reg, 0, size, "write")
             memory.helper_stack(env, state, regno, reg, size, False)
     elif kind == "map_value":
         memory.map_value(env, regno, reg, 0, size, write, zero)
@@ -236,7 +238,7 @@ def _object_argument(
     elif name == "PTR_TO_FUNC":
         given.callback = reg.obj
     elif name == "PTR_TO_STACK":
-        memory.stack_range(regno, reg, 0, 0, "helper")
+        memory.stack_range(regno, reg, 0, 0, "read")
         given.stack = reg
     elif name == "PTR_TO_BTF_ID":
         if parameter and reg.obj and reg.obj != parameter:
@@ -314,7 +316,7 @@ def _enter(state: State, pc: int, target: int) -> int:
 
 def _helper(env: Env, state: State, pc: int, number_: int) -> int:
     helper = BY_ID.get(number_)
-    if helper is None:
+    if helper is None or not env.knows(helper):
         raise Refuse(f"invalid func unknown#{number_}")
     if not env.allows(helper):
         raise Refuse(

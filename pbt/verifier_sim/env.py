@@ -8,6 +8,7 @@ from pbt.isa.insn import Insn
 from pbt.source import PbtError
 from pbt.uapi import progs
 from pbt.uapi.helpers import Helper
+from pbt.verifier_sim import kernels
 from pbt.verifier_sim.kernels import Features
 from pbt.verifier_sim.reg import MapInfo, Reg
 from pbt.verifier_sim.state import State
@@ -58,11 +59,12 @@ class Env:
         gpl: bool = True,
         arguments: Sequence[Reg] | None = None,
         missing: frozenset[str] = frozenset(),
+        release: tuple[int, ...] = (),
     ) -> None:
         self.insns, self.prog, self.attach = insns, prog, attach
         self.maps, self.map_of, self.rules = maps, map_of, rules
         self.privileged, self.strict, self.sleepable, self.gpl = privileged, strict, sleepable, gpl
-        self.arguments, self.missing = arguments, missing
+        self.arguments, self.missing, self.release = arguments, missing, release
         self.processed = 0
         self.jumps = 0
         self.last_id = 0
@@ -90,6 +92,14 @@ class Env:
         if name in _OF_TASK and self.prog.name not in _TRACING and "comm_everywhere" not in self.rules:
             return self.prog.name.startswith("CGROUP") or name == "get_cgroup_classid"
         return True
+
+    def knows(self, helper: Helper) -> bool:
+        """Whether the kernel has the helper at all (none came after 6.2)."""
+        if not self.release or self.release >= (6, 2):
+            return True
+        from pbt.uapi.features import helper_release
+
+        return kernels.release(helper_release(helper.id)) <= self.release
 
     def push(self, pc: int, state: State) -> None:
         """Remember a branch for later (the kernel keeps at most 8192 of them)."""

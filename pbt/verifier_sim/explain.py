@@ -126,6 +126,7 @@ def verify(
         "gpl": gpl,
         "arguments": arguments,
         "missing": missing,
+        "release": kernels.release(kernel),
     }
     try:
         found = walk(

@@ -339,7 +339,8 @@ class Explorer:
                 self._inherit(node, state)
                 return _HIT
             node.misses += 1
-            if node.misses > 3 * node.hits + (64 if forced else 3) and not node.branches:
+            rounds = 64 if forced else 3
+            if node.misses > rounds * node.hits + rounds:
                 crowded = node
         if crowded is not None:  # as the kernel does: states that never help are forgotten
             nodes.remove(crowded)

@@ -26,7 +26,7 @@ from pbt.verifier_sim.state import (
 STACK: Final = 512  # MAX_BPF_STACK
 MAX_OFFSET: Final = 1 << 29  # BPF_MAX_VAR_OFF
 RDONLY_PROG, WRONLY_PROG = 1 << 7, 1 << 8
-_VERBS = {"read": " read from", "write": " write to", "helper": " indirect access to"}
+_VERBS = {"read": " read from", "write": " write to"}
 
 
 def _tnum(num: Scalar) -> str:
@@ -219,7 +219,7 @@ def _store_anywhere(env: Env, state: State, frame: Frame, reg: Reg, low: int, hi
 
 def helper_stack(env: Env, state: State, regno: int, reg: Reg, size: int, fills: bool) -> None:
     """A helper reads `size` bytes of stack at most, or fills exactly that many."""
-    low, high = stack_range(regno, reg, 0, size, "helper")
+    low, high = stack_range(regno, reg, 0, size, "write" if fills else "read")
     frame = state.frames[reg.obj]
     use_stack(env, frame, low)
     if fills and not reg.num.mask:
