@@ -15,11 +15,12 @@ from pbt.backend.pipeline import Compiled, compile_program
 from pbt.bundle import Bundle, Code, Place, Program
 from pbt.ir.core import Program as IrProgram
 from pbt.ir.passes import run as run_passes
-from pbt.lang.check import Options as CheckOptions
-from pbt.lang.check import Typed, check
+from pbt.lang.check import check
 from pbt.lang.expand import Attached, Expanded, expand
 from pbt.lang.parse import Parsed, parse
 from pbt.lang.settings import settle
+from pbt.lang.typed import Options as CheckOptions
+from pbt.lang.typed import Typed
 from pbt.lower.script import Lowered, lower
 from pbt.source import ScriptWarning, Source
 

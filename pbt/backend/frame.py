@@ -153,8 +153,8 @@ def _overflow(frames: Sequence[Frame]) -> ScriptError:
     total = sum(f.size for f in frames)
     span = next((s.span for s, _ in slots if s.span is not None), NOWHERE)
     rooms: dict[str, int] = {}
-    for (_, _), slot in {(s.size, at): s for s, at in slots}.items():  # one of those that share a place
-        name = f"{slot.label}{_where(slot)}" if slot.label else "values that outlive a call"
+    for slot in {(s.size, at): s for s, at in slots}.values():  # one of those that share a place
+        name = f"{slot.label}{_where(slot)}" if slot.label != "spill" else "values that outlive a call"
         rooms[name] = rooms.get(name, 0) + slot.size
     largest = sorted(rooms.items(), key=lambda pair: -pair[1])
     rows = [f"{size} bytes for {name}" for name, size in largest[:8]]

@@ -14,7 +14,7 @@ from pbt.source import UsageError
 if TYPE_CHECKING:
     from pbt.aot import Layout
     from pbt.lang.ast import EnumDef, StructDef
-    from pbt.lang.check import Instance
+    from pbt.lang.typed import Instance
     from pbt.pipeline import Work
     from pbt.types import Struct, Type
 

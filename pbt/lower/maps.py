@@ -16,7 +16,7 @@ from pbt.bundle import Map, Place
 from pbt.feature import Aggregation, Mem
 from pbt.ir.core import Value
 from pbt.lang import ast
-from pbt.lang.check import MapType, aggregations
+from pbt.lang.typed import MapType, aggregations
 from pbt.lower import expr, memory
 from pbt.lower.memory import MOST_ZEROS, ZEROS, Loc
 from pbt.record import Record

@@ -15,7 +15,7 @@ from pbt.feature import Builtin, Call, Context, Gen, Mem
 from pbt.ir import core as ir
 from pbt.ir.build import Builder, Number
 from pbt.lang import ast
-from pbt.lang.check import Instance, MapType, Typed
+from pbt.lang.typed import Instance, MapType, Typed
 from pbt.lower import event as events
 from pbt.lower import expr, maps, memory, stmt, text
 from pbt.record import Record

@@ -9,7 +9,7 @@ from pbt.feature import Mem
 from pbt.ir.build import Label, pieces
 from pbt.ir.core import Value
 from pbt.lang import ast
-from pbt.lang.check import Instance
+from pbt.lang.typed import Instance
 from pbt.lower import expr, maps, memory
 from pbt.lower.memory import Loc
 from pbt.types import Array, Int, Pointer, Str, Tuple, Type, is_integral

@@ -40,7 +40,7 @@ def _special(name: str, doc: str) -> Provider:
         parse=_parse,
         expand=_expand,
         label=lambda place: name,
-        describe=lambda place, target: Context(name, name, "RAW_TRACEPOINT"),
+        describe=lambda place, target: Context(name, name, "RAW_TRACEPOINT", anyone=True),
         attach=_attach,
         list=_list,
         aliases=(name.lower(),),

@@ -54,7 +54,9 @@ def expand(place: Place, target: Target) -> Sequence[Place]:
 
 
 def describe(provider: str, place: Place) -> Context:
-    return Context(provider, f"{provider}:{place['text']}", "PERF_EVENT", regs=True)
+    """A profile samples processes; an interval ticks whoever runs."""
+    label = f"{provider}:{place['text']}"
+    return Context(provider, label, "PERF_EVENT", regs=True, anyone=provider == "interval")
 
 
 _HINTS = {EINVAL: "the frequency may exceed /proc/sys/kernel/perf_event_max_sample_rate"}

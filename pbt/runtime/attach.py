@@ -85,7 +85,7 @@ def attach(loaded: Loaded, host: AttachHost, warn: Callable[[str], None]) -> Lin
             for closeable in closeables:
                 owned.callback(closeable.close)
                 made.append(closeable)
-            count += 1
+            count += bool(closeables)  # a wildcard may have met a function that cannot be traced
         if wanted and not count:
             raise UsageError("no probe could be attached")
         owned.pop_all()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pbt.backend.pipeline import Compiled
     from pbt.bundle import Bundle, Code, Map, Place, Program
     from pbt.ir.core import Program as IrProgram
-    from pbt.lang.check import Instance
+    from pbt.lang.typed import Instance
     from pbt.pipeline import Work
     from pbt.source import Source, Span
 

@@ -10,7 +10,7 @@ from pbt.lang import ast
 from pbt.teach.code import Unit, at, hexed, map_line, rows, underlined, units
 
 if TYPE_CHECKING:
-    from pbt.lang.check import MapType
+    from pbt.lang.typed import MapType
     from pbt.pipeline import Work
     from pbt.types import Type
 

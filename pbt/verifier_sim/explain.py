@@ -103,6 +103,7 @@ def verify(
     kernel: str = "6.18",
     privileged: bool = True,
     keep_states: bool = False,
+    thorough: bool = False,
     strict: bool = False,
     sleepable: bool = False,
     gpl: bool = True,
@@ -115,7 +116,9 @@ def verify(
     `maps`, "map_fd" or "map_value", offset into the value); `features`: the kernel's rules by name
     (pbt.verifier_sim.kernels), else those of the release `kernel`; `missing`: helpers this machine
     lacks; `arguments`: what a TRACING program's context holds, if known; `strict`: alignment is
-    enforced everywhere; `keep_states`: remember every state, for teaching.
+    enforced everywhere; `keep_states`: remember every state, for teaching; `thorough`: follow paths
+    that differ only in what is never needed, so that the kept states tell of every run (the kernel
+    prunes such paths).
     """
     slots = decode(insns) if isinstance(insns, bytes) else list(insns)
     rules = kernels.features(kernel) if features is None else features
@@ -130,7 +133,15 @@ def verify(
     }
     try:
         found = walk(
-            slots, prog_type, expected_attach_type, maps, map_of or {}, rules, keep=keep_states, **options
+            slots,
+            prog_type,
+            expected_attach_type,
+            maps,
+            map_of or {},
+            rules,
+            keep=keep_states,
+            thorough=thorough,
+            **options,
         )
     except Unsupported as reason:
         return Verdict(True, unsupported=str(reason))

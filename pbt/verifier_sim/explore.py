@@ -26,6 +26,7 @@ from pbt.verifier_sim.step import STEPS
 LIMIT: Final = 1_000_000  # BPF_COMPLEXITY_LIMIT_INSNS
 COVERS, EXACTLY, WITHIN = 0, 1, 2  # how states are compared; see _reg_covers
 _MISS, _HIT, _IN_LOOP = 0, 1, 2
+_ALL = 0b1111111111  # r0 to r9
 _SAVED = 0b1111000000  # r6 to r9, which survive calls
 
 
@@ -241,8 +242,10 @@ def covers(node: Node, state: State, mode: int, live: Sequence[int], rules: Feat
 class Explorer:
     """One walk over all paths."""
 
-    def __init__(self, env: Env, flow: shape.Flow, keep: bool) -> None:
+    def __init__(self, env: Env, flow: shape.Flow, keep: bool, thorough: bool) -> None:
         self.env, self.flow, self.keep = env, flow, keep
+        self.cover = WITHIN if thorough else COVERS
+        self.live = [_ALL] * (len(env.insns) + 1) if thorough else flow.live
         self.nodes: dict[int, list[Node]] = {}
         self.states: dict[int, list[State]] = {}
         self.jumps_before = self.insns_before = 0
@@ -316,7 +319,7 @@ class Explorer:
 
     def _compare(self, pc: int, state: State, nodes: list[Node], forced: bool) -> int:
         """Compare with earlier states at the same slot: _HIT, _MISS, or _IN_LOOP (too early to add one)."""
-        env, live, rules = self.env, self.flow.live, self.env.rules
+        env, live, rules = self.env, self.live, self.env.rules
         answer, crowded = _MISS, None
         young = self.jumps - self.jumps_before < 20 and env.processed - self.insns_before < 100
         for node in nodes:
@@ -334,7 +337,7 @@ class Explorer:
                     )
                 if young:
                     answer = _IN_LOOP
-            elif covers(node, state, COVERS, live, rules):
+            elif covers(node, state, self.cover, live, rules):
                 node.hits += 1
                 self._inherit(node, state)
                 return _HIT
@@ -400,6 +403,7 @@ def walk(
     rules: Features,
     *,
     keep: bool = False,
+    thorough: bool = False,
     **options: Any,
 ) -> Walk:
     """Check the shape of a program, then walk all its paths."""
@@ -413,7 +417,7 @@ def walk(
     for pc, insn in enumerate(insns):
         if insn.opcode == 0x85 and not insn.src_reg and insn.imm in _ROUNDS:
             flow.prune[pc] = 1
-    return Explorer(env, flow, keep).run(State([first]))
+    return Explorer(env, flow, keep, thorough).run(State([first]))
 
 
 __all__ = ["LIMIT", "Unsupported", "Walk", "walk"]

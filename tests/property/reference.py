@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pbt.lang import ast
-from pbt.lang.check import Instance, MapType
+from pbt.lang.typed import Instance, MapType
 from pbt.types import Bool, Enum, Int, Pointer, Str, Tuple, Type
 
 M64 = (1 << 64) - 1

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pbt.bundle import Bundle
 from pbt.host.target import Target
-from pbt.lang.check import Typed
+from pbt.lang.typed import Typed
 from pbt.pipeline import Options, run
 from pbt.source import Source
 from pbt.types import Int, Str, Tuple, Type

@@ -54,18 +54,14 @@ def _one(code: Insn, dst: int, src: int) -> int:
 
 @settings(max_examples=600, deadline=None)
 @given(scalars(), scalars(), st.sampled_from(NAMES), st.booleans(), st.sampled_from(KERNELS))
-def test_arithmetic(
-    a: tuple[Scalar, int], b: tuple[Scalar, int], name: str, wide: bool, kernel: str
-) -> None:
+def test_arithmetic(a: tuple[Scalar, int], b: tuple[Scalar, int], name: str, wide: bool, kernel: str) -> None:
     result = scalar.binary(name, a[0], b[0], wide, features(kernel))
     assert result.contains(_one(make.alu(name, 1, 2, wide=wide), a[1], b[1]))
 
 
 @settings(max_examples=300, deadline=None)
 @given(scalars(), st.sampled_from((8, 16, 32)), st.booleans(), st.sampled_from(KERNELS))
-def test_sign_extension_and_truncation(
-    a: tuple[Scalar, int], bits: int, wide: bool, kernel: str
-) -> None:
+def test_sign_extension_and_truncation(a: tuple[Scalar, int], bits: int, wide: bool, kernel: str) -> None:
     rules = features(kernel)
     if wide or bits < 32:
         got = scalar.sign_extend(a[0], bits // 8, rules, wide)
@@ -101,7 +97,9 @@ def test_branches(a: tuple[Scalar, int], b: tuple[Scalar, int], name: str, wide:
 
 def program(rng: random.Random, length: int) -> list[Insn]:
     """Numbers and stack slots, jumps ahead, a few jumps back."""
-    insns = [Insn(0xB7, r, 0, 0, rng.choice((0, 1, 7, 255, -1, 65536, rng.getrandbits(31)))) for r in range(10)]
+    insns = [
+        Insn(0xB7, r, 0, 0, rng.choice((0, 1, 7, 255, -1, 65536, rng.getrandbits(31)))) for r in range(10)
+    ]
     insns[rng.randrange(10)] = make.load(rng.choice((4, 8)), rng.randrange(2, 10), 1, 8 * rng.randrange(4))
     insns.sort(key=lambda i: i.cls != op.LDX)
     for _ in range(length):
@@ -140,7 +138,7 @@ def test_the_generator_makes_loadable_bytes() -> None:
 def test_accepted_programs_stay_inside_the_states(seed: int, length: int, kernel: str) -> None:
     rng = random.Random(seed)
     insns = program(rng, length)
-    verdict = verify(insns, prog_type="KPROBE", kernel=kernel, keep_states=True)
+    verdict = verify(insns, prog_type="KPROBE", kernel=kernel, keep_states=True, thorough=True)
     if verdict.kind != "accept":
         return
     machine = Machine()

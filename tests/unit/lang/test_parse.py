@@ -347,8 +347,10 @@ def test_deep_nesting_is_an_error_not_a_crash() -> None:
     assert expression("((((((((((1))))))))))") == "1"
 
 
-def test_an_empty_script_has_no_probes() -> None:
-    assert parsed("").script.probes == () and parsed("// nothing\n").script.probes == ()
+@pytest.mark.parametrize("text", ["", "\n", "// nothing\n", "struct x { int a; };"])
+def test_a_script_without_probes_is_an_error(text: str) -> None:
+    with pytest.raises((ScriptError, ScriptErrors), match="at least one probe"):
+        parsed(text)
 
 
 def test_spans_are_the_text_of_their_nodes() -> None:

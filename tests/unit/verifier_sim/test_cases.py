@@ -85,7 +85,9 @@ def test_unprivileged_pointer_leak() -> None:
 
 def test_unrolled_code_is_pruned() -> None:
     """Each of many branches joins again: the walk must stay linear."""
-    text = "call ktime_get_ns; r6 = r0;" + "r1 = 1; if r6 == 3 goto +1; r1 = 2; r7 = r1; r7 += 1; r7 = 0;" * 200
+    text = (
+        "call ktime_get_ns; r6 = r0;" + "r1 = 1; if r6 == 3 goto +1; r1 = 2; r7 = r1; r7 += 1; r7 = 0;" * 200
+    )
     insns, _ = programs.build(text + "r0 = 0; exit")
     assert verify(insns, prog_type="KPROBE").insns_processed < 4000
 

@@ -1,0 +1,88 @@
+"""Calls of builtins: arity, arguments, what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pbt.feature import Builtin, Call
+from pbt.lang import ast
+from pbt.lang.keys import Maps
+from pbt.source import ScriptError, nearest
+from pbt.types import VOID, Type
+
+
+def arity(signature: str) -> tuple[int, int]:
+    """(least, most) number of arguments that a signature such as "(a, b [, c]) -> int" allows."""
+    if not signature.startswith("("):
+        return 0, 0
+    inside = signature[1 : signature.index(") ->")]
+    optional = inside.count("[") - inside.count("[]") - 0
+    flat = inside.replace("[]", "").replace("[", "").replace("]", "")
+    items = [item for item in flat.split(",") if item.strip()]
+    if any(item.strip() == "..." for item in items):
+        return len(items) - 1, 1 << 16
+    return len(items) - optional, len(items)
+
+
+class Calls(Maps):
+    """Checking of builtin variables and functions."""
+
+    def _call_type(self, node: ast.Call) -> Type:
+        builtin = self.shared.known_builtins.get(node.name)
+        if builtin is not None:
+            return self._builtin(builtin, node, node.args)
+        if node.name in self.shared.known_aggregations:
+            raise ScriptError(
+                f"{node.name}() must be assigned directly to a map",
+                node.span,
+                f"write @name = {node.name}(...)",
+            )
+        close = nearest(node.name, [*self.shared.known_builtins, *self.shared.known_aggregations], 1)
+        raise ScriptError(
+            f"Unknown function: '{node.name}'", node.span, f"did you mean {close[0]}?" if close else ""
+        )
+
+    def _builtin(self, builtin: Builtin, node: ast.Expr, args: Sequence[ast.Expr]) -> Type:
+        if builtin.removed:
+            raise ScriptError(f"{builtin.name} was removed", node.span, builtin.removed)
+        if builtin.unsafe and not self.shared.options.unsafe:
+            raise ScriptError(
+                f"{builtin.name}() is an unsafe function being used in safe mode",
+                node.span,
+                "allow it with --unsafe",
+            )
+        if isinstance(node, ast.Call):
+            self._count_arguments(node, *arity(builtin.signature))
+        kinds = []
+        if not builtin.raw_args:
+            for arg in args:
+                known = isinstance(arg, ast.Ident) and arg.name in builtin.words
+                kinds.append(VOID if known else self._expr(arg))
+        call = self._call(node, args, kinds)
+        kind = builtin.check(self, call)
+        self.calls[node] = (builtin, call)
+        return kind
+
+    def _call(self, node: ast.Expr, args: Sequence[ast.Expr], kinds: Sequence[Type]) -> Call:
+        name = node.name if isinstance(node, (ast.Call, ast.Ident)) else ""
+        return Call(name, args, kinds, node, node.span, self.context)
+
+    def _count_arguments(self, node: ast.Call, least: int, most: int) -> None:
+        given = len(node.args)
+        if least <= given <= most:
+            return
+        words = ("no", "one", "two", "three", "four")
+        wanted = (
+            least
+            if least == most
+            else (f"at least {words[least]}" if given < least else f"at most {words[most]}")
+        )
+        if isinstance(wanted, int):
+            wanted = words[wanted]
+        plural = "" if wanted.endswith("one") else "s"
+        raise ScriptError(f"{node.name}() requires {wanted} argument{plural} ({given} provided)", node.span,
+                          self._signature(node.name))  # fmt: skip
+
+    def _signature(self, name: str) -> str:
+        record = self.shared.known_builtins.get(name) or self.shared.known_aggregations.get(name)
+        return f"{name}{record.signature}" if record else ""

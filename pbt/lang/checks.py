@@ -1,0 +1,154 @@
+"""The state of checking one body, and what builtins may ask of it (`feature.Checks`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pbt.feature import Builtin, Call, Context
+from pbt.lang import ast
+from pbt.source import ScriptError, Span
+from pbt.types import I64, U64, Type
+
+if TYPE_CHECKING:
+    from pbt.lang.check import Script
+    from pbt.lang.typed import MapType
+
+
+class Checks:
+    """One body in one context. Subclasses know the language; this class keeps the tables."""
+
+    def __init__(
+        self,
+        shared: Script,
+        probe: ast.Probe,
+        context: Context,
+        names: Mapping[ast.Var, str],
+        variables: dict[str, Type],
+    ) -> None:
+        self.shared, self.probe, self.context, self.names, self.variables = (
+            shared,
+            probe,
+            context,
+            names,
+            variables,
+        )
+        self.target, self.config = shared.target, shared.options.config
+        self.types: dict[ast.Node, Type] = {}
+        self.kept: dict[ast.Node, Any] = {}
+        self.calls: dict[ast.Node, tuple[Builtin, Call]] = {}
+        self.replaced: dict[ast.Expr, ast.Expr] = {}
+        self._arrays: dict[str, str] = {}
+        self._loops = 0
+        self._defining: list[str] = []
+        self._spoiled: set[str] = set()
+
+    # --- what subclasses know
+
+    def _expr(self, node: ast.Expr) -> Type:
+        """The type of an expression, also kept in the table."""
+        raise NotImplementedError
+
+    def _merge_key(self, base: ast.Map, keys: Sequence[ast.Expr], span: Span) -> MapType:
+        """Check the key of a map and merge its type into what is known."""
+        raise NotImplementedError
+
+    # --- literals
+
+    def _literal(self, node: ast.Expr, value: int, kind: Type | None = None) -> ast.Int:
+        made = ast.Int(node.span, value)
+        self.types[made] = kind or (U64 if value >= 1 << 63 else I64)
+        return made
+
+    def _flatten(self, keys: Sequence[ast.Expr]) -> Sequence[ast.Expr]:
+        """`@m[(a, b)]` is `@m[a, b]`."""
+        return keys[0].items if len(keys) == 1 and isinstance(keys[0], ast.Tuple) else keys
+
+    def _flexible(self, node: ast.Expr) -> bool:
+        """A non-negative literal takes the sign of its partner."""
+        value = self.known_int(node)
+        return value is not None and 0 <= value < 1 << 63
+
+    def _is_zero(self, node: ast.Expr) -> bool:
+        return self.known_int(node) == 0
+
+    # --- feature.Checks
+
+    def known_int(self, node: ast.Expr) -> int | None:
+        while node in self.replaced:
+            node = self.replaced[node]
+        if isinstance(node, ast.Int):
+            return node.value
+        return int(node.value) if isinstance(node, ast.Bool) else None
+
+    def literal_int(self, node: ast.Expr, what: str) -> int:
+        self._expr(node)
+        value = self.known_int(node)
+        if value is None:
+            raise ScriptError(
+                f"{what} must be an integer literal", node.span, "its value must be known beforehand"
+            )
+        return value
+
+    def literal_str(self, node: ast.Expr, what: str) -> str:
+        self._expr(node)
+        while node in self.replaced:
+            node = self.replaced[node]
+        if not isinstance(node, ast.Str):
+            raise ScriptError(f"{what} must be a string literal", node.span, 'write it in "double quotes"')
+        return node.value
+
+    def identifier(self, node: ast.Expr, what: str) -> str:
+        name = self.identifier_or_none(node)
+        if name is None:
+            raise ScriptError(f"{what} must be a name", node.span)
+        return name
+
+    def identifier_or_none(self, node: ast.Expr) -> str | None:
+        return node.name if isinstance(node, ast.Ident) and node.name not in self.shared.defines else None
+
+    def parameter(self, node: ast.Expr) -> str | None:
+        params = self.shared.options.params
+        if not isinstance(node, ast.Param):
+            return None
+        if node.number == 0:
+            return str(len(params))
+        return params[node.number - 1] if node.number <= len(params) else ""
+
+    def whole_map(self, node: ast.Expr) -> str | None:
+        if not isinstance(node, ast.Map):
+            return None
+        self.shared.map(node.name, node.span)
+        return node.name
+
+    def map_element(self, node: ast.Expr, args: Sequence[ast.Expr], keyed: bool = False) -> None:
+        first = args[0]
+        base = first.base if isinstance(first, ast.Index) else first
+        if not isinstance(base, ast.Map):
+            name = node.name if isinstance(node, ast.Call) else "this"
+            raise ScriptError(
+                f"{name}() expects a map to be provided", first.span, f"write {name}(@name, key)"
+            )
+        keys = first.keys if isinstance(first, ast.Index) else args[1:]
+        if keyed and not keys:
+            raise ScriptError("a key is needed", node.span, "has_key(@map, key)")
+        flat = self._flatten(keys)
+        known = self.shared.map(base.name, base.span)
+        if not flat and known.key:
+            raise ScriptError(
+                f"{base.name} has keys: say which one to delete", node.span, f"clear({base.name}) deletes all"
+            )
+        self._merge_key(base, flat, node.span)
+        self.kept[node] = (base.name, tuple(flat))
+
+    def type_of(self, node: ast.Expr) -> Type:
+        return self._expr(node)
+
+    def span(self, node: ast.Expr) -> Span:
+        return node.span
+
+    def error(self, message: str, span: Span, hint: str = "") -> Exception:
+        return ScriptError(message, span, hint)
+
+    def keep(self, node: ast.Node, value: Any) -> None:
+        self.kept[node] = value

@@ -1,0 +1,373 @@
+"""Expressions: the type of each, and what constants come to."""
+
+from __future__ import annotations
+
+from pbt.lang import ast
+from pbt.lang.arith import binary_type, fold, fold_unary
+from pbt.lang.calls import Calls
+from pbt.lang.headers import CONSTANTS
+from pbt.lang.keys import UNKNOWN
+from pbt.lang.typenames import NO_BTF
+from pbt.lang.unify import Mismatch, stored, unify
+from pbt.source import ScriptError, Span, nearest
+from pbt.types import (
+    BOOL,
+    I64,
+    U64,
+    VOID,
+    Array,
+    Buffer,
+    Int,
+    Member,
+    Opaque,
+    Pointer,
+    Str,
+    Struct,
+    Tuple,
+    Type,
+    Void,
+    is_integral,
+)
+
+
+class Expressions(Calls):
+    """Checking of everything that has a value."""
+
+    def _condition(self, node: ast.Expr) -> None:
+        kind = self._expr(node)
+        if not is_integral(kind) and not isinstance(kind, Str):
+            raise ScriptError(f"Invalid condition: expected a number, got {kind}", node.span)
+
+    def _expr(self, node: ast.Expr) -> Type:
+        kind = self._kind(node)
+        self.types[node] = kind
+        return kind
+
+    def _kind(self, node: ast.Expr) -> Type:
+        if isinstance(node, ast.Int):
+            return U64 if node.value >= 1 << 63 else I64
+        if isinstance(node, ast.Str):
+            return Str(len(node.value.encode("utf-8", "surrogateescape")) + 1)
+        if isinstance(node, ast.Bool):
+            return BOOL
+        if isinstance(node, ast.Ident):
+            return self._ident(node)
+        if isinstance(node, ast.Var):
+            return self.variables.get(self.names[node], UNKNOWN)
+        if isinstance(node, ast.Param):
+            return self._param(node)
+        if isinstance(node, ast.Map):
+            return self._map_value(node)
+        if isinstance(node, ast.Index):
+            return self._map_value(node) if isinstance(node.base, ast.Map) else self._element(node)
+        if isinstance(node, ast.Member):
+            return self._member(node)
+        if isinstance(node, ast.Call):
+            return self._call_type(node)
+        if isinstance(node, ast.Unary):
+            return self._unary(node)
+        if isinstance(node, ast.Step):
+            return self._step(node)
+        if isinstance(node, ast.Binary):
+            return self._binary(node)
+        if isinstance(node, ast.Ternary):
+            return self._ternary(node)
+        if isinstance(node, ast.Cast):
+            return self._cast(node)
+        if isinstance(node, ast.Tuple):
+            return Tuple(tuple(stored(self._expr(item)) for item in node.items))
+        if isinstance(node, ast.Sizeof):
+            of = (
+                self.shared.types.resolve(node.of)
+                if isinstance(node.of, ast.TypeName)
+                else self._sizeof(node.of)
+            )
+            self.replaced[node] = self._literal(node, of.size)
+            return U64
+        assert isinstance(node, ast.Offsetof)
+        return self._offsetof(node)
+
+    def _sizeof(self, node: ast.Expr) -> Type:
+        if isinstance(node, ast.Ident) and node.name not in self.shared.known_builtins:
+            return self.shared.types.resolve(ast.TypeName(node.span, node.name, 0, ()))
+        return self._expr(node)
+
+    def _ident(self, node: ast.Ident) -> Type:
+        builtin = self.shared.known_builtins.get(node.name)
+        if builtin is not None:
+            if not builtin.variable:
+                raise ScriptError(
+                    f"{node.name}() is a function", node.span, f"{node.name}{builtin.signature}"
+                )
+            return self._builtin(builtin, node, ())
+        if node.name in self._arrays:
+            return self.variables[node.name]
+        value = self.shared.define(node.name)
+        if value is not None:
+            if node.name in self._defining:
+                raise ScriptError(f"the macro {node.name} contains itself", node.span)
+            self._defining.append(node.name)
+            self.replaced[node] = value
+            kind = self._expr(value)
+            self._defining.pop()
+            return kind
+        constant = self.shared.types.constant(node.name)
+        if constant is not None:
+            self.replaced[node] = self._literal(node, constant[1], constant[0])
+            return constant[0]
+        if node.name in CONSTANTS:
+            self.replaced[node] = self._literal(node, CONSTANTS[node.name])
+            return I64
+        known = [*self.shared.known_builtins, *CONSTANTS, *self._arrays, *self.shared.defines]
+        close = nearest(node.name, known, 1)
+        hint = (
+            f"did you mean {close[0]}?" if close else 'variables are written $name, maps @name, texts "..."'
+        )
+        raise ScriptError(f"Unknown identifier: '{node.name}'", node.span, hint)
+
+    def _param(self, node: ast.Param) -> Type:
+        params = self.shared.options.params
+        if node.number == 0:
+            self.replaced[node] = self._literal(node, len(params))
+            return I64
+        text = self.parameter(node)
+        if node.number > len(params):
+            self.shared.warn(
+                f"positional parameter ${node.number} was not given", node.span, 'it counts as 0 or ""'
+            )
+        if text is not None and text != "":
+            value = _integer(text)
+            if value is None:
+                made = ast.Str(node.span, text)
+                self.replaced[node] = made
+                return self._expr(made)
+            self.replaced[node] = self._literal(node, value)
+            return I64 if value < 1 << 63 else U64
+        self.replaced[node] = self._literal(node, 0)
+        return I64
+
+    def _element(self, node: ast.Index) -> Type:
+        base = self._expr(node.base)
+        if len(node.keys) != 1:
+            raise ScriptError("an array has one index", node.span)
+        if not is_integral(self._expr(node.keys[0])):
+            raise ScriptError("The array index must be an integer", node.keys[0].span)
+        index = self.known_int(node.keys[0])
+        if isinstance(base, Pointer):
+            if isinstance(base.target, Void) or (isinstance(base.target, Struct) and not base.target.size):
+                raise ScriptError(
+                    f"cannot index a pointer to {base.target}", node.span, "cast it to another type"
+                )
+            return self._inherit(base.target, base)
+        if isinstance(base, Array):
+            if index is not None and base.count and not 0 <= index < base.count:
+                raise ScriptError(
+                    f"the index {index} is out of bounds for array of size {base.count}", node.span
+                )
+            return base.element
+        if isinstance(base, Str):
+            if index is None or not 0 <= index < base.size:
+                raise ScriptError(f"a string is indexed by a number below {base.size}", node.span)
+            return Int(1, True)
+        if isinstance(base, Tuple):
+            return self._tuple_item(base, str(self.literal_int(node.keys[0], "tuple index")), node.span)
+        raise ScriptError(
+            f"The array index operator [] can only be used on arrays and pointers, found {base}", node.span
+        )
+
+    def _tuple_item(self, base: Tuple, name: str, span: Span) -> Type:
+        if not name.isdigit() or int(name) >= len(base.elements):
+            raise ScriptError(
+                f"Invalid tuple index: {name}",
+                span,
+                f"this tuple has {len(base.elements)} elements, counted from 0",
+            )
+        return base.elements[int(name)]
+
+    def _inherit(self, kind: Type, base: Pointer) -> Type:
+        """What is reached through a pointer lies where the pointer points, and so do its own pointers."""
+        if (
+            isinstance(kind, Pointer)
+            and base.space in ("kernel", "user")
+            and (not kind.space or base.space == "user")
+        ):
+            return Pointer(kind.target, base.space, False)
+        return kind
+
+    def _member(self, node: ast.Member) -> Type:
+        base = self._expr(node.base)
+        if isinstance(base, Tuple):
+            return self._tuple_item(base, node.name, node.name_span)
+        struct = base.target if isinstance(base, Pointer) else base
+        if not isinstance(struct, Struct):
+            raise ScriptError(
+                f"Can not access field '{node.name}' on expression of type '{base}'",
+                node.base.span,
+                self._cast_hint(node.base) if is_integral(base) else "",
+            )
+        member = struct.find(node.name)
+        if member is None:
+            raise self._no_member(node, struct)
+        self.kept[node] = member
+        kind = self._inherit(member.type, base) if isinstance(base, Pointer) else member.type
+        if member.data_loc and isinstance(kind, Array) and kind.element.size == 1:
+            return Str(int(self.config["max_strlen"]))
+        return kind
+
+    def _cast_hint(self, base: ast.Expr) -> str:
+        if isinstance(base, ast.Ident) and base.name == "curtask" and self.target.types is None:
+            return NO_BTF
+        return "cast it to a pointer to a struct first: ((struct x *)p)->field"
+
+    def _no_member(self, node: ast.Member, struct: Struct) -> ScriptError:
+        names = list(struct.names())
+        close = nearest(node.name, names, 3)
+        if isinstance(node.base, ast.Ident) and node.base.name == "args":
+            hint = f"did you mean {close[0]}?" if close else "fields here: " + ", ".join(names[:12])
+            return ScriptError(
+                f"Can't find a field '{node.name}' in {self.context.label}", node.name_span, hint
+            )
+        hint = "did you mean " + " or ".join(close) + "?" if close else ""
+        if not names:
+            hint = "its definition is not known here"
+        return ScriptError(
+            f"Struct/union of type '{struct}' does not contain a field named '{node.name}'",
+            node.name_span,
+            hint,
+        )
+
+    def _unary(self, node: ast.Unary) -> Type:
+        kind = self._expr(node.operand)
+        if node.op == "*":
+            if isinstance(kind, Pointer):
+                if isinstance(kind.target, Void):
+                    raise ScriptError(
+                        "cannot dereference a void pointer", node.span, "cast it first: *(uint64 *)p"
+                    )
+                return self._inherit(kind.target, kind)
+            if isinstance(kind, Int):
+                return U64
+            raise ScriptError(f"Can not dereference type '{kind}'", node.span, "it needs a pointer")
+        if node.op == "&":
+            raise ScriptError("the address of a variable or map cannot be taken", node.span)
+        if not is_integral(kind):
+            raise ScriptError(f"The {node.op} operator can not be used on type '{kind}'", node.span)
+        if node.op == "!":
+            return BOOL
+        value = self.known_int(node.operand)
+        if value is not None:
+            folded = fold_unary(node.op, value)
+            self.replaced[node] = self._literal(node, folded)
+            return I64 if folded < 1 << 63 else U64
+        return I64 if node.op == "-" else Int(8, isinstance(kind, Int) and kind.signed)
+
+    def _step(self, node: ast.Step) -> Type:
+        if not isinstance(node.operand, ast.Var):
+            name = self._map_name(node.operand)
+            if (
+                self.shared.map(name, node.operand.span).value is None
+                and not self.shared.maps[name].aggregation
+            ):
+                self._set_map(node.operand, I64, node.operand)
+        kind = self._expr(node.operand)
+        if not is_integral(kind):
+            raise ScriptError(f"The {node.op} operator can not be used on type '{kind}'", node.span)
+        if isinstance(node.operand, ast.Var):
+            self._set_variable(node.operand, stored(kind))
+        return stored(kind)
+
+    def _binary(self, node: ast.Binary) -> Type:
+        left, right = self._expr(node.left), self._expr(node.right)
+        kind = binary_type(
+            node.op, left, right, self._flexible(node.left), self._flexible(node.right), node.span
+        )
+        self._no_zero_division(node.op, node.right)
+        a, b = self.known_int(node.left), self.known_int(node.right)
+        if a is not None and b is not None and isinstance(kind, Int):
+            value = fold(node.op, a, b, kind.signed)
+            if value is not None:
+                self.replaced[node] = self._literal(node, value, kind)
+        return kind
+
+    def _fits(self, node: ast.Expr, kind: Int) -> bool:
+        """Whether a constant can be a value of an integer type."""
+        value, bits = self.known_int(node), 8 * kind.size
+        low, high = (-(1 << bits - 1), 1 << bits - 1) if kind.signed else (0, 1 << bits)
+        return value is not None and low <= value < high
+
+    def _no_zero_division(self, op: str, right: ast.Expr) -> None:
+        if op in ("/", "%") and self.known_int(right) == 0:
+            raise ScriptError("division by zero", right.span)
+
+    def _ternary(self, node: ast.Ternary) -> Type:
+        self._condition(node.condition)
+        then, other = stored(self._expr(node.then)), stored(self._expr(node.other))
+        if isinstance(then, Void) and isinstance(other, Void):
+            return VOID
+        try:
+            return unify(then, other, self._is_zero(node.then) or self._is_zero(node.other))
+        except Mismatch:
+            raise ScriptError(
+                f"Ternary operator must return the same type: have '{then}' and '{other}'", node.span
+            ) from None
+
+    def _cast(self, node: ast.Cast) -> Type:
+        kind = self.shared.types.resolve(node.type)
+        source = self._expr(node.operand)
+        if isinstance(kind, Pointer) and not kind.space:
+            here = source.space if isinstance(source, Pointer) else ""
+            kind = Pointer(kind.target, here or ("user" if self.context.user else "kernel"))
+        if isinstance(kind, (Struct, Void)) or (isinstance(kind, Array) and not isinstance(source, (Str, Array))
+                                                and not is_integral(source)):  # fmt: skip
+            raise ScriptError(
+                f'Cannot cast to "{kind}"',
+                node.type.span,
+                f"cast to a pointer: ({kind} *)" if isinstance(kind, Struct) else "",
+            )
+        if isinstance(kind, Array):
+            return self._array_cast(node, kind, source)
+        if isinstance(source, (Str, Tuple, Buffer, Opaque, Void, Struct)) or (
+            isinstance(source, Array) and source.size > 8
+        ):
+            raise ScriptError(f'Cannot cast from "{source}" to "{kind}"', node.span)
+        value = self.known_int(node.operand)
+        if value is not None and isinstance(kind, Int) and kind.size <= 8:
+            value &= (1 << 8 * kind.size) - 1
+            if kind.signed and value >> (8 * kind.size - 1):
+                value -= 1 << 8 * kind.size
+            self.replaced[node] = self._literal(node, value, kind)
+        return kind
+
+    def _array_cast(self, node: ast.Cast, kind: Array, source: Type) -> Type:
+        size = kind.size or source.size // kind.element.size * kind.element.size
+        if size != source.size:
+            raise ScriptError(f'Cannot cast from "{source}" to "{kind}"', node.span, "sizes differ")
+        return Array(kind.element, size // kind.element.size)
+
+    def _offsetof(self, node: ast.Offsetof) -> Type:
+        kind, offset = self.shared.types.resolve(node.of), 0
+        for name in node.path:
+            member: Member | None = kind.find(name) if isinstance(kind, Struct) else None
+            if member is None:
+                raise ScriptError(
+                    f"Struct/union of type '{kind}' does not contain a field named '{name}'", node.span
+                )
+            if member.bit_size:
+                raise ScriptError(f"the bitfield {name} has no offset in bytes", node.span)
+            offset, kind = offset + member.offset, member.type
+        self.replaced[node] = self._literal(node, offset)
+        return U64
+
+
+def _integer(text: str) -> int | None:
+    """A positional parameter as a number, if it is one."""
+    digits = text.removeprefix("-")
+    try:
+        value = (
+            int(digits, 0)
+            if digits[:2].lower() in ("0x", "0b")
+            else int(digits, 8 if digits[:1] == "0" else 10)
+        )
+    except ValueError:
+        return None
+    return -value if text.startswith("-") else value

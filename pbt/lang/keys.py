@@ -1,0 +1,122 @@
+"""Variables and maps: their types, merged over all uses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pbt.lang import ast
+from pbt.lang.checks import Checks
+from pbt.lang.typed import MapType
+from pbt.lang.unify import Mismatch, stored, unify
+from pbt.source import ScriptError, Span
+from pbt.types import Int, Pointer, Type, Void
+
+UNKNOWN = Int(8, True)
+"""What a map or variable is taken for until its first assignment is seen."""
+
+
+class Maps(Checks):
+    """What `$x`, `@m` and `@m[k]` hold."""
+
+    def _map_name(self, node: ast.Expr) -> str:
+        base = node.base if isinstance(node, ast.Index) else node
+        assert isinstance(base, ast.Map)
+        return base.name
+
+    def _keyed(self, node: ast.Expr) -> MapType:
+        """Check the key of `@m` or `@m[k]` and merge its type into what is known."""
+        base = node.base if isinstance(node, ast.Index) else node
+        assert isinstance(base, ast.Map)
+        keys = node.keys if isinstance(node, ast.Index) else ()
+        return self._merge_key(base, self._flatten(keys), node.span)
+
+    def _merge_key(self, base: ast.Map, keys: Sequence[ast.Expr], span: Span) -> MapType:
+        known = self.shared.map(base.name, base.span)
+        kinds = []
+        for key in keys:
+            kind = stored(self._expr(key))
+            if isinstance(kind, Void) or (isinstance(kind, Pointer) and kind.space == "ctx"):
+                raise ScriptError(f"{kind} cannot be used as a map key", key.span)
+            kinds.append(kind)
+        if known.key is None:
+            known.key = tuple(kinds)
+        elif bool(known.key) != bool(kinds):
+            raise ScriptError(
+                f"{base.name} used as a map {'without' if known.key else 'with'} an explicit key "
+                f"({'scalar' if known.key else 'keyed'} map), previously used "
+                f"{'with' if known.key else 'without'} one",
+                span,
+                f"write {base.name}[key] everywhere"
+                if known.key
+                else f"write {base.name} everywhere, or use another map",
+            )
+        else:
+            known.key = self._unified_key(base, known.key, tuple(kinds), span)
+        return known
+
+    def _unified_key(
+        self, base: ast.Map, known: tuple[Type, ...], kinds: tuple[Type, ...], span: Span
+    ) -> tuple[Type, ...]:
+        try:
+            if len(known) != len(kinds):
+                raise Mismatch
+            return tuple(unify(a, b) for a, b in zip(known, kinds, strict=True))
+        except Mismatch:
+            raise ScriptError(
+                f"Argument mismatch for {base.name}: trying to access with arguments: '{_types(kinds)}' "
+                f"when map expects arguments: '{_types(known)}'",
+                span,
+            ) from None
+
+    def _map_value(self, node: ast.Map | ast.Index) -> Type:
+        known = self._keyed(node)
+        if known.aggregation:
+            raise ScriptError(
+                f"{known.name} holds {known.aggregation}() values, which can only be printed",
+                node.span,
+                f"print({known.name})",
+            )
+        return known.value or UNKNOWN
+
+    def _set_map(self, target: ast.Expr, kind: Type, value: ast.Expr) -> None:
+        known = self._keyed(target)
+        kind = stored(kind)
+        if isinstance(kind, Pointer) and kind.space == "ctx":
+            raise ScriptError("the context cannot be kept in a map", value.span, "keep its fields")
+        if known.aggregation:
+            raise ScriptError(
+                f"Type mismatch for {known.name}: trying to assign value of type '{kind}' when map "
+                f"already contains a value of type '{known.aggregation}_t'",
+                value.span,
+                "a map holds one kind of value; use another map",
+            )
+        try:
+            known.value = kind if known.value is None else unify(known.value, kind, self._is_zero(value))
+        except Mismatch:
+            raise ScriptError(
+                f"Type mismatch for {known.name}: trying to assign value of type '{kind}' when map "
+                f"already contains a value of type '{known.value}'",
+                value.span,
+                "a map holds one type of value; use another map",
+            ) from None
+        self.types[target] = known.value
+
+    def _set_variable(self, var: ast.Var, kind: Type, value: ast.Expr | None = None) -> None:
+        name = self.names[var]
+        known = self.variables.get(name)
+        kind = kind if isinstance(kind, Int) else stored(kind)  # bswap() asks how wide a variable's value is
+        try:
+            made = kind if known is None else unify(known, kind, value is not None and self._is_zero(value))
+        except Mismatch:
+            raise ScriptError(
+                f"Type mismatch for {var.name}: trying to assign value of type '{kind}' when variable "
+                f"already contains a value of type '{known}'",
+                (value or var).span,
+                "use another variable, or a cast",
+            ) from None
+        self.variables[name] = made
+        self.types[var] = made
+
+
+def _types(kinds: Sequence[Type]) -> str:
+    return ", ".join(map(str, kinds))

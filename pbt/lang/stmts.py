@@ -1,0 +1,206 @@
+"""Statements: what they assign, and that they stand where they may."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pbt.lang import ast
+from pbt.lang.arith import binary_type
+from pbt.lang.exprs import Expressions
+from pbt.lang.unify import stored
+from pbt.source import ScriptError, ScriptErrors
+from pbt.types import I64, Array, Int, Pointer, Void, is_integral
+
+
+class Body(Expressions):
+    """The check of one body in one context."""
+
+    def run(self) -> None:
+        if self.probe.predicate is not None:
+            self._guard(lambda: self._condition(self.probe.predicate))
+        self._block(self.probe.body)
+
+    def _guard(self, work: Callable[[], object], node: ast.Node | None = None) -> None:
+        """Report the mistakes of a statement, but not those that only follow from earlier ones."""
+        try:
+            work()
+        except (ScriptError, ScriptErrors) as error:
+            several = error.errors if isinstance(error, ScriptErrors) else (error,)
+            if node is not None and self._spoils(node):
+                return
+            for one in several:
+                self.shared.report(one)
+
+    def _spoils(self, node: ast.Node) -> bool:
+        """Whether a faulty statement reads variables whose own assignment was faulty; notes what it assigns."""
+        used = {inner.name for inner in node.walk() if isinstance(inner, ast.Var)}
+        if isinstance(node, (ast.Assign, ast.Let)):
+            target = node.target if isinstance(node, ast.Assign) else node.var
+            if isinstance(target, ast.Var) and self.names[target] not in self.variables:
+                self._spoiled.add(target.name)
+                used.discard(target.name)
+        return bool(used & self._spoiled)
+
+    def _block(self, block: ast.Block) -> None:
+        for stmt in block.body:
+            self._guard(lambda stmt=stmt: self._stmt(stmt), stmt)
+
+    def _stmt(self, stmt: ast.Stmt) -> None:
+        if isinstance(stmt, ast.ExprStmt):
+            self._expr_stmt(stmt)
+        elif isinstance(stmt, ast.Assign):
+            self._assign(stmt)
+        elif isinstance(stmt, ast.Let):
+            self._let(stmt)
+        elif isinstance(stmt, ast.ArrayDecl):
+            self._array(stmt)
+        elif isinstance(stmt, ast.Block):
+            self._block(stmt)
+        elif isinstance(stmt, ast.If):
+            self._guard(lambda: self._condition(stmt.condition))
+            self._block(stmt.then)
+            if stmt.other is not None:
+                self._stmt(stmt.other)
+        elif isinstance(stmt, ast.While):
+            self._guard(lambda: self._condition(stmt.condition))
+            self._loop(stmt.body)
+        elif isinstance(stmt, ast.Unroll):
+            count = self.literal_int(stmt.count, "unroll() count")
+            if not 1 <= count <= 100:
+                raise ScriptError(
+                    f"unroll() count must be between 1 and 100 (provided {count})", stmt.count.span
+                )
+            self.keep(stmt, count)
+            self._loop(stmt.body)
+        elif isinstance(stmt, ast.ForRange):
+            for end in (stmt.start, stmt.end):
+                if not is_integral(self._expr(end)):
+                    raise ScriptError("a range goes from one integer to another", end.span)
+            self._set_variable(stmt.var, I64)
+            self._loop(stmt.body)
+        else:
+            assert isinstance(stmt, ast.Jump)
+            if stmt.kind != "return" and not self._loops:
+                raise ScriptError(f"{stmt.kind} statement outside of a loop", stmt.span)
+
+    def _loop(self, body: ast.Block) -> None:
+        self._loops += 1
+        self._block(body)
+        self._loops -= 1
+
+    def _expr_stmt(self, stmt: ast.ExprStmt) -> None:
+        node = stmt.value
+        if isinstance(node, ast.Call) and node.name in self.shared.known_aggregations:
+            raise ScriptError(
+                f"{node.name}() must be assigned directly to a map",
+                node.span,
+                f"write @name = {node.name}(...)",
+            )
+        self._expr(node)
+
+    def _assign(self, stmt: ast.Assign) -> None:
+        call = stmt.value
+        if isinstance(stmt.target, (ast.Map, ast.Index)):
+            self.shared.assigned.add(self._map_name(stmt.target))
+        if isinstance(call, ast.Call) and call.name in self.shared.known_aggregations:
+            self._aggregate(stmt, call)
+            return
+        if stmt.op != "=":
+            self._compound(stmt)
+            return
+        kind = self._expr(stmt.value)
+        if isinstance(kind, Void):
+            raise ScriptError("this has no value to assign", stmt.value.span)
+        if isinstance(stmt.target, ast.Var):
+            known = self.variables.get(self.names[stmt.target])
+            fits = isinstance(known, Int) and self._fits(stmt.value, known)
+            self._set_variable(stmt.target, known if known and fits else kind, stmt.value)
+        else:
+            self._set_map(stmt.target, kind, stmt.value)
+
+    def _compound(self, stmt: ast.Assign) -> None:
+        left = self._expr(stmt.target)
+        right = self._expr(stmt.value)
+        kind = binary_type(stmt.op[:-1], left, right, False, self._flexible(stmt.value), stmt.span)
+        self._no_zero_division(stmt.op[:-1], stmt.value)
+        if isinstance(stmt.target, ast.Var):
+            self._set_variable(stmt.target, kind if isinstance(left, Pointer) else stored(left), stmt.value)
+        else:
+            self._set_map(stmt.target, kind if self._is_new(stmt.target) else left, stmt.value)
+
+    def _is_new(self, target: ast.Expr) -> bool:
+        name = self._map_name(target)
+        return self.shared.maps[name].value is None
+
+    def _let(self, stmt: ast.Let) -> None:
+        declared = self.shared.types.resolve(stmt.type) if stmt.type is not None else None
+        if stmt.value is not None:
+            kind = self._expr(stmt.value)
+            if declared is not None and is_integral(declared) != is_integral(kind):
+                raise ScriptError(
+                    f"Type mismatch for {stmt.var.name}: trying to assign value of type '{kind}' when variable "
+                    f"already has a type '{declared}'",
+                    stmt.value.span,
+                )
+            self._set_variable(stmt.var, declared or kind, stmt.value)
+        elif declared is not None:
+            self._set_variable(stmt.var, declared)
+
+    def _array(self, stmt: ast.ArrayDecl) -> None:
+        element = self.shared.types.resolve(stmt.type)
+        if not is_integral(element):
+            raise ScriptError(f"arrays hold integers ({element} provided)", stmt.type.span)
+        count = stmt.size if stmt.size is not None else len(stmt.items)
+        if len(stmt.items) > count:
+            raise ScriptError(f"{len(stmt.items)} values for an array of {count}", stmt.span)
+        if not 1 <= count <= 64:
+            raise ScriptError(f"an array has 1 to 64 elements (provided {count})", stmt.span)
+        for item in stmt.items:
+            if not is_integral(self._expr(item)):
+                raise ScriptError("array elements must be integers", item.span)
+        self.variables[stmt.name] = Array(element, count)
+        self._arrays[stmt.name] = stmt.name
+
+    def _aggregate(self, stmt: ast.Assign, call: ast.Call) -> None:
+        record = self.shared.known_aggregations[call.name]
+        if not isinstance(stmt.target, (ast.Map, ast.Index)) or stmt.op != "=":
+            raise ScriptError(
+                f"{call.name}() must be assigned directly to a map",
+                stmt.span,
+                f"write @name = {call.name}(...)",
+            )
+        known = self._keyed(stmt.target)
+        first = int(record.takes_value)
+        most = first + len(record.literals)
+        self._count_arguments(call, first + len(record.literals) - record.optional, most)
+        signed = False
+        if first:
+            kind = self._expr(call.args[0])
+            if not is_integral(kind):
+                raise ScriptError(
+                    f"{call.name}() only supports integer arguments ({kind} provided)", call.args[0].span
+                )
+            signed = not isinstance(kind, Int) or kind.signed
+        literals = [
+            self.literal_int(node, f"{call.name}() {what}")
+            for node, what in zip(call.args[first:], record.literals)  # noqa: B905
+        ]
+        literals += [0] * (len(record.literals) - len(literals))
+        args = tuple(literals)
+        record.check(self, self._call(call, [], []), args)
+        if known.value is not None or known.aggregation not in ("", record.name):
+            has = f"{known.aggregation}_t" if known.aggregation else str(known.value)
+            raise ScriptError(
+                f"Type mismatch for {known.name}: trying to assign value of type '{record.name}_t' when map "
+                f"already contains a value of type '{has}'",
+                call.span,
+                "a map holds one kind of value; use another map",
+            )
+        if known.aggregation and known.args != args:
+            raise ScriptError(
+                f"Different {'bits' if record.name == 'hist' else 'bounds'} in a single map unsupported",
+                call.span,
+                f"{known.name} already has {', '.join(map(str, known.args))}",
+            )
+        known.aggregation, known.args, known.signed = record.name, args, known.signed or signed
+        self.kept[stmt] = record

@@ -1,0 +1,69 @@
+"""What the checker finds out: types, names and kept facts, in tables beside the tree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pbt.feature import Aggregation, Builtin, Call, Context
+from pbt.lang import ast
+from pbt.lang.expand import Attached
+from pbt.registry import collect
+from pbt.source import ScriptWarning, Span
+from pbt.types import Type
+
+
+@dataclass
+class MapType:
+    """What is known of a map: None where nothing is yet."""
+
+    name: str
+    span: Span
+    key: tuple[Type, ...] | None = None  # () for a map without keys
+    value: Type | None = None
+    aggregation: str = ""
+    args: tuple[int, ...] = ()
+    signed: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """One body for one context: tables keyed by node."""
+
+    probe: ast.Probe
+    context: Context
+    places: tuple[Attached, ...]
+    types: Mapping[ast.Node, Type]
+    kept: Mapping[ast.Node, Any]
+    calls: Mapping[ast.Node, tuple[Builtin, Call]]
+    replaced: Mapping[ast.Expr, ast.Expr]
+    names: Mapping[ast.Var, str]
+    variables: Mapping[str, Type]
+
+
+@dataclass(frozen=True, eq=False)
+class Typed:
+    """A checked script."""
+
+    script: ast.Script
+    instances: tuple[Instance, ...]
+    maps: Mapping[str, MapType]
+    warnings: tuple[ScriptWarning, ...]
+
+
+@dataclass
+class Options:
+    """What checking depends on beside the script and the machine."""
+
+    config: Mapping[str, Any]
+    params: Sequence[str] = ()
+    unsafe: bool = False
+
+
+def builtins() -> Mapping[str, Builtin]:
+    return collect("pbt.builtins", Builtin)
+
+
+def aggregations() -> Mapping[str, Aggregation]:
+    return collect("pbt.builtins", Aggregation)

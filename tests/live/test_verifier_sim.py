@@ -1,0 +1,77 @@
+"""The simulator and the running kernel judge the same programs."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+
+import pytest
+
+from pbt.isa.insn import Insn, encode
+from pbt.source import KernelError
+from pbt.sys import bpf
+from pbt.verifier_sim import Verdict, verify
+from tests.property.test_sound import program
+from tests.unit.verifier_sim.programs import CASES, MAPS, Case, build
+
+pytestmark = pytest.mark.live
+RELEASE = os.uname().release
+
+
+@pytest.fixture(scope="module")
+def maps() -> Iterator[list[int]]:
+    with ExitStack() as stack:
+        fds = [
+            stack.enter_context(bpf.map_create(m.map_type, m.key_size, m.value_size, m.max_entries))
+            for m in MAPS
+        ]
+        yield [fd.fileno() for fd in fds]
+
+
+def _kernel(
+    prog_type: str, insns: list[Insn], references: Mapping[int, tuple[int, str, int]], maps: list[int]
+) -> str:
+    """ "" if the kernel loads it, else its log."""
+    slots = list(insns)
+    for at, (index, _, _) in references.items():
+        slots[at] = slots[at]._replace(imm=maps[index])
+    try:
+        bpf.prog_load(prog_type, encode(slots)).close()
+    except KernelError as error:
+        if error.errno == 1 and not error.log:
+            pytest.skip(f"the kernel does not let us load {prog_type}")
+        return error.log or str(error)
+    return ""
+
+
+def _simulated(prog_type: str, insns: list[Insn], references: Mapping[int, tuple[int, str, int]]) -> Verdict:
+    return verify(insns, prog_type=prog_type, maps=MAPS, map_of=references, kernel=RELEASE)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_same_verdict(case: Case, maps: list[int]) -> None:
+    insns, references = build(case.text)
+    log = _kernel(case.prog_type, insns, references, maps)
+    verdict = _simulated(case.prog_type, insns, references)
+    assert bool(log) == bool(case.reason), log
+    assert verdict.ok == (not log), log
+    if verdict.error is not None:
+        assert case.reason in log
+        assert verdict.error.reason in log, (verdict.error.reason, log)
+
+
+def test_random_programs(maps: list[int]) -> None:
+    """Numbers, stack and jumps: never accepted where the kernel refuses, and seldom the other way."""
+    total, wrong, severe = 400, 0, []
+    for seed in range(total):
+        rng = random.Random(seed)
+        insns = program(rng, rng.randrange(1, 40))
+        log = _kernel("KPROBE", insns, {}, maps)
+        verdict = _simulated("KPROBE", insns, {})
+        wrong += verdict.ok != (not log)
+        if verdict.ok and log:
+            severe.append((seed, log[-300:]))
+    assert not severe
+    assert wrong <= total // 50, f"{wrong} of {total} judged otherwise"
