@@ -65,10 +65,7 @@ class Script:
         variables: dict[tuple[int, int], dict[str, Type]] = {}
         names = {}
         for expanded in self.expanded:
-            names[expanded.probe] = bound = resolve(expanded.probe)
-            for error in bound.errors:
-                self.report(error)
-        self.raise_errors()
+            names[expanded.probe] = resolve(expanded.probe)
         for _ in range(MOST_ROUNDS):
             before = {name: replace(known) for name, known in self.maps.items()}
             variables_before = {key: dict(types) for key, types in variables.items()}
@@ -76,6 +73,9 @@ class Script:
             instances = self._round(names, variables)
             if before == self.maps and variables_before == variables:
                 break
+        for bound in names.values():
+            for error in bound.errors:
+                self.report(error)
         for known in self.maps.values():
             if known.value is None and not known.aggregation and known.name not in self.assigned:
                 self.report(_undefined_map(known, self.maps))

@@ -65,9 +65,9 @@ class Checks:
         return keys[0].items if len(keys) == 1 and isinstance(keys[0], ast.Tuple) else keys
 
     def _flexible(self, node: ast.Expr) -> bool:
-        """A non-negative literal takes the sign of its partner."""
-        value = self.known_int(node)
-        return value is not None and 0 <= value < 1 << 63
+        """A non-negative literal takes the sign of its partner, unless a cast has made it unsigned."""
+        value, kind = self.known_int(node), self.types.get(node, I64)
+        return value is not None and 0 <= value < 1 << 63 and kind == I64
 
     def _is_zero(self, node: ast.Expr) -> bool:
         return self.known_int(node) == 0

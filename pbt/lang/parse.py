@@ -254,14 +254,13 @@ def number(text: str, span: Span) -> int:
 
 
 def unquote(text: str, span: Span) -> str:
-    """The characters of a string literal."""
+    """The characters of a string literal; bytes from 0x80 on are lone surrogates."""
 
     def replace(match: re.Match[str]) -> str:
         body = match[1]
-        if body[0] == "x":
-            return chr(int(body[1:], 16))
-        if body[0] in "01234567":
-            return chr(int(body, 8) & 0xFF)
+        if body[0] in "x01234567":
+            byte = int(body[1:], 16) if body[0] == "x" else int(body, 8) & 0xFF
+            return chr(byte) if byte < 0x80 else chr(0xDC00 + byte)  # as surrogateescape keeps single bytes
         if body not in _ESCAPES:
             raise ScriptError(
                 f"invalid escape sequence \\{body}", span, r"escapes are \n \t \r \" \\ \ooo \xhh"

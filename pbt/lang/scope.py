@@ -16,7 +16,10 @@ from pbt.source import ScriptError, nearest
 
 @dataclass
 class Names:
-    """`of` gives each Var node the unique name of its variable: `$x`, or `$x#2` for a second one."""
+    """`of` gives each Var node the unique name of its variable: `$x`, or `$x#2` for a second one.
+
+    Unknown variables are in it too, so that checking can go on to further mistakes.
+    """
 
     of: dict[ast.Var, str] = field(default_factory=dict)
     errors: list[ScriptError] = field(default_factory=list)
@@ -36,6 +39,7 @@ def resolve(probe: ast.Probe) -> Names:
         wide |= fallback
     names = Names(walk.of)
     for var in walk.unknown:
+        names.of[var] = var.name
         close = nearest(var.name, walk.assigned, 1)
         names.errors.append(
             ScriptError(

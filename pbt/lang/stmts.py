@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from pbt.lang import ast
 from pbt.lang.arith import binary_type
@@ -11,22 +12,24 @@ from pbt.lang.unify import stored
 from pbt.source import ScriptError, ScriptErrors
 from pbt.types import I64, Array, Int, Pointer, Void, is_integral
 
+N = TypeVar("N", bound=ast.Node)
+
 
 class Body(Expressions):
     """The check of one body in one context."""
 
     def run(self) -> None:
         if self.probe.predicate is not None:
-            self._guard(lambda: self._condition(self.probe.predicate))
+            self._guard(self._condition, self.probe.predicate)
         self._block(self.probe.body)
 
-    def _guard(self, work: Callable[[], object], node: ast.Node | None = None) -> None:
-        """Report the mistakes of a statement, but not those that only follow from earlier ones."""
+    def _guard(self, check: Callable[[N], None], node: N) -> None:
+        """Report the mistakes of a node, but not those that only follow from earlier ones."""
         try:
-            work()
+            check(node)
         except (ScriptError, ScriptErrors) as error:
             several = error.errors if isinstance(error, ScriptErrors) else (error,)
-            if node is not None and self._spoils(node):
+            if self._spoils(node):
                 return
             for one in several:
                 self.shared.report(one)
@@ -43,7 +46,7 @@ class Body(Expressions):
 
     def _block(self, block: ast.Block) -> None:
         for stmt in block.body:
-            self._guard(lambda stmt=stmt: self._stmt(stmt), stmt)
+            self._guard(self._stmt, stmt)
 
     def _stmt(self, stmt: ast.Stmt) -> None:
         if isinstance(stmt, ast.ExprStmt):
@@ -57,12 +60,12 @@ class Body(Expressions):
         elif isinstance(stmt, ast.Block):
             self._block(stmt)
         elif isinstance(stmt, ast.If):
-            self._guard(lambda: self._condition(stmt.condition))
+            self._guard(self._condition, stmt.condition)
             self._block(stmt.then)
             if stmt.other is not None:
                 self._stmt(stmt.other)
         elif isinstance(stmt, ast.While):
-            self._guard(lambda: self._condition(stmt.condition))
+            self._guard(self._condition, stmt.condition)
             self._loop(stmt.body)
         elif isinstance(stmt, ast.Unroll):
             count = self.literal_int(stmt.count, "unroll() count")

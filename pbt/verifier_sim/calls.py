@@ -197,6 +197,8 @@ def helper_memory(
     write = fills if write is None else write
     kind = reg.kind
     if kind == "fp":
+        if size == 0 and not zero:
+            raise Refuse("invalid zero-sized read")
         if fills and size:
             memory.stack_range(regno, reg, 0, size, "write")
             given.fills.append((regno, reg, size))

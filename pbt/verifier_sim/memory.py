@@ -30,6 +30,8 @@ _VERBS = {"read": " read from", "write": " write to"}
 
 
 def _tnum(num: Scalar) -> str:
+    if not num.mask:
+        return f"{num.value:#x}" if num.value else "0"
     return f"({num.value:#x}; {num.mask:#x})"
 
 

@@ -169,8 +169,11 @@ CASES = (
          f"r1 = r10; r1 += -16; r2 = 16; r3 = 0; call probe_read_kernel_str; if r0 s< 1 goto out; r0 -= 1;"
          f"r2 = r10; r2 += -16; r2 += r0; *(u8 *)(r2 +0) = 0; {_END}"),
     Case("map of another type", "KPROBE",
+         "r1 = MAP; r2 = r10; r2 += -16; r3 = 0; call map_push_elem; r0 = 0; exit",
+         "cannot pass map_type 1 into func bpf_map_push_elem#87"),
+    Case("key of a map without keys", "KPROBE",
          "r1 = RING; r2 = r10; r2 += -8; *(u64 *)(r10 -8) = 0; call map_delete_elem; r0 = 0; exit",
-         "cannot pass map_type 27 into func bpf_map_delete_elem#3"),
+         "invalid zero-sized read"),
     # references
     Case("reserve and submit", "KPROBE",
          f"{_RESERVE}; *(u64 *)(r6 +8) = 1; r1 = r6; r2 = 0; call ringbuf_submit; {_END}"),
