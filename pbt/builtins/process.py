@@ -1,11 +1,11 @@
-"""Who runs: process, thread, user, command, CPU, and what the probe itself knows."""
+"""Who runs: user, CPU, cgroup, and what the probe itself knows."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pbt.feature import Builtin, Call, Checks, Gen, Mem, Presentation, World
-from pbt.types import U32, U64, Int, Opaque, Pointer, Str, Struct, Type
+from pbt.types import U32, U64, Int, Opaque, Pointer, Str, Type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,20 +29,12 @@ def _pid(gen: Gen, call: Call) -> Value:
     return gen.b.op("lshr", gen.b.call("get_current_pid_tgid"), 32)
 
 
-def _tid(gen: Gen, call: Call) -> Value:
-    return gen.b.zext(gen.b.call("get_current_pid_tgid"), 4)
-
-
 def _uid(gen: Gen, call: Call) -> Value:
     return gen.b.zext(gen.b.call("get_current_uid_gid"), 4)
 
 
 def _gid(gen: Gen, call: Call) -> Value:
     return gen.b.op("lshr", gen.b.call("get_current_uid_gid"), 32)
-
-
-def _comm(gen: Gen, call: Call, to: Mem) -> None:
-    gen.b.call("get_current_comm", gen.address(to), TASK_COMM_LEN)
 
 
 def _username(gen: Gen, call: Call, to: Mem) -> None:
@@ -57,11 +49,6 @@ def _draw_username(world: World, raw: bytes, detail: str) -> bytes:
         return pwd.getpwuid(uid).pw_name.encode()
     except (KeyError, OverflowError):
         return b"%d" % uid
-
-
-def _check_curtask(checks: Checks, call: Call) -> Type:
-    task = checks.target.types.struct("struct task_struct") if checks.target.types else None
-    return Pointer(task, "kernel") if task else U64
 
 
 def _check_args(checks: Checks, call: Call) -> Type:
@@ -154,65 +141,8 @@ def helper32(name: str) -> Callable[[Gen, Call], Value]:
     return lambda gen, call: gen.b.zext(gen.b.call(name), 4)
 
 
-def _task_field(path: tuple[str, ...], type_: Type) -> tuple[Callable[[Checks, Call], Type], Any]:
-    """Check and read `curtask->a->b->last` through BTF: pointers first, then a value."""
-
-    def steps(target: Any) -> list[int] | None:
-        struct = target.types.struct("struct task_struct") if target.types else None
-        offsets = []
-        for name in path:
-            member = struct.find(name) if isinstance(struct, Struct) else None
-            if member is None:
-                return None
-            offsets.append(member.offset)
-            struct = member.type.target if isinstance(member.type, Pointer) else None
-        return offsets
-
-    def check(checks: Checks, call: Call) -> Type:
-        if steps(checks.target) is None:
-            raise checks.error(
-                f"{call.name} needs the kernel's BTF for struct task_struct",
-                call.span,
-                "this kernel has no /sys/kernel/btf/vmlinux; name a BTF file with BPFTRACE_BTF=FILE",
-            )
-        return type_
-
-    def address(gen: Gen) -> Value:
-        offsets = steps(gen.target)
-        assert offsets is not None
-        at = gen.b.call("get_current_task")
-        for offset in offsets[:-1]:
-            room = gen.temp(8, call_label)
-            gen.read(room, 8, gen.b.add(at, offset), "kernel")
-            at = gen.b.load(room.base, room.offset, 8)
-        return gen.b.add(at, offsets[-1])
-
-    call_label = "curtask"
-    return check, address
-
-
-_check_ppid, _ppid_address = _task_field(("real_parent", "tgid"), U32)
-_check_pcomm, _pcomm_address = _task_field(("real_parent", "comm"), Str(TASK_COMM_LEN))
-
-
-def _ppid(gen: Gen, call: Call) -> Value:
-    room = gen.temp(4, "ppid")
-    gen.read(room, 4, _ppid_address(gen), "kernel")
-    return gen.b.load(room.base, room.offset, 4)
-
-
-def _pcomm(gen: Gen, call: Call, to: Mem) -> None:
-    gen.read(to, TASK_COMM_LEN, _pcomm_address(gen), "kernel")
-
-
-PID = Builtin("pid", "() -> uint32", "Process id (thread group id).", always(U32), _pid, variable=True)
-TID = Builtin("tid", "() -> uint32", "Thread id.", always(U32), _tid, variable=True)
 UID = Builtin("uid", "() -> uint64", "Real user id.", always(U64), _uid, variable=True)
 GID = Builtin("gid", "() -> uint64", "Real group id.", always(U64), _gid, variable=True)
-COMM = Builtin(
-    "comm", "() -> string[16]", "Name of the current thread.",
-    always(Str(TASK_COMM_LEN)), into=_comm, variable=True,
-)  # fmt: skip
 USER = Builtin(
     "username",
     "() -> username_t",
@@ -246,14 +176,6 @@ CGROUP = Builtin(
 )  # fmt: skip
 JIFFIES = Builtin(
     "jiffies", "() -> uint64", "Kernel ticks since boot.", always(U64), helper("jiffies64"), variable=True
-)
-CURTASK = Builtin(
-    "curtask", "() -> struct task_struct *", "The kernel's task_struct of the current thread.",
-    _check_curtask, helper("get_current_task"), variable=True,
-)  # fmt: skip
-PPID = Builtin("ppid", "() -> uint32", "Process id of the parent.", _check_ppid, _ppid, variable=True)
-PCOMM = Builtin(
-    "pcomm", "() -> string[16]", "Name of the parent process.", _check_pcomm, into=_pcomm, variable=True
 )
 ARGS = Builtin("args", "struct", "Typed arguments of the probe: args.NAME.", _check_args, _ctx, variable=True)
 CTX = Builtin(

@@ -1,0 +1,91 @@
+"""pbt and bpftrace run the same scripts and say the same, but for what differences.txt accepts.
+
+The peer is the installed bpftrace; a second one, newer or older, is the command in PBT_PEER.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
+
+import pytest
+
+from .cases import Case, Difference, applied, cases, differences
+from .document import PATH, document
+from .rules import modern
+from .tools import PBT, Result, Tool, given, hunks, installed, run
+
+PEERS = {"installed": installed, "given": given}
+CASES = {case.name: case for case in cases()}
+DIFFERENCES = differences()
+AT_ONCE = 5  # starting a tool is waiting for the kernel, mostly
+
+
+class Runs:
+    """All runs that the chosen tests need, under way from the start."""
+
+    def __init__(self, pool: ThreadPoolExecutor, wanted: list[tuple[str, str]]) -> None:
+        self.peers: dict[str, Tool | None] = {peer: PEERS[peer]() for peer in {peer for peer, _ in wanted}}
+        self._futures: dict[tuple[str, str], Future[Result]] = {}
+        numbers = count(1)
+        for peer, name in wanted:
+            for key, tool in ((peer, self.peers[peer]), ("pbt", PBT)):
+                if tool and self.peers[peer] and (key, name) not in self._futures:
+                    self._futures[key, name] = pool.submit(run, tool, CASES[name], next(numbers))
+
+    def __call__(self, tool: str, name: str) -> Result:
+        return self._futures[tool, name].result()
+
+
+@pytest.fixture(scope="module")
+def runs(request: pytest.FixtureRequest) -> Iterator[Runs]:
+    wanted = [
+        (item.callspec.params["peer"], item.callspec.params["name"])
+        for item in request.session.items
+        if item.path == request.path and hasattr(item, "callspec")
+    ]
+    pool = ThreadPoolExecutor(AT_ONCE)
+    yield Runs(pool, wanted)
+    pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("peer", PEERS)
+def test_same(runs: Runs, peer: str, name: str) -> None:
+    tool, case = runs.peers[peer], CASES[name]
+    if not tool:
+        pytest.skip("no bpftrace installed" if peer == "installed" else "PBT_PEER names no command")
+    theirs, ours = runs(peer, name), runs("pbt", name)
+    expected = modern(theirs.lines, tool.version, case.json)
+    accepted = [d for d in DIFFERENCES if name in d.hunks and d.about(tool.version)]
+    found = modern(ours.lines, PBT.version, case.json)
+    if wrong := verdict(case, accepted, expected, found):
+        pytest.fail(f"{wrong}\n{case.text}\n--- peer\n{theirs.errors}--- pbt\n{ours.errors}", pytrace=False)
+
+
+def verdict(case: Case, accepted: list[Difference], theirs: list[str], ours: list[str]) -> str:
+    """What is wrong with two outputs; "" if they differ as accepted, and no less."""
+    for difference in accepted:
+        try:
+            theirs = applied(difference.hunks[case.name], theirs)
+        except ValueError as gone:
+            return f"{difference.name} is no difference any more in {case.name}: {gone}"
+    return f"@ {case.name}\n{hunks(theirs, ours)}" if theirs != ours else ""
+
+
+def test_enough_scripts() -> None:
+    assert len(CASES) == len(cases()) >= 150
+
+
+def test_differences_are_about_scripts() -> None:
+    assert {name for difference in DIFFERENCES for name in difference.hunks} <= CASES.keys()
+    assert all(difference.why and difference.hunks for difference in DIFFERENCES)
+
+
+def test_document(bless: bool) -> None:
+    """docs/differences.md shows differences.txt as it is now (rewrite it with --bless)."""
+    if bless:
+        PATH.write_text(document())
+    assert PATH.read_text() == document()
