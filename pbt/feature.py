@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -46,7 +46,9 @@ class Context:
     argument as a u64; `retval`: its type, and how it is read; `func`: the address of the probed
     function; `user`: whether plain pointers point into the user process; `regs`: whether the
     context starts with a `struct pt_regs`; `result`: what the program returns; `anyone`: the probe is
-    tied to no process, so `-p` does not filter it.
+    tied to no process, so `-p` does not filter it; `ctx`: the struct that the context is, where it has a
+    type; `enter`: code that runs first, and the body only if its value is not 0; `detail`: what these
+    functions need to know of the place, as values that compare.
     """
 
     provider: str
@@ -63,6 +65,9 @@ class Context:
     regs: bool = False
     result: int = 0
     anyone: bool = False
+    ctx: Struct | None = None
+    enter: Callable[[Gen], Value] | None = None
+    detail: tuple[Any, ...] = ()
 
 
 Place = Mapping[str, Any]
@@ -78,9 +83,13 @@ class Provider:
     label(place): the full name that the builtin `probe` prints.
     describe(place, target): what programs there can see.
     attach(host, fd, program): link the loaded program; returns what must be closed, in order.
+    attach_many(host, fd, programs): the same for places that share one loaded program, with as few links
+    as can be; returns them and how many places are attached.
+    of_process(place, pid): the place as process `-p` means it: its files as it sees them.
+    unsafe(place): whether the place asks for --unsafe.
     list(parts, target): lines for `-l`, sorted, without the provider's name and colon.
     fields(place, target): lines for `-lv` ("type name"), e.g. a tracepoint's arguments.
-    `auto`: the program is not attached but run by the session itself (BEGIN, END).
+    `auto`: the program is not attached but run by the session itself (BEGIN, END, self).
     """
 
     name: str
@@ -96,10 +105,21 @@ class Provider:
     auto: bool = False
     reverse: bool = False  # attach the last probe first, so that same-event probes fire in source order
     listed: bool = True  # part of `-l` without a pattern
+    attach_many: Callable[[AttachHost, int, Sequence[Program]], tuple[Sequence[Closeable], int]] | None = None
+    of_process: Callable[[Place, int], Place] = lambda place, pid: place
+    unsafe: Callable[[Place], bool] = lambda place: False
 
 
 class Closeable(Protocol):
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Iteration(Closeable, Protocol):
+    """What `attach` returns for programs that run only while they are read: the session does that."""
+
+    def read(self) -> bool:
+        """Run the program for some more objects; False when there are none left."""
 
 
 class AttachHost(Protocol):
@@ -293,6 +313,8 @@ class Aggregation:
     `update(gen, cell, value)` runs in the kernel on a zeroed or live cell (`value`: the first
     argument, None for count()). `merge(cells, args)` makes one value from all CPUs' cells; with
     `bucket` it gets {bucket: count}. `order` gives the number that maps are printed by.
+    Where a map can be read in expressions, `fold(gen, sum, cell, signed)` adds one CPU's cell to a cell
+    that began as zeros, and `result` is the number it comes to.
     """
 
     name: str
@@ -309,7 +331,8 @@ class Aggregation:
     buckets: Callable[[Sequence[int]], int] = lambda args: 0
     check: Callable[[Checks, Call, Sequence[int]], None] = lambda checks, call, literals: None
     aliases: tuple[str, ...] = ()
-    castable: bool = False  # readable as a number in expressions
+    fold: Callable[[Gen, Mem, Mem, bool], None] | None = None
+    result: Callable[[Gen, Mem, bool], Value] | None = None
     divide: Callable[[Any, int], Any] = lambda value, div: value  # print(@m, top, div)
 
 
@@ -340,8 +363,17 @@ class World(Protocol):
 
     def user_symbol(self, address: int, pid: int, offset: bool = False) -> str: ...
 
-    def stack(self, map_name: str, stack_id: int) -> Sequence[int]:
-        """Addresses of a stack in a STACK_TRACE map, innermost first; [] when it is not there."""
+    def stack(self, map_name: str, stack_id: int) -> bytes:
+        """A stack in a STACK_TRACE map as the kernel keeps it, innermost first; b"" when it is not there."""
+
+    def kernel_module(self, address: int) -> str:
+        """The kernel module that an address belongs to, "" for the kernel itself."""
+
+    def user_module(self, address: int, pid: int) -> str:
+        """The file that an address of a process belongs to, "" where it is unknown."""
+
+    def report(self, kind: str, event: Event, text: bytes) -> None:
+        """Tell the user, apart from the output, with the place of the call: kind "errorf" or "warnf"."""
 
     def warn(self, message: str) -> None: ...
 

@@ -70,6 +70,33 @@ def _max(gen: Gen, cell: Mem, value: Value | None, signed: bool) -> None:
     _extreme(gen, cell, value, "sgt" if signed else "ugt")
 
 
+def _add_cells(gen: Gen, total: Mem, cell: Mem, signed: bool) -> None:
+    _bump(gen, total, 0, _load(gen, cell, 0))
+
+
+def _add_both(gen: Gen, total: Mem, cell: Mem, signed: bool) -> None:
+    _add_cells(gen, total, cell, signed)
+    _bump(gen, total, 1, _load(gen, cell, 1))
+
+
+def _least(gen: Gen, total: Mem, cell: Mem, signed: bool) -> None:
+    with gen.b.when("ne", _load(gen, cell, 1)):
+        _extreme(gen, total, _load(gen, cell, 0), "slt" if signed else "ult")
+
+
+def _most(gen: Gen, total: Mem, cell: Mem, signed: bool) -> None:
+    with gen.b.when("ne", _load(gen, cell, 1)):
+        _extreme(gen, total, _load(gen, cell, 0), "sgt" if signed else "ugt")
+
+
+def _first(gen: Gen, total: Mem, signed: bool) -> Value:
+    return _load(gen, total, 0)
+
+
+def _mean(gen: Gen, total: Mem, signed: bool) -> Value:
+    return gen.b.op("sdiv" if signed else "udiv", _load(gen, total, 0), _load(gen, total, 1))
+
+
 def _log2_bucket(gen: Gen, value: Value, args: Sequence[int], signed: bool) -> Value:
     """Negative → 0, v < 2^k → v + 1, else ((L-k+1) << k) + ((v >> (L-k)) mod 2^k) + 1, L = floor(log2 v)."""
     b, k = gen.b, args[0]
@@ -213,25 +240,25 @@ def _itself(value: Any) -> Any:
 COUNT = Aggregation(
     "count", "() -> count_t", "How many times this line ran.",
     cell=_counter, update=_count, merge=_merge_sum, order=_itself,
-    takes_value=False, castable=True, divide=_divide,
+    takes_value=False, fold=_add_cells, result=_first, divide=_divide,
 )  # fmt: skip
 SUM = Aggregation(
     "sum", "(n) -> sum_t", "The sum of all values.",
     cell=lambda signed: (_integer(signed),), update=_sum, merge=_merge_sum, order=_itself,
-    castable=True, divide=_divide,
+    fold=_add_cells, result=_first, divide=_divide,
 )  # fmt: skip
 MIN = Aggregation(
     "min", "(n) -> min_t", "The smallest value.",
-    cell=_flagged, update=_min, merge=_merge_min, order=_itself, castable=True, divide=_divide,
+    cell=_flagged, update=_min, merge=_merge_min, order=_itself, fold=_least, result=_first, divide=_divide,
 )  # fmt: skip
 MAX = Aggregation(
     "max", "(n) -> max_t", "The largest value.",
-    cell=_flagged, update=_max, merge=_merge_max, order=_itself, castable=True, divide=_divide,
+    cell=_flagged, update=_max, merge=_merge_max, order=_itself, fold=_most, result=_first, divide=_divide,
 )  # fmt: skip
 AVG = Aggregation(
     "avg", "(n) -> avg_t", "The average of all values.",
     cell=_flagged, update=_total_and_count, merge=_merge_avg, order=_itself,
-    castable=True, divide=_divide,
+    fold=_add_both, result=_mean, divide=_divide,
 )  # fmt: skip
 STATS = Aggregation(
     "stats", "(n) -> stats_t", "Count, average and total of all values.",

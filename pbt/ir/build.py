@@ -32,6 +32,10 @@ from pbt.source import Span
 Number: TypeAlias = "Value | int"  # an int stands for the constant
 
 
+class NoContext(Exception):
+    """A subprogram asked for the program's context, which it does not get."""
+
+
 @dataclass(eq=False)
 class _Draft:
     """A block while it is being made."""
@@ -160,7 +164,8 @@ class Builder:
     # --- the world --------------------------------------------------------------------------
 
     def ctx(self) -> Value:
-        assert self._ctx is not None, "a subprogram has no context"
+        if self._ctx is None:
+            raise NoContext
         return self._ctx
 
     def param(self, index: int) -> Value:

@@ -281,6 +281,14 @@ class ForRange(Stmt):
     body: Block
 
 
+class ForMap(Stmt):
+    """`for ($kv : @map) { }`."""
+
+    var: Var
+    map: Map
+    body: Block
+
+
 class Jump(Stmt):
     """`return`, `break`, `continue`."""
 
@@ -308,7 +316,16 @@ class Setting(Node):
     value: str | int
 
 
+class MapDecl(Node):
+    """`let @name = kind(entries);`."""
+
+    name: str
+    kind: str
+    entries: int
+
+
 class Script(Node):
     settings: tuple[Setting, ...]
+    maps: tuple[MapDecl, ...]
     types: tuple[StructDef | EnumDef, ...]
     probes: tuple[Probe, ...]

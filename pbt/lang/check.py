@@ -59,6 +59,8 @@ class Script:
         self.known_aggregations = _with_aliases(aggregations())
         self.warnings: dict[tuple[int, str], ScriptWarning] = {}
         self.errors: dict[tuple[int, str], ScriptError] = {}
+        for declared in script.maps:
+            self.maps[declared.name] = _declared(declared, self.maps)
         self.assigned: set[str] = set()  # maps that get a value somewhere, rightly or wrongly
 
     def run(self) -> Typed:
@@ -77,6 +79,7 @@ class Script:
             for error in bound.errors:
                 self.report(error)
         for known in self.maps.values():
+            self._fits_declaration(known)
             if known.value is None and not known.aggregation and known.name not in self.assigned:
                 self.report(_undefined_map(known, self.maps))
         self.raise_errors()
@@ -133,6 +136,16 @@ class Script:
             body.variables,
         )  # fmt: skip
 
+    def _fits_declaration(self, known: MapType) -> None:
+        if not known.kind or (known.value is None and not known.aggregation):
+            return
+        if known.key == ():
+            self.report(ScriptError(f"{known.name} is declared with a type, so it needs keys", known.span))
+        elif bool(known.aggregation) != ("PERCPU" in known.kind):
+            holds = f"{known.aggregation}() values" if known.aggregation else "plain values"
+            fit = "percpuhash or percpulruhash" if known.aggregation else "hash or lruhash"
+            self.report(ScriptError(f"{known.name} holds {holds}, which its type cannot", known.span, fit))
+
     # --- errors
 
     def report(self, error: ScriptError) -> None:
@@ -154,6 +167,25 @@ class Script:
 
     def map(self, name: str, span: Span) -> MapType:
         return self.maps.setdefault(name, MapType(name, span))
+
+
+_KINDS = {
+    "hash": "HASH",
+    "lruhash": "LRU_HASH",
+    "percpuhash": "PERCPU_HASH",
+    "percpulruhash": "LRU_PERCPU_HASH",
+}
+"""What `let @map = kind(entries)` may say, and the BPF map type it means."""
+
+
+def _declared(node: ast.MapDecl, known: Mapping[str, MapType]) -> MapType:
+    if node.kind not in _KINDS:
+        raise ScriptError(f"Invalid bpf map type: {node.kind}", node.span, "one of " + ", ".join(_KINDS))
+    if node.name in known:
+        raise ScriptError(f"{node.name} is declared twice", node.span)
+    if not 1 <= node.entries < 1 << 31:
+        raise ScriptError(f"{node.name} cannot have {node.entries} entries", node.span)
+    return MapType(node.name, node.span, kind=_KINDS[node.kind], entries=node.entries)
 
 
 def _with_aliases(records: Mapping[str, Any]) -> dict[str, Any]:

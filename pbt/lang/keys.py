@@ -9,7 +9,7 @@ from pbt.lang.checks import Checks
 from pbt.lang.typed import MapType
 from pbt.lang.unify import Mismatch, stored, unify
 from pbt.source import ScriptError, Span
-from pbt.types import Int, Pointer, Type, Void
+from pbt.types import I64, U64, Int, Pointer, Type, Void
 
 UNKNOWN = Int(8, True)
 """What a map or variable is taken for until its first assignment is seen."""
@@ -69,14 +69,26 @@ class Maps(Checks):
             ) from None
 
     def _map_value(self, node: ast.Map | ast.Index) -> Type:
-        known = self._keyed(node)
-        if known.aggregation:
+        return self._read_type(self._keyed(node), node.span)
+
+    def _read_type(self, known: MapType, span: Span) -> Type:
+        """What a map's values are in expressions: an aggregation's is the number it comes to."""
+        if not known.aggregation:
+            return known.value or UNKNOWN
+        record = self.shared.known_aggregations[known.aggregation]
+        if record.fold is None:
             raise ScriptError(
                 f"{known.name} holds {known.aggregation}() values, which can only be printed",
-                node.span,
+                span,
                 f"print({known.name})",
             )
-        return known.value or UNKNOWN
+        if not self.target.has("map_lookup_percpu_elem"):
+            raise ScriptError(
+                f"this kernel cannot add up {known.name} over all CPUs inside a program",
+                span,
+                f"reading {known.aggregation}() values in expressions came with Linux 5.19; print({known.name})",
+            )
+        return I64 if known.signed else U64
 
     def _set_map(self, target: ast.Expr, kind: Type, value: ast.Expr) -> None:
         known = self._keyed(target)

@@ -319,6 +319,7 @@ class _Maker:
         settings: tuple[ast.Setting, ...] = ()
         types: list[ast.StructDef | ast.EnumDef] = []
         probes: list[ast.Probe] = []
+        maps: list[ast.MapDecl] = []
         for child in tree.children:
             made = self.make(child)  # type: ignore[arg-type]
             if isinstance(made, tuple):
@@ -329,9 +330,11 @@ class _Maker:
                 settings = made
             elif isinstance(made, ast.Probe):
                 probes.append(made)
+            elif isinstance(made, ast.MapDecl):
+                maps.append(made)
             else:
                 types.append(made)
-        return ast.Script(self.span(tree), settings, tuple(types), tuple(probes))
+        return ast.Script(self.span(tree), settings, tuple(maps), tuple(types), tuple(probes))
 
     def _config(self, tree: Branch, span: Span) -> tuple[ast.Setting, ...]:
         return self.all(tree.children)
@@ -343,6 +346,10 @@ class _Maker:
         return ast.Setting(
             span, str(name), unquote(value, self.at(value)) if value.type == "STRING" else str(value)
         )
+
+    def _map_decl(self, tree: Any, span: Span) -> ast.MapDecl:
+        name, kind, entries = tree.children
+        return ast.MapDecl(span, str(name), str(kind), number(entries, self.at(entries)))
 
     def _probe(self, tree: Any, span: Span) -> ast.Probe:
         points, *predicate, body = tree.children
@@ -465,6 +472,11 @@ class _Maker:
     def _for_range(self, tree: Any, span: Span) -> ast.ForRange:
         var, *rest = tree.children
         return ast.ForRange(span, ast.Var(self.at(var), str(var)), *self.all(rest))
+
+    def _for_map(self, tree: Any, span: Span) -> ast.ForMap:
+        var, map_, body = tree.children
+        made = ast.Map(self.at(map_), str(map_))
+        return ast.ForMap(span, ast.Var(self.at(var), str(var)), made, self.make(body))
 
     def _type(self, tree: Any, span: Span) -> ast.TypeName:
         return parse_type(span.text, span)

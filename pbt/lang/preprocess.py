@@ -17,6 +17,10 @@ _DIRECTIVE = re.compile(
     r"[ \t]*#[ \t]*(include|define|undef|ifdef|ifndef|if|elif|else|endif|pragma|error)\b(.*)"
 )
 _HASH = re.compile(r"[ \t]*#")
+_ARITHMETIC = re.compile(r"(?:\s+|0x[0-9a-fA-F]+|\d+|and\b|or\b|not\b|[<>=!]=|[<>()+*-])*")
+_NO_ARITHMETIC = re.compile(
+    r"\*\*|<<|>>|[\d)]\s*\("
+)  # powers and shifts could take all memory; 1(2) is a call
 _SKIP = re.compile(r'"([^"\\\n]|\\.)*"|//[^\n]*|/\*(?:.|\n)*?\*/')
 
 
@@ -141,7 +145,7 @@ def _holds(word: str, rest: str, defines: Mapping[str, Define], span: Span) -> b
     text = re.sub(r"[A-Za-z_]\w*", lambda m: _number(m[0], defines), text)
     text = text.replace("&&", " and ").replace("||", " or ")
     text = re.sub(r"!(?!=)", " not ", text)
-    if not re.fullmatch(r"[\d\sx<>=!()+\-*a-fA-Fnort]*", text):
+    if not _ARITHMETIC.fullmatch(text) or _NO_ARITHMETIC.search(text):
         raise ScriptError(
             "cannot evaluate this condition", span, "defined(NAME), numbers, ! && || and comparisons"
         )

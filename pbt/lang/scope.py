@@ -108,6 +108,8 @@ class _Walk:
             self._expr(stmt.start)
             self._expr(stmt.end)
             self._block(stmt.body, stmt.var)
+        elif isinstance(stmt, ast.ForMap):
+            self._block(stmt.body, stmt.var)
         else:
             self._expr(stmt)
 

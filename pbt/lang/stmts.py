@@ -8,9 +8,10 @@ from typing import TypeVar
 from pbt.lang import ast
 from pbt.lang.arith import binary_type
 from pbt.lang.exprs import Expressions
+from pbt.lang.keys import UNKNOWN
 from pbt.lang.unify import stored
 from pbt.source import ScriptError, ScriptErrors
-from pbt.types import I64, Array, Int, Pointer, Void, is_integral
+from pbt.types import I64, Array, Int, Pointer, Tuple, Void, is_integral
 
 N = TypeVar("N", bound=ast.Node)
 
@@ -81,10 +82,26 @@ class Body(Expressions):
                     raise ScriptError("a range goes from one integer to another", end.span)
             self._set_variable(stmt.var, I64)
             self._loop(stmt.body)
+        elif isinstance(stmt, ast.ForMap):
+            self._for_map(stmt)
         else:
             assert isinstance(stmt, ast.Jump)
             if stmt.kind != "return" and not self._loops:
                 raise ScriptError(f"{stmt.kind} statement outside of a loop", stmt.span)
+
+    def _for_map(self, stmt: ast.ForMap) -> None:
+        """The variable is a pair of key and value."""
+        known = self.shared.map(stmt.map.name, stmt.map.span)
+        if known.key == ():
+            raise ScriptError(
+                f"{known.name} has no keys to go through", stmt.map.span, "for loops need a map with keys"
+            )
+        value = self._read_type(known, stmt.map.span)
+        keys = known.key or (UNKNOWN,)
+        key = keys[0] if len(keys) == 1 else Tuple(keys)
+        name = self.names[stmt.var]
+        self.variables[name] = self.types[stmt.var] = Tuple((key, value))
+        self._loop(stmt.body)
 
     def _loop(self, body: ast.Block) -> None:
         self._loops += 1

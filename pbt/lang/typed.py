@@ -25,6 +25,8 @@ class MapType:
     aggregation: str = ""
     args: tuple[int, ...] = ()
     signed: bool = False
+    kind: str = ""  # BPF map type, where the script declares one
+    entries: int = 0
 
 
 @dataclass(frozen=True, eq=False)

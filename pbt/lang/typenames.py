@@ -58,6 +58,7 @@ class TypeNames:
         self._btf = btf
         self._defined: dict[str, ast.StructDef | ast.EnumDef] = {}
         self._made: dict[str, Type] = {}
+        self._under_way: set[str] = set()
         self.constants: dict[str, tuple[Type, int]] = {}
         for node in definitions:
             kind = node.kind if isinstance(node, ast.StructDef) else "enum"
@@ -141,38 +142,55 @@ class TypeNames:
         if words not in self._made:
             node = self._defined[words]
             assert isinstance(node, ast.StructDef)
+            if words in self._under_way:
+                raise ScriptError(f"{words} contains itself", node.span, "a pointer to itself would do")
+            self._under_way.add(words)
             self._made[words] = self._struct(node, words)
+            self._under_way.discard(words)
         return self._made[words]
 
     def _struct(self, node: ast.StructDef, name: str) -> Struct:
-        """Lay members out as C does on LP64: natural alignment, bitfields packed into their type."""
-        shapes = [(m, self._member_type(m)) for m in node.members]
+        """Lay members out as C does on LP64: natural alignment, bitfields packed into their type.
+
+        What pointers point to does not matter here, and may be this very struct: it is looked up later.
+        """
         at = most = 0  # bits
         align = 1
-        members = []
-        for member, type_ in shapes:
+        places: list[tuple[ast.FieldDef, int, int]] = []  # member, byte, bit
+        for member in node.members:
+            type_ = self._member_type(member, layout=True)
             own = 1 if node.packed else type_.align
-            align = max(align, own)
             start = 0 if node.kind == "union" else at
+            if not member.name and member.inline is None and not member.bits:
+                at = -(-at // (8 * type_.size)) * 8 * type_.size  # a bitfield of width 0 ends its unit
+                continue
             if member.bits:
                 unit = 8 * type_.size
                 if start // unit != (start + member.bits - 1) // unit:
                     start = -(-start // unit) * unit
-                byte = start // unit * type_.size
-                members.append(Member(member.name, type_, byte, start - 8 * byte, member.bits))
-                end = start + member.bits
+                byte, end = start // unit * type_.size, start + member.bits
             else:
                 start = -(-start // (8 * own)) * 8 * own
-                members.append(Member(member.name, type_, start // 8))
-                end = start + 8 * type_.size
+                byte, end = start // 8, start + 8 * type_.size
+            if member.name or member.inline is not None:
+                align = max(align, own)
+                places.append((member, byte, start - 8 * byte))
             at, most = end, max(most, end)
         size = -(-most // (8 * align)) * align
-        made = tuple(members)
-        return Struct(name, size, align, lambda: made)
 
-    def _member_type(self, member: ast.FieldDef) -> Type:
+        def members() -> tuple[Member, ...]:
+            return tuple(
+                Member(m.name, self._member_type(m), byte, bit, m.bits) for m, byte, bit in places
+            )
+
+        return Struct(name, size, align, members)
+
+    def _member_type(self, member: ast.FieldDef, layout: bool = False) -> Type:
+        """`layout`: size and alignment are enough."""
         if member.function:
             return Pointer(Function((), VOID))
+        if member.stars and layout:
+            return self._shaped(VOID, member.stars, member.dims)
         inline = member.inline
         if inline is not None:
             if inline.name:

@@ -8,7 +8,7 @@ from pbt.ir.build import Label
 from pbt.ir.core import Condition, Value
 from pbt.lang import ast
 from pbt.lang.arith import COMPARISONS, signed
-from pbt.lower import maps, memory, text
+from pbt.lower import loops, maps, memory, text
 from pbt.lower.memory import Loc
 from pbt.types import Array, Bool, Int, Pointer, Type, is_integral, is_signed
 
@@ -71,9 +71,12 @@ def _value(body: Body, node: ast.Expr) -> Value:
         assert builtin.value is not None, builtin.name
         return builtin.value(body, call)
     if isinstance(node, ast.Var):
-        return b.read(body.instance.names[node])
+        return body.get(body.instance.names[node])
     if isinstance(node, ast.Map) or (isinstance(node, ast.Index) and isinstance(node.base, ast.Map)):
         return maps.read(body, node)
+    half = loops.part(body, node)
+    if half is not None:
+        return loops.number(body, *half, body.type(node))
     if isinstance(node, ast.Index):
         return _element(body, node)
     if isinstance(node, ast.Member):
@@ -220,9 +223,9 @@ def _step(body: Body, node: ast.Step) -> Value:
     by = by if node.op == "++" else -by
     if isinstance(node.operand, ast.Var):
         name = body.instance.names[node.operand]
-        old = b.read(name)
+        old = body.get(name)
         new = b.add(old, by)
-        b.assign(name, new)
+        body.set(name, new)
         return new if node.prefix else old
     return maps.step(body, node.operand, by, node.prefix)
 

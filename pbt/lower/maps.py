@@ -35,10 +35,12 @@ def declaration(known: MapType, config: Mapping[str, Any], span: Place) -> Map:
     key = key_record(known)
     keyed = bool(known.key)
     entries = int(config["max_map_keys"]) if keyed else 1
+    if known.entries:
+        entries = known.entries
     if record is None:
         assert known.value is not None
         size = _round8(known.value.size)
-        kind, size = ("HASH", size) if keyed else ("ARRAY", size + 8)
+        kind, size = (known.kind or "HASH", size) if keyed else ("ARRAY", size + 8)
         return Map(known.name, kind, max(key.size, 4), size, entries, key=key, value=known.value, span=span)
     value: Type = I64 if known.signed else U64
     cell = _cell(record, known).size
@@ -47,7 +49,7 @@ def declaration(known: MapType, config: Mapping[str, Any], span: Place) -> Map:
     elif not keyed:
         cell += 8
     return Map(
-        known.name, "PERCPU_HASH" if keyed else "PERCPU_ARRAY", max(key.size, 4), cell, entries,
+        known.name, (known.kind or "PERCPU_HASH") if keyed else "PERCPU_ARRAY", max(key.size, 4), cell, entries,
         key=key, value=value, aggregation=record.name, args=known.args, span=span,
     )  # fmt: skip
 
@@ -118,12 +120,39 @@ def _lookup(body: Body, name: str, key: Mem) -> Value:
 def read(body: Body, node: ast.Expr) -> Value:
     """The number in a map; 0 where there is none."""
     name, keys = _parts(node)
-    kind = body.map_type(name).value
+    known = body.map_type(name)
+    if known.aggregation:
+        return merged(body, name, _key(body, name, keys))
+    kind = known.value
     assert kind is not None
     if not keys:
         return memory.load(body, Loc("bpf", body.b.map_value(name)), kind)
     found = _lookup(body, name, _key(body, name, keys))
     return body.b.choose("ne", found, 0, lambda: body.b.load(found, 0, kind.size, is_signed(kind)), lambda: 0)
+
+
+def merged(body: Body, name: str, key: Mem) -> Value:
+    """The number that an aggregation's cells of all CPUs come to."""
+    known, b = body.map_type(name), body.b
+    record = aggregations()[known.aggregation]
+    assert record.fold is not None and record.result is not None
+    size = _cell(record, known).size
+    total = body.temp(size, f"{name} over all CPUs")
+    body.zero(total, size)
+    cpu = f"cpu.{b.unique()}"
+    b.assign(cpu, 0)
+    head, have, after = b.block("cpus"), b.block("cell"), b.block("summed")
+    b.jump(head)
+    b.place(head, sealed=False)
+    cell = b.call("map_lookup_percpu_elem", b.map(name), body.address(key), b.read(cpu), kind="value")
+    b.branch("ne", cell, 0, have, after)
+    b.place(have)
+    record.fold(body, total, Mem(cell), known.signed)
+    b.assign(cpu, b.add(b.read(cpu), 1))
+    b.branch("ult", b.read(cpu), max(body.target.cpus) + 1, head, after)
+    b.seal(head)
+    b.place(after)
+    return record.result(body, total, known.signed)
 
 
 def locate(body: Body, node: ast.Expr) -> Loc:

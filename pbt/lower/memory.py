@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pbt.bundle import Map
 from pbt.feature import Mem
-from pbt.types import Array, Int, Member, Space, Str, Type, is_signed
+from pbt.types import Array, Int, Member, Pointer, Space, Str, Type, is_signed
 
 if TYPE_CHECKING:
     from pbt.ir.build import Number
@@ -56,11 +56,17 @@ def _reader(body: Body, space: str, suffix: str) -> str:
 
 def load(body: Body, loc: Loc, type_: Type) -> Value:
     """A number of an integral type from wherever it lies, canonical for the type."""
-    if loc.space in ("bpf", "ctx"):
+    if loc.space == "bpf" or (loc.space == "ctx" and not _tracked(body, type_)):
         return body.b.load(loc.base, loc.offset, type_.size, is_signed(type_))
     room = body.temp(type_.size, "read")
     probe_read(body, room, type_.size, address(body, Mem(loc.base, loc.offset)), loc.space)
     return body.b.load(room.base, room.offset, type_.size, is_signed(type_))
+
+
+def _tracked(body: Body, type_: Type) -> bool:
+    """Whether the verifier would know what a pointer in the context points to and so forbid arithmetic with
+    it (all but additions; even those where it may be null). Read as bytes it is a number."""
+    return isinstance(type_, Pointer) and body.probe.prog_type == "TRACING"
 
 
 def load_bits(body: Body, loc: Loc, member: Member) -> Value:

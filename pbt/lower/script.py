@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from pbt.bundle import Event, Map, Place
 from pbt.feature import Builtin, Call, Context, Gen, Mem
 from pbt.ir import core as ir
-from pbt.ir.build import Builder, Number
+from pbt.ir.build import Builder, NoContext, Number
 from pbt.lang import ast
 from pbt.lang.typed import Instance, MapType, Typed
 from pbt.lower import event as events
-from pbt.lower import expr, maps, memory, stmt, text
+from pbt.lower import expr, loops, maps, memory, stmt, text
 from pbt.record import Record
-from pbt.source import Source, Span
+from pbt.source import ScriptError, Source, Span
 from pbt.types import U64, Pointer, Type, is_integral
 
 if TYPE_CHECKING:
@@ -88,12 +88,16 @@ def _program(unit: Unit, number: int, instance: Instance) -> ir.Program:
             unit.events[:] = kept
             body = Body(unit, number, instance, limit, scratch=True)
             made = body.run()
-        if _stack(made) <= 480 or limit <= 8:
+        functions = (made, *body.functions)
+        if sum(map(_stack, functions)) <= _ROOM or limit <= 8:
             break
         unit.events[:] = kept
         limit //= 2
     unit.scratch = max(unit.scratch, body.scratch_size)
-    return ir.Program(instance.context.label, (made,))
+    return ir.Program(instance.context.label, functions)
+
+
+_ROOM = 480  # of the 512 bytes of stack; the rest is for spilled registers
 
 
 def _stack(function: ir.Function) -> int:
@@ -109,20 +113,31 @@ class Body(Gen):
         self.target, self.config, self.arch = unit.target, unit.config, unit.target.arch
         self.probe: Context = instance.context
         self.b = Builder("main")
+        self.root: Body = self
         self.scratch_size = 0
-        self.loops: list[tuple[Any, Any]] = []  # (break, continue) labels
+        self.functions: list[ir.Function] = []  # for the kernel to call back
+        self.loops: list[tuple[Callable[[], None], Callable[[], None]]] = []  # (break, continue)
+        self.pairs: dict[str, loops.Pair] = {}
+        self.shared = loops.Shared.of(instance, limit)
         self._limit = limit
         self._with_scratch = scratch
         self._scratch: ir.Value | None = None
         self._variables: dict[str, int | Mem] = {}
         self._pad = True
+        self._shared_slot = (
+            self.b.reserve(self.shared.size, "shared with loops") if self.shared.size else None
+        )
 
     def run(self) -> ir.Function:
         probe, b = self.instance.probe, self.b
         if self.unit.pid is not None and not self.probe.anyone:
             self._only(self.unit.pid)
+        if self.probe.enter is not None:
+            self._only_if(self.probe.enter(self))
         if self._with_scratch:
             self._enter_scratch()
+        if self._shared_slot is not None:
+            b.zero(self.shared_base(), 0, self.shared.size)
         self._clear_variables()
         if probe.predicate is not None:
             with b.at(probe.predicate.span):
@@ -138,8 +153,13 @@ class Body(Gen):
 
     def _only(self, pid: int) -> None:
         b = self.b
+        self._only_if(b.compare("eq", b.op("lshr", b.call("get_current_pid_tgid"), 32), pid))
+
+    def _only_if(self, wanted: ir.Value) -> None:
+        """Return at once when the value is 0."""
+        b = self.b
         ours, others = b.block("ours"), b.block("others")
-        b.branch("eq", b.op("lshr", b.call("get_current_pid_tgid"), 32), pid, ours, others)
+        b.branch("ne", wanted, 0, ours, others)
         b.place(others)
         b.ret(self.probe.result)
         b.place(ours)
@@ -207,8 +227,11 @@ class Body(Gen):
         return self._in_scratch(size)
 
     def _in_scratch(self, size: int) -> Mem:
-        at = self.scratch_size
-        self.scratch_size += -(-size // 8) * 8
+        at = self.root.scratch_size
+        self.root.scratch_size += -(-size // 8) * 8
+        return self._scratch_at(at)
+
+    def _scratch_at(self, at: int) -> Mem:
         if self._scratch is None:  # the first lowering only counts
             return Mem(self.b.slot(8, "scratch"))
         return Mem(self._scratch, at)
@@ -216,6 +239,10 @@ class Body(Gen):
     def variable(self, name: str) -> Mem:
         """Where a variable that is no number lies."""
         kind = self.instance.variables[name]
+        if name in self.shared.offsets:
+            return Mem(self.shared_base(), self.shared.offsets[name])
+        if name in self.shared.large:
+            return self._shared_scratch(name, kind.size)
         if name not in self._variables:
             if kind.size <= self._limit:
                 self._variables[name] = self.b.reserve(kind.size, name)
@@ -223,6 +250,40 @@ class Body(Gen):
                 self._variables[name] = self._in_scratch(kind.size)
         place = self._variables[name]
         return Mem(self.b.slot_address(place)) if isinstance(place, int) else place
+
+    def _shared_scratch(self, name: str, size: int) -> Mem:
+        """Large variables that loops share lie in scratch memory, at one offset for all functions."""
+        known = self.root.shared.large
+        if known[name] < 0:
+            known[name] = self.root.scratch_size
+            self.root.scratch_size += -(-size // 8) * 8
+        return self._scratch_at(known[name])
+
+    def shared_base(self) -> ir.Value:
+        """The address of what the program shares with the bodies of its loops over maps."""
+        assert self._shared_slot is not None
+        return self.b.slot_address(self._shared_slot)
+
+    def get(self, name: str) -> ir.Value:
+        """The number that a variable holds."""
+        at = self.shared.offsets.get(name)
+        return self.b.read(name) if at is None else self.b.load(self.shared_base(), at, 8)
+
+    def set(self, name: str, value: ir.Value | int) -> None:
+        at = self.shared.offsets.get(name)
+        if at is None:
+            self.b.assign(name, value)
+        else:
+            self.b.store(self.shared_base(), at, 8, value)
+
+    def callback(self, node: ast.ForMap) -> tuple[str, bool]:
+        """The name of a function that runs the loop's body for one element; whether it may leave the probe."""
+        name = f"loop{len(self.root.functions) + 1}"
+        place = len(self.root.functions)
+        self.root.functions.append(ir.Function(name, ()))
+        inner = Loop(self, name, node)
+        self.root.functions[place] = inner.run()
+        return name, inner.leaves
 
     def address(self, place: Mem) -> ir.Value:
         return memory.address(self, place)
@@ -292,3 +353,42 @@ class Body(Gen):
         if found:
             self.unit.features.add(feature)
         return found
+
+
+class Loop(Body):
+    """The body of a loop over a map: a function of (map, key, value, what is shared with the program)."""
+
+    def __init__(self, outer: Body, name: str, node: ast.ForMap) -> None:
+        super().__init__(outer.unit, outer.number, outer.instance, outer._limit, outer._with_scratch)
+        self.b = Builder(name, ("map", "value", "value", "stack"))
+        self.root, self.shared, self.leaves = outer.root, outer.shared, False
+        self.pairs = dict(outer.pairs)
+        self._node = node
+        self.loops = [(lambda: self.b.ret(1), lambda: self.b.ret(0))]
+
+    def run(self) -> ir.Function:
+        try:
+            if self._with_scratch:
+                self._enter_scratch()
+            name = self.instance.names[self._node.var]
+            self.pairs[name] = loops.Pair(self._node.map.name, self.b.param(1), self.b.param(2))
+            if loops.used_whole(self._node):
+                loops.write_pair(self, name, self.variable(name))
+            stmt.block(self, self._node.body)
+            if not self.b.ended:
+                self.b.ret(0)
+            return self.b.finish()
+        except NoContext:
+            raise ScriptError(
+                "this cannot be used inside a loop over a map",
+                self.b.span or self._node.span,
+                "read it into a variable before the loop",
+            ) from None
+
+    def shared_base(self) -> ir.Value:
+        return self.b.param(3)
+
+    def leave(self) -> None:
+        self.leaves = True
+        self.b.store(self.shared_base(), 0, 8, 1)
+        self.b.ret(1)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pbt.feature import Aggregation
 from pbt.lang import ast
 from pbt.lower import expr, maps
+from pbt.source import ScriptError
 from pbt.types import Array, is_integral
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ def statement(body: Body, node: ast.Stmt) -> None:
         if node.value is not None:
             _set_variable(body, node.var, node.value)
         elif is_integral(body.instance.variables.get(body.instance.names[node.var], _NUMBER)):
-            body.b.assign(body.instance.names[node.var], 0)
+            body.set(body.instance.names[node.var], 0)
     elif isinstance(node, ast.ArrayDecl):
         _array(body, node)
     elif isinstance(node, ast.Block):
@@ -44,12 +46,14 @@ def statement(body: Body, node: ast.Stmt) -> None:
         _unroll(body, node)
     elif isinstance(node, ast.ForRange):
         _for_range(body, node)
+    elif isinstance(node, ast.ForMap):
+        _for_map(body, node)
     else:
         assert isinstance(node, ast.Jump)
         if node.kind == "return":
             body.leave()
         else:
-            body.b.jump(body.loops[-1][node.kind == "continue"])
+            body.loops[-1][node.kind == "continue"]()
 
 
 _NUMBER = expr.NUMBER
@@ -67,7 +71,7 @@ def _assign(body: Body, node: ast.Assign) -> None:
             name = body.instance.names[node.target]
             left = expr.value(body, node.target)
             made = expr.arithmetic(body, node.op[:-1], left, node.target, node.value)
-            body.b.assign(name, made)
+            body.set(name, made)
     elif node.op == "=":
         maps.assign(body, node.target, node.value)
     else:
@@ -84,7 +88,7 @@ def _set_variable(body: Body, var: ast.Var, value: ast.Expr) -> None:
     name = body.instance.names[var]
     kind = body.instance.variables[name]
     if is_integral(kind):
-        body.b.assign(name, expr.converted(body, value, kind))
+        body.set(name, expr.converted(body, value, kind))
     else:
         body.into(value, body.variable(name), kind)
 
@@ -126,7 +130,7 @@ def _while(body: Body, node: ast.While) -> None:
     b.jump(head)
     b.place(head, sealed=False)
     expr.branch(body, node.condition, inside, after)
-    body.loops.append((after, head))
+    body.loops.append((partial(b.jump, after), partial(b.jump, head)))
     b.place(inside)
     block(body, node.body)
     if not b.ended:
@@ -141,7 +145,7 @@ def _unroll(body: Body, node: ast.Unroll) -> None:
     after = b.block("unrolled")
     for _ in range(body.kept(node)):
         following = b.block("turn")
-        body.loops.append((after, following))
+        body.loops.append((partial(b.jump, after), partial(b.jump, following)))
         block(body, node.body)
         body.loops.pop()
         if not b.ended:
@@ -166,9 +170,9 @@ def _for_range(body: Body, node: ast.ForRange) -> None:
     b.jump(head)
     b.place(head, sealed=False)
     b.branch("slt", b.read(counter), b.read(limit), inside, after)
-    body.loops.append((after, step))
+    body.loops.append((partial(b.jump, after), partial(b.jump, step)))
     b.place(inside)
-    b.assign(name, b.read(counter))
+    body.set(name, b.read(counter))
     block(body, node.body)
     if not b.ended:
         b.jump(step)
@@ -179,3 +183,15 @@ def _for_range(body: Body, node: ast.ForRange) -> None:
         b.jump(head)
     b.seal(head)
     b.place(after)
+
+
+def _for_map(body: Body, node: ast.ForMap) -> None:
+    """The body of the loop is a subprogram, which the kernel calls for each element."""
+    b = body.b
+    if not body.has("for_each_map_elem"):
+        raise ScriptError("this kernel cannot go through a map", node.span, "it came with Linux 5.13")
+    name, leaves = body.callback(node)
+    b.call("for_each_map_elem", b.map(node.map.name), b.func(name), body.shared_base(), 0)
+    if leaves:
+        with b.when("ne", b.load(body.shared_base(), 0, 8)):
+            body.leave()

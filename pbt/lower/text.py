@@ -10,7 +10,7 @@ from pbt.ir.build import Label, pieces
 from pbt.ir.core import Value
 from pbt.lang import ast
 from pbt.lang.typed import Instance
-from pbt.lower import expr, maps, memory
+from pbt.lower import expr, loops, maps, memory
 from pbt.lower.memory import Loc
 from pbt.types import Array, Int, Pointer, Str, Tuple, Type, is_integral
 
@@ -45,6 +45,9 @@ def _place(body: Body, node: ast.Expr) -> Loc | None:
         return Loc("bpf", place.base, place.offset)
     if isinstance(node, ast.Map) or (isinstance(node, ast.Index) and isinstance(node.base, ast.Map)):
         return maps.locate(body, node)
+    half = loops.part(body, node)
+    if half is not None:
+        return loops.locate(body, *half)
     if isinstance(node, ast.Member):
         return _member(body, node)
     if isinstance(node, ast.Index):

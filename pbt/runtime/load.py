@@ -111,6 +111,32 @@ def _load(
     log: Callable[[str, str], None] | None,
 ) -> Fd:
     insns = relocate(program.code, {name: fd.fileno() for name, fd in maps.items()}, target)
+    with ExitStack() as until_loaded:
+        types, functions = _callbacks(program.code, until_loaded)
+        return _ask(program, bundle, insns, types, functions, target, log)
+
+
+def _callbacks(code: Code, until_loaded: ExitStack) -> tuple[int, bytes]:
+    """Descriptor of the BTF and func_info that a program with callbacks needs; (0, b"") for others."""
+    if not any(reloc.kind == "func" for reloc in code.relocs):
+        return 0, b""
+    from pbt.runtime.funcinfo import describe
+
+    types, functions = describe(code.functions)
+    fd = bpf.btf_load(types)
+    until_loaded.callback(fd.close)
+    return fd.fileno(), functions
+
+
+def _ask(
+    program: Program,
+    bundle: Bundle,
+    insns: bytes,
+    types: int,
+    functions: bytes,
+    target: Target,
+    log: Callable[[str, str], None] | None,
+) -> Fd:
     try:
         return bpf.prog_load(
             program.prog_type,
@@ -120,6 +146,8 @@ def _load(
             expected_attach_type=program.expected_attach_type,
             attach_btf_id=btf_id(target, *program.attach_btf) if program.attach_btf else 0,
             log_level=1 if log else 0,
+            prog_btf_fd=types,
+            func_info=functions,
             log=(lambda text: log(program.name, text)) if log else None,
         )
     except KernelError as error:

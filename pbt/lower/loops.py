@@ -1,0 +1,117 @@
+"""Loops over maps: what their bodies share with the program, and the pair they are given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from pbt.feature import Mem
+from pbt.ir.core import Value
+from pbt.lang import ast
+from pbt.lang.typed import Instance
+from pbt.lower import maps, memory
+from pbt.lower.memory import Loc
+from pbt.types import Tuple, Type, is_integral
+
+if TYPE_CHECKING:
+    from pbt.lower.script import Body
+
+
+class Pair(NamedTuple):
+    """What `$kv` stands for: a map, and the places of one key and its value."""
+
+    map: str
+    key: Value
+    value: Value
+
+
+@dataclass
+class Shared:
+    """Variables used inside and outside of loop bodies lie in memory that both reach.
+
+    `offsets` into a stack slot of the program, which starts with a u64: whether a body left the
+    probe; `large`: those in scratch memory, with their offset there once it is known, else -1.
+    """
+
+    size: int = 0
+    offsets: dict[str, int] = field(default_factory=dict)
+    large: dict[str, int] = field(default_factory=dict)
+
+    @staticmethod
+    def of(instance: Instance, limit: int) -> Shared:
+        found = [node for node in instance.probe.body.walk() if isinstance(node, ast.ForMap)]
+        made = Shared(8 if found else 0)
+        for name in _common(instance, found):
+            kind = instance.variables.get(name)
+            size = 8 if kind is None or is_integral(kind) else -(-kind.size // 8) * 8
+            if size > limit:
+                made.large[name] = -1
+            else:
+                made.offsets[name] = made.size
+                made.size += size
+        return made
+
+
+def _common(instance: Instance, found: list[ast.ForMap]) -> Iterator[str]:
+    """Names used in the body of some loop over a map and outside of that body."""
+    every = [(node, instance.names[node]) for node in instance.probe.body.walk() if isinstance(node, ast.Var)]
+    seen: set[str] = set()
+    for loop in found:
+        inside = {id(node) for node in loop.body.walk()} | {id(loop.var)}
+        within = {name for node, name in every if id(node) in inside}
+        outside = {name for node, name in every if id(node) not in inside}
+        pair = instance.names[loop.var]
+        for name in sorted(within & outside - seen - {pair}):
+            seen.add(name)
+            yield name
+
+
+def used_whole(node: ast.ForMap) -> bool:
+    """Whether the pair is used other than by `.0` and `.1`."""
+    name = node.var.name
+    direct = {id(m.base) for m in node.body.walk() if isinstance(m, (ast.Member, ast.Index))}
+    return any(isinstance(v, ast.Var) and v.name == name and id(v) not in direct for v in node.body.walk())
+
+
+def part(body: Body, node: ast.Expr) -> tuple[Pair, int] | None:
+    """The pair and the number of its half, if the node is `$kv.0` or `$kv[1]` of a loop."""
+    if isinstance(node, ast.Member):
+        index = int(node.name) if node.name.isdigit() else -1
+    elif isinstance(node, ast.Index):
+        key = body.real(node.keys[0])
+        index = key.value if isinstance(key, ast.Int) else -1
+    else:
+        return None
+    if not isinstance(node.base, ast.Var):
+        return None
+    pair = body.pairs.get(body.instance.names[node.base])
+    return None if pair is None or index not in (0, 1) else (pair, index)
+
+
+def locate(body: Body, pair: Pair, index: int) -> Loc | None:
+    """Where half of a pair lies; None for a value that is summed up over CPUs."""
+    if index and body.map_type(pair.map).aggregation:
+        return None
+    return Loc("bpf", pair.value if index else pair.key)
+
+
+def number(body: Body, pair: Pair, index: int, kind: Type) -> Value:
+    """Half of a pair that is a number."""
+    loc = locate(body, pair, index)
+    return maps.merged(body, pair.map, Mem(pair.key)) if loc is None else memory.load(body, loc, kind)
+
+
+def write_pair(body: Body, name: str, to: Mem) -> None:
+    """The whole pair as a tuple."""
+    kind = body.instance.variables[name]
+    assert isinstance(kind, Tuple)
+    body.zero(to, kind.size)
+    for index, (element, at) in enumerate(zip(kind.elements, kind.offsets, strict=True)):
+        pair = body.pairs[name]
+        if is_integral(element):
+            body.b.store(to.base, to.offset + at, element.size, number(body, pair, index, element))
+        else:
+            loc = locate(body, pair, index)
+            assert loc is not None
+            memory.copy(body, to + at, loc, element.size)
