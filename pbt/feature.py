@@ -181,6 +181,17 @@ class Checks(Protocol):
     def map_element(self, node: ast.Expr, args: Sequence[ast.Expr], keyed: bool = False) -> None:
         """Check `@m`, `@m[k]` or `@m, k` and keep it at `node` for `Gen.delete` and `Gen.has_key`."""
 
+    def aggregation(self, node: ast.Expr) -> str:
+        """What `@m` or `@m[k]` holds if it is an aggregation, by name; "" otherwise."""
+
+    def map_value(self, node: ast.Expr) -> Type:
+        """What reading an element of the map that `@m` names gives."""
+
+    def set_variable(self, node: ast.Expr, kind: Type) -> None:
+        """Note that a `$variable` gets a value of this type; ScriptError for other nodes."""
+
+    def warn(self, message: str, span: Span, hint: str = "") -> None: ...
+
     def type_of(self, node: ast.Expr) -> Type:
         """Check an argument of a `raw_args` builtin like any expression."""
 
@@ -188,6 +199,12 @@ class Checks(Protocol):
 
     def error(self, message: str, span: Span, hint: str = "") -> Exception:
         """A ScriptError to raise."""
+
+    def option(self, name: str) -> str | None:
+        """The text of the script's option `--name`, "" if it stands alone, None if it was not given."""
+
+    def become(self, node: ast.Expr, value: bool | int | str) -> Type:
+        """Let a node stand for a value known now; the value's type."""
 
     def parameter(self, node: ast.Expr) -> str | None:
         """The text of a positional parameter ("" if it was not given), None for other nodes."""
@@ -229,6 +246,12 @@ class Gen(Protocol):
     def address(self, place: Mem) -> Value:
         """The pointer to a place, for helpers."""
 
+    def locate(self, node: ast.Expr) -> tuple[str, Mem]:
+        """Where the value of an expression that is no number lies: whose memory, and the place there."""
+
+    def scratch(self, size: int, label: str) -> Mem:
+        """Per-CPU memory, whatever the size: places in it may be numbers known only when it runs."""
+
     def bytes(self, to: Mem, data: bytes) -> None:
         """Write known bytes."""
 
@@ -251,6 +274,12 @@ class Gen(Protocol):
 
     # the rest of the program
 
+    def loop(self, times: int, room: Mem, turn: Callable[[Mem], Number]) -> None:
+        """Run `turn` up to `times` times, until it returns 1 instead of 0.
+
+        It may be a function of its own: all it knows is `room` (from `scratch`), handed to it again.
+        """
+
     def event(
         self, action: str, fields: Sequence[tuple[str, Type]], text: str = "", args: Sequence[Any] = ()
     ) -> AbstractContextManager[Sequence[Mem]]:
@@ -266,6 +295,15 @@ class Gen(Protocol):
         """Delete the map element kept at `node`; 1 if it was there. None: only user space can."""
 
     def has_key(self, node: ast.Expr) -> Value: ...
+
+    def find(self, node: ast.Expr, variable: ast.Expr) -> Value:
+        """1 if the element kept at `node` is there: its value is then in the variable. Else 0."""
+
+    def key(self, node: ast.Expr) -> Sequence[tuple[ast.Expr, Type]]:
+        """The parts of the key kept at `node`, with the types that the map has for them."""
+
+    def count(self, name: str) -> Value:
+        """How many elements a map with keys has."""
 
     def leave(self) -> None:
         """End the probe here."""
@@ -381,6 +419,9 @@ class World(Protocol):
         """Write out what was emitted so far, before something else writes to the same place."""
 
     def map(self, name: str) -> MapView: ...
+
+    def print_element(self, name: str, key: tuple[Any, ...]) -> None:
+        """Send one element of a map as it is now; nothing if it is not there."""
 
     def print_map(self, name: str, top: int = 0, div: int = 0) -> None: ...
 

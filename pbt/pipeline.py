@@ -17,6 +17,7 @@ from pbt.ir.core import Program as IrProgram
 from pbt.ir.passes import run as run_passes
 from pbt.lang.check import check
 from pbt.lang.expand import Attached, Expanded, expand
+from pbt.lang.macros import bring_in, expand_macros
 from pbt.lang.parse import Parsed, parse
 from pbt.lang.settings import settle
 from pbt.lang.typed import Options as CheckOptions
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 class Options:
     """What a user may say beside the script.
 
-    `params`: positional parameters; `pid`: probes tied to a process fire for this one alone;
+    `params`: the words after the script; `pid`: probes tied to a process fire for this one alone;
     `environment`: where BPFTRACE_* config variables come from.
     """
 
@@ -40,6 +41,17 @@ class Options:
     unsafe: bool = False
     pid: int | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+
+    @property
+    def positional(self) -> list[str]:
+        """$1, $2, ...: parameters that are no options of the script."""
+        return [word for word in self.params if not word.startswith("--")]
+
+    @property
+    def named(self) -> dict[str, str]:
+        """Options of the script, --name=value or --name, for getopt()."""
+        pairs = [word[2:].partition("=") for word in self.params if word.startswith("--") and len(word) > 2]
+        return {name: value for name, _, value in pairs}
 
 
 @dataclass
@@ -63,20 +75,27 @@ class Work:
 def _parse(work: Work) -> None:
     predefined = {"BPFTRACE_HAVE_BTF": "1", "_LINUX_TYPES_H": "1"} if work.target.types is not None else {}
     arch = {f"__{work.target.arch.name}__": "1", "__KERNEL__": "1"}
-    work.parsed = parse(work.source, {**predefined, **arch})
+    names = {**predefined, **arch}
+    parsed = parse(work.source, names)
+    script = bring_in(parsed.script, lambda source: parse(source, names).script)
+    work.parsed = parsed._replace(script=expand_macros(script))
     work.warnings += work.parsed.warnings
     work.config = settle(work.parsed.script.settings, work.options.environment)
 
 
 def _expand(work: Work) -> None:
     assert work.parsed is not None and work.config is not None
-    work.expanded, warnings = expand(work.parsed.script, work.target, work.options.params, work.config)
+    options = work.options
+    work.expanded, warnings = expand(
+        work.parsed.script, work.target, options.positional, work.config, options.pid, options.unsafe
+    )
     work.warnings += warnings
 
 
 def _check(work: Work) -> None:
     assert work.parsed is not None and work.config is not None
-    options = CheckOptions(work.config, work.options.params, work.options.unsafe)
+    own = work.options
+    options = CheckOptions(work.config, own.positional, own.unsafe, own.named)
     work.typed = check(work.parsed.script, work.expanded, work.parsed.defines, work.target, options)
     work.warnings += work.typed.warnings
 
@@ -126,9 +145,15 @@ def _relied_on(work: Work) -> tuple[str, ...]:
     found |= {MAP_TYPES[map_.map_type].feature for map_ in work.lowered.maps}
     if any(_is_v4(*fields) for c in work.compiled for fields in struct.iter_unpack("<BBhi", c.code.insns)):
         found.add("cpu_v4")
-    if any(e.context.expected_attach_type == "TRACE_UPROBE_MULTI" for x in work.expanded for e in x.places):
-        found.add("uprobe_multi")
+    attach_types = {e.context.expected_attach_type for x in work.expanded for e in x.places}
+    found |= {_ATTACH_FEATURES.get(name, "") for name in attach_types}
     return tuple(sorted((found | set(work.lowered.features)) - {""}))
+
+
+_ATTACH_FEATURES = {
+    "TRACE_UPROBE_MULTI": "uprobe_multi", "TRACE_KPROBE_MULTI": "kprobe_multi", "TRACE_FENTRY": "fentry",
+    "TRACE_FEXIT": "fexit", "TRACE_ITER": "iter",
+}  # fmt: skip
 
 
 def _is_v4(opcode: int, registers: int, offset: int, imm: int) -> bool:

@@ -96,6 +96,14 @@ def fold(op: str, a: int, b: int, is_signed: bool) -> int | None:
     return wrap(value, is_signed)
 
 
+def holds(op: str, a: int, b: int, is_signed: bool) -> bool:
+    """Whether a comparison or a connective of two known numbers is true."""
+    if op in ("&&", "||"):
+        return bool(a and b) if op == "&&" else bool(a or b)
+    a, b = wrap(a, is_signed), wrap(b, is_signed)
+    return {"==": a == b, "!=": a != b, "<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b}[op]
+
+
 def fold_unary(op: str, a: int) -> int:
     return wrap(-a if op == "-" else ~a, True)
 

@@ -209,6 +209,26 @@ class Tuple(Expr):
     items: tuple[Expr, ...]
 
 
+class Record(Expr):
+    """`(name=value, ...)`."""
+
+    names: tuple[str, ...]
+    items: tuple[Expr, ...]
+
+
+class BlockExpr(Expr):
+    """`{ statements; value }`, or what a macro stands for; None: it has no value."""
+
+    body: tuple[Stmt, ...]
+    value: Expr | None
+
+
+class Comptime(Expr):
+    """`comptime value`: known while compiling."""
+
+    value: Expr
+
+
 class Sizeof(Expr):
     of: TypeName | Expr
 
@@ -324,8 +344,22 @@ class MapDecl(Node):
     entries: int
 
 
+class Macro(Node):
+    """`macro name(params) { body }`: params as written, `x`, `$x` or `@x`."""
+
+    name: str
+    params: tuple[str, ...]
+    body: BlockExpr
+
+
+class Import(Node):
+    path: str
+
+
 class Script(Node):
     settings: tuple[Setting, ...]
     maps: tuple[MapDecl, ...]
+    macros: tuple[Macro, ...]
+    imports: tuple[Import, ...]
     types: tuple[StructDef | EnumDef, ...]
     probes: tuple[Probe, ...]

@@ -18,7 +18,7 @@ from pbt.lang.scope import Names, resolve
 from pbt.lang.stmts import Body
 from pbt.lang.typed import Instance, MapType, Options, Typed, aggregations, builtins
 from pbt.lang.typenames import TypeNames
-from pbt.source import ScriptError, ScriptErrors, ScriptWarning, Span, nearest
+from pbt.source import ScriptError, ScriptErrors, ScriptWarning, Span, UsageError, nearest
 from pbt.types import Type
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Script:
         self.errors: dict[tuple[int, str], ScriptError] = {}
         for declared in script.maps:
             self.maps[declared.name] = _declared(declared, self.maps)
+        self.asked: set[str] = set()  # options of the script that it knows
         self.assigned: set[str] = set()  # maps that get a value somewhere, rightly or wrongly
 
     def run(self) -> Typed:
@@ -83,6 +84,7 @@ class Script:
             if known.value is None and not known.aggregation and known.name not in self.assigned:
                 self.report(_undefined_map(known, self.maps))
         self.raise_errors()
+        self._no_unknown_options()
         return Typed(self.script, tuple(instances), self.maps, tuple(self.warnings.values()))
 
     def _round(
@@ -145,6 +147,14 @@ class Script:
             holds = f"{known.aggregation}() values" if known.aggregation else "plain values"
             fit = "percpuhash or percpulruhash" if known.aggregation else "hash or lruhash"
             self.report(ScriptError(f"{known.name} holds {holds}, which its type cannot", known.span, fit))
+
+    def _no_unknown_options(self) -> None:
+        for name in self.options.named:
+            if name not in self.asked:
+                known = ", ".join(f"--{n}" for n in sorted(self.asked))
+                raise UsageError(
+                    f"the script has no option --{name}", f"it has {known}" if known else "it has none at all"
+                )
 
     # --- errors
 

@@ -49,6 +49,18 @@ class Checks:
         """The type of an expression, also kept in the table."""
         raise NotImplementedError
 
+    def _read_type(self, known: MapType, span: Span) -> Type:
+        """What a map's values are in expressions."""
+        raise NotImplementedError
+
+    def _statements(self, body: Sequence[ast.Stmt]) -> None:
+        """Check statements that stand inside an expression."""
+        raise NotImplementedError
+
+    def _set_variable(self, var: ast.Var, kind: Type, value: ast.Expr | None = None) -> None:
+        """Merge the type of a value into what a variable is known to hold."""
+        raise NotImplementedError
+
     def _merge_key(self, base: ast.Map, keys: Sequence[ast.Expr], span: Span) -> MapType:
         """Check the key of a map and merge its type into what is known."""
         raise NotImplementedError
@@ -73,6 +85,21 @@ class Checks:
         return self.known_int(node) == 0
 
     # --- feature.Checks
+
+    def option(self, name: str) -> str | None:
+        """The text of the script's option `--name`, "" if it stands alone, None if it was not given."""
+        self.shared.asked.add(name)
+        return self.shared.options.named.get(name)
+
+    def become(self, node: ast.Expr, value: bool | int | str) -> Type:
+        """Let a node stand for a value known now; the value's type."""
+        made: ast.Expr
+        if isinstance(value, bool):
+            made = ast.Bool(node.span, value)
+        else:
+            made = ast.Int(node.span, value) if isinstance(value, int) else ast.Str(node.span, value)
+        self.replaced[node] = made
+        return self._expr(made)
 
     def known_int(self, node: ast.Expr) -> int | None:
         while node in self.replaced:
@@ -140,6 +167,22 @@ class Checks:
             )
         self._merge_key(base, flat, node.span)
         self.kept[node] = (base.name, tuple(flat))
+
+    def aggregation(self, node: ast.Expr) -> str:
+        base = node.base if isinstance(node, ast.Index) else node
+        return self.shared.map(base.name, base.span).aggregation if isinstance(base, ast.Map) else ""
+
+    def map_value(self, node: ast.Expr) -> Type:
+        assert isinstance(node, ast.Map)
+        return self._read_type(self.shared.map(node.name, node.span), node.span)
+
+    def set_variable(self, node: ast.Expr, kind: Type) -> None:
+        if not isinstance(node, ast.Var):
+            raise ScriptError("a variable is needed here", node.span, "such as $value, declared with let")
+        self._set_variable(node, kind)
+
+    def warn(self, message: str, span: Span, hint: str = "") -> None:
+        self.shared.warn(message, span, hint)
 
     def type_of(self, node: ast.Expr) -> Type:
         return self._expr(node)

@@ -51,15 +51,23 @@ def find_provider(name: str) -> Provider | None:
 
 
 def expand(
-    script: ast.Script, target: Target, params: Sequence[str], config: Mapping[str, Any]
+    script: ast.Script,
+    target: Target,
+    params: Sequence[str],
+    config: Mapping[str, Any],
+    pid: int | None = None,
+    unsafe: bool = False,
 ) -> tuple[list[Expanded], list[ScriptWarning]]:
-    """All probes with their places. ScriptError for what does not exist, by config missing_probes."""
+    """All probes with their places. ScriptError for what does not exist, by config missing_probes.
+
+    `pid`: files are those that this process sees. `unsafe`: places that may harm the machine are allowed.
+    """
     expanded: list[Expanded] = []
     warnings: list[ScriptWarning] = []
     for probe in script.probes:
         places: list[Attached] = []
         for point in probe.points:
-            found = _places(point, target, params)
+            found = _places(point, target, params, pid, unsafe)
             if not found:
                 _missing(point, target, config["missing_probes"], warnings)
             places.extend(found)
@@ -77,7 +85,9 @@ def expand(
     return expanded, warnings
 
 
-def _places(point: ast.AttachPoint, target: Target, params: Sequence[str]) -> list[Attached]:
+def _places(
+    point: ast.AttachPoint, target: Target, params: Sequence[str], pid: int | None, unsafe: bool
+) -> list[Attached]:
     parts = [_substitute(part, params) for part in point.parts]
     provider = find_provider(parts[0])
     if provider is None:
@@ -89,6 +99,12 @@ def _places(point: ast.AttachPoint, target: Target, params: Sequence[str]) -> li
             f"did you mean {close[0]}?" if close else "pbt -l lists probes",
         )
     place = provider.parse(parts[1:], point.span)
+    if provider.unsafe(place) and not unsafe:
+        raise ScriptError(
+            f"{provider.label(place)} may harm the machine", point.span, "--unsafe allows it; a name is safer"
+        )
+    if pid is not None:
+        place = provider.of_process(place, pid)
     return [
         Attached(point, provider, found, provider.describe(found, target))
         for found in provider.expand(place, target)

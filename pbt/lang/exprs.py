@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pbt.lang import ast
-from pbt.lang.arith import binary_type, fold, fold_unary
+from pbt.lang.arith import binary_type, fold, fold_unary, holds, signed
 from pbt.lang.calls import Calls
 from pbt.lang.headers import CONSTANTS
 from pbt.lang.keys import UNKNOWN
@@ -16,6 +16,7 @@ from pbt.types import (
     U64,
     VOID,
     Array,
+    Bool,
     Buffer,
     Int,
     Member,
@@ -74,6 +75,13 @@ class Expressions(Calls):
             return self._ternary(node)
         if isinstance(node, ast.Cast):
             return self._cast(node)
+        if isinstance(node, ast.BlockExpr):
+            self._statements(node.body)
+            return VOID if node.value is None else self._expr(node.value)
+        if isinstance(node, ast.Comptime):
+            return self._comptime(node)
+        if isinstance(node, ast.Record):
+            return self._record(node)
         if isinstance(node, ast.Tuple):
             return Tuple(tuple(stored(self._expr(item)) for item in node.items))
         if isinstance(node, ast.Sizeof):
@@ -86,6 +94,21 @@ class Expressions(Calls):
             return U64
         assert isinstance(node, ast.Offsetof)
         return self._offsetof(node)
+
+    def _comptime(self, node: ast.Comptime) -> Type:
+        kind = self._expr(node.value)
+        value: ast.Expr = node.value
+        while value in self.replaced:
+            value = self.replaced[value]
+        if not isinstance(value, (ast.Int, ast.Bool, ast.Str)):
+            raise ScriptError("this is not known while compiling", node.value.span)
+        self.replaced[node] = node.value
+        return kind
+
+    def _record(self, node: ast.Record) -> Type:
+        """Fields are kept in the order of their names, so that equal records have one type."""
+        kinds = {name: stored(self._expr(item)) for name, item in zip(node.names, node.items, strict=True)}
+        return Tuple(tuple(kinds[name] for name in sorted(kinds)), tuple(sorted(kinds)))
 
     def _sizeof(self, node: ast.Expr) -> Type:
         if isinstance(node, ast.Ident) and node.name not in self.shared.known_builtins:
@@ -176,6 +199,11 @@ class Expressions(Calls):
         )
 
     def _tuple_item(self, base: Tuple, name: str, span: Span) -> Type:
+        if name in base.names:
+            return base.elements[base.names.index(name)]
+        if base.names:
+            close = nearest(name, base.names, 1) or list(base.names)
+            raise ScriptError(f"Record does not contain field '{name}'", span, f"did you mean {close[0]}?")
         if not name.isdigit() or int(name) >= len(base.elements):
             raise ScriptError(
                 f"Invalid tuple index: {name}",
@@ -252,9 +280,11 @@ class Expressions(Calls):
             raise ScriptError("the address of a variable or map cannot be taken", node.span)
         if not is_integral(kind):
             raise ScriptError(f"The {node.op} operator can not be used on type '{kind}'", node.span)
-        if node.op == "!":
-            return BOOL
         value = self.known_int(node.operand)
+        if node.op == "!":
+            if value is not None:
+                self._known_truth(node, not value)
+            return BOOL
         if value is not None:
             folded = fold_unary(node.op, value)
             self.replaced[node] = self._literal(node, folded)
@@ -283,11 +313,22 @@ class Expressions(Calls):
         )
         self._no_zero_division(node.op, node.right)
         a, b = self.known_int(node.left), self.known_int(node.right)
-        if a is not None and b is not None and isinstance(kind, Int):
+        if a is None or b is None:
+            return kind
+        if isinstance(kind, Int):
             value = fold(node.op, a, b, kind.signed)
             if value is not None:
                 self.replaced[node] = self._literal(node, value, kind)
+        elif isinstance(kind, Bool):
+            flexible = self._flexible(node.left), self._flexible(node.right)
+            is_signed = signed(left, flexible[0]) or signed(right, flexible[1]) or all(flexible)
+            self._known_truth(node, holds(node.op, a, b, is_signed))
         return kind
+
+    def _known_truth(self, node: ast.Expr, truth: bool) -> None:
+        made = ast.Bool(node.span, truth)
+        self.types[made] = BOOL
+        self.replaced[node] = made
 
     def _fits(self, node: ast.Expr, kind: Int) -> bool:
         """Whether a constant can be a value of an integer type."""

@@ -282,7 +282,8 @@ def parse_type(text: str, span: Span) -> ast.TypeName:
 
 
 def split_attach_point(text: str, span: Span) -> ast.AttachPoint:
-    """Parts between colons; quotes taken off."""
+    """Parts between colons; quotes taken off, and a name before `=`."""
+    text = re.sub(r"^[A-Za-z_]\w*=", "", text)
     parts = re.findall(r':?("(?:[^"\\]|\\.)*"|(?:[^:"]|"(?:[^"\\]|\\.)*")*)', text)[: _count_parts(text)]
     return ast.AttachPoint(span, text, tuple(unquote(p, span) if p.startswith('"') else p for p in parts))
 
@@ -320,6 +321,8 @@ class _Maker:
         types: list[ast.StructDef | ast.EnumDef] = []
         probes: list[ast.Probe] = []
         maps: list[ast.MapDecl] = []
+        macros: list[ast.Macro] = []
+        imports: list[ast.Import] = []
         for child in tree.children:
             made = self.make(child)  # type: ignore[arg-type]
             if isinstance(made, tuple):
@@ -332,9 +335,15 @@ class _Maker:
                 probes.append(made)
             elif isinstance(made, ast.MapDecl):
                 maps.append(made)
+            elif isinstance(made, ast.Macro):
+                macros.append(made)
+            elif isinstance(made, ast.Import):
+                imports.append(made)
             else:
                 types.append(made)
-        return ast.Script(self.span(tree), settings, tuple(maps), tuple(types), tuple(probes))
+        return ast.Script(
+            self.span(tree), settings, tuple(maps), tuple(macros), tuple(imports), tuple(types), tuple(probes)
+        )
 
     def _config(self, tree: Branch, span: Span) -> tuple[ast.Setting, ...]:
         return self.all(tree.children)
@@ -346,6 +355,17 @@ class _Maker:
         return ast.Setting(
             span, str(name), unquote(value, self.at(value)) if value.type == "STRING" else str(value)
         )
+
+    def _macro(self, tree: Any, span: Span) -> ast.Macro:
+        name, *params, body = tree.children
+        words = tuple(str(p.children[0]) for p in params)
+        if len(set(words)) != len(words):
+            raise ScriptError("two parameters of this macro have one name", span)
+        return ast.Macro(span, str(name), words, self._block_value(body, self.span(body)))
+
+    def _import(self, tree: Any, span: Span) -> ast.Import:
+        path = tree.children[0]
+        return ast.Import(span, unquote(str(path), self.at(path)))
 
     def _map_decl(self, tree: Any, span: Span) -> ast.MapDecl:
         name, kind, entries = tree.children
@@ -379,6 +399,9 @@ class _Maker:
         words: list[str] = []
         inline, declarators = None, []
         for part in field.children:
+            if part.data == "bits":
+                width = number(part.children[0], self.at(part.children[0]))
+                return [ast.FieldDef(self.span(field), "", words[0], 0, (), width, None, False)]
             if part.data != "word":
                 declarators.append(part)
             elif hasattr(part.children[0], "data"):
@@ -422,6 +445,17 @@ class _Maker:
         return ast.Block(span, self.all(tree.children))
 
     _block = _body
+
+    def _last(self, tree: Any, span: Span) -> Any:
+        return self.make(tree.children[0])
+
+    def _block_value(self, tree: Any, span: Span) -> ast.BlockExpr:
+        made = self.all(tree.children)
+        valued = tree.children and tree.children[-1].data == "last" and isinstance(made[-1], ast.ExprStmt)
+        return ast.BlockExpr(span, made[:-1], made[-1].value) if valued else ast.BlockExpr(span, made, None)
+
+    def _if_value(self, tree: Any, span: Span) -> ast.Ternary:
+        return ast.Ternary(span, *self.all(tree.children))
 
     def _expr_stmt(self, tree: Any, span: Span) -> ast.ExprStmt:
         return ast.ExprStmt(span, self.make(tree.children[0]))
@@ -569,6 +603,15 @@ class _Maker:
 
     def _tuple(self, tree: Any, span: Span) -> ast.Tuple:
         return ast.Tuple(span, self.all(tree.children))
+
+    def _record(self, tree: Any, span: Span) -> ast.Record:
+        names = tuple(str(item.children[0]) for item in tree.children)
+        if len(set(names)) != len(names):
+            raise ScriptError("two fields of this record have one name", span)
+        return ast.Record(span, names, tuple(self.make(item.children[1]) for item in tree.children))
+
+    def _comptime(self, tree: Any, span: Span) -> ast.Comptime:
+        return ast.Comptime(span, self.make(tree.children[0]))
 
     def _sizeof(self, tree: Any, span: Span) -> ast.Sizeof:
         of = tree.children[0]

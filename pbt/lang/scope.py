@@ -114,9 +114,18 @@ class _Walk:
             self._expr(stmt)
 
     def _expr(self, node: ast.Node) -> None:
-        for inner in node.walk():
-            if isinstance(inner, ast.Var):
-                self._use(inner)
+        if isinstance(node, ast.BlockExpr):
+            self._scopes.append({})
+            for stmt in node.body:
+                self._stmt(stmt)
+            if node.value is not None:
+                self._expr(node.value)
+            self._scopes.pop()
+        elif isinstance(node, ast.Var):
+            self._use(node)
+        else:
+            for inner in node.children():
+                self._expr(inner)
 
     def _find(self, name: str) -> str | None:
         return next((scope[name] for scope in reversed(self._scopes) if name in scope), None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from pbt.lang import ast
@@ -46,7 +46,10 @@ class Body(Expressions):
         return bool(used & self._spoiled)
 
     def _block(self, block: ast.Block) -> None:
-        for stmt in block.body:
+        self._statements(block.body)
+
+    def _statements(self, body: Sequence[ast.Stmt]) -> None:
+        for stmt in body:
             self._guard(self._stmt, stmt)
 
     def _stmt(self, stmt: ast.Stmt) -> None:

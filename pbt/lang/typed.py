@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pbt.feature import Aggregation, Builtin, Call, Context
@@ -61,6 +61,7 @@ class Options:
     config: Mapping[str, Any]
     params: Sequence[str] = ()
     unsafe: bool = False
+    named: Mapping[str, str] = field(default_factory=dict)
 
 
 def builtins() -> Mapping[str, Builtin]:

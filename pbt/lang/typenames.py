@@ -179,9 +179,7 @@ class TypeNames:
         size = -(-most // (8 * align)) * align
 
         def members() -> tuple[Member, ...]:
-            return tuple(
-                Member(m.name, self._member_type(m), byte, bit, m.bits) for m, byte, bit in places
-            )
+            return tuple(Member(m.name, self._member_type(m), byte, bit, m.bits) for m, byte, bit in places)
 
         return Struct(name, size, align, members)
 

@@ -29,6 +29,11 @@ def effect(body: Body, node: ast.Expr) -> None:
     if found is not None and found[0].effect is not None:
         found[0].effect(body, found[1])
         return
+    if isinstance(node, ast.BlockExpr):
+        body.statements(node.body)
+        if node.value is not None:
+            effect(body, node.value)
+        return
     if isinstance(node, ast.Ternary) and not is_integral(body.type(node)):
         _ternary_effect(body, node)
         return
@@ -89,6 +94,10 @@ def _value(body: Body, node: ast.Expr) -> Value:
         return _binary(body, node)
     if isinstance(node, ast.Ternary):
         return _choose(body, node)
+    if isinstance(node, ast.BlockExpr):
+        body.statements(node.body)
+        assert node.value is not None
+        return value(body, node.value)
     assert isinstance(node, ast.Cast), node
     return _cast(body, node)
 
@@ -186,17 +195,20 @@ def _binary(body: Body, node: ast.Binary) -> Value:
         same = text.equal(body, node.left, node.right)
         return same if node.op == "==" else body.b.op("xor", same, 1)
     left_type, right_type = body.type(node.left), body.type(node.right)
-    if isinstance(right_type, Pointer) and not isinstance(left_type, Pointer):
+    if node.op == "+" and isinstance(right_type, Pointer) and not isinstance(left_type, Pointer):
         return arithmetic(body, node.op, value(body, node.right), node.right, node.left)
     return arithmetic(body, node.op, value(body, node.left), node.left, node.right)
 
 
 def arithmetic(body: Body, op: str, left: Value, left_node: ast.Expr, right_node: ast.Expr) -> Value:
-    """`left op right`, 64-bit; pointers move by whole elements, divisions are signed if a side is."""
+    """`left op right`, 64-bit; pointers move by whole elements, divisions are signed if a side is.
+
+    The difference of two pointers is in bytes.
+    """
     b = body.b
     right = value(body, right_node)
     kind = body.type(left_node)
-    if isinstance(kind, Pointer) and op in ("+", "-"):
+    if isinstance(kind, Pointer) and op in ("+", "-") and not isinstance(body.type(right_node), Pointer):
         right = _scaled(body, right, kind)
     if op in _OPS:
         return b.op(_OPS[op], left, right)

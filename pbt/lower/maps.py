@@ -167,6 +167,19 @@ def locate(body: Body, node: ast.Expr) -> Loc:
     return Loc("bpf", body.b.choose("ne", found, 0, lambda: found, lambda: body.b.map_value(zeros)))
 
 
+def find(body: Body, name: str, keys: Sequence[ast.Expr], variable: str) -> Value:
+    """1 if the key is in the map, whose value then is the variable's; else 0."""
+    b, kind = body.b, body.map_type(name).value
+    assert kind is not None
+    found = _lookup(body, name, _key(body, name, keys))
+    with b.when("ne", found):
+        if is_integral(kind):
+            body.set(variable, b.load(found, 0, kind.size, is_signed(kind)))
+        else:
+            memory.copy(body, body.variable(variable), Loc("bpf", found), kind.size)
+    return b.compare("ne", found, 0)
+
+
 def has_key(body: Body, name: str, keys: Sequence[ast.Expr]) -> Value:
     """1 if the key is in the map."""
     found = _lookup(body, name, _key(body, name, keys))

@@ -17,7 +17,7 @@ from pbt.ir.build import Builder, NoContext, Number
 from pbt.lang import ast
 from pbt.lang.typed import Instance, MapType, Typed
 from pbt.lower import event as events
-from pbt.lower import expr, loops, maps, memory, stmt, text
+from pbt.lower import expr, loops, maps, memory, stmt, text, turns
 from pbt.record import Record
 from pbt.source import ScriptError, Source, Span
 from pbt.types import U64, Pointer, Type, is_integral
@@ -226,6 +226,13 @@ class Body(Gen):
             return Mem(self.b.slot(size, label))
         return self._in_scratch(size)
 
+    def scratch(self, size: int, label: str) -> Mem:
+        return self._in_scratch(size)
+
+    def locate(self, node: ast.Expr) -> tuple[str, Mem]:
+        loc = text.locate(self, node)
+        return loc.space, Mem(loc.base, loc.offset)
+
     def _in_scratch(self, size: int) -> Mem:
         at = self.root.scratch_size
         self.root.scratch_size += -(-size // 8) * 8
@@ -276,6 +283,12 @@ class Body(Gen):
         else:
             self.b.store(self.shared_base(), at, 8, value)
 
+    def statements(self, body: Sequence[ast.Stmt]) -> None:
+        """Statements inside an expression; what follows one that leaves is never reached."""
+        stmt.statements(self, body)
+        if self.b.ended:
+            self.b.place(self.b.block("never"))
+
     def callback(self, node: ast.ForMap) -> tuple[str, bool]:
         """The name of a function that runs the loop's body for one element; whether it may leave the probe."""
         name = f"loop{len(self.root.functions) + 1}"
@@ -321,6 +334,9 @@ class Body(Gen):
 
     # --- feature.Gen: the rest of the program
 
+    def loop(self, times: int, room: Mem, turn: Callable[[Mem], Number]) -> None:
+        turns.loop(self, times, room, turn)
+
     def event(
         self, action: str, fields: Sequence[tuple[str, Type]], text: str = "", args: Sequence[Any] = ()
     ) -> AbstractContextManager[Sequence[Mem]]:
@@ -341,6 +357,17 @@ class Body(Gen):
 
     def delete(self, node: ast.Expr) -> ir.Value | None:
         return maps.delete(self, *self.kept(node))
+
+    def find(self, node: ast.Expr, variable: ast.Expr) -> ir.Value:
+        assert isinstance(variable, ast.Var)
+        return maps.find(self, *self.kept(node), self.instance.names[variable])
+
+    def key(self, node: ast.Expr) -> Sequence[tuple[ast.Expr, Type]]:
+        name, keys = self.kept(node)
+        return list(zip(keys, self.map_type(name).key or (), strict=True))
+
+    def count(self, name: str) -> ir.Value:
+        return turns.count(self, name)
 
     def has_key(self, node: ast.Expr) -> ir.Value:
         return maps.has_key(self, *self.kept(node))

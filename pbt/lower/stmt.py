@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,12 @@ if TYPE_CHECKING:
 
 
 def block(body: Body, node: ast.Block) -> None:
+    statements(body, node.body)
+
+
+def statements(body: Body, items: Sequence[ast.Stmt]) -> None:
     """Statements up to the first that leaves."""
-    for item in node.body:
+    for item in items:
         if body.b.ended:
             break
         with body.b.at(item.span):

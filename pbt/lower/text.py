@@ -69,7 +69,9 @@ def _pointee(body: Body, kind: Type, address: Value) -> Loc:
 def _member(body: Body, node: ast.Member) -> Loc:
     base = body.type(node.base)
     if isinstance(base, Tuple):
-        return locate(body, node.base).plus(base.offsets[int(node.name)])
+        return locate(body, node.base).plus(
+            base.offsets[base.names.index(node.name) if base.names else int(node.name)]
+        )
     member = body.kept(node)
     if isinstance(base, Pointer):
         outer = _pointee(body, base, expr.value(body, node.base))
@@ -122,13 +124,22 @@ def _into(body: Body, node: ast.Expr, to: Mem, kind: Type) -> None:
         body.b.store(to.base, to.offset, kind.size, expr.value(body, node))
     elif isinstance(node, ast.Ternary):
         _ternary(body, node, to, kind)
+    elif isinstance(kind, Str) and isinstance(node, ast.BlockExpr):
+        body.statements(node.body)
+        assert node.value is not None
+        into(body, node.value, to, kind)
     elif isinstance(kind, Str):
         _text_into(body, node, to, kind)
-    elif isinstance(node, ast.Tuple):
+    elif isinstance(node, ast.BlockExpr):
+        body.statements(node.body)
+        assert node.value is not None
+        into(body, node.value, to, kind)
+    elif isinstance(node, (ast.Tuple, ast.Record)):
         assert isinstance(kind, Tuple)
         if kind.size > sum(e.size for e in kind.elements):
             body.zero(to, kind.size)
-        for item, at, element in zip(node.items, kind.offsets, kind.elements, strict=True):
+        items = node.items if isinstance(node, ast.Tuple) else _in_order(node)
+        for item, at, element in zip(items, kind.offsets, kind.elements, strict=True):
             into(body, item, to + at, element)
     elif isinstance(kind, Tuple) and body.type(node) != kind:
         _convert_tuple(body, locate(body, node), body.type(node), to, kind)
@@ -138,6 +149,11 @@ def _into(body: Body, node: ast.Expr, to: Mem, kind: Type) -> None:
         builtin.into(body, call, to)
     else:
         memory.copy(body, to, locate(body, node), min(kind.size, body.type(node).size))
+
+
+def _in_order(node: ast.Record) -> list[ast.Expr]:
+    """A record's items in the order of their names."""
+    return [item for _, item in sorted(zip(node.names, node.items, strict=True), key=lambda pair: pair[0])]
 
 
 def _ternary(body: Body, node: ast.Ternary, to: Mem, kind: Type) -> None:

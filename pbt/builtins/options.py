@@ -1,0 +1,41 @@
+"""What the script's own command line says: getopt."""
+
+from __future__ import annotations
+
+from pbt.feature import Builtin, Call, Checks
+from pbt.types import Bool, Str, Type, is_integral
+
+_TRUTH = {"": True, "true": True, "1": True, "false": False, "0": False}
+
+
+def _check_getopt(checks: Checks, call: Call) -> Type:
+    """The option's text as what the default is: a flag without one, a number or a string."""
+    name = checks.literal_str(call.args[0], "getopt() name")
+    given = checks.option(name)
+    if len(call.args) > 2:
+        checks.literal_str(call.args[2], "getopt() description")
+    if len(call.args) < 2 or isinstance(checks.type_of(call.args[1]), Bool):
+        default = bool(len(call.args) > 1 and checks.known_int(call.args[1]))
+        if given is not None and given.lower() not in _TRUTH:
+            raise checks.error(f"--{name} is true or false, not {given}", call.span)
+        return checks.become(call.node, default if given is None else _TRUTH[given.lower()])
+    kind = checks.type_of(call.args[1])
+    if isinstance(kind, Str):
+        text = checks.literal_str(call.args[1], "getopt() default")
+        return checks.become(call.node, text if given is None else given)
+    if not is_integral(kind):
+        raise checks.error("getopt() default must be a boolean, a number or a string", call.span)
+    number = checks.literal_int(call.args[1], "getopt() default")
+    if given is None:
+        return checks.become(call.node, number)
+    try:
+        return checks.become(call.node, int(given, 0))
+    except ValueError:
+        raise checks.error(f"--{name} is a number, not {given!r}", call.span) from None
+
+
+GETOPT = Builtin(
+    "getopt", "(name [, default [, description]]) -> bool, int64 or string",
+    "An option of the script itself, given as --name=value after the script.",
+    _check_getopt, raw_args=True,
+)  # fmt: skip

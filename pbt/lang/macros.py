@@ -1,0 +1,178 @@
+"""Macros: calls replaced by copies of their bodies; files brought in by `import`.
+
+A copy's own variables get names of their own, so a macro neither sees nor disturbs the caller's:
+it changes only what it is given as `$x` or `@x`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from pbt.lang import ast
+from pbt.source import ScriptError, Source
+
+MOST_DEPTH = 32
+N = TypeVar("N", bound=ast.Node)
+Parse = Callable[[Source], ast.Script]
+
+
+def bring_in(script: ast.Script, parse: Parse) -> ast.Script:
+    """The script with everything that its imports define put before its own; each file once."""
+    seen: set[str] = set()
+
+    def gather(part: ast.Script) -> list[ast.Script]:
+        found = []
+        for node in part.imports:
+            for path in _files(node):
+                real = os.path.realpath(path)
+                if real not in seen:
+                    seen.add(real)
+                    found += gather(_read(path, node, parse))
+        return [*found, part]
+
+    parts = gather(script)
+    if len(parts) == 1:
+        return script
+    for part in parts[:-1]:
+        if part.settings:
+            raise ScriptError("an imported file cannot have a config block", part.settings[0].span)
+    joined = {
+        name: tuple(item for part in parts for item in getattr(part, name))
+        for name in ("maps", "macros", "types", "probes")
+    }
+    return ast.Script(
+        script.span, script.settings, joined["maps"], joined["macros"], (), joined["types"], joined["probes"]
+    )
+
+
+def _files(node: ast.Import) -> list[str]:
+    base = os.path.dirname(os.path.abspath(node.span.source.name))
+    path = os.path.join(base, node.path)
+    if os.path.isdir(path):
+        return sorted(os.path.join(path, name) for name in os.listdir(path) if name.endswith(".bt"))
+    if not path.endswith(".bt"):
+        raise ScriptError(f"cannot import {node.path}", node.span, "a script (.bt) or a folder of scripts")
+    return [path]
+
+
+def _read(path: str, node: ast.Import, parse: Parse) -> ast.Script:
+    try:
+        with open(path, encoding="utf-8") as file:
+            if os.fstat(file.fileno()).st_mode & 0o002:
+                raise ScriptError(f"{path} may be written by anybody, so it is not imported", node.span)
+            return parse(Source(path, file.read()))
+    except OSError as error:
+        raise ScriptError(f"cannot import {node.path}: {error.strerror}", node.span) from None
+    except UnicodeDecodeError:
+        raise ScriptError(f"cannot import {node.path}: it is not UTF-8 text", node.span) from None
+
+
+def expand_macros(script: ast.Script) -> ast.Script:
+    """The script with every call of a macro replaced."""
+    if not script.macros:
+        return script
+    known: dict[str, list[ast.Macro]] = {}
+    for macro in script.macros:
+        shapes = [_shape(m.params) for m in known.get(macro.name, ())]
+        if _shape(macro.params) in shapes:
+            raise ScriptError(f"Redefinition of macro: {macro.name}", macro.span)
+        known.setdefault(macro.name, []).append(macro)
+    return _Expansion(known).rewrite(script)
+
+
+def _shape(params: Sequence[str]) -> tuple[str, ...]:
+    return tuple(p[0] if p[0] in "$@" else "" for p in params)
+
+
+class _Expansion:
+    def __init__(self, macros: Mapping[str, Sequence[ast.Macro]]) -> None:
+        self._macros = macros
+        self._copies = 0
+        self._depth = 0
+
+    def rewrite(self, node: N) -> N:
+        """A copy of a tree without calls of macros; the tree itself where there are none."""
+        if isinstance(node, (ast.Call, ast.Ident)) and node.name in self._macros:
+            return self._call(node)  # type: ignore[return-value]
+        return _map_children(node, self.rewrite)
+
+    def _call(self, node: ast.Call | ast.Ident) -> ast.Expr:
+        args = node.args if isinstance(node, ast.Call) else ()
+        macro = self._pick(node, args)
+        if self._depth >= MOST_DEPTH:
+            raise ScriptError(f"Recursive macro call detected: {macro.name}", node.span)
+        self._copies += 1
+        own = {p: a for p, a in zip(macro.params, (self.rewrite(arg) for arg in args), strict=True)}
+        self._depth += 1
+        made = self.rewrite(_copy(macro.body, own, self._copies))
+        self._depth -= 1
+        return made
+
+    def _pick(self, node: ast.Call | ast.Ident, args: Sequence[ast.Expr]) -> ast.Macro:
+        """The macro whose parameters these arguments fit: variables and maps first, expressions else."""
+        candidates = [m for m in self._macros[node.name] if len(m.params) == len(args)]
+        if not candidates:
+            wanted = " or ".join(sorted({str(len(m.params)) for m in self._macros[node.name]}))
+            raise ScriptError(
+                f"Call to macro '{node.name}' has wrong number arguments. Expected: {wanted} but got {len(args)}.",
+                node.span,
+            )
+        fitting = [m for m in candidates if all(map(_fits, m.params, args))]
+        if not fitting:
+            raise _misfit(node.name, candidates[0], args)
+        return max(fitting, key=lambda m: sum(p[0] in "$@" for p in m.params))
+
+
+def _fits(param: str, arg: ast.Expr) -> bool:
+    if param[0] == "$":
+        return isinstance(arg, ast.Var)
+    return isinstance(arg, ast.Map) if param[0] == "@" else True
+
+
+def _misfit(name: str, macro: ast.Macro, args: Sequence[ast.Expr]) -> ScriptError:
+    for param, arg in zip(macro.params, args, strict=True):
+        if not _fits(param, arg):
+            wanted = "variable" if param[0] == "$" else "map"
+            return ScriptError(
+                f"Mismatched arg to macro '{name}'. Macro expects a {wanted} for arg {param}.", arg.span
+            )
+    raise AssertionError(name)
+
+
+def _copy(node: N, args: Mapping[str, ast.Expr], number: int) -> N:
+    """A macro's body with arguments put in and its own variables renamed."""
+
+    def visit(inner: ast.Node) -> Any:
+        if isinstance(inner, (ast.Ident, ast.Var, ast.Map)):
+            if inner.name in args:
+                return args[inner.name]
+            if isinstance(inner, ast.Var):
+                return ast.Var(inner.span, f"{inner.name}'{number}")
+        return _rebuilt(inner, visit)
+
+    made: N = visit(node)
+    return made
+
+
+def _map_children(node: N, change: Callable[[Any], Any]) -> N:
+    """The node itself if no child changes, else a copy with the changed ones."""
+    values = [_mapped(getattr(node, name), change) for name in node.fields[1:]]
+    if all(new is getattr(node, name) for name, new in zip(node.fields[1:], values, strict=True)):
+        return node
+    return type(node)(node.span, *values)
+
+
+def _rebuilt(node: N, change: Callable[[Any], Any]) -> N:
+    """Always a new node: tables are keyed by identity, and each copy has its own entries."""
+    return type(node)(node.span, *(_mapped(getattr(node, name), change) for name in node.fields[1:]))
+
+
+def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    if isinstance(value, ast.Node):
+        return change(value)
+    if isinstance(value, tuple) and any(isinstance(item, ast.Node) for item in value):
+        made = tuple(change(item) if isinstance(item, ast.Node) else item for item in value)
+        return value if all(a is b for a, b in zip(made, value, strict=True)) else made
+    return value
