@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .cases import HERE, KINDS, Difference, cases, differences
-from .rules import JSON, NEUTRAL, RULES
+from tests.peer.cases import HERE, KINDS, Difference, cases, differences
+from tests.peer.rules import JSON, NEUTRAL, RULES
 
 PATH = HERE.parents[1] / "docs" / "differences.md"
 

@@ -35,6 +35,12 @@ def nested() -> None:
     libc.a64l(ctypes.create_string_buffer(data))
 
 
+def arguments() -> None:
+    """One call of a64l with the address of an array of texts, as argv is."""
+    words = (ctypes.c_char_p * 4)(b"one", b"two words", b"three", None)
+    libc.a64l(words)
+
+
 def sockets() -> None:
     """Seven descriptors duplicated to 100 + n, three closed."""
     for n in range(7):

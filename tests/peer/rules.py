@@ -8,7 +8,7 @@ from collections.abc import Callable
 from itertools import groupby
 from typing import NamedTuple
 
-from .cases import Version
+from tests.peer.cases import Version
 
 Lines = list[str]
 

@@ -11,10 +11,10 @@ from itertools import count
 
 import pytest
 
-from .cases import Case, Difference, applied, cases, differences
-from .document import PATH, document
-from .rules import modern
-from .tools import PBT, Result, Tool, given, hunks, installed, run
+from tests.peer.cases import Case, Difference, applied, cases, differences
+from tests.peer.document import PATH, document
+from tests.peer.rules import modern
+from tests.peer.tools import PBT, Result, Tool, given, hunks, installed, run
 
 PEERS = {"installed": installed, "given": given}
 CASES = {case.name: case for case in cases()}

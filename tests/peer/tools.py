@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from .cases import Case, Version, version
+from tests.peer.cases import Case, Version, version
 
 ROOT = Path(__file__).parents[2]
 LOAD = Path(__file__).parent / "load.py"

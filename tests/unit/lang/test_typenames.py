@@ -53,8 +53,27 @@ def test_names_of_c(text: str, expected: Type) -> None:
 def test_unknown_names() -> None:
     with pytest.raises(ScriptError, match='Cannot resolve unknown type "struct nowhere"'):
         resolve("struct nowhere")
-    pointer = resolve("struct nowhere *")
-    assert isinstance(pointer, Pointer) and pointer.target.size == 0
+    with pytest.raises(ScriptError, match="struct nowhere"):
+        resolve("struct nowhere *")
+
+
+def test_members_may_point_to_what_nobody_knows() -> None:
+    (member,) = struct("struct x { struct nowhere *p; };").members
+    assert isinstance(member.type, Pointer) and (str(member.type.target), member.type.size) == ("struct nowhere", 8)
+
+
+def test_pointers_to_the_struct_itself() -> None:
+    made = struct("struct x { int a; struct x *next; struct x **all[2]; struct { struct x *p; } in; };")
+    following = made.find("next")
+    assert following is not None and isinstance(following.type, Pointer) and following.type.target == made
+    assert isinstance(following.type.target, Struct) and following.type.target.find("a") is not None
+    assert [m.offset for m in made.members] == [0, 8, 16, 32] and made.size == 40
+
+
+@pytest.mark.parametrize("definition", ["struct x { struct x in; };", "struct x { struct y in; }; struct y { struct x in[2]; };"])
+def test_a_struct_cannot_contain_itself(definition: str) -> None:
+    with pytest.raises(ScriptError, match="contains itself"):
+        struct(definition)
 
 
 SIMPLE = "struct x { char a; int b; short c; long d; char e; };"
@@ -107,6 +126,12 @@ def test_a_bitfield_of_width_zero_ends_its_unit() -> None:
     made = struct("struct x { unsigned a : 3; unsigned : 0; unsigned b : 3; };")
     b = made.find("b")
     assert b is not None and 8 * b.offset + b.bit_offset == 32 and made.size == 8
+    assert [m.name for m in made.members] == ["a", "b"]
+
+
+def test_bitfields_without_a_name_are_room() -> None:
+    made = struct("struct x { unsigned a : 3; unsigned : 7; unsigned b : 3; };")
+    assert [(m.name, m.bit_offset) for m in made.members] == [("a", 0), ("b", 10)] and made.size == 4
 
 
 def test_anonymous_members_are_reached_directly() -> None:
@@ -136,7 +161,7 @@ def test_function_pointers_are_pointers() -> None:
 
 
 def test_structs_may_name_later_and_themselves() -> None:
-    made = struct("struct x { struct y in; struct x *next; };\nstruct y { long a; long b; };")
+    made = struct("struct x { struct y in; struct y *next; };\nstruct y { long a; struct x *b; };")
     assert [m.offset for m in made.members] == [0, 16]
 
 
