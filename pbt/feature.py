@@ -249,6 +249,9 @@ class Gen(Protocol):
     def locate(self, node: ast.Expr) -> tuple[str, Mem]:
         """Where the value of an expression that is no number lies: whose memory, and the place there."""
 
+    def tracked(self, node: ast.Expr) -> Mem:
+        """A kernel object by an address that the verifier knows by type; its base may be null."""
+
     def scratch(self, size: int, label: str) -> Mem:
         """Per-CPU memory, whatever the size: places in it may be numbers known only when it runs."""
 
@@ -417,6 +420,9 @@ class World(Protocol):
 
     def flush(self) -> None:
         """Write out what was emitted so far, before something else writes to the same place."""
+
+    def detach(self, wanted: Callable[[Program], bool]) -> None:
+        """Detach the programs for which `wanted` says so."""
 
     def map(self, name: str) -> MapView: ...
 

@@ -83,6 +83,15 @@ def conversions(text: str) -> list[str]:
     return [conversion.name for conversion in _split(text)[1]]
 
 
+def pieces(text: str) -> list[tuple[str, str]]:
+    """Each literal text of a format with the conversion behind it, "" behind the last one.
+
+    Raises FormatError when a conversion is malformed or unknown.
+    """
+    literals, found = _split(text)
+    return list(zip(literals, [*(conversion.name for conversion in found), ""], strict=True))
+
+
 class Format(NamedTuple):
     """A parsed format. `template` is in the terms of Python's bytes formatting, one item a conversion."""
 

@@ -124,7 +124,7 @@ def _tuple_reader(type_: Tuple) -> Reader:
 
 def _struct_reader(type_: Struct) -> Reader:
     parts: list[tuple[str, Reader]] = []
-    for member in type_.members:
+    for member in type_.flat():
         start, end = member.offset, member.offset + member.type.size
         if member.bit_size:
             parts.append(

@@ -157,8 +157,15 @@ class ScriptWarning:
         return show("WARNING", self.message, self.span, self.hint)
 
 
+_MANY = 500  # difflib takes seconds for the functions of a kernel
+
+
 def nearest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
     """Known names that look like `name`, best first: for "did you mean" hints."""
     from difflib import get_close_matches
 
-    return get_close_matches(name, list(known), most, 0.6)
+    names = list(known)
+    if len(names) > _MANY:
+        parts = {name[i : i + 3] for i in range(max(len(name) - 2, 1))}
+        names.sort(key=lambda n: (-sum(part in n for part in parts), abs(len(n) - len(name)), n))
+    return get_close_matches(name, names[:_MANY], most, 0.6)

@@ -154,13 +154,17 @@ class Struct(Type):
                     return replace(inner, offset=inner.offset + member.offset)
         return None
 
-    def names(self) -> Iterator[str]:
-        """All names that `find` accepts."""
+    def flat(self) -> Iterator[Member]:
+        """All members that `find` finds: those of anonymous members in their place."""
         for member in self.members:
             if member.name:
-                yield member.name
+                yield member
             elif isinstance(member.type, Struct):
-                yield from member.type.names()
+                yield from (replace(m, offset=m.offset + member.offset) for m in member.type.flat())
+
+    def names(self) -> Iterator[str]:
+        """All names that `find` accepts."""
+        return (member.name for member in self.flat())
 
     def __str__(self) -> str:
         return self.name

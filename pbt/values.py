@@ -37,7 +37,7 @@ class Histogram(NamedTuple):
 
     @classmethod
     def linear(cls, buckets: Mapping[int, int], low: int, high: int, step: int) -> Histogram:
-        """Buckets of `step` values: 0 below `low`, 1 from `low` on, …, the last from `high` on."""
+        """Buckets of `step` values: 0 below `low`, 1 from `low` on, …, the last without end, for `high` too."""
         return cls(_present(buckets), (low, high, step))
 
     @property
@@ -145,7 +145,7 @@ def _linear_bounds(index: int, low: int, high: int, step: int) -> _Bounds:
         return None, low, "", _linear_text(low, step)
     start = low + (index - 1) * step
     if index > (high - low) // step:
-        return high, None, _linear_text(high, step), ""
+        return start, None, _linear_text(start, step), ""
     return start, start + step, _linear_text(start, step), _linear_text(start + step, step)
 
 

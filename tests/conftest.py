@@ -58,8 +58,8 @@ def has(feature: str) -> bool:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.get_closest_marker("lab") and not _lab_wanted(item.config):
-        pytest.skip("boots kernels in QEMU: name tests/lab, or use -m lab or PBT_LAB=1")
+    if item.get_closest_marker("lab") and no_lab():
+        (pytest.fail if REQUIRED else pytest.skip)(no_lab())
     if item.get_closest_marker("live") and no_live():
         (pytest.fail if REQUIRED else pytest.skip)(no_live())
     for mark in item.iter_markers("needs"):
@@ -68,10 +68,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
                 pytest.skip(f"this kernel has no {feature}")
 
 
-def _lab_wanted(config: pytest.Config) -> bool:
-    chosen = config.getoption("-m") or ""
-    named = any("lab" in Path(str(word).split("::")[0]).parts for word in config.args)
-    return os.environ.get("PBT_LAB") == "1" or named or ("lab" in chosen and "not lab" not in chosen)
+@cache
+def no_lab() -> str:
+    """Why the kernels of the lab cannot be booted here; "" if they can. The first time this downloads them."""
+    from tests.lab import kernels, vm
+
+    return next(filter(None, map(vm.unavailable, kernels.chosen())), "")
 
 
 # --- the command -------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ _JUMPS: dict[Condition, str] = {
 }  # fmt: skip
 _COMMUTATIVE = ("add", "mul", "and", "or", "xor")
 _SHIFTS = ("shl", "lshr", "ashr")
-_MADE = ("const", "slot", "map", "map_value", "func")  # made where they are read
+_MADE = ("const", "slot", "map", "map_value", "func", "variable")  # made where they are read
 _ADDRESSED = ("load", "sload", "store", "atomic_add")
 
 
@@ -413,12 +413,17 @@ def _make_func(s: _Selection, made: Op, offset: int, dst: int) -> None:
     s.emit(Insn(LD_IMM64, dst), symbol=Symbol("func", made.name))
 
 
+def _make_variable(s: _Selection, made: Op, offset: int, dst: int) -> None:
+    s.emit(Insn(LD_IMM64, dst), symbol=Symbol("btf_id", made.name))
+
+
 _MAKERS: dict[str, Callable[[_Selection, Op, int, int], None]] = {
     "const": _make_number,
     "slot": _make_slot,
     "map": _make_map,
     "map_value": _make_map_value,
     "func": _make_func,
+    "variable": _make_variable,
 }
 
 

@@ -1,13 +1,14 @@
-"""Flow of the whole script: exit clear zero delete has_key len signal."""
+"""Flow of the whole script: exit clear zero delete has_key find len signal signal_thread override unwatch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from pbt.builtins.stack import F_USER_STACK, depth_of
 from pbt.bundle import Event
 from pbt.feature import Builtin, Call, Checks, Gen, World
-from pbt.types import BOOL, I64, VOID, Str, Type, is_integral
+from pbt.types import BOOL, I64, U64, VOID, Str, Type, is_integral
 
 if TYPE_CHECKING:
     from pbt.ir.core import Value
@@ -79,6 +80,59 @@ def _has_key(gen: Gen, call: Call) -> Value:
     return gen.has_key(call.node)
 
 
+def _check_find(checks: Checks, call: Call) -> Type:
+    if checks.whole_map(call.args[0]) is None:
+        raise checks.error(
+            "find() expects a map to be provided", checks.span(call.args[0]), "find(@map, key, $value)"
+        )
+    checks.map_element(call.node, call.args[:2], keyed=True)
+    if checks.aggregation(call.args[0]):
+        raise checks.error(
+            "find() works for maps of plain values", call.span, "use has_key(), then read the element"
+        )
+    checks.set_variable(call.args[2], checks.map_value(call.args[0]))
+    return BOOL
+
+
+def _find(gen: Gen, call: Call) -> Value:
+    return gen.find(call.node, call.args[2])
+
+
+def _check_len(checks: Checks, call: Call) -> Type:
+    """len(@m) keeps the map's name, len(kstack) and len(ustack) nothing."""
+    name, node = checks.whole_map(call.args[0]), call.args[0]
+    if name is not None:
+        if checks.aggregation(node) in ("hist", "lhist"):
+            raise checks.error(
+                f"len() cannot count the keys of {name}, whose values are histograms", call.span
+            )
+        if not checks.target.has("for_each_map_elem"):
+            raise checks.error("this kernel cannot go through a map", call.span, "it came with Linux 5.13")
+        checks.keep(call.node, name)
+        return U64
+    kind = checks.type_of(node)
+    if depth_of(kind) is None:
+        raise checks.error(f"len() expects a map or a stack ({kind} provided)", checks.span(node))
+    if getattr(node, "name", "") not in ("kstack", "ustack"):
+        raise checks.error(
+            "len() counts the frames of a stack only where it is taken", call.span, "len(kstack)"
+        )
+    return U64
+
+
+def _len(gen: Gen, call: Call) -> Value:
+    name, b = gen.kept(call.node), gen.b
+    if name is not None:
+        return gen.count(name)
+    kind = gen.type(call.args[0])
+    depth = depth_of(kind)
+    assert depth is not None
+    room = gen.scratch(8 * depth, "stack")
+    flags = F_USER_STACK if str(kind) == "ustack_t" else 0
+    size = b.call("get_stack", b.ctx(), gen.address(room), 8 * depth, flags)
+    return b.choose("slt", size, 0, lambda: 0, lambda: b.op("lshr", size, 3))
+
+
 def _check_signal(checks: Checks, call: Call) -> Type:
     if isinstance(call.types[0], Str):
         import signal
@@ -99,7 +153,39 @@ def _check_signal(checks: Checks, call: Call) -> Type:
 
 def _signal(gen: Gen, call: Call) -> None:
     number = gen.kept(call.node)
-    gen.b.call("send_signal", gen.value(call.args[0]) if number is None else number)
+    helper = "send_signal" if call.name == "signal" else "send_signal_thread"
+    gen.b.call(helper, gen.value(call.args[0]) if number is None else number)
+
+
+def _check_unwatch(checks: Checks, call: Call) -> Type:
+    if not is_integral(call.types[0]):
+        raise checks.error(
+            f"unwatch() expects an address ({call.types[0]} provided)", checks.span(call.args[0])
+        )
+    return VOID
+
+
+def _unwatch(gen: Gen, call: Call) -> None:
+    with gen.event("unwatch", [("address", U64)]) as (address,):
+        gen.b.store(address.base, address.offset, 8, gen.value(call.args[0]))
+
+
+def _act_unwatch(world: World, event: Event, values: Sequence[Any]) -> None:
+    world.detach(lambda program: program.provider == "watchpoint" and program.place["address"] == values[0])
+
+
+def _check_override(checks: Checks, call: Call) -> Type:
+    if call.probe.provider != "kprobe":
+        raise checks.error("override() can only be used with kprobe probes", call.span)
+    if not is_integral(call.types[0]):
+        raise checks.error(
+            f"override() expects an integer ({call.types[0]} provided)", checks.span(call.args[0])
+        )
+    return VOID
+
+
+def _override(gen: Gen, call: Call) -> None:
+    gen.b.call("override_return", gen.b.ctx(), gen.value(call.args[0]))
 
 
 EXIT = Builtin(
@@ -124,4 +210,28 @@ HAS_KEY = Builtin(
 SIGNAL = Builtin(
     "signal", "(number or name) -> void", "Send a signal to the current process.",
     _check_signal, effect=_signal, unsafe=True,
+)  # fmt: skip
+SIGNAL_THREAD = Builtin(
+    "signal_thread", "(number or name) -> void", "Send a signal to the current thread.",
+    _check_signal, effect=_signal, unsafe=True,
+)  # fmt: skip
+FIND = Builtin(
+    "find", "(@map, key, $variable) -> bool", "Whether the map has the key; the variable then gets the value.",
+    _check_find, _find, raw_args=True,
+)  # fmt: skip
+LEN = Builtin(
+    "len",
+    "(@map or stack) -> uint64",
+    "How many keys a map has, or frames a stack.",
+    _check_len,
+    _len,
+    raw_args=True,
+)
+OVERRIDE = Builtin(
+    "override", "(value) -> void", "Have the probed function not run but return the value, where the kernel allows it.",
+    _check_override, effect=_override, unsafe=True,
+)  # fmt: skip
+UNWATCH = Builtin(
+    "unwatch", "(address) -> void", "Take back the watchpoints for an address.",
+    _check_unwatch, effect=_unwatch, act=_act_unwatch,
 )  # fmt: skip

@@ -10,11 +10,12 @@ from pbt.bundle import Event
 from pbt.feature import Builtin, Call, Checks, Gen, World
 from pbt.types import U64, VOID, Array, Buffer, Pointer, Str, Type, Void, is_integral
 
+ONLY_PRINTED = ("hist", "lhist", "stats")  # aggregations whose elements are no numbers
 JOIN_COUNT = 16
 JOIN_SIZE = 1024
 
 
-def _check_format(checks: Checks, call: Call) -> Type:
+def check_format(checks: Checks, call: Call) -> Type:
     """The literal format and its arguments agree in number and kind."""
     text = checks.literal_str(call.args[0], f"{call.name}() format")
     try:
@@ -49,7 +50,7 @@ def _check_conversion(checks: Checks, name: str, node: Any, kind: Type, conversi
         )
 
 
-def _emit_format(gen: Gen, call: Call) -> None:
+def emit_format(gen: Gen, call: Call) -> None:
     fields = [(f"arg{i}", kind) for i, kind in enumerate(call.types[1:])]
     with gen.event(call.name, fields, gen.kept(call.node)) as places:
         for node, place, (_, kind) in zip(call.args[1:], places, fields, strict=True):
@@ -82,6 +83,9 @@ def _act_system(world: World, event: Event, values: Sequence[Any]) -> None:
 
 def _check_print(checks: Checks, call: Call) -> Type:
     name = checks.whole_map(call.args[0])
+    if name is None and checks.aggregation(call.args[0]) in ONLY_PRINTED and len(call.args) == 1:
+        checks.map_element(call.node, call.args, keyed=True)
+        return VOID
     if name is None:
         if len(call.args) > 1:
             raise checks.error("print() takes top and div only for a whole map", checks.span(call.args[1]))
@@ -90,7 +94,8 @@ def _check_print(checks: Checks, call: Call) -> Type:
             raise checks.error("print() cannot print a value of type void", checks.span(call.args[0]))
         return VOID
     numbers = [
-        checks.literal_int(node, f"print() {what}") for node, what in zip(call.args[1:], ("top", "div"), strict=False)
+        checks.literal_int(node, f"print() {what}")
+        for node, what in zip(call.args[1:], ("top", "div"), strict=False)
     ]
     checks.keep(call.node, (name, *numbers))
     return VOID
@@ -98,6 +103,9 @@ def _check_print(checks: Checks, call: Call) -> Type:
 
 def _print(gen: Gen, call: Call) -> None:
     kept = gen.kept(call.node)
+    if kept is not None and len(kept) == 2 and isinstance(kept[1], tuple):
+        _print_element(gen, call, kept[0])
+        return
     if kept is not None:
         with gen.event("print", (), args=kept):
             return
@@ -106,7 +114,18 @@ def _print(gen: Gen, call: Call) -> None:
         gen.into(call.args[0], place, kind, pad=False)
 
 
+def _print_element(gen: Gen, call: Call, name: str) -> None:
+    """The key alone: the reader looks the element up."""
+    parts = gen.key(call.node)
+    with gen.event("print", [(f"key{i}", kind) for i, (_, kind) in enumerate(parts)], args=(name,)) as places:
+        for (node, kind), place in zip(parts, places, strict=True):
+            gen.into(node, place, kind)
+
+
 def _act_print(world: World, event: Event, values: Sequence[Any]) -> None:
+    if event.args and values:
+        world.print_element(event.args[0], tuple(values))
+        return
     if event.args:
         world.print_map(*event.args)
         return
@@ -158,8 +177,8 @@ PRINTF = Builtin(
     "printf",
     "(format, ...) -> void",
     "Print formatted text.",
-    _check_format,
-    effect=_emit_format,
+    check_format,
+    effect=emit_format,
     act=_act_printf,
 )
 PRINT = Builtin(
@@ -170,10 +189,8 @@ JOIN = Builtin(
     "join", "(char *words[] [, separator]) -> void", "Print an array of strings, such as argv, on one line.",
     _check_join, effect=_join, act=_act_join,
 )  # fmt: skip
-CAT = Builtin(
-    "cat", "(format, ...) -> void", "Print a file.", _check_format, effect=_emit_format, act=_act_cat
-)
+CAT = Builtin("cat", "(format, ...) -> void", "Print a file.", check_format, effect=emit_format, act=_act_cat)
 SYSTEM = Builtin(
     "system", "(format, ...) -> void", "Run a shell command.",
-    _check_format, effect=_emit_format, act=_act_system, unsafe=True,
+    check_format, effect=emit_format, act=_act_system, unsafe=True,
 )  # fmt: skip

@@ -61,6 +61,10 @@ def _check_args(checks: Checks, call: Call) -> Type:
     return Pointer(call.probe.args, "ctx")
 
 
+def _check_ctx(checks: Checks, call: Call) -> Type:
+    return Pointer(call.probe.ctx or Int(8), "ctx")
+
+
 def _ctx(gen: Gen, call: Call) -> Value:
     return gen.b.ctx()
 
@@ -170,16 +174,12 @@ NUMAID = Builtin(
 RAND = Builtin(
     "rand", "() -> uint32", "A pseudo-random number.", always(U32), helper32("get_prandom_u32"), variable=True
 )
-CGROUP = Builtin(
-    "cgroup", "() -> uint64", "Id of the cgroup (v2) of the current process.",
-    always(U64), helper("get_current_cgroup_id"), variable=True,
-)  # fmt: skip
 JIFFIES = Builtin(
     "jiffies", "() -> uint64", "Kernel ticks since boot.", always(U64), helper("jiffies64"), variable=True
 )
 ARGS = Builtin("args", "struct", "Typed arguments of the probe: args.NAME.", _check_args, _ctx, variable=True)
 CTX = Builtin(
-    "ctx", "pointer", "The program's context, raw.", always(Pointer(Int(8), "ctx")), _ctx, variable=True
+    "ctx", "pointer", "The program's context: raw, or typed in iter probes.", _check_ctx, _ctx, variable=True
 )
 ARG = tuple(
     Builtin(

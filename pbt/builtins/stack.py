@@ -1,22 +1,22 @@
-"""Stacks and symbols: kstack ustack ksym usym kaddr."""
+"""Stacks and symbols: kstack ustack ksym usym."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import Any
 
 from pbt.builtins.process import KSYM, USYM
 from pbt.bundle import Map
 from pbt.feature import Builtin, Call, Checks, Gen, Mem, Presentation, World
-from pbt.types import U64, Opaque, Type, is_integral
+from pbt.types import Opaque, Type, is_integral
 
-if TYPE_CHECKING:
-    from pbt.ir.core import Value
-
-MODES = ("bpftrace", "perf", "raw")
+MODES = ("bpftrace", "perf", "raw", "build_id")
 MAX_FRAMES = 127  # PERF_MAX_STACK_DEPTH, include/uapi/linux/perf_event.h
 _BUCKETS = 1 << 16
-_F_USER_STACK = 1 << 8  # BPF_F_USER_STACK
-_F_FAST_COMPARE = 1 << 9  # BPF_F_FAST_STACK_CMP
+F_USER_STACK = 1 << 8  # BPF_F_USER_STACK
+_MAP_BUILD_ID = 1 << 5  # BPF_F_STACK_BUILD_ID, a flag of the map
+_BUILD_ID = 32  # bytes of struct bpf_stack_build_id: s32 status, 20 bytes of id, u64 offset in the file
+_VALID = 1  # BPF_STACK_BUILD_ID_VALID; otherwise the offset is the address
 
 
 def _check_stack(checks: Checks, call: Call) -> Type:
@@ -27,42 +27,76 @@ def _check_stack(checks: Checks, call: Call) -> Type:
             raise checks.error(f"Unknown stack mode '{named}'", call.span, "modes are " + ", ".join(MODES))
         mode = named
         args.pop(0)
+    if mode == "build_id" and call.name == "kstack":
+        raise checks.error("build_id is a mode of ustack only", call.span, "the kernel's code has no files")
     if args:
         depth = checks.literal_int(args.pop(0), f"{call.name}() depth")
         if not 1 <= depth <= MAX_FRAMES:
             raise checks.error(
                 f"{call.name}() depth must be between 1 and {MAX_FRAMES} (provided {depth})", call.span
             )
+    if args:
+        raise checks.error(f"{call.name}() takes the mode first, then the depth", call.span)
     return Opaque(call.name, 8, 8, f"{mode},{depth}")
+
+
+def depth_of(kind: Type) -> int | None:
+    """How many frames a stack has at most; None for other types."""
+    if not isinstance(kind, Opaque) or kind.name not in ("kstack", "ustack"):
+        return None
+    return int(kind.detail.partition(",")[2])
+
+
+def _map(detail: str) -> Map:
+    """Where stacks of a mode and depth are kept: one element for each different stack."""
+    mode, _, depth = detail.partition(",")
+    if mode == "build_id":
+        return Map(f"stack_{depth}_id", "STACK_TRACE", 4, _BUILD_ID * int(depth), _BUCKETS, _MAP_BUILD_ID)
+    return Map(f"stack_{depth}", "STACK_TRACE", 4, 8 * int(depth), _BUCKETS)
 
 
 def _stack(gen: Gen, call: Call, to: Mem) -> None:
     """Value: s32 id in the stack map, u32 process that it belongs to (0 for kernel stacks)."""
     kind = gen.type(call.node)
     assert isinstance(kind, Opaque)
-    depth = int(kind.detail.partition(",")[2])
-    name = gen.declare(Map(f"stack_{depth}", "STACK_TRACE", 4, 8 * depth, _BUCKETS))
+    name = gen.declare(_map(kind.detail))
     user = call.name == "ustack"
     b = gen.b
-    b.store(to.base, to.offset, 4, b.call("get_stackid", b.ctx(), b.map(name), _F_USER_STACK if user else 0))
+    b.store(to.base, to.offset, 4, b.call("get_stackid", b.ctx(), b.map(name), F_USER_STACK if user else 0))
     b.store(to.base, to.offset + 4, 4, b.op("lshr", b.call("get_current_pid_tgid"), 32) if user else 0)
 
 
 def _frames(world: World, raw: bytes, detail: str, user: bool) -> list[str]:
-    mode, _, depth = detail.partition(",")
-    stack_id, pid = int.from_bytes(raw[:4], "little", signed=True), int.from_bytes(raw[4:], "little")
-    if stack_id < 0:
-        return []
-    frames = []
-    for address in world.stack(f"stack_{depth}", stack_id):
-        name = world.user_symbol(address, pid, True) if user else world.kernel_symbol(address, True)
-        if mode == "raw":
-            frames.append(f"{address:x}")
-        elif mode == "perf":
-            frames.append(f"\t{address:x} {name}")
-        else:
-            frames.append(name)
-    return frames
+    mode = detail.partition(",")[0]
+    stack_id, pid = (
+        int.from_bytes(raw[:4], sys.byteorder, signed=True),
+        int.from_bytes(raw[4:], sys.byteorder),
+    )
+    data = world.stack(_map(detail).name, stack_id) if stack_id >= 0 else b""
+    if mode == "build_id":
+        entries = (data[at : at + _BUILD_ID] for at in range(0, len(data), _BUILD_ID))
+        return [_file_offset(entry) for entry in entries if any(entry[:4])]
+    addresses = [address for address in memoryview(data).cast("Q") if address]
+    if mode == "raw":
+        return [f"{address:x}" for address in addresses]
+    if mode == "perf":
+        return [_perf_frame(world, address, pid, user) for address in addresses]
+    if user:
+        return [world.user_symbol(address, pid, True) for address in addresses]
+    return [world.kernel_symbol(address, True) for address in addresses]
+
+
+def _perf_frame(world: World, address: int, pid: int, user: bool) -> str:
+    """Address, symbol, and the file or kernel module that it is in."""
+    name = world.user_symbol(address, pid, True) if user else world.kernel_symbol(address, True)
+    module = world.user_module(address, pid) if user else world.kernel_module(address)
+    return f"\t{address:x} {name}" + (f" ({module})" if module else "")
+
+
+def _file_offset(entry: bytes) -> str:
+    """A struct bpf_stack_build_id: build id and offset in the file, or the address alone."""
+    status, offset = int.from_bytes(entry[:4], sys.byteorder), int.from_bytes(entry[24:], sys.byteorder)
+    return f"{entry[4:24].hex()} {offset:#x}" if status == _VALID else f"{offset:x}"
 
 
 def _draw(user: bool) -> Presentation:
@@ -99,23 +133,6 @@ def _draw_usym(world: World, raw: bytes, detail: str) -> bytes:
     return world.user_symbol(int.from_bytes(raw[:8], "little"), int.from_bytes(raw[8:], "little")).encode()
 
 
-def _check_kaddr(checks: Checks, call: Call) -> Type:
-    name = checks.literal_str(call.args[0], "kaddr() symbol")
-    address = checks.target.kallsyms.address(name)
-    if not address:
-        raise checks.error(
-            f"Failed to resolve kernel symbol: {name}",
-            call.span,
-            "it must stand in /proc/kallsyms, with addresses readable (kernel.kptr_restrict)",
-        )
-    checks.keep(call.node, address)
-    return U64
-
-
-def _kaddr(gen: Gen, call: Call) -> Value:
-    return gen.b.const(gen.kept(call.node))
-
-
 KSTACK = Builtin(
     "kstack", "([mode] [, depth]) -> kstack_t", "The kernel stack.",
     _check_stack, into=_stack, variable=True, words=MODES,
@@ -128,7 +145,6 @@ KSYM_OF = Builtin(
     "ksym", "(address) -> ksym_t", "The kernel symbol at an address.", _check_symbol, into=_ksym
 )
 USYM_OF = Builtin("usym", "(address) -> usym_t", "The user symbol at an address.", _check_symbol, into=_usym)
-KADDR = Builtin("kaddr", "(name) -> uint64", "The address of a kernel symbol.", _check_kaddr, _kaddr)
 DRAW_KSTACK, DRAW_USTACK = _draw(False), _draw(True)
 DRAW_KSYM = Presentation(
     "ksym", _draw_ksym, lambda world, raw, detail: _draw_ksym(world, raw, detail).decode()

@@ -24,12 +24,15 @@ def _length(checks: Checks, call: Call, index: int) -> int:
 def _check_str(checks: Checks, call: Call) -> Type:
     kind, given = call.types[0], checks.parameter(call.args[0])
     if given is not None:
-        checks.keep(call.node, given.encode("utf-8", "surrogateescape") + b"\0")
-        return Str(len(given.encode("utf-8", "surrogateescape")) + 1)
+        text = given.encode("utf-8", "surrogateescape")
+        if len(call.args) > 1:
+            text = text[: _length(checks, call, 1)]
+        checks.keep(call.node, text + b"\0")
+        return Str(len(text) + 1)
     if isinstance(kind, Str):
-        return kind
+        return Str(min(kind.size, _length(checks, call, 1)))
     if isinstance(kind, Array) and kind.element.size == 1:
-        return Str(kind.count)
+        return Str(min(kind.count, _length(checks, call, 1)))
     if not is_integral(kind):
         raise checks.error(
             f"str() expects an integer or a pointer type as first argument ({kind} provided)",
@@ -48,10 +51,16 @@ def _str(gen: Gen, call: Call, to: Mem) -> None:
         return
     gen.zero_text(to, result.size)
     address = gen.value(call.args[0])
-    size: Value | int = result.size
-    if len(call.args) > 1 and gen.b.known(length := gen.value(call.args[1])) is None:
-        size = gen.at_most(length, result.size)
-    gen.read_str(to, size, address, gen.space(kind))
+    gen.read_str(to, _size(gen, call, result.size), address, gen.space(kind))
+
+
+def _size(gen: Gen, call: Call, most: int) -> Value | int:
+    """How many bytes to read: the length that is asked for, 1 at least and `most` at most."""
+    if len(call.args) < 2:
+        return most
+    length = gen.value(call.args[1])
+    known = gen.b.known(length)
+    return gen.at_most(length, most) if known is None else most if known < 0 else max(1, min(known, most))
 
 
 def _check_buf(checks: Checks, call: Call) -> Type:
@@ -78,9 +87,7 @@ def _check_buf(checks: Checks, call: Call) -> Type:
 def _buf(gen: Gen, call: Call, to: Mem) -> None:
     result, kind = gen.type(call.node), call.types[0]
     assert isinstance(result, Buffer)
-    size: Value | int = result.capacity
-    if len(call.args) > 1 and gen.b.known(length := gen.value(call.args[1])) is None:
-        size = gen.at_most(length, result.capacity)
+    size = _size(gen, call, result.capacity)
     gen.b.store(to.base, to.offset, 4, size)
     if is_integral(kind):
         gen.read(to + 4, size, gen.value(call.args[0]), gen.space(kind))

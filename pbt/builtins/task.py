@@ -113,9 +113,7 @@ COMM = Builtin(
     "comm", "([pid]) -> string[16]", "Name of the current thread, or (looked up when printed) of a process.",
     _check_comm, into=_comm, variable=True,
 )  # fmt: skip
-PPID = Builtin(
-    "ppid", "([task]) -> uint32", "Process id of the parent.", _check(U32), _number, variable=True
-)
+PPID = Builtin("ppid", "([task]) -> uint32", "Process id of the parent.", _check(U32), _number, variable=True)
 PCOMM = Builtin(
     "pcomm", "([task]) -> string[16]", "Name of the parent process.",
     _check(Str(TASK_COMM_LEN)), into=_text, variable=True,
@@ -129,5 +127,7 @@ LEADER_COMM = Builtin(
     _check(Str(TASK_COMM_LEN)), into=_text, variable=True,
 )  # fmt: skip
 DRAW_COMM = Presentation(
-    "comm_of", _draw_comm, lambda world, raw, detail: _draw_comm(world, raw, detail).decode("utf-8", "replace")
+    "comm_of",
+    _draw_comm,
+    lambda world, raw, detail: _draw_comm(world, raw, detail).decode("utf-8", "replace"),
 )

@@ -80,10 +80,15 @@ class Kallsyms:
         name, _, module = line[19:].decode("utf-8", "replace").partition("\t")
         return Symbol(name, offset, module.strip("[]"))
 
+    def functions(self) -> list[tuple[str, str]]:
+        """(name, module) of all functions, sorted; "vmlinux" is the kernel's own module."""
+        text = (line[19:] for line in self._data.splitlines() if line[17:18] in b"tTwW")
+        rows = (line.decode("utf-8", "replace").partition("\t") for line in text)
+        return sorted({(name, module.strip("[]") or "vmlinux") for name, _, module in rows})
+
     def names(self) -> list[str]:
         """Names of all functions, sorted, each once."""
-        text = (line for line in self._data.splitlines() if line[17:18] in b"tTwW")
-        return sorted({line[19:].partition(b"\t")[0].decode("utf-8", "replace") for line in text})
+        return sorted({name for name, _ in self.functions()})
 
     def anonymous(self) -> bytes:
         """The same file with made-up addresses in the same order: which symbols exist, not where they are."""

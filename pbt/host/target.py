@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _LAYOUT = 1  # of target.json
 _BTF_FOLDER = "/sys/kernel/btf"
+_FIRST_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
 
 
 class Target:
@@ -73,6 +74,11 @@ class Target:
     def online(self) -> tuple[int, ...]:
         """Numbers of the CPUs that run."""
         raise NotImplementedError
+
+    @property
+    def pid_namespace(self) -> tuple[int, int] | None:
+        """Device and inode of our PID namespace when it is not the machine's first one."""
+        return None
 
     @property
     def types(self) -> Btf | None:
@@ -186,6 +192,14 @@ class _Live(Target):
         from pbt.sys.bpf import online_cpus
 
         return online_cpus()
+
+    @property
+    def pid_namespace(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat("/proc/self/ns/pid")
+        except OSError:
+            return None
+        return None if found.st_ino == _FIRST_PID_NAMESPACE else (found.st_dev, found.st_ino)
 
     @cached_property
     def types(self) -> Btf | None:

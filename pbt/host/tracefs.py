@@ -264,18 +264,43 @@ class Tracefs:
             raise _unreadable(path, error) from None
 
     @cached_property
-    def _functions(self) -> list[str]:
+    def _traced(self) -> list[tuple[str, str]]:
         try:
             with open(self.path("available_filter_functions"), "rb") as file:
                 lines = file.read().decode("utf-8", "replace").splitlines()
         except OSError:
             return []
-        names = {line.partition(" ")[0] for line in lines}
-        return sorted(name for name in names if name and not name.startswith("__ftrace_invalid_address__"))
+        rows = {_function(line) for line in lines}
+        return sorted(row for row in rows if row[0] and not row[0].startswith("__ftrace_invalid_address__"))
+
+    def traced(self) -> list[tuple[str, str]]:
+        """(name, module) of the functions that can be traced, sorted; "vmlinux" is the kernel's own module.
+
+        [] when unreadable.
+        """
+        return self._traced
 
     def functions(self) -> list[str]:
-        """Names of the functions that can be traced, sorted, without their modules; [] when unreadable."""
-        return self._functions
+        """Names of the functions that can be traced, sorted, each once; [] when unreadable."""
+        return sorted({name for name, _ in self._traced})
+
+    @cached_property
+    def forbidden(self) -> frozenset[str]:
+        """Functions that kprobes refuse, from the list that debugfs has of them; none when unreadable."""
+        for folder in ("../debug", ".."):  # tracefs beside debugfs, or in it
+            try:
+                with open(self.path(folder, "kprobes/blacklist"), "rb") as file:
+                    lines = file.read().decode("utf-8", "replace").splitlines()
+            except OSError:
+                continue
+            return frozenset(line.partition("\t")[2].strip() for line in lines)
+        return frozenset()
+
+
+def _function(line: str) -> tuple[str, str]:
+    """ "nft_do_chain [nf_tables]" → ("nft_do_chain", "nf_tables")."""
+    name, _, module = line.partition(" [")
+    return name.partition(" ")[0], module.rstrip("]") or "vmlinux"
 
 
 def _has_wildcard(pattern: str) -> bool:

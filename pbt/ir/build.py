@@ -161,6 +161,10 @@ class Builder:
         for at, width in pieces(size, offset, to_offset):
             self.store(to, to_offset + at, width, self.load(base, offset + at, width))
 
+    def pieces(self, size: int, *offsets: int) -> Iterator[tuple[int, int]]:
+        """(offset, width) of the loads that read `size` bytes at all of these offsets."""
+        return pieces(size, *offsets)
+
     # --- the world --------------------------------------------------------------------------
 
     def ctx(self) -> Value:
@@ -180,6 +184,10 @@ class Builder:
 
     def func(self, name: str) -> Value:
         return self._emit("func", (), "func", name=name)
+
+    def variable(self, name: str) -> Value:
+        """A per-CPU variable of the kernel, by its name in BTF: only for per_cpu_ptr and this_cpu_ptr."""
+        return self._emit("variable", (), "int", name=name)
 
     def call(self, helper: str, *args: Number, kind: Kind = "int") -> Value:
         """Call a helper by its name in `uapi.helpers`. `kind`: "value" or "mem" where it returns a

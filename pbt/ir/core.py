@@ -84,6 +84,8 @@ OPS: dict[str, OpInfo] = {
              uses=("name", "imm")),
         _row("func", 0, "func", "the address of subprogram `name`, for a helper that calls back",
              uses=("name",)),
+        _row("variable", 0, "int", "the kernel's own per-CPU variable `name`, for the helpers that find a CPU's copy",
+             uses=("name",)),
         _row("call", -1, "any", "helper `name`", effect=True, memory="both", uses=("name",)),
     )
 }  # fmt: skip

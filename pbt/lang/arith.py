@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pbt.source import ScriptError, Span
-from pbt.types import BOOL, I64, U64, Array, Enum, Int, Opaque, Pointer, Str, Tuple, Type, is_integral
+from pbt.types import BOOL, I8, I64, U64, Array, Enum, Int, Opaque, Pointer, Str, Tuple, Type, is_integral
 
 COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
 _M64 = (1 << 64) - 1
@@ -48,6 +48,8 @@ def binary_type(
 
 
 def _comparable(left: Type, right: Type) -> bool:
+    if isinstance(left, Array) and isinstance(right, Array) and I8 not in (left.element, right.element):
+        return left.size == right.size and left.element.size == right.element.size
     if is_text(left) and is_text(right):
         return True
     if isinstance(left, Array) and isinstance(right, Array):

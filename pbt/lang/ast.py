@@ -86,6 +86,14 @@ class TypeName(Node):
     dims: tuple[int | None, ...]
 
 
+class TypeOf(Node):
+    """`typeof(of)`, then stars and dimensions as in `TypeName`."""
+
+    of: TypeName | TypeOf | Expr
+    stars: int
+    dims: tuple[int | None, ...]
+
+
 class FieldDef(Node):
     """One member of a C definition. `type` is None for an anonymous struct or union (`inline`)."""
 
@@ -201,7 +209,7 @@ class Ternary(Expr):
 
 
 class Cast(Expr):
-    type: TypeName
+    type: TypeName | TypeOf
     operand: Expr
 
 
@@ -230,11 +238,26 @@ class Comptime(Expr):
 
 
 class Sizeof(Expr):
-    of: TypeName | Expr
+    of: TypeName | TypeOf | Expr
+
+
+class Typeinfo(Expr):
+    """`typeinfo(of)`: a record of what is known of a type."""
+
+    of: TypeName | TypeOf | Expr
+
+
+class Inlined(Expr):
+    """A call of a function of the script: parameters as `let`s, body, and the type it returns (None: void)."""
+
+    name: str
+    params: tuple[Let, ...]
+    body: Block
+    type: TypeName | TypeOf | None
 
 
 class Offsetof(Expr):
-    of: TypeName
+    of: TypeName | TypeOf
     path: tuple[str, ...]
 
 
@@ -246,7 +269,10 @@ class Stmt(Node):
 
 
 class ExprStmt(Stmt):
+    """An expression for what it does; `dropped`: `_ = value` says that its value is not wanted."""
+
     value: Expr
+    dropped: bool
 
 
 class Assign(Stmt):
@@ -259,7 +285,7 @@ class Assign(Stmt):
 
 class Let(Stmt):
     var: Var
-    type: TypeName | None
+    type: TypeName | TypeOf | None
     value: Expr | None
 
 
@@ -310,9 +336,10 @@ class ForMap(Stmt):
 
 
 class Jump(Stmt):
-    """`return`, `break`, `continue`."""
+    """`return`, `break`, `continue`; only a function returns a value."""
 
     kind: str
+    value: Expr | None
 
 
 # --- the whole --------------------------------------------------------------------------------
@@ -352,6 +379,15 @@ class Macro(Node):
     body: BlockExpr
 
 
+class Function(Node):
+    """`fn name(params) : type { body }`: params are `let`s without a value."""
+
+    name: str
+    params: tuple[Let, ...]
+    type: TypeName | TypeOf | None
+    body: Block
+
+
 class Import(Node):
     path: str
 
@@ -360,6 +396,7 @@ class Script(Node):
     settings: tuple[Setting, ...]
     maps: tuple[MapDecl, ...]
     macros: tuple[Macro, ...]
+    functions: tuple[Function, ...]
     imports: tuple[Import, ...]
     types: tuple[StructDef | EnumDef, ...]
     probes: tuple[Probe, ...]

@@ -56,7 +56,7 @@ class Calls(Maps):
         kinds = []
         if not builtin.raw_args:
             for arg in args:
-                known = isinstance(arg, ast.Ident) and arg.name in builtin.words
+                known = bool(builtin.words) and self.identifier_or_none(arg) is not None
                 kinds.append(VOID if known else self._expr(arg))
         call = self._call(node, args, kinds)
         kind = builtin.check(self, call)

@@ -18,6 +18,7 @@ from pbt.lang.scope import Names, resolve
 from pbt.lang.stmts import Body
 from pbt.lang.typed import Instance, MapType, Options, Typed, aggregations, builtins
 from pbt.lang.typenames import TypeNames
+from pbt.lang.unify import UNKNOWN
 from pbt.source import ScriptError, ScriptErrors, ScriptWarning, Span, UsageError, nearest
 from pbt.types import Type
 
@@ -81,7 +82,8 @@ class Script:
                 self.report(error)
         for known in self.maps.values():
             self._fits_declaration(known)
-            if known.value is None and not known.aggregation and known.name not in self.assigned:
+            no_value = known.value is None and known.name not in self.assigned
+            if (no_value or known.value is UNKNOWN) and not known.aggregation:
                 self.report(_undefined_map(known, self.maps))
         self.raise_errors()
         self._no_unknown_options()

@@ -39,7 +39,9 @@ class Checks:
         self.calls: dict[ast.Node, tuple[Builtin, Call]] = {}
         self.replaced: dict[ast.Expr, ast.Expr] = {}
         self._arrays: dict[str, str] = {}
+        self._declared: dict[str, Type] = {}  # variables whose type the script gives
         self._loops = 0
+        self._returns: Type | None = None  # of the function of the script that is being checked
         self._defining: list[str] = []
         self._spoiled: set[str] = set()
 
@@ -155,6 +157,10 @@ class Checks:
             name = node.name if isinstance(node, ast.Call) else "this"
             raise ScriptError(
                 f"{name}() expects a map to be provided", first.span, f"write {name}(@name, key)"
+            )
+        if isinstance(first, ast.Index) and len(args) > 1:
+            raise ScriptError(
+                "this takes one map and one key", args[1].span, "one call for each: delete(@a[1]); delete(@b[2])"
             )
         keys = first.keys if isinstance(first, ast.Index) else args[1:]
         if keyed and not keys:

@@ -6,9 +6,8 @@ from pbt.lang import ast
 from pbt.lang.arith import binary_type, fold, fold_unary, holds, signed
 from pbt.lang.calls import Calls
 from pbt.lang.headers import CONSTANTS
-from pbt.lang.keys import UNKNOWN
-from pbt.lang.typenames import NO_BTF
-from pbt.lang.unify import Mismatch, stored, unify
+from pbt.lang.typenames import NO_BTF, shaped
+from pbt.lang.unify import UNKNOWN, Mismatch, stored, unify
 from pbt.source import ScriptError, Span, nearest
 from pbt.types import (
     BOOL,
@@ -29,6 +28,8 @@ from pbt.types import (
     Void,
     is_integral,
 )
+
+_ORDERED = ("<", "<=", ">", ">=", "/", "%")
 
 
 class Expressions(Calls):
@@ -54,6 +55,8 @@ class Expressions(Calls):
         if isinstance(node, ast.Ident):
             return self._ident(node)
         if isinstance(node, ast.Var):
+            if node not in self.names:  # in the value of a #define
+                raise ScriptError("the value of a #define cannot use variables", node.span, "a macro can")
             return self.variables.get(self.names[node], UNKNOWN)
         if isinstance(node, ast.Param):
             return self._param(node)
@@ -85,13 +88,12 @@ class Expressions(Calls):
         if isinstance(node, ast.Tuple):
             return Tuple(tuple(stored(self._expr(item)) for item in node.items))
         if isinstance(node, ast.Sizeof):
-            of = (
-                self.shared.types.resolve(node.of)
-                if isinstance(node.of, ast.TypeName)
-                else self._sizeof(node.of)
-            )
-            self.replaced[node] = self._literal(node, of.size)
+            self.replaced[node] = self._literal(node, self._of(node.of).size)
             return U64
+        if isinstance(node, ast.Typeinfo):
+            return self._typeinfo(node)
+        if isinstance(node, ast.Inlined):
+            return self._inlined(node)
         assert isinstance(node, ast.Offsetof)
         return self._offsetof(node)
 
@@ -110,10 +112,42 @@ class Expressions(Calls):
         kinds = {name: stored(self._expr(item)) for name, item in zip(node.names, node.items, strict=True)}
         return Tuple(tuple(kinds[name] for name in sorted(kinds)), tuple(sorted(kinds)))
 
-    def _sizeof(self, node: ast.Expr) -> Type:
-        if isinstance(node, ast.Ident) and node.name not in self.shared.known_builtins:
+    def _type(self, node: ast.TypeName | ast.TypeOf) -> Type:
+        """The type that a name or `typeof` stands for."""
+        if isinstance(node, ast.TypeName):
+            return self.shared.types.resolve(node)
+        return shaped(self._of(node.of), node.stars, node.dims)
+
+    def _of(self, node: ast.TypeName | ast.TypeOf | ast.Expr) -> Type:
+        """What sizeof, typeof and typeinfo are asked about: a type, or the type of an expression."""
+        if isinstance(node, (ast.TypeName, ast.TypeOf)):
+            return self._type(node)
+        if isinstance(node, ast.Ident) and self._is_type(node.name):
             return self.shared.types.resolve(ast.TypeName(node.span, node.name, 0, ()))
         return self._expr(node)
+
+    def _is_type(self, name: str) -> bool:
+        known = (self.shared.known_builtins, self._arrays, self.shared.defines)
+        return not any(name in names for names in known) and self.shared.types.constant(name) is None
+
+    def _typeinfo(self, node: ast.Typeinfo) -> Type:
+        """(base_type, full_type): what kind of type it is, and how it is written."""
+        kind = self._of(node.of)
+        words = type(kind).__name__.lower()
+        parts = tuple(ast.Str(node.span, text) for text in (words, str(kind)))
+        made = ast.Record(node.span, ("base_type", "full_type"), parts)
+        self.replaced[node] = made
+        return self._expr(made)
+
+    def _inlined(self, node: ast.Inlined) -> Type:
+        """A call of a function of the script."""
+        kind = VOID if node.type is None else stored(self._type(node.type))
+        self._statements(node.params)
+        outer, loops = self._returns, self._loops
+        self._returns, self._loops = kind, 0
+        self._statements(node.body.body)
+        self._returns, self._loops = outer, loops
+        return kind
 
     def _ident(self, node: ast.Ident) -> Type:
         builtin = self.shared.known_builtins.get(node.name)
@@ -189,7 +223,7 @@ class Expressions(Calls):
                 )
             return base.element
         if isinstance(base, Str):
-            if index is None or not 0 <= index < base.size:
+            if index is not None and not 0 <= index < base.size:
                 raise ScriptError(f"a string is indexed by a number below {base.size}", node.span)
             return Int(1, True)
         if isinstance(base, Tuple):
@@ -265,6 +299,8 @@ class Expressions(Calls):
         )
 
     def _unary(self, node: ast.Unary) -> Type:
+        if node.op == "&":
+            return self._address_of(node)
         kind = self._expr(node.operand)
         if node.op == "*":
             if isinstance(kind, Pointer):
@@ -276,8 +312,6 @@ class Expressions(Calls):
             if isinstance(kind, Int):
                 return U64
             raise ScriptError(f"Can not dereference type '{kind}'", node.span, "it needs a pointer")
-        if node.op == "&":
-            raise ScriptError("the address of a variable or map cannot be taken", node.span)
         if not is_integral(kind):
             raise ScriptError(f"The {node.op} operator can not be used on type '{kind}'", node.span)
         value = self.known_int(node.operand)
@@ -290,6 +324,18 @@ class Expressions(Calls):
             self.replaced[node] = self._literal(node, folded)
             return I64 if folded < 1 << 63 else U64
         return I64 if node.op == "-" else Int(8, isinstance(kind, Int) and kind.signed)
+
+    def _address_of(self, node: ast.Unary) -> Type:
+        """Variables and maps without keys lie in memory of the kernel's."""
+        if isinstance(node.operand, ast.Var):
+            return Pointer(self._expr(node.operand), "kernel")
+        if isinstance(node.operand, ast.Map):
+            known = self._keyed(node.operand)
+            if not known.aggregation:
+                return Pointer(self._expr(node.operand), "kernel")
+        raise ScriptError(
+            "the address of this cannot be taken", node.span, "& takes a variable, or a map without keys"
+        )
 
     def _step(self, node: ast.Step) -> Type:
         if not isinstance(node.operand, ast.Var):
@@ -312,6 +358,7 @@ class Expressions(Calls):
             node.op, left, right, self._flexible(node.left), self._flexible(node.right), node.span
         )
         self._no_zero_division(node.op, node.right)
+        self._mixed_signs(node, left, right)
         a, b = self.known_int(node.left), self.known_int(node.right)
         if a is None or b is None:
             return kind
@@ -324,6 +371,20 @@ class Expressions(Calls):
             is_signed = signed(left, flexible[0]) or signed(right, flexible[1]) or all(flexible)
             self._known_truth(node, holds(node.op, a, b, is_signed))
         return kind
+
+    def _mixed_signs(self, node: ast.Binary, left: Type, right: Type) -> None:
+        """Where one side may be negative and the other too large to be compared with it."""
+        flexible = self._flexible(node.left), self._flexible(node.right)
+        signs = signed(left, flexible[0]), signed(right, flexible[1])
+        if node.op not in _ORDERED or signs[0] == signs[1] or any(flexible):
+            return
+        unsigned = right if signs[0] else left
+        if unsigned == U64:
+            self.warn(
+                f"'{node.op}' on integers of different signs ('{left}' and '{right}'): both are taken as signed",
+                node.span,
+                "a cast of one side says what is meant",
+            )
 
     def _known_truth(self, node: ast.Expr, truth: bool) -> None:
         made = ast.Bool(node.span, truth)
@@ -353,7 +414,7 @@ class Expressions(Calls):
             ) from None
 
     def _cast(self, node: ast.Cast) -> Type:
-        kind = self.shared.types.resolve(node.type)
+        kind = self._type(node.type)
         source = self._expr(node.operand)
         if isinstance(kind, Pointer) and not kind.space:
             here = source.space if isinstance(source, Pointer) else ""
@@ -367,6 +428,8 @@ class Expressions(Calls):
             )
         if isinstance(kind, Array):
             return self._array_cast(node, kind, source)
+        if isinstance(kind, Str) and isinstance(stored(source), Str):
+            return kind
         if isinstance(source, (Str, Tuple, Buffer, Opaque, Void, Struct)) or (
             isinstance(source, Array) and source.size > 8
         ):
@@ -386,7 +449,7 @@ class Expressions(Calls):
         return Array(kind.element, size // kind.element.size)
 
     def _offsetof(self, node: ast.Offsetof) -> Type:
-        kind, offset = self.shared.types.resolve(node.of), 0
+        kind, offset = self._type(node.of), 0
         for name in node.path:
             member: Member | None = kind.find(name) if isinstance(kind, Struct) else None
             if member is None:

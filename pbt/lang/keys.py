@@ -6,13 +6,11 @@ from collections.abc import Sequence
 
 from pbt.lang import ast
 from pbt.lang.checks import Checks
+from pbt.lang.scope import shown
 from pbt.lang.typed import MapType
-from pbt.lang.unify import Mismatch, stored, unify
+from pbt.lang.unify import UNKNOWN, Mismatch, stored, unify
 from pbt.source import ScriptError, Span
-from pbt.types import I64, U64, Int, Pointer, Type, Void
-
-UNKNOWN = Int(8, True)
-"""What a map or variable is taken for until its first assignment is seen."""
+from pbt.types import I64, U64, Int, Pointer, Tuple, Type, Void
 
 
 class Maps(Checks):
@@ -38,6 +36,8 @@ class Maps(Checks):
             if isinstance(kind, Void) or (isinstance(kind, Pointer) and kind.space == "ctx"):
                 raise ScriptError(f"{kind} cannot be used as a map key", key.span)
             kinds.append(kind)
+        if len(kinds) == 1 and isinstance(kinds[0], Tuple) and not kinds[0].names:
+            kinds = list(kinds[0].elements)  # @m[$pair] is @m[first, second]
         if known.key is None:
             known.key = tuple(kinds)
         elif bool(known.key) != bool(kinds):
@@ -115,13 +115,14 @@ class Maps(Checks):
 
     def _set_variable(self, var: ast.Var, kind: Type, value: ast.Expr | None = None) -> None:
         name = self.names[var]
-        known = self.variables.get(name)
+        known = self._declared.get(name) or self.variables.get(name)
         kind = kind if isinstance(kind, Int) else stored(kind)  # bswap() asks how wide a variable's value is
         try:
             made = kind if known is None else unify(known, kind, value is not None and self._is_zero(value))
+            made = self._declared.get(name, made)
         except Mismatch:
             raise ScriptError(
-                f"Type mismatch for {var.name}: trying to assign value of type '{kind}' when variable "
+                f"Type mismatch for {shown(var)}: trying to assign value of type '{kind}' when variable "
                 f"already contains a value of type '{known}'",
                 (value or var).span,
                 "use another variable, or a cast",

@@ -1,4 +1,4 @@
-"""Macros: calls replaced by copies of their bodies; files brought in by `import`.
+"""Macros and functions: calls replaced by copies of their bodies; files brought in by `import`.
 
 A copy's own variables get names of their own, so a macro neither sees nor disturbs the caller's:
 it changes only what it is given as `$x` or `@x`.
@@ -40,11 +40,12 @@ def bring_in(script: ast.Script, parse: Parse) -> ast.Script:
             raise ScriptError("an imported file cannot have a config block", part.settings[0].span)
     joined = {
         name: tuple(item for part in parts for item in getattr(part, name))
-        for name in ("maps", "macros", "types", "probes")
+        for name in ("maps", "macros", "functions", "types", "probes")
     }
     return ast.Script(
-        script.span, script.settings, joined["maps"], joined["macros"], (), joined["types"], joined["probes"]
-    )
+        script.span, script.settings, joined["maps"], joined["macros"], joined["functions"], (),
+        joined["types"], joined["probes"],
+    )  # fmt: skip
 
 
 def _files(node: ast.Import) -> list[str]:
@@ -70,8 +71,8 @@ def _read(path: str, node: ast.Import, parse: Parse) -> ast.Script:
 
 
 def expand_macros(script: ast.Script) -> ast.Script:
-    """The script with every call of a macro replaced."""
-    if not script.macros:
+    """The script with every call of a macro or function replaced."""
+    if not script.macros and not script.functions:
         return script
     known: dict[str, list[ast.Macro]] = {}
     for macro in script.macros:
@@ -79,7 +80,13 @@ def expand_macros(script: ast.Script) -> ast.Script:
         if _shape(macro.params) in shapes:
             raise ScriptError(f"Redefinition of macro: {macro.name}", macro.span)
         known.setdefault(macro.name, []).append(macro)
-    return _Expansion(known).rewrite(script)
+    functions: dict[str, ast.Function] = {}
+    for function in script.functions:
+        if function.name in functions or function.name in known:
+            raise ScriptError(f"{function.name} is defined twice", function.span)
+        functions[function.name] = function
+    bare = ast.Script(script.span, script.settings, script.maps, (), (), (), script.types, script.probes)
+    return _Expansion(known, functions).rewrite(bare)
 
 
 def _shape(params: Sequence[str]) -> tuple[str, ...]:
@@ -87,8 +94,10 @@ def _shape(params: Sequence[str]) -> tuple[str, ...]:
 
 
 class _Expansion:
-    def __init__(self, macros: Mapping[str, Sequence[ast.Macro]]) -> None:
-        self._macros = macros
+    def __init__(
+        self, macros: Mapping[str, Sequence[ast.Macro]], functions: Mapping[str, ast.Function]
+    ) -> None:
+        self._macros, self._functions = macros, functions
         self._copies = 0
         self._depth = 0
 
@@ -96,6 +105,8 @@ class _Expansion:
         """A copy of a tree without calls of macros; the tree itself where there are none."""
         if isinstance(node, (ast.Call, ast.Ident)) and node.name in self._macros:
             return self._call(node)  # type: ignore[return-value]
+        if isinstance(node, ast.Call) and node.name in self._functions:
+            return self._inlined(node, self._functions[node.name])  # type: ignore[return-value]
         return _map_children(node, self.rewrite)
 
     def _call(self, node: ast.Call | ast.Ident) -> ast.Expr:
@@ -109,6 +120,26 @@ class _Expansion:
         made = self.rewrite(_copy(macro.body, own, self._copies))
         self._depth -= 1
         return made
+
+    def _inlined(self, node: ast.Call, function: ast.Function) -> ast.Inlined:
+        """A function's body where it is called; its own variables get names of their own."""
+        if len(node.args) != len(function.params):
+            raise ScriptError(
+                f"Call to function '{node.name}' has wrong number arguments. Expected: {len(function.params)} "
+                f"but got {len(node.args)}.",
+                node.span,
+            )
+        if self._depth >= MOST_DEPTH:
+            raise ScriptError(f"functions cannot call themselves: {node.name}", node.span)
+        args = [self.rewrite(arg) for arg in node.args]
+        self._copies += 1
+        own = [_copy(let, {}, self._copies) for let in function.params]
+        params = tuple(ast.Let(arg.span, let.var, let.type, arg) for let, arg in zip(own, args, strict=True))
+        self._depth += 1
+        body = self.rewrite(_copy(function.body, {}, self._copies))
+        self._depth -= 1
+        kind = None if function.type is None else _copy(function.type, {}, self._copies)
+        return ast.Inlined(node.span, node.name, params, body, kind)
 
     def _pick(self, node: ast.Call | ast.Ident, args: Sequence[ast.Expr]) -> ast.Macro:
         """The macro whose parameters these arguments fit: variables and maps first, expressions else."""

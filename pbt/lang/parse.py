@@ -144,7 +144,7 @@ def _syntax_error(source: Source, text: str, error: Any) -> ScriptError:
         )
     message, hint = f"syntax error, unexpected {found}", ""
     wanted = _wanted(expected)
-    if found.startswith("'\""):
+    if found.startswith("'\"") and not re.fullmatch(r"'\".*\"'", found):
         message, hint = (
             "this string has no end",
             'a string ends with " on the same line; write a newline as \\n',
@@ -322,6 +322,7 @@ class _Maker:
         probes: list[ast.Probe] = []
         maps: list[ast.MapDecl] = []
         macros: list[ast.Macro] = []
+        functions: list[ast.Function] = []
         imports: list[ast.Import] = []
         for child in tree.children:
             made = self.make(child)  # type: ignore[arg-type]
@@ -337,13 +338,16 @@ class _Maker:
                 maps.append(made)
             elif isinstance(made, ast.Macro):
                 macros.append(made)
+            elif isinstance(made, ast.Function):
+                functions.append(made)
             elif isinstance(made, ast.Import):
                 imports.append(made)
-            else:
+            elif made is not None:
                 types.append(made)
         return ast.Script(
-            self.span(tree), settings, tuple(maps), tuple(macros), tuple(imports), tuple(types), tuple(probes)
-        )
+            self.span(tree), settings, tuple(maps), tuple(macros), tuple(functions), tuple(imports),
+            tuple(types), tuple(probes),
+        )  # fmt: skip
 
     def _config(self, tree: Branch, span: Span) -> tuple[ast.Setting, ...]:
         return self.all(tree.children)
@@ -362,6 +366,18 @@ class _Maker:
         if len(set(words)) != len(words):
             raise ScriptError("two parameters of this macro have one name", span)
         return ast.Macro(span, str(name), words, self._block_value(body, self.span(body)))
+
+    def _function(self, tree: Any, span: Span) -> ast.Function:
+        name, *params, body = tree.children
+        kind = self.make(params.pop()) if params and params[-1].data == "type" else None
+        made = self.all(params)
+        if len({let.var.name for let in made}) != len(made):
+            raise ScriptError("two parameters of this function have one name", span)
+        return ast.Function(span, str(name), made, kind, self.make(body))
+
+    def _fn_param(self, tree: Any, span: Span) -> ast.Let:
+        var, kind = tree.children
+        return ast.Let(span, ast.Var(self.at(var), str(var)), self.make(kind), None)
 
     def _import(self, tree: Any, span: Span) -> ast.Import:
         path = tree.children[0]
@@ -385,11 +401,16 @@ class _Maker:
 
     # --- C definitions
 
+    def _forward(self, tree: Any, span: Span) -> None:
+        """A declaration without members says nothing that a pointer to the name does not."""
+
     def _struct_def(self, tree: Any, span: Span) -> ast.StructDef:
         kind, *rest = tree.children
+        attributes = [part for part in rest if getattr(part, "type", "") == "ATTRIBUTE"]
+        rest = [part for part in rest if getattr(part, "type", "") != "ATTRIBUTE"]
         name = str(rest.pop(0)) if rest and getattr(rest[0], "type", "") == "NAME" else ""
-        packed = bool(rest) and getattr(rest[-1], "type", "") == "ATTRIBUTE"
-        members = [m for field in rest[: len(rest) - packed] for m in self._members(field)]
+        packed = any(re.search(r"\b(__)?packed(__)?\b", str(part)) for part in attributes)
+        members = [m for field in rest for m in self._members(field)]
         return ast.StructDef(span, str(kind), name, tuple(members), packed)
 
     def _members(self, field: Any) -> list[ast.FieldDef]:
@@ -458,7 +479,7 @@ class _Maker:
         return ast.Ternary(span, *self.all(tree.children))
 
     def _expr_stmt(self, tree: Any, span: Span) -> ast.ExprStmt:
-        return ast.ExprStmt(span, self.make(tree.children[0]))
+        return ast.ExprStmt(span, self.make(tree.children[0]), False)
 
     def _assign(self, tree: Any, span: Span) -> ast.Stmt:
         target, *op, value = tree.children
@@ -471,7 +492,7 @@ class _Maker:
             )
         if isinstance(made, ast.Ident):
             if made.name == "_" and not op:
-                return ast.ExprStmt(span, self.make(value))
+                return ast.ExprStmt(span, self.make(value), True)
             raise ScriptError(
                 f"'{made.name}' cannot be assigned to",
                 self.span(target),
@@ -491,7 +512,8 @@ class _Maker:
         return ast.ArrayDecl(span, type_, str(name), size, self.all(items))
 
     def _jump(self, tree: Any, span: Span) -> ast.Jump:
-        return ast.Jump(span, str(tree.children[0]))
+        word, *value = tree.children
+        return ast.Jump(span, str(word), self.make(value[0]) if value else None)
 
     def _if(self, tree: Any, span: Span) -> ast.If:
         condition, then, *other = self.all(tree.children)
@@ -512,8 +534,29 @@ class _Maker:
         made = ast.Map(self.at(map_), str(map_))
         return ast.ForMap(span, ast.Var(self.at(var), str(var)), made, self.make(body))
 
-    def _type(self, tree: Any, span: Span) -> ast.TypeName:
+    def _type(self, tree: Any, span: Span) -> ast.TypeName | ast.TypeOf:
+        first = tree.children[0]
+        if getattr(first, "data", "") == "typeof":
+            made: ast.TypeOf = self.make(first)
+            return made
         return parse_type(span.text, span)
+
+    def _typeof(self, tree: Any, span: Span) -> ast.TypeOf:
+        of, *suffixes = tree.children
+        shape = [part.children[0] for part in suffixes]
+        stars = sum(getattr(part, "type", "") == "STAR" for part in shape)
+        dims = [part for part in shape if getattr(part, "data", "") == "dim"]
+        return ast.TypeOf(span, self._of(of), stars, tuple(self._dim(part) for part in dims))
+
+    def _dim(self, tree: Any) -> int | None:
+        return number(tree.children[0], self.at(tree.children[0])) if tree.children else None
+
+    def _of(self, part: Any) -> Any:
+        """What sizeof, typeof or typeinfo is asked about: a type or an expression."""
+        return self._cast_type(part) if hasattr(part, "type") else self.make(part)
+
+    def _typeinfo(self, tree: Any, span: Span) -> ast.Typeinfo:
+        return ast.Typeinfo(span, self._of(tree.children[0]))
 
     # --- expressions
 
@@ -530,6 +573,14 @@ class _Maker:
 
     def _ternary(self, tree: Any, span: Span) -> ast.Ternary:
         return ast.Ternary(span, *self.all(tree.children))
+
+    def _elvis(self, tree: Any, span: Span) -> ast.BlockExpr:
+        """`a ?: b` computes `a` once."""
+        made, other = self.all(tree.children)
+        name = f"$'{tree.meta.start_pos}"
+        let = ast.Let(span, ast.Var(made.span, name), None, made)
+        condition, then = ast.Var(made.span, name), ast.Var(made.span, name)
+        return ast.BlockExpr(span, (let,), ast.Ternary(span, condition, then, other))
 
     def _unary(self, tree: Any, span: Span) -> ast.Expr:
         op, operand = tree.children
@@ -558,8 +609,8 @@ class _Maker:
         return ast.Step(span, op, prefix, made)
 
     def _cast(self, tree: Any, span: Span) -> ast.Cast:
-        token, operand = tree.children
-        return ast.Cast(span, self._cast_type(token), self.make(operand))
+        kind, operand = tree.children
+        return ast.Cast(span, self._of(kind), self.make(operand))
 
     def _cast_type(self, token: Any) -> ast.TypeName:
         return parse_type(str(token)[1:-1], self.at(token))
@@ -614,8 +665,7 @@ class _Maker:
         return ast.Comptime(span, self.make(tree.children[0]))
 
     def _sizeof(self, tree: Any, span: Span) -> ast.Sizeof:
-        of = tree.children[0]
-        return ast.Sizeof(span, self._cast_type(of) if hasattr(of, "type") else self.make(of))
+        return ast.Sizeof(span, self._of(tree.children[0]))
 
     def _offsetof(self, tree: Any, span: Span) -> ast.Offsetof:
         of, *path = tree.children

@@ -40,16 +40,21 @@ def resolve(probe: ast.Probe) -> Names:
     names = Names(walk.of)
     for var in walk.unknown:
         names.of[var] = var.name
-        close = nearest(var.name, walk.assigned, 1)
+        close = nearest(var.name, (name for name in walk.assigned if "'" not in name), 1)
         names.errors.append(
             ScriptError(
-                f"Undefined or undeclared variable: {var.name}",
+                f"Undefined or undeclared variable: {shown(var)}",
                 var.span,
-                f"did you mean {close[0]}?" if close else f"give it a value first: {var.name} = ...",
+                f"did you mean {close[0]}?" if close else f"give it a value first: {shown(var)} = ...",
             )
         )
     names.errors.extend(walk.errors)
     return names
+
+
+def shown(var: ast.Var) -> str:
+    """A variable's name as the script has it: without the number that a macro's copy adds."""
+    return var.name.partition("'")[0]
 
 
 class _Walk:
@@ -86,11 +91,13 @@ class _Walk:
         elif isinstance(stmt, ast.Let):
             if stmt.value is not None:
                 self._expr(stmt.value)
+            if stmt.type is not None:
+                self._expr(stmt.type)
             self.declared.add(stmt.var.name)
             if any(stmt.var.name in scope for scope in self._scopes):
                 self.errors.append(
                     ScriptError(
-                        f"Variable {stmt.var.name} was already declared", stmt.var.span, "choose another name"
+                        f"Variable {shown(stmt.var)} was already declared", stmt.var.span, "choose another name"
                     )
                 )
             self._declare(stmt.var)
@@ -120,6 +127,20 @@ class _Walk:
                 self._stmt(stmt)
             if node.value is not None:
                 self._expr(node.value)
+            self._scopes.pop()
+        elif isinstance(node, ast.Inlined):
+            for let in node.params:
+                if let.value is not None:
+                    self._expr(let.value)
+            self._scopes.append({})
+            for let in node.params:
+                self._declare(let.var)
+            for let in node.params:
+                if let.type is not None:
+                    self._expr(let.type)
+            if node.type is not None:
+                self._expr(node.type)
+            self._block(node.body)
             self._scopes.pop()
         elif isinstance(node, ast.Var):
             self._use(node)

@@ -8,10 +8,10 @@ from typing import TypeVar
 from pbt.lang import ast
 from pbt.lang.arith import binary_type
 from pbt.lang.exprs import Expressions
-from pbt.lang.keys import UNKNOWN
-from pbt.lang.unify import stored
+from pbt.lang.scope import shown
+from pbt.lang.unify import UNKNOWN, Mismatch, stored, unify
 from pbt.source import ScriptError, ScriptErrors
-from pbt.types import I64, Array, Int, Pointer, Tuple, Void, is_integral
+from pbt.types import I64, VOID, Array, Int, Pointer, Str, Tuple, Type, Void, is_integral
 
 N = TypeVar("N", bound=ast.Node)
 
@@ -89,8 +89,23 @@ class Body(Expressions):
             self._for_map(stmt)
         else:
             assert isinstance(stmt, ast.Jump)
-            if stmt.kind != "return" and not self._loops:
+            if stmt.kind == "return":
+                self._return(stmt)
+            elif not self._loops:
                 raise ScriptError(f"{stmt.kind} statement outside of a loop", stmt.span)
+
+    def _return(self, stmt: ast.Jump) -> None:
+        if self._returns is None:
+            if stmt.value is not None:
+                self._expr(stmt.value)
+            return
+        kind = VOID if stmt.value is None else stored(self._expr(stmt.value))
+        try:
+            unify(self._returns, kind)
+        except Mismatch:
+            raise ScriptError(
+                f"this function returns '{self._returns}', not '{kind}'", (stmt.value or stmt).span
+            ) from None
 
     def _for_map(self, stmt: ast.ForMap) -> None:
         """The variable is a pair of key and value."""
@@ -119,7 +134,10 @@ class Body(Expressions):
                 node.span,
                 f"write @name = {node.name}(...)",
             )
-        self._expr(node)
+        kind = self._expr(node)
+        acts = (ast.Call, ast.Step, ast.Inlined, ast.BlockExpr)
+        if not stmt.dropped and not isinstance(kind, Void) and not any(isinstance(n, acts) for n in node.walk()):
+            self.warn("Return value discarded.", stmt.span, "this does nothing; _ = ... says that it is meant")
 
     def _assign(self, stmt: ast.Assign) -> None:
         call = stmt.value
@@ -144,7 +162,7 @@ class Body(Expressions):
     def _compound(self, stmt: ast.Assign) -> None:
         left = self._expr(stmt.target)
         right = self._expr(stmt.value)
-        kind = binary_type(stmt.op[:-1], left, right, False, self._flexible(stmt.value), stmt.span)
+        kind = binary_type(stmt.op[:-1], left, right, left is UNKNOWN, self._flexible(stmt.value), stmt.span)
         self._no_zero_division(stmt.op[:-1], stmt.value)
         if isinstance(stmt.target, ast.Var):
             self._set_variable(stmt.target, kind if isinstance(left, Pointer) else stored(left), stmt.value)
@@ -153,21 +171,31 @@ class Body(Expressions):
 
     def _is_new(self, target: ast.Expr) -> bool:
         name = self._map_name(target)
-        return self.shared.maps[name].value is None
+        return self.shared.maps[name].value in (None, UNKNOWN)
 
     def _let(self, stmt: ast.Let) -> None:
-        declared = self.shared.types.resolve(stmt.type) if stmt.type is not None else None
+        declared = self._type(stmt.type) if stmt.type is not None else None
         if stmt.value is not None:
             kind = self._expr(stmt.value)
-            if declared is not None and is_integral(declared) != is_integral(kind):
+            if declared is not None and not _takes(declared, kind):
                 raise ScriptError(
-                    f"Type mismatch for {stmt.var.name}: trying to assign value of type '{kind}' when variable "
+                    f"Type mismatch for {shown(stmt.var)}: trying to assign value of type '{kind}' when variable "
                     f"already has a type '{declared}'",
                     stmt.value.span,
                 )
-            self._set_variable(stmt.var, declared or kind, stmt.value)
+            if declared is not None:
+                self._declare(stmt.var, declared, kind)
+            self._set_variable(stmt.var, kind, stmt.value)
         elif declared is not None:
+            self._declare(stmt.var, declared, declared)
             self._set_variable(stmt.var, declared)
+
+    def _declare(self, var: ast.Var, declared: Type, kind: Type) -> None:
+        """The variable keeps its declared type; where a pointer without a known address space points,
+        its first value says."""
+        if isinstance(declared, Pointer) and isinstance(kind, Pointer) and not declared.space:
+            declared = Pointer(declared.target, kind.space)
+        self._declared[self.names[var]] = declared
 
     def _array(self, stmt: ast.ArrayDecl) -> None:
         element = self.shared.types.resolve(stmt.type)
@@ -227,3 +255,15 @@ class Body(Expressions):
             )
         known.aggregation, known.args, known.signed = record.name, args, known.signed or signed
         self.kept[stmt] = record
+
+
+def _takes(declared: Type, kind: Type) -> bool:
+    """Whether a variable declared with a type can be given a value of another."""
+    if is_integral(declared) or is_integral(kind):
+        return is_integral(declared) and is_integral(kind)
+    if isinstance(declared, Str):
+        return isinstance(stored(kind), Str)
+    try:
+        return bool(unify(declared, stored(kind)) == declared)
+    except Mismatch:
+        return False

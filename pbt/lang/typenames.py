@@ -94,7 +94,7 @@ class TypeNames:
 
     def resolve(self, node: ast.TypeName) -> Type:
         """The type that a name stands for; ScriptError if nobody knows it."""
-        return self._shaped(self._words(node), node.stars, node.dims)
+        return shaped(self._words(node), node.stars, node.dims)
 
     def find(self, words: str) -> Type | None:
         """A type without stars and dimensions, by its words; None if nobody knows it."""
@@ -128,15 +128,6 @@ class TypeNames:
             close = nearest(name, self._btf.names(kind or "typedef"), 1)
             hint = f"did you mean {kind} {close[0]}?".replace("  ", " ") if close else ""
         raise ScriptError(f'Cannot resolve unknown type "{node.words}"', node.span, hint)
-
-    def _shaped(self, type_: Type, stars: int, dims: Sequence[int | None]) -> Type:
-        for _ in range(stars):
-            type_ = Pointer(type_)
-        if isinstance(type_, (Str, Buffer)):
-            return type_
-        for dim in reversed(dims):
-            type_ = Array(type_, dim or 0)
-        return type_
 
     def _definition(self, words: str) -> Type:
         if words not in self._made:
@@ -188,7 +179,7 @@ class TypeNames:
         if member.function:
             return Pointer(Function((), VOID))
         if member.stars and layout:
-            return self._shaped(VOID, member.stars, member.dims)
+            return shaped(VOID, member.stars, member.dims)
         inline = member.inline
         if inline is not None:
             if inline.name:
@@ -199,8 +190,19 @@ class TypeNames:
             else:
                 base = self._struct(inline, f"{inline.kind} (anon)")
             assert base is not None
-            return self._shaped(base, member.stars, member.dims)
+            return shaped(base, member.stars, member.dims)
         name = ast.TypeName(member.span, member.words, member.stars, member.dims)
         if member.stars and self.find(member.words) is None:
-            return self._shaped(Struct(member.words, 0), member.stars, member.dims)
+            return shaped(Struct(member.words, 0), member.stars, member.dims)
         return self.resolve(name)
+
+
+def shaped(type_: Type, stars: int, dims: Sequence[int | None]) -> Type:
+    """A type with stars and dimensions behind it; those of strings and buffers are part of the type."""
+    for _ in range(stars):
+        type_ = Pointer(type_)
+    if isinstance(type_, (Str, Buffer)):
+        return type_
+    for dim in reversed(dims):
+        type_ = Array(type_, dim or 0)
+    return type_

@@ -9,9 +9,18 @@ class Mismatch(Exception):
     """Two types have no common one."""
 
 
+class Unknown(Int):
+    """What is read from a map before its type is known: a number, until it turns out to be something else."""
+
+    __slots__ = ()
+
+
+UNKNOWN = Unknown(8)
+
+
 def stored(type_: Type) -> Type:
     """The type that a map or variable gets from a value: integers in 64 bits, C text as a string."""
-    if isinstance(type_, Int):
+    if isinstance(type_, Int) and type_ is not UNKNOWN:
         return Int(8, type_.signed)
     if isinstance(type_, Array) and type_.element == Int(1, True) and type_.count:
         return Str(type_.count)
@@ -20,8 +29,10 @@ def stored(type_: Type) -> Type:
 
 def unify(a: Type, b: Type, zero: bool = False) -> Type:
     """The type that holds both; Mismatch if there is none. `zero`: one of them is the literal 0."""
-    if a == b:
+    if a == b or b is UNKNOWN:
         return a
+    if a is UNKNOWN:
+        return b
     if isinstance(a, (Int, Bool, Enum)) and isinstance(b, (Int, Bool, Enum)):
         return Int(8, _signed(a) or _signed(b))
     if isinstance(a, Str) and isinstance(b, Str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pbt.ir.build import Label
@@ -10,7 +11,8 @@ from pbt.lang import ast
 from pbt.lang.arith import COMPARISONS, signed
 from pbt.lower import loops, maps, memory, text
 from pbt.lower.memory import Loc
-from pbt.types import Array, Bool, Int, Pointer, Type, is_integral, is_signed
+from pbt.source import ScriptError
+from pbt.types import Array, Bool, Int, Pointer, Str, Type, is_integral, is_signed
 
 if TYPE_CHECKING:
     from pbt.lower.script import Body
@@ -33,6 +35,9 @@ def effect(body: Body, node: ast.Expr) -> None:
         body.statements(node.body)
         if node.value is not None:
             effect(body, node.value)
+        return
+    if isinstance(node, ast.Inlined):
+        inlined(body, node, lambda value: effect(body, value))
         return
     if isinstance(node, ast.Ternary) and not is_integral(body.type(node)):
         _ternary_effect(body, node)
@@ -60,6 +65,8 @@ def _ternary_effect(body: Body, node: ast.Ternary) -> None:
 def value(body: Body, node: ast.Expr) -> Value:
     """The number that an integral expression is, canonical for its type."""
     node = body.real(node)
+    if not is_integral(body.type(node)):
+        raise ScriptError(f"a number is wanted here, not '{body.type(node)}'", node.span)
     with body.b.at(node.span):
         return _value(body, node)
 
@@ -98,8 +105,43 @@ def _value(body: Body, node: ast.Expr) -> Value:
         body.statements(node.body)
         assert node.value is not None
         return value(body, node.value)
+    if isinstance(node, ast.Inlined):
+        return _inlined_value(body, node)
     assert isinstance(node, ast.Cast), node
     return _cast(body, node)
+
+
+def inlined(body: Body, node: ast.Inlined, give: Callable[[ast.Expr], None]) -> None:
+    """The body of a function of the script; `give` takes what it returns, wherever it does."""
+    b = body.b
+    after = b.block("returned")
+
+    def leave(jump: ast.Jump) -> None:
+        if jump.value is not None:
+            body.returns = outer
+            give(jump.value)
+            body.returns = leave
+        b.jump(after)
+
+    body.statements(node.params)
+    outer, loops = body.returns, body.loops
+    body.returns, body.loops = leave, []
+    body.statements(node.body.body)
+    body.returns, body.loops = outer, loops
+    b.jump(after)
+    b.place(after)
+
+
+def _inlined_value(body: Body, node: ast.Inlined) -> Value:
+    name, kind = f"result.{body.b.unique()}", body.type(node)
+    body.b.assign(name, 0)
+    inlined(body, node, lambda made: body.b.assign(name, converted(body, made, kind)))
+    return body.b.read(name)
+
+
+def narrowed(body: Body, number: Value, kind: Type) -> Value:
+    """A 64-bit number cut to an integral type."""
+    return body.b.extend(number, kind.size, is_signed(kind)) if kind.size < 8 else number
 
 
 def converted(body: Body, node: ast.Expr, kind: Type) -> Value:
@@ -165,10 +207,23 @@ def _unary(body: Body, node: ast.Unary) -> Value:
     b = body.b
     if node.op == "*":
         return memory.load(body, text.locate(body, node), body.type(node))
+    if node.op == "&":
+        return _address_of(body, node.operand)
     if node.op == "!":
         return _as_flag(body, node)
     operand = value(body, node.operand)
     return b.neg(operand) if node.op == "-" else b.op("xor", operand, -1)
+
+
+def _address_of(body: Body, node: ast.Expr) -> Value:
+    if isinstance(node, ast.Map):
+        return body.b.map_value(node.name)
+    assert isinstance(node, ast.Var)
+    name, kind = body.instance.names[node], body.type(node)
+    if not is_integral(kind):
+        return body.address(body.variable(name))
+    at = body.shared.offsets[name] + (8 - kind.size if body.arch.byteorder == "big" else 0)
+    return body.b.add(body.shared_base(), at)
 
 
 def _as_flag(body: Body, node: ast.Expr) -> Value:
@@ -236,7 +291,7 @@ def _step(body: Body, node: ast.Step) -> Value:
     if isinstance(node.operand, ast.Var):
         name = body.instance.names[node.operand]
         old = body.get(name)
-        new = b.add(old, by)
+        new = narrowed(body, b.add(old, by), kind)
         body.set(name, new)
         return new if node.prefix else old
     return maps.step(body, node.operand, by, node.prefix)
@@ -281,11 +336,28 @@ def _member(body: Body, node: ast.Member) -> Value:
 
 def _element(body: Body, node: ast.Index) -> Value:
     base, index = body.type(node.base), body.real(node.keys[0])
-    if isinstance(base, Array) and not isinstance(index, ast.Int):
+    if isinstance(base, (Array, Str)) and not isinstance(index, ast.Int):
         loc = text.locate(body, node.base)
-        if loc.space in ("bpf", "ctx"):
-            return _picked(body, loc, base, value(body, index))
+        kind = Array(Int(1, True), base.size) if isinstance(base, Str) else base
+        if loc.space in ("bpf", "ctx") and kind.count <= _PICKED:
+            return _picked(body, loc, kind, value(body, index))
+        if loc.space == "bpf":
+            return _read_element(body, loc, kind, value(body, index))
     return memory.load(body, text.locate(body, node), body.type(node))
+
+
+_PICKED = 16  # elements: of longer arrays, one is read by a helper
+
+
+def _read_element(body: Body, loc: Loc, kind: Array, index: Value) -> Value:
+    """The same by a helper, which takes any address; 0 beyond the end."""
+    b, size = body.b, kind.element.size
+
+    def read() -> Value:
+        at = b.op("mul", index, size) if size > 1 else index
+        return memory.load(body, Loc("kernel", b.add(loc.base, at), loc.offset), kind.element)
+
+    return b.choose("ult", index, kind.count, read, lambda: 0)
 
 
 def _picked(body: Body, loc: Loc, kind: Array, index: Value) -> Value:

@@ -28,7 +28,8 @@ class Pair(NamedTuple):
 
 @dataclass
 class Shared:
-    """Variables used inside and outside of loop bodies lie in memory that both reach.
+    """Variables used inside and outside of loop bodies lie in memory that both reach, as do those whose
+    address is taken.
 
     `offsets` into a stack slot of the program, which starts with a u64: whether a body left the
     probe; `large`: those in scratch memory, with their offset there once it is known, else -1.
@@ -41,8 +42,9 @@ class Shared:
     @staticmethod
     def of(instance: Instance, limit: int) -> Shared:
         found = [node for node in instance.probe.body.walk() if isinstance(node, ast.ForMap)]
-        made = Shared(8 if found else 0)
-        for name in _common(instance, found):
+        addressed = list(dict.fromkeys(_addressed(instance)))
+        made = Shared(8 if found or addressed else 0)
+        for name in (*addressed, *(n for n in _common(instance, found) if n not in addressed)):
             kind = instance.variables.get(name)
             size = 8 if kind is None or is_integral(kind) else -(-kind.size // 8) * 8
             if size > limit:
@@ -51,6 +53,13 @@ class Shared:
                 made.offsets[name] = made.size
                 made.size += size
         return made
+
+
+def _addressed(instance: Instance) -> Iterator[str]:
+    """Variables whose address is taken: they need memory too."""
+    for node in instance.probe.body.walk():
+        if isinstance(node, ast.Unary) and node.op == "&" and isinstance(node.operand, ast.Var):
+            yield instance.names[node.operand]
 
 
 def _common(instance: Instance, found: list[ast.ForMap]) -> Iterator[str]:

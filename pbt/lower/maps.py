@@ -20,7 +20,7 @@ from pbt.lang.typed import MapType, aggregations
 from pbt.lower import expr, memory
 from pbt.lower.memory import MOST_ZEROS, ZEROS, Loc
 from pbt.record import Record
-from pbt.types import I64, U32, U64, Type, is_integral, is_signed
+from pbt.types import I64, U32, U64, Tuple, Type, is_integral, is_signed
 
 if TYPE_CHECKING:
     from pbt.lower.script import Body
@@ -99,11 +99,20 @@ def _key(body: Body, name: str, keys: Sequence[ast.Expr], bucket: Value | None =
         _has_holes(f.type) for f in record.fields
     ):
         body.zero(room, record.size)
-    for node, field in zip(keys, record.fields):  # noqa: B905  (the bucket has no node)
-        body.into(node, room + field.offset, field.type)
+    parts = [field for field in record.fields if field.name != BUCKET]
+    if len(keys) == 1 and _is_tuple(body.type(keys[0])):
+        body.into(keys[0], room, Tuple(tuple(field.type for field in parts)))
+    else:
+        for node, field in zip(keys, parts, strict=True):
+            body.into(node, room + field.offset, field.type)
     if bucket is not None:
         body.b.store(room.base, room.offset + record[BUCKET].offset, 4, bucket)
     return room
+
+
+def _is_tuple(kind: Type) -> bool:
+    """Whether a key is all parts of the map's key in one."""
+    return isinstance(kind, Tuple) and not kind.names
 
 
 def _has_holes(kind: Type) -> bool:

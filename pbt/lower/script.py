@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from pbt.lower import event as events
 from pbt.lower import expr, loops, maps, memory, stmt, text, turns
 from pbt.record import Record
 from pbt.source import ScriptError, Source, Span
-from pbt.types import U64, Pointer, Type, is_integral
+from pbt.types import U64, Pointer, Tuple, Type, is_integral
 
 if TYPE_CHECKING:
     from pbt.host.target import Target
@@ -117,6 +117,7 @@ class Body(Gen):
         self.scratch_size = 0
         self.functions: list[ir.Function] = []  # for the kernel to call back
         self.loops: list[tuple[Callable[[], None], Callable[[], None]]] = []  # (break, continue)
+        self.returns: Callable[[ast.Jump], None] | None = None  # inside a function of the script
         self.pairs: dict[str, loops.Pair] = {}
         self.shared = loops.Shared.of(instance, limit)
         self._limit = limit
@@ -212,8 +213,14 @@ class Body(Gen):
         return expr.value(self, node)
 
     def into(self, node: ast.Expr, to: Mem, type_: Type, pad: bool = True) -> None:
+        with self.padding(pad):
+            text.into(self, node, to, type_)
+
+    @contextmanager
+    def padding(self, pad: bool = True) -> Iterator[None]:
+        """Whether strings written inside get zeros behind their ends, as what is compared or hashed needs."""
         before, self._pad = self._pad, pad
-        text.into(self, node, to, type_)
+        yield
         self._pad = before
 
     def same_text(self, left: ast.Expr, right: ast.Expr, most: int) -> ir.Value:
@@ -232,6 +239,9 @@ class Body(Gen):
     def locate(self, node: ast.Expr) -> tuple[str, Mem]:
         loc = text.locate(self, node)
         return loc.space, Mem(loc.base, loc.offset)
+
+    def tracked(self, node: ast.Expr) -> Mem:
+        return text.tracked(self, node)
 
     def _in_scratch(self, size: int) -> Mem:
         at = self.root.scratch_size
@@ -360,11 +370,15 @@ class Body(Gen):
 
     def find(self, node: ast.Expr, variable: ast.Expr) -> ir.Value:
         assert isinstance(variable, ast.Var)
-        return maps.find(self, *self.kept(node), self.instance.names[variable])
+        name, keys = self.kept(node)
+        return maps.find(self, name, keys, self.instance.names[variable])
 
     def key(self, node: ast.Expr) -> Sequence[tuple[ast.Expr, Type]]:
         name, keys = self.kept(node)
-        return list(zip(keys, self.map_type(name).key or (), strict=True))
+        kinds = self.map_type(name).key or ()
+        if len(keys) == 1 and isinstance(self.type(keys[0]), Tuple) and len(kinds) != 1:
+            return [(keys[0], Tuple(kinds))]
+        return list(zip(keys, kinds, strict=True))
 
     def count(self, name: str) -> ir.Value:
         return turns.count(self, name)
@@ -390,6 +404,7 @@ class Loop(Body):
         self.b = Builder(name, ("map", "value", "value", "stack"))
         self.root, self.shared, self.leaves = outer.root, outer.shared, False
         self.pairs = dict(outer.pairs)
+        self.returns = self._no_return if outer.returns is not None else None
         self._node = node
         self.loops = [(lambda: self.b.ret(1), lambda: self.b.ret(0))]
 
@@ -414,6 +429,11 @@ class Loop(Body):
 
     def shared_base(self) -> ir.Value:
         return self.b.param(3)
+
+    def _no_return(self, node: ast.Jump) -> None:
+        raise ScriptError(
+            "a function cannot return from inside a loop over a map", node.span, "set a variable, and break"
+        )
 
     def leave(self) -> None:
         self.leaves = True

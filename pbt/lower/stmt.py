@@ -56,9 +56,16 @@ def statement(body: Body, node: ast.Stmt) -> None:
     else:
         assert isinstance(node, ast.Jump)
         if node.kind == "return":
-            body.leave()
+            _return(body, node)
         else:
             body.loops[-1][node.kind == "continue"]()
+
+
+def _return(body: Body, node: ast.Jump) -> None:
+    if body.returns is None:
+        body.leave()
+    else:
+        body.returns(node)
 
 
 _NUMBER = expr.NUMBER
@@ -76,7 +83,7 @@ def _assign(body: Body, node: ast.Assign) -> None:
             name = body.instance.names[node.target]
             left = expr.value(body, node.target)
             made = expr.arithmetic(body, node.op[:-1], left, node.target, node.value)
-            body.set(name, made)
+            body.set(name, expr.narrowed(body, made, body.instance.variables[name]))
     elif node.op == "=":
         maps.assign(body, node.target, node.value)
     else:

@@ -12,6 +12,7 @@ from pbt.lang import ast
 from pbt.lang.typed import Instance
 from pbt.lower import expr, loops, maps, memory
 from pbt.lower.memory import Loc
+from pbt.source import ScriptError
 from pbt.types import Array, Int, Pointer, Str, Tuple, Type, is_integral
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def _place(body: Body, node: ast.Expr) -> Loc | None:
         kind = body.type(node.operand)
         return _pointee(body, kind, expr.value(body, node.operand))
     if isinstance(node, ast.Cast) and not is_integral(body.type(node)):
-        return locate(body, node.operand) if not is_integral(body.type(node.operand)) else None
+        source = body.type(node.operand)
+        return locate(body, node.operand) if source.size == body.type(node).size and not is_integral(source) else None
     return None
 
 
@@ -81,6 +83,27 @@ def _member(body: Body, node: ast.Member) -> Loc:
     if member.data_loc:
         return _data_loc(body, outer, loc, member.data_loc == "rel")
     return loc
+
+
+def tracked(body: Body, node: ast.Expr) -> Mem:
+    """An object by an address that the verifier follows from the context: the base may be null.
+
+    ScriptError if the address was read as a number on its way.
+    """
+    node = body.real(node)
+    if isinstance(node, ast.Member):
+        base, member = body.type(node.base), body.kept(node)
+        if isinstance(base, Pointer) and base.space == "ctx":
+            loc = _member(body, node)
+            return Mem(body.b.load(loc.base, loc.offset, 8))
+        if not isinstance(body.type(node), Pointer) and member is not None:
+            outer = tracked(body, node.base)
+            return Mem(outer.base, outer.offset + member.offset)
+    raise ScriptError(
+        "the kernel wants this straight from the probe's arguments",
+        node.span,
+        "such as args.file, ctx.file or args.file.f_path, not a variable or a pointer read elsewhere",
+    )
 
 
 def _data_loc(body: Body, outer: Loc, loc: Loc, relative: bool) -> Loc:
@@ -124,16 +147,17 @@ def _into(body: Body, node: ast.Expr, to: Mem, kind: Type) -> None:
         body.b.store(to.base, to.offset, kind.size, expr.value(body, node))
     elif isinstance(node, ast.Ternary):
         _ternary(body, node, to, kind)
-    elif isinstance(kind, Str) and isinstance(node, ast.BlockExpr):
+    elif isinstance(node, ast.Cast) and not is_integral(body.type(node.operand)):
+        into(body, node.operand, to, kind)
+    elif isinstance(node, ast.Inlined):
+        body.zero(to, kind.size)
+        expr.inlined(body, node, lambda made: into(body, made, to, kind))
+    elif isinstance(node, ast.BlockExpr):
         body.statements(node.body)
         assert node.value is not None
         into(body, node.value, to, kind)
     elif isinstance(kind, Str):
         _text_into(body, node, to, kind)
-    elif isinstance(node, ast.BlockExpr):
-        body.statements(node.body)
-        assert node.value is not None
-        into(body, node.value, to, kind)
     elif isinstance(node, (ast.Tuple, ast.Record)):
         assert isinstance(kind, Tuple)
         if kind.size > sum(e.size for e in kind.elements):
@@ -147,6 +171,8 @@ def _into(body: Body, node: ast.Expr, to: Mem, kind: Type) -> None:
         builtin, call = found
         assert builtin.into is not None, builtin.name
         builtin.into(body, call, to)
+    elif isinstance(node, ast.Cast) and is_integral(body.type(node.operand)):
+        body.b.store(to.base, to.offset, body.type(node.operand).size, expr.value(body, node.operand))
     else:
         memory.copy(body, to, locate(body, node), min(kind.size, body.type(node).size))
 
@@ -234,7 +260,12 @@ def _text(kind: Type) -> bool:
 
 
 def _near(body: Body, node: ast.Expr) -> Loc:
-    """Where the value can be loaded from directly; it is copied there if need be."""
+    """Where the value can be loaded from directly; it is copied there if need be, zeros behind its text."""
+    with body.padding():
+        return _loadable(body, node)
+
+
+def _loadable(body: Body, node: ast.Expr) -> Loc:
     loc = locate(body, node)
     if loc.space in ("bpf", "ctx"):
         return loc

@@ -62,7 +62,7 @@ def converter(type_: Type, opaque: Callable[[Opaque, bytes], Any]) -> ToJson:
         element = converter(type_.element, opaque)
         return lambda value: [element(item) for item in value]
     if isinstance(type_, Struct):
-        return _object([(member.name, converter(member.type, opaque)) for member in type_.members])
+        return _object([(member.name, converter(member.type, opaque)) for member in type_.flat()])
     if isinstance(type_, Tuple):
         parts = [converter(item, opaque) for item in type_.elements]
         if type_.names:

@@ -119,7 +119,7 @@ def _tuple(type_: Any, style: Style) -> Draw:
 
 
 def _struct(type_: Any, style: Style) -> Draw:
-    return _named([(member.name, member.type) for member in type_.members], style)
+    return _named([(member.name, member.type) for member in type_.flat()], style)
 
 
 def _named(members: Sequence[tuple[str, Type]], style: Style) -> Draw:

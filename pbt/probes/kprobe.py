@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from errno import EADDRNOTAVAIL, EBUSY, EILSEQ, EINVAL, ENOENT, EOPNOTSUPP, EPERM
+from dataclasses import replace
+from errno import EADDRNOTAVAIL, EBUSY, EILSEQ, EINVAL, ENOENT, EOPNOTSUPP, EPERM, ESRCH
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -31,13 +32,16 @@ if TYPE_CHECKING:
     from pbt.host.target import Target
 
 KERNEL = "vmlinux"
-_SPLIT = (".part.", ".cold")  # pieces that the compiler cut out of functions: not worth a wildcard's while
+MULTI = "TRACE_KPROBE_MULTI"
+SPLIT = (".part.", ".cold")  # pieces that the compiler cut out of functions: not worth a wildcard's while
 
 
 def _parse(provider: str, parts: Sequence[str], span: Span) -> Place:
-    """`fn`, `fn+off`, `module:fn`; what listings append to names, ` [module]`, is dropped."""
+    """`fn`, `fn+off`, `module:fn`, an address; what listings append to names, ` [module]`, is dropped."""
     count_parts(provider, parts, span, 1, 2)
     module = parts[0] if len(parts) == 2 else ""
+    if not module and parts[0][:1].isdigit():
+        return {"address": number(parts[0], span, "address")}
     function, plus, offset = parts[-1].partition(" [")[0].partition("+")
     if not plus:
         return {"module": module, "function": function.strip(), "offset": 0}
@@ -50,34 +54,49 @@ def _offset(text: str, span: Span) -> int:
     return 0 if text in ("0", "0x0") else number(text, span, "offset")
 
 
-def functions(target: Target) -> Iterable[str]:
-    """Traceable functions, as far as this machine tells.
+def traceable(target: Target) -> Sequence[tuple[str, str]]:
+    """(function, module) of what can be traced, as far as this machine tells.
 
     Where ftrace's list cannot be read: the kernel's text symbols of which BTF knows the prototype.
     """
     try:
-        listed = target.tracefs.functions()
+        listed = target.tracefs.traced()
     except UsageError:  # not mounted and not to be mounted: kprobes do not need it
         listed = []
     if listed:
         return listed
     known = set(target.types.functions()) if target.types is not None else set()
-    names = target.kallsyms.names()
-    return [name for name in names if name in known] if known else names
+    rows = target.kallsyms.functions()
+    return [row for row in rows if row[0] in known or row[1] != KERNEL] if known else rows
+
+
+def functions(target: Target, module: str = "") -> Iterable[str]:
+    """Names of the functions that kprobes may be at, those of the modules that a pattern means or all."""
+    try:
+        forbidden = target.tracefs.forbidden
+    except UsageError:
+        forbidden = frozenset()
+    rows = traceable(target)
+    wanted = set(matching(module, {where for _, where in rows})) if module else None
+    return [n for n, where in rows if n not in forbidden and (wanted is None or where in wanted)]
 
 
 def _expand(place: Place, target: Target) -> Sequence[Place]:
-    function = place["function"]
-    if is_pattern(function) or is_pattern(place["module"]):
-        module = "" if is_pattern(place["module"]) else place["module"]
-        names = matching(function, functions(target))
-        places = [{**place, "module": module, "function": name, "matched": True} for name in names]
-        return [p for p in places if not any(piece in p["function"] for piece in _SPLIT)]
-    return (place,) if _exists(function, target) else ()
+    if "address" in place:
+        return (place,)
+    function, module = place["function"], place["module"]
+    if is_pattern(function) or is_pattern(module):
+        names = [n for n in matching(function, functions(target, module)) if not any(p in n for p in SPLIT)]
+        plain = "" if is_pattern(module) else module
+        return [{**place, "module": plain, "function": name, "matched": True} for name in names]
+    return (place,) if _exists(function, module, target) else ()
 
 
-def _exists(function: str, target: Target) -> bool:
+def _exists(function: str, module: str, target: Target) -> bool:
     """Whether the kernel has a symbol of this name; yes, too, when its symbols cannot be read."""
+    if module not in ("", KERNEL):
+        rows = target.kallsyms.functions()
+        return not rows or (function, module) in rows
     if target.kallsyms.address(function):
         return True
     names = target.kallsyms.names()  # addresses may be hidden
@@ -85,35 +104,32 @@ def _exists(function: str, target: Target) -> bool:
 
 
 def _name(place: Place) -> str:
+    if "address" in place:
+        return f"{place['address']:#x}"
     offset = f"+{place['offset']}" if place["offset"] else ""
     return ":".join(filter(None, (place["module"], place["function"] + offset)))
+
+
+def _unsafe(place: Place) -> bool:
+    """An address may be within an instruction, and then the kernel dies."""
+    return "address" in place
 
 
 def _label(provider: str, place: Place) -> str:
     return f"{provider}:{_name(place)}"
 
 
-def _entry(place: Place, target: Target) -> Context:
-    return Context(
-        "kprobe",
-        _label("kprobe", place),
-        "KPROBE",
-        arg=register_argument,
-        func=instruction_pointer,
-        regs=True,
+def _describe(returns: bool, place: Place, target: Target) -> Context:
+    """What a wildcard stands for is attached by one link where the kernel can (FPROBE, 5.18)."""
+    multi = bool(place.get("matched")) and target.has("kprobe_multi")
+    provider = "kretprobe" if returns else "kprobe"
+    common = Context(
+        provider, _label(provider, place), "KPROBE", expected_attach_type=MULTI if multi else "", regs=True
     )
-
-
-def _exit(place: Place, target: Target) -> Context:
-    return Context(
-        "kretprobe",
-        _label("kretprobe", place),
-        "KPROBE",
-        retval=U64,
-        read_retval=register_result,
-        func=entry_address if target.has("get_func_ip") else None,
-        regs=True,
-    )
+    start = entry_address if target.has("get_func_ip") else None
+    if returns:
+        return replace(common, retval=U64, read_retval=register_result, func=start)
+    return replace(common, arg=register_argument, func=start if multi else instruction_pointer)
 
 
 # --- attaching --------------------------------------------------------------------------------
@@ -127,13 +143,15 @@ _HINTS = {
 }
 
 
-_UNTRACEABLE = (ENOENT, EINVAL, EADDRNOTAVAIL, EOPNOTSUPP, EBUSY)
+_UNTRACEABLE = (ENOENT, ESRCH, EINVAL, EADDRNOTAVAIL, EOPNOTSUPP, EBUSY)
 
 
 def _attach(returns: bool, host: AttachHost, fd: int, program: Program) -> Sequence[Closeable]:
     """Through the kprobe PMU (4.17), or without it through tracefs's kprobe_events."""
     from pbt.sys import perf
 
+    if program.expected_attach_type == MULTI:
+        return _attach_many(returns, host, fd, (program,))[0]
     with explained(program.name, _HINTS):
         try:
             pmu = perf.pmu_type("kprobe")
@@ -147,10 +165,47 @@ def _attach(returns: bool, host: AttachHost, fd: int, program: Program) -> Seque
             raise
 
 
+def _attach_many(
+    returns: bool, host: AttachHost, fd: int, programs: Sequence[Program]
+) -> tuple[Sequence[Closeable], int]:
+    """One link for all functions; where the kernel refuses some, as few as leave those out."""
+    if programs[0].expected_attach_type != MULTI:
+        each = [_attach(returns, host, fd, program) for program in programs]
+        return [link for links in each for link in links], sum(map(bool, each))
+    with explained(programs[0].name, _HINTS), ExitStack() as stack:
+        names = sorted({program.place["function"] for program in programs})
+        links, count = _links(returns, fd, names)
+        for link in links:
+            stack.callback(link.close)
+        stack.pop_all()
+        return links, count
+
+
+def _links(returns: bool, fd: int, names: Sequence[str]) -> tuple[list[Closeable], int]:
+    from pbt.sys import bpf
+    from pbt.uapi.consts import BPF_F_KPROBE_MULTI_RETURN
+
+    flags = BPF_F_KPROBE_MULTI_RETURN if returns else 0
+    try:
+        return [bpf.link_kprobe_multi(fd, syms=names, flags=flags)], len(names)
+    except KernelError as error:
+        if error.errno not in _UNTRACEABLE:
+            raise
+        if len(names) == 1:
+            return [], 0
+    half = len(names) // 2
+    first, second = _links(returns, fd, names[:half]), _links(returns, fd, names[half:])
+    return [*first[0], *second[0]], first[1] + second[1]
+
+
 def _attach_pmu(pmu: int, returns: bool, host: AttachHost, fd: int, place: Place) -> Sequence[Closeable]:
     """config1 points to the name or is 0, and config2 is the offset or the address (perf_event_attr)."""
     from pbt.sys import perf
 
+    if "address" in place:
+        return on_event(
+            fd, type=pmu, config=perf.retprobe_bit("kprobe") if returns else 0, config2=place["address"]
+        )
     symbol = (
         place["function"] if place["module"] in ("", KERNEL) else f"{place['module']}:{place['function']}"
     )
@@ -189,7 +244,7 @@ def _attach_text(returns: bool, host: AttachHost, fd: int, place: Place) -> Sequ
     from pbt.uapi.consts import PERF_TYPE_TRACEPOINT
 
     root = host.target.tracefs.root
-    name = f"{'r' if returns else 'p'}{os.getpid()}_{fd}_{place['function'].replace('.', '_')}"
+    name = f"{'r' if returns else 'p'}{os.getpid()}_{fd}_{_identifier(_name(place))}"
     with ExitStack() as stack:
         try:
             probe = _TextProbe(root, name, f"{name[0]}:pbt/{name} {_name(place)}")
@@ -204,6 +259,10 @@ def _attach_text(returns: bool, host: AttachHost, fd: int, place: Place) -> Sequ
         return (stack.pop_all(),)
 
 
+def _identifier(text: str) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in text)
+
+
 NO_KPROBES = "it was built without CONFIG_KPROBES: use a tracepoint (pbt -l 'tracepoint:*') or fentry instead"
 
 
@@ -211,11 +270,17 @@ NO_KPROBES = "it was built without CONFIG_KPROBES: use a tracepoint (pbt -l 'tra
 
 
 def _list(parts: Sequence[str], target: Target) -> Sequence[str]:
-    return matching((parts[-1] if parts else "") or "*", functions(target))
+    """Functions; with a module, each with it."""
+    module, function = ("", *parts)[-2:] if parts else ("", "*")
+    names = matching(function or "*", functions(target, module))
+    return [f"{module}:{name}" for name in names] if module and not is_pattern(module) else names
 
 
 def _fields(returns: bool, place: Place, target: Target) -> Sequence[str]:
-    types = target.types
+    if "address" in place:
+        return []
+    module = place["module"]
+    types = target.types if module in ("", KERNEL) else target.module_types(module)
     id = types.id_of_func(place["function"]) if types is not None else None
     if types is None or id is None:
         return []
@@ -229,8 +294,10 @@ KPROBE = Provider(
     parse=partial(_parse, "kprobe"),
     expand=_expand,
     label=partial(_label, "kprobe"),
-    describe=_entry,
+    describe=partial(_describe, False),
     attach=partial(_attach, False),
+    attach_many=partial(_attach_many, False),
+    unsafe=_unsafe,
     list=_list,
     fields=partial(_fields, False),
     aliases=("k",),
@@ -243,8 +310,10 @@ KRETPROBE = Provider(
     parse=partial(_parse, "kretprobe"),
     expand=_expand,
     label=partial(_label, "kretprobe"),
-    describe=_exit,
+    describe=partial(_describe, True),
     attach=partial(_attach, True),
+    attach_many=partial(_attach_many, True),
+    unsafe=_unsafe,
     list=_list,
     fields=partial(_fields, True),
     aliases=("kr",),

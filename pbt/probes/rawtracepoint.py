@@ -1,6 +1,8 @@
 """rawtracepoint:event: a tracepoint's own arguments, before its record is made.
 
-Cheaper than `tracepoint`, needs no tracefs to attach, and less stable.
+Cheaper than `tracepoint`, needs no tracefs to attach, and less stable. Programs of type RAW_TRACEPOINT see
+the same arguments as those that BTF types (TRACE_RAW_TP), on more kernels (4.17) and as plain numbers; their
+types come from BTF all the same.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pbt.types import Member, Struct
 
 if TYPE_CHECKING:
     from pbt.bundle import Program
+    from pbt.host.btf import Btf
     from pbt.host.target import Target
     from pbt.ir.core import Value
 
@@ -27,29 +30,45 @@ _MOST_ARGS = 12  # MAX_BPF_FUNC_ARGS, include/linux/bpf.h
 
 def _parse(parts: Sequence[str], span: Span) -> Place:
     count_parts("rawtracepoint", parts, span, 1, 2)
-    return {"event": parts[-1], "text": ":".join(parts)}
+    return {"module": parts[0] if len(parts) == 2 else "", "event": parts[-1]}
 
 
-def _events(target: Target) -> Iterable[str]:
+# --- what is there ----------------------------------------------------------------------------
+
+
+def _types(module: str, target: Target) -> Btf | None:
+    return target.types if module in ("", KERNEL) else target.module_types(module)
+
+
+def _modules(pattern: str, target: Target) -> Sequence[str]:
+    """Those with BTF that a pattern means, the kernel itself first; "" stands for all."""
+    known = (KERNEL, *target.modules())
+    return matching(pattern, known) if pattern else known
+
+
+def _events(module: str, target: Target) -> Iterable[str]:
     """From BTF; without it, from tracefs, whose syscalls category has no raw tracepoints."""
-    if target.types is not None:
-        return [n[len(_TYPEDEF) :] for n in target.types.names("typedef") if n.startswith(_TYPEDEF)]
+    types = _types(module, target)
+    if types is not None:
+        return [n[len(_TYPEDEF) :] for n in types.names("typedef") if n.startswith(_TYPEDEF)]
+    if module != KERNEL:
+        return ()
     return [event for category, event in target.tracefs.events("*", "*") if category != "syscalls"]
 
 
 def _expand(place: Place, target: Target) -> Sequence[Place]:
-    event, text = place["event"], place["text"]
-    module = text.rpartition(":")[0]
-    if module and not matching(module, (KERNEL,)):
-        return ()
-    if not is_pattern(text) and target.types is not None:
-        return (place,) if target.types.find("typedef", _TYPEDEF + event) is not None else ()
-    prefix = f"{KERNEL}:" if module else ""
-    return [{"event": name, "text": prefix + name} for name in matching(event, _events(target))]
+    """The module stays as it was written: names of tracepoints are unique without it."""
+    event, module, found = place["event"], place["module"], list[Place]()
+    if not is_pattern(event) and target.types is not None and target.types.find("typedef", _TYPEDEF + event):
+        return (place,) if matching(module or KERNEL, (KERNEL,)) else ()
+    for name in _modules(module, target):
+        shown = name if module or name != KERNEL else ""
+        found += [{"module": shown, "event": each} for each in matching(event, _events(name, target))]
+    return found
 
 
 def _label(place: Place) -> str:
-    return f"rawtracepoint:{place['text']}"
+    return ":".join(filter(None, ("rawtracepoint", place["module"], place["event"])))
 
 
 def _arg(gen: Gen, n: int) -> Value:
@@ -60,12 +79,13 @@ def _args(place: Place, target: Target) -> Struct | None:
     """Each argument has 8 bytes of the context (struct bpf_raw_tracepoint_args)."""
     if target.types is None:
         return None
-    load = partial(_members, place["event"], target)
+    load = partial(_members, place, target)
     return Struct(f"struct _rawtracepoint_{place['event']}", 8 * _MOST_ARGS, 8, load)
 
 
-def _members(event: str, target: Target) -> tuple[Member, ...]:
-    params = target.types.raw_tracepoint_params(event) if target.types is not None else None
+def _members(place: Place, target: Target) -> tuple[Member, ...]:
+    types = _types(place["module"], target)
+    params = types.raw_tracepoint_params(place["event"]) if types is not None else None
     return tuple(Member(p.name, p.type, 8 * i, ctype=p.ctype) for i, p in enumerate(params or ()))
 
 
@@ -84,14 +104,16 @@ def _attach(host: AttachHost, fd: int, program: Program) -> Sequence[Closeable]:
 
 
 def _list(parts: Sequence[str], target: Target) -> Sequence[str]:
-    module, event = ("*", *parts)[-2:] if parts else ("*", "*")
-    if not matching(module or "*", (KERNEL,)):
-        return ()
-    return [f"{KERNEL}:{name}" for name in matching(event or "*", _events(target))]
+    module, event = ("", *parts)[-2:] if parts else ("", "*")
+    return [
+        f"{name}:{each}"
+        for name in _modules(module, target)
+        for each in matching(event or "*", _events(name, target))
+    ]
 
 
 def _fields(place: Place, target: Target) -> Sequence[str]:
-    return [f"{member.ctype} {member.name}" for member in _members(place["event"], target)]
+    return [f"{member.ctype} {member.name}" for member in _members(place, target)]
 
 
 RAWTRACEPOINT = Provider(

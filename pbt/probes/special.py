@@ -1,4 +1,4 @@
-"""BEGIN and END: programs that the session runs itself, before the first and after the last event."""
+"""BEGIN, END and self: programs that the session runs itself, at its start, at its end, and when it is told to."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pbt.feature import AttachHost, Closeable, Context, Place, Provider
+from pbt.probes.common import count_parts, matching
 from pbt.source import ScriptError, Span
 
 if TYPE_CHECKING:
@@ -48,6 +49,42 @@ def _special(name: str, doc: str) -> Provider:
         listed=False,
     )
 
+
+SIGNAL = "SIGUSR1"  # the one signal that means nothing else to pbt
+
+
+def _parse_self(parts: Sequence[str], span: Span) -> Place:
+    count_parts("self", parts, span, 2)
+    if parts[0] != "signal" or parts[1] != SIGNAL:
+        raise ScriptError(f"self probes know only signal:{SIGNAL}", span, f"write self:signal:{SIGNAL}")
+    return {"signal": parts[1]}
+
+
+def _self_label(place: Place) -> str:
+    return f"self:signal:{place['signal']}"
+
+
+def _describe_self(place: Place, target: Target) -> Context:
+    return Context("self", _self_label(place), "RAW_TRACEPOINT", anyone=True)
+
+
+def _list_self(parts: Sequence[str], target: Target) -> Sequence[str]:
+    pattern = ":".join(part or "*" for part in parts) or "*"
+    return matching(pattern, (f"signal:{SIGNAL}",))
+
+
+SELF = Provider(
+    "self",
+    f"Runs when pbt itself gets the signal: `self:signal:{SIGNAL}`.",
+    parse=_parse_self,
+    expand=_expand,
+    label=_self_label,
+    describe=_describe_self,
+    attach=_attach,
+    list=_list_self,
+    auto=True,
+    listed=False,
+)
 
 SPECIAL = (
     _special("BEGIN", "Runs once before anything is attached."),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from errno import EINVAL, ENOENT, ESRCH
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pbt.feature import AttachHost, Closeable, Context, Place, Provider
 from pbt.probes.common import (
@@ -30,13 +31,18 @@ if TYPE_CHECKING:
     from pbt.host.target import Target
 
 MULTI = "TRACE_UPROBE_MULTI"
+_COUNTER_BIT = 32  # of the PMU's config: where the offset of the counter stands (4.20)
 
 
 def _parse(provider: str, parts: Sequence[str], span: Span) -> Place:
-    """`path:function`, `path:function+offset`, `path:0xADDRESS`: a place with `path`, `symbol`, `offset`.
+    """`path:function`, `path:function+offset`, `path:0xADDRESS`: a place with `path`, `symbol`, `offset`;
+    `path:cpp:"name(types)"`: one with `cpp`, the name as C++ writes it, until it is looked up.
 
     The symbol is "" where the offset is the virtual address itself.
     """
+    if len(parts) == 3 and parts[1] == "cpp":
+        count_parts(provider, parts, span, 3)
+        return {"path": parts[0], "symbol": "", "offset": 0, "cpp": parts[2]}
     count_parts(provider, parts, span, 2)
     path, target = parts
     symbol, plus, offset = target.partition("+")
@@ -52,17 +58,66 @@ def _parse(provider: str, parts: Sequence[str], span: Span) -> Place:
 
 
 def files(path: str) -> list[str]:
-    """The files that a path means: itself, a glob, a name from $PATH, or a library's name."""
+    """The files that a path means: itself, a glob, a name from $PATH, or a library's name.
+
+    `*` means what runs now: every program and library that a process has mapped.
+    """
     from pbt.host.elf import find_library, find_program
 
-    if "/" in path and is_pattern(path):
+    if path == "*":
+        return _running()
+    if is_pattern(path):
         from glob import glob
 
-        return sorted(glob(path))
+        return sorted(glob(path)) if "/" in path else []
     found = find_program(path)
     if found is None and "/" not in path and path.startswith("lib"):
         found = find_library(path)
     return [found] if found else []
+
+
+def _running() -> list[str]:
+    from os import listdir
+
+    return sorted({path for name in listdir("/proc") if name.isdigit() for path in mapped(int(name))})
+
+
+def mapped(pid: int) -> list[str]:
+    """Files whose code a process has mapped, as this process can open them; [] when it is gone."""
+    from pbt.host.proc import maps
+
+    root = _root(pid)
+    found = {row.path for row in maps(pid) if "x" in row.perms and row.path.startswith("/")}
+    return sorted(root + path for path in found)
+
+
+def _root(pid: int) -> str:
+    """What stands before a path that a process sees: nothing, unless it lives in a file system of its own."""
+    import os
+
+    try:
+        theirs, ours = os.stat(f"/proc/{pid}/root/"), os.stat("/")
+        spaces = os.readlink(f"/proc/{pid}/ns/mnt"), os.readlink("/proc/self/ns/mnt")
+    except OSError:
+        return ""
+    same = (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino) and spaces[0] == spaces[1]
+    return "" if same else f"/proc/{pid}/root"
+
+
+def of_process(place: Place, pid: int) -> Place:
+    """The place with its file as the process sees it: `*` is all that it has mapped, a library's name one of
+    those first."""
+    from pbt.host.elf import find_library, find_program
+
+    path, root = place["path"], _root(pid)
+    if path == "*":
+        return {**place, "files": mapped(pid)}
+    if not root or is_pattern(path):
+        return place
+    found = find_program(path, root)
+    if found is None and "/" not in path and path.startswith("lib"):
+        found = find_library(path, root)
+    return {**place, "path": found} if found else place
 
 
 def _elf(path: str) -> Elf | None:
@@ -76,15 +131,24 @@ def _elf(path: str) -> Elf | None:
 
 def _expand(place: Place, target: Target) -> Sequence[Place]:
     found: list[Place] = []
-    for path in files(place["path"]):
+    for path, elf in elves(place):
+        names = _symbols(elf, place)
+        found += [{"path": path, "symbol": name, "offset": place["offset"]} for name in names]
+    return found
+
+
+def elves(place: Place) -> Iterator[tuple[str, Elf]]:
+    """The files of a place that are ELF, each with its path."""
+    for path in place.get("files") or files(place["path"]):
         elf = _elf(path)
         if elf is not None:
-            found += [{**place, "path": path, "symbol": name} for name in _symbols(elf, place)]
-    return found
+            yield path, elf
 
 
 def _symbols(elf: Elf, place: Place) -> Sequence[str]:
     symbol = place["symbol"]
+    if "cpp" in place:
+        return _cpp(elf, place["cpp"])
     if is_pattern(symbol):
         return matching(symbol, (f.name for f in elf.functions()))
     if not symbol:
@@ -92,7 +156,20 @@ def _symbols(elf: Elf, place: Place) -> Sequence[str]:
     return (symbol,) if elf.symbol(symbol) else ()
 
 
+def _cpp(elf: Elf, wanted: str) -> Sequence[str]:
+    """Functions whose C++ names are the wanted one or match it; one without parameters means all of them."""
+    from pbt.host.demangle import demangle
+
+    full = wanted if "(" in wanted else ""
+    names = {f.name: demangle(f.name) for f in elf.functions() if f.name.startswith("_Z")}
+    shown = {name: text if full else text.partition("(")[0] for name, text in names.items()}
+    chosen = set(matching(wanted, shown.values()))
+    return sorted(name for name, text in shown.items() if text in chosen)
+
+
 def _where(place: Place) -> str:
+    if "cpp" in place:
+        return f"{place['path']}:cpp:{place['cpp']}"
     if not place["symbol"]:
         return f"{place['path']}:{place['offset']:#x}"
     return f"{place['path']}:{place['symbol']}" + (f"+{place['offset']}" if place["offset"] else "")
@@ -124,7 +201,7 @@ def _describe(returns: bool, place: Place, target: Target) -> Context:
 
 # --- attaching --------------------------------------------------------------------------------
 
-_HINTS = {
+HINTS = {
     EINVAL: "the place may not be the start of an instruction, or the file may not be mapped as code",
     ENOENT: "the file or the function is not on this machine",
     ESRCH: "the process is gone",
@@ -141,21 +218,66 @@ def file_offset(place: Place) -> int:
     return offset
 
 
-def _attach(returns: bool, host: AttachHost, fd: int, program: Program) -> Sequence[Closeable]:
-    from pbt.sys import bpf, perf
-    from pbt.uapi.consts import BPF_F_UPROBE_MULTI_RETURN
+class Spot(NamedTuple):
+    """Where a program goes: bytes from the start of the file to the instruction, and to the counter of users
+    that the kernel is to keep there (0: none)."""
 
-    place = program.place
-    with explained(program.name, _HINTS):
-        offset = file_offset(place)
-        if program.expected_attach_type == MULTI:
-            flags = BPF_F_UPROBE_MULTI_RETURN if returns else 0
-            return (bpf.link_uprobe_multi(fd, place["path"], [offset], pid=host.pid or 0, flags=flags),)
-        retprobe = perf.retprobe_bit("uprobe") if returns else 0
+    path: str
+    offset: int
+    counter: int = 0
+
+
+def _spot(place: Place) -> Spot:
+    return Spot(place["path"], file_offset(place))
+
+
+def attach(
+    find: Callable[[Place], Spot], returns: bool, host: AttachHost, fd: int, program: Program
+) -> Sequence[Closeable]:
+    """By a uprobe_multi link where the program was made for one (6.6), else by the uprobe PMU (4.17)."""
+    from pbt.sys import perf
+
+    if program.expected_attach_type == MULTI:
+        return attach_many(find, returns, host, fd, (program,))[0]
+    with explained(program.name, HINTS):
+        spot = find(program.place)
+        flags = (perf.retprobe_bit("uprobe") if returns else 0) | spot.counter << _COUNTER_BIT
         who = {"pid": -1, "cpu": 0} if host.pid is None else {"pid": host.pid, "cpu": -1}
         return on_event(
-            fd, type=perf.pmu_type("uprobe"), config=retprobe, name=place["path"], config2=offset, **who
+            fd, type=perf.pmu_type("uprobe"), config=flags, name=spot.path, config2=spot.offset, **who
         )
+
+
+def attach_many(
+    find: Callable[[Place], Spot], returns: bool, host: AttachHost, fd: int, programs: Sequence[Program]
+) -> tuple[Sequence[Closeable], int]:
+    """One link for all places of a file."""
+    if programs[0].expected_attach_type != MULTI:
+        each = [attach(find, returns, host, fd, program) for program in programs]
+        return [link for links in each for link in links], len(each)
+    with explained(programs[0].name, HINTS), ExitStack() as stack:
+        spots = [find(program.place) for program in programs]
+        links = [_link(fd, path, spots, returns, host) for path in dict.fromkeys(s.path for s in spots)]
+        for link in links:
+            stack.callback(link.close)
+        stack.pop_all()
+        return links, len(programs)
+
+
+def _link(fd: int, path: str, spots: Sequence[Spot], returns: bool, host: AttachHost) -> Closeable:
+    from pbt.sys import bpf
+    from pbt.uapi.consts import BPF_F_UPROBE_MULTI_RETURN
+
+    here = sorted({spot for spot in spots if spot.path == path})
+    counters = [spot.counter for spot in here]
+    return bpf.link_uprobe_multi(
+        fd,
+        path,
+        [spot.offset for spot in here],
+        ref_ctr_offsets=counters if any(counters) else (),
+        pid=host.pid or 0,
+        flags=BPF_F_UPROBE_MULTI_RETURN if returns else 0,
+    )
 
 
 # --- listing ----------------------------------------------------------------------------------
@@ -181,7 +303,9 @@ def _provider(name: str, alias: str, doc: str) -> Provider:
         expand=_expand,
         label=partial(_label, name),
         describe=partial(_describe, name == "uretprobe"),
-        attach=partial(_attach, name == "uretprobe"),
+        attach=partial(attach, _spot, name == "uretprobe"),
+        attach_many=partial(attach_many, _spot, name == "uretprobe"),
+        of_process=of_process,
         list=_list,
         aliases=(alias,),
         reverse=True,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pbt.bundle import Bundle, Program
-from pbt.feature import AttachHost, Closeable, Provider
+from pbt.feature import AttachHost, Closeable, Iteration, Provider
 from pbt.registry import collect
 from pbt.source import KernelError, UsageError, show
 
@@ -24,11 +24,40 @@ def providers() -> dict[str, Provider]:
     return collect("pbt.probes", Provider)
 
 
+class Held(NamedTuple):
+    """What holds some programs attached together, at so many places."""
+
+    programs: Sequence[Program]
+    closeables: Sequence[Closeable]
+    places: int
+
+
 class Links:
     """What holds programs attached: `count` of them; closing detaches them all."""
 
-    def __init__(self, count: int, owned: Sequence[Closeable]) -> None:
-        self.count, self._owned = count, list(owned)
+    def __init__(self, count: int, owned: Sequence[Closeable], held: Sequence[Held] = ()) -> None:
+        """`held`: which of `owned` hold which programs."""
+        self.count, self._owned, self._held = count, list(owned), list(held)
+        self._iterations = [each for each in owned if isinstance(each, Iteration)]
+
+    @property
+    def iterating(self) -> bool:
+        """Whether some programs run only while they are read (see `iterate`) and are not at their end."""
+        return bool(self._iterations)
+
+    def iterate(self) -> None:
+        """Run such programs a little further; those that reach their end are attached no more."""
+        for each in list(self._iterations):
+            if not each.read():
+                self._iterations.remove(each)
+                self.count -= 1
+
+    def drop(self, wanted: Callable[[Program], bool]) -> None:
+        """Detach the programs for which `wanted` says so."""
+        for each in [each for each in self._held if all(map(wanted, each.programs))]:
+            self._held.remove(each)
+            _close(each.closeables)
+            self.count -= each.places
 
     def close(self) -> None:
         """Detach, last first. Each may wait for the kernel to see every CPU pass: many wait side by side."""
@@ -71,25 +100,56 @@ def attach(loaded: Loaded, host: AttachHost, warn: Callable[[str], None]) -> Lin
     raise_limit(len(wanted) * max(1, len(host.cpus)) + len(bundle.maps) + len(bundle.programs) + _SPARE)
     count = 0
     made: list[Closeable] = []
+    held: list[Held] = []
     with ExitStack() as owned:
-        for i in wanted:
-            program = bundle.programs[i]
+        for group in _groups(wanted, loaded, known):
+            programs = [bundle.programs[i] for i in group]
             try:
-                closeables = known[program.provider].attach(host, loaded.programs[i].fileno(), program)
+                closeables, attached = _attach(host, loaded.programs[group[0]].fileno(), programs, known)
             except KernelError as error:
                 if policy == "error":
-                    raise AttachError(error, bundle, program) from error
+                    raise AttachError(error, bundle, programs[0]) from error
                 if policy == "warn":
-                    warn(f"could not attach probe {program.name}, skipping: {error.what} ({error.name})")
+                    warn(f"could not attach probe {programs[0].name}, skipping: {error.what} ({error.name})")
                 continue
             for closeable in closeables:
                 owned.callback(closeable.close)
                 made.append(closeable)
-            count += bool(closeables)  # a wildcard may have met a function that cannot be traced
+            count += attached
+            held.append(Held(programs, closeables, attached))
         if wanted and not count:
             raise UsageError("no probe could be attached")
         owned.pop_all()
-        return Links(count, made)
+        return Links(count, made, held)
+
+
+def _groups(wanted: Sequence[int], loaded: Loaded, known: dict[str, Provider]) -> list[list[int]]:
+    """Neighbours that share a program are attached together, if their provider can."""
+    groups: list[list[int]] = []
+    for i in wanted:
+        program, fd = loaded.bundle.programs[i], loaded.programs[i]
+        last = groups[-1][0] if groups else -1
+        if (
+            last >= 0
+            and loaded.programs[last] is fd
+            and loaded.bundle.programs[last].provider == program.provider
+            and known[program.provider].attach_many is not None
+        ):
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    return groups
+
+
+def _attach(
+    host: AttachHost, fd: int, programs: Sequence[Program], known: dict[str, Provider]
+) -> tuple[Sequence[Closeable], int]:
+    """What holds the programs attached, and how many are: a wildcard may meet what cannot be traced."""
+    provider = known[programs[0].provider]
+    if len(programs) > 1 and provider.attach_many is not None:
+        return provider.attach_many(host, fd, programs)
+    closeables = provider.attach(host, fd, programs[0])
+    return closeables, int(bool(closeables))
 
 
 class AttachError(KernelError):

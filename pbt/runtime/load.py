@@ -113,7 +113,8 @@ def _load(
     insns = relocate(program.code, {name: fd.fileno() for name, fd in maps.items()}, target)
     with ExitStack() as until_loaded:
         types, functions = _callbacks(program.code, until_loaded)
-        return _ask(program, bundle, insns, types, functions, target, log)
+        where = attach_btf(program, target, until_loaded)
+        return _ask(program, bundle, insns, types, functions, where, log)
 
 
 def _callbacks(code: Code, until_loaded: ExitStack) -> tuple[int, bytes]:
@@ -134,7 +135,7 @@ def _ask(
     insns: bytes,
     types: int,
     functions: bytes,
-    target: Target,
+    where: tuple[int, int],
     log: Callable[[str, str], None] | None,
 ) -> Fd:
     try:
@@ -144,7 +145,8 @@ def _ask(
             license=bundle.license,
             name=program.name,
             expected_attach_type=program.expected_attach_type,
-            attach_btf_id=btf_id(target, *program.attach_btf) if program.attach_btf else 0,
+            attach_btf_obj_fd=where[0],
+            attach_btf_id=where[1],
             log_level=1 if log else 0,
             prog_btf_fd=types,
             func_info=functions,
@@ -153,6 +155,35 @@ def _ask(
     except KernelError as error:
         reason, insn = refusal(error.log)
         raise LoadError(error, program.name, reason, place(bundle, program, insn)) from error
+
+
+def attach_btf(program: Program, target: Target, until_loaded: ExitStack) -> tuple[int, int]:
+    """What a TRACING program is for: a descriptor of its module's BTF (0: the kernel's), and its id there.
+
+    (0, 0) for programs of other types. UsageError if the running kernel has no such thing.
+    """
+    if program.attach_btf is None:
+        return 0, 0
+    kind, name = program.attach_btf
+    module, _, name = name.rpartition(":")
+    if not module:
+        return 0, btf_id(target, kind, name)
+    types = target.module_types(module)
+    found = types.find(kind, name) if types else None
+    fd = _module_btf(module)
+    if found is None or fd is None:
+        raise UsageError(f"no module {module} with {kind} {name} is loaded")
+    until_loaded.callback(fd.close)
+    return fd.fileno(), found
+
+
+def _module_btf(name: str) -> Fd | None:
+    for id in bpf.ids("btf"):
+        fd = bpf.btf_get_fd_by_id(id)
+        if bpf.btf_info(fd.fileno())[1] == name:
+            return fd
+        fd.close()
+    return None
 
 
 def btf_id(target: Target, kind: str, name: str) -> int:

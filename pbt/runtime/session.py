@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from pbt.bundle import Bundle
+from pbt.bundle import Bundle, Program
 from pbt.output.sink import Collector, Message
 from pbt.runtime import events
 from pbt.runtime.attach import Links, attach, providers
@@ -84,6 +84,7 @@ class Session:
         self._queue: deque[Run] = deque()
         self._waiting = 0  # bytes in the queue
         self._lost = 0
+        self._signalled = 0  # signals to this process that wait for their programs
         self._stopped = self._started = self._finished = False
 
     # --- what callers may ask --------------------------------------------------------------------
@@ -163,7 +164,10 @@ class Session:
             self._process = owned.enter_context(closing(Watch(self.pid)))
         self.pid = self._process.pid if self._process else None
         self._loaded = owned.enter_context(load(self._bundle, self.target, self._verifier_log))
-        self.world = World(self._bundle, self._loaded, self.target, self.sink, self._warn, self._escape)
+        self.world = World(
+            self._bundle, self._loaded, self.target, self.sink, self._warn, self._escape, self._notify
+        )
+        self.world.detach = self._detach
         if isinstance(self.sink, Collector):
             self.sink.values = self.world.arguments
         self._fill_start()
@@ -181,6 +185,10 @@ class Session:
         self._say_attached((self._links.count if self._links else 0) + automatic)
         if isinstance(self._process, Child):
             self._process.go()
+
+    def _detach(self, wanted: Callable[[Program], bool]) -> None:
+        if self._links is not None:
+            self._links.drop(wanted)
 
     def _fill_start(self) -> None:
         """What only user space knows and programs want: see the map's fields at `_START`."""
@@ -217,11 +225,22 @@ class Session:
             return False
         if self._process is not None and self._process.ended():
             return False
-        return self._links is not None and self._links.count > 0
+        return self._links is not None and (self._links.count > 0 or self._listens)
+
+    @property
+    def _listens(self) -> bool:
+        """Whether the script has programs for a signal to this process."""
+        return any(program.provider == "self" for program in self._bundle.programs)
 
     def poll(self, timeout: float = TICK) -> None:
         """Wait for records at most `timeout` seconds and handle those that are there."""
-        self._epoll.poll(0 if self._queue else timeout)
+        iterating = self._links is not None and self._links.iterating
+        if self._links is not None and iterating and not self._queue:
+            self._links.iterate()
+        while self._signalled:
+            self._signalled -= 1
+            self._run_auto("self")
+        self._epoll.poll(0 if self._queue or iterating else timeout)
         self._consume(TICK)
         self._count_lost()
 
@@ -335,7 +354,12 @@ class Session:
             self.stop()
             signal.signal(number, signal.SIG_DFL)
 
+        def told(number: int, frame: object) -> None:
+            self._signalled += 1
+
         old = {number: signal.signal(number, caught) for number in (signal.SIGINT, signal.SIGTERM)}
+        if self._listens:
+            old[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, told)
         try:
             yield
         finally:

@@ -23,18 +23,34 @@ class Symbols:
 
     def kernel(self, address: int, offset: bool = False) -> str:
         """`name` or `name+offset` of a kernel address, `0x…` where nothing is known."""
+        return _text(self._kernel_symbol(address), address, offset)
+
+    def kernel_module(self, address: int) -> str:
+        """The kernel module that an address belongs to, "" for the kernel itself."""
+        found = self._kernel_symbol(address)
+        return found.module if found else ""
+
+    def _kernel_symbol(self, address: int) -> Symbol | None:
         if address not in self._kernel:
             found = self._kallsyms.symbol(address)
             self._kernel[address] = found and Symbol(*found)
-        return _text(self._kernel[address], address, offset)
+        return self._kernel[address]
 
     def user(self, address: int, pid: int, offset: bool = False) -> str:
         """The same for an address of a process."""
+        return _text(self._user_symbol(address, pid), address, offset)
+
+    def user_module(self, address: int, pid: int) -> str:
+        """The file that an address of a process belongs to, "" where it is unknown."""
+        mapping = self._process(pid).mapping(address)
+        return mapping.path if mapping else ""
+
+    def _user_symbol(self, address: int, pid: int) -> Symbol | None:
         at = pid, address
         if at not in self._user:
             found = self._process(pid).symbol(address)
             self._user[at] = found and Symbol(*found)
-        return _text(self._user[at], address, offset)
+        return self._user[at]
 
     def _process(self, pid: int) -> UserSymbols:
         if pid not in self._processes:
@@ -46,4 +62,4 @@ class Symbols:
 
 
 def _text(symbol: Symbol | None, address: int, offset: bool) -> str:
-    return symbol.text(offset) if symbol else f"0x{address:x}"
+    return symbol.text(offset) if symbol else f"{address:#x}" if address else "0"

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import struct
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pbt.bundle import Bundle, Event
+from pbt.bundle import Bundle, Event, Program
 from pbt.feature import Aggregation, Builtin, Presentation
 from pbt.output import native
 from pbt.output import text as drawn
 from pbt.printf import Draw, Format
 from pbt.registry import collect
 from pbt.runtime.maps import LiveMap
+from pbt.source import Source, Span
 from pbt.sys import bpf
 from pbt.types import Opaque, Type
-from pbt.values import Histogram
+from pbt.values import Histogram, jsonable
 
 if TYPE_CHECKING:
     from pbt.host.target import Target
@@ -31,6 +33,10 @@ KINDS = {"avg": "stats", "stats": "stats", "hist": "hist", "lhist": "hist"}
 """In which type of JSON message the maps of an aggregation are sent; the others are a "map"."""
 
 
+def _to_stderr(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
 class World:
     """The running script, as its builtins see it. Owns nothing."""
 
@@ -42,13 +48,18 @@ class World:
         sink: Sink,
         warn: Callable[[str], None],
         escape: bool = False,
+        notify: Callable[[str], None] = _to_stderr,
     ) -> None:
-        """`escape`: show control characters in strings of the traced system as \\xNN (see drawn.Style)."""
+        """`escape`: show control characters in strings of the traced system as \\xNN (see drawn.Style).
+
+        `warn` gets warnings, which may be off; `notify` all other lines for the user.
+        """
         self.config: Mapping[str, Any] = bundle.config
         self.exiting, self.exit_code = False, 0
         self.at_hand: tuple[Event, Sequence[Any]] | None = None
         self.now_offset = time.time_ns() - boot_ns(target)
-        self.warn = warn
+        self.warn, self._notify = warn, notify
+        self.detach: Callable[[Callable[[Program], bool]], None] = lambda wanted: None  # the session's, once it can
         self._bundle, self._loaded, self._target, self._sink = bundle, loaded, target, sink
         limit, trailer = self.config.get("max_strlen", 0), self.config.get("str_trunc_trailer", "..")
         self.style = drawn.Style(int(limit), str(trailer).encode(), escape, self._draw_opaque)
@@ -64,6 +75,18 @@ class World:
 
     def flush(self) -> None:
         self._sink.flush()
+
+    def report(self, kind: str, event: Event, text: bytes) -> None:
+        source = Source(self._bundle.name, self._bundle.source)
+        line, column, _ = Span(source, max(event.span.start, 0), max(event.span.end, 0)).locate()
+        message = text.decode(errors="replace").removesuffix("\n")
+        if self._sink.messages != "text":
+            place = {"msg": message, "filename": source.name, "line": line, "col": column}
+            self._sink.emit(kind, text, message, **place)
+        elif kind == "warnf":
+            self.warn(f"{source.name}:{line}:{column}: {message}")
+        else:
+            self._notify(f"ERROR: {source.name}:{line}:{column}: {message}")
 
     def exit(self, code: int) -> None:
         self.exiting, self.exit_code = True, code & 0xFF
@@ -154,10 +177,15 @@ class World:
     def user_symbol(self, address: int, pid: int, offset: bool = False) -> str:
         return self._symbols.user(address, pid, offset)
 
-    def stack(self, map_name: str, stack_id: int) -> Sequence[int]:
+    def stack(self, map_name: str, stack_id: int) -> bytes:
         size = self._bundle.map(map_name).value_size
-        data = bpf.map_lookup(self._loaded.map(map_name), struct.pack("=i", stack_id), size)
-        return [address for address in memoryview(data).cast("Q") if address] if data else []
+        return bpf.map_lookup(self._loaded.map(map_name), struct.pack("=i", stack_id), size) or b""
+
+    def kernel_module(self, address: int) -> str:
+        return self._symbols.kernel_module(address)
+
+    def user_module(self, address: int, pid: int) -> str:
+        return self._symbols.user_module(address, pid)
 
     # maps
 
@@ -178,15 +206,23 @@ class World:
         items = list(live.items())
         if not items and not live.keyed:
             items = [((), live.empty())]
-        if items:
-            self._send_map(live, items, top, div)
+        if shown := [item for item in items if _has_content(item[1])]:
+            self._send_map(live, shown, top, div)
+
+    def print_element(self, name: str, key: tuple[Any, ...]) -> None:
+        live = self.map(name)
+        if len(key) == 1 and isinstance(key[0], tuple):  # one tuple is all parts of the key
+            key = key[0]
+        value = next((value for found, value in live.items() if found == key), None)
+        if value is not None:
+            self._sink.emit(KINDS.get(live.map.aggregation, "value"), drawn.aggregate(value) + b"\n", jsonable(value))
 
     def print_all(self) -> None:
         """Send every map that has something to show, in name order; as text, after two empty lines."""
         gap = b"\n\n"
         for name in self.names():
             live = self.map(name)
-            items = [item for item in live.items() if not isinstance(item[1], Histogram) or item[1].buckets]
+            items = [item for item in live.items() if _has_content(item[1])]
             if items:
                 if self._sink.messages == "text":
                     self._sink.write(gap)
@@ -218,6 +254,11 @@ class World:
         from pbt.output.json import converter
 
         return converter(type_, self._json_opaque)
+
+
+def _has_content(value: Any) -> bool:
+    """Whether there is something to print: a histogram without a count has no rows."""
+    return not isinstance(value, Histogram) or bool(value.buckets)
 
 
 def boot_ns(target: Target) -> int:

@@ -10,283 +10,21 @@ from pbt.isa.insn import Insn
 from pbt.uapi.helpers import BY_ID, Helper
 from pbt.uapi.maps import MAP_TYPES
 from pbt.verifier_sim import memory, scalar
+from pbt.verifier_sim.arguments import Given, argument, named
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
-from pbt.verifier_sim.reg import ANY, UNINIT, UNKNOWN_PLACE, MapInfo, Reg, number
+from pbt.verifier_sim.reg import ANY, UNINIT, MapInfo, Reg, names, number
 from pbt.verifier_sim.scalar import Scalar
 from pbt.verifier_sim.state import SPILL, ZEROED, Frame, Slot, State
 
 DONE: Final = -1  # the path ends here
-_MAX_SIZE = 1 << 29  # BPF_MAX_VAR_SIZ
-
-_MEM = ("fp", "pkt", "pkt_meta", "map_key", "map_value", "mem", "ringbuf_mem", "buf", "trusted_ptr_")
-_SOCK = ("sock_common", "sock", "tcp_sock", "xdp_sock")
-_EXPECTED: dict[str, tuple[str, ...]] = {
-    "CONST_MAP_PTR": ("map_ptr",),
-    "PTR_TO_CTX": ("ctx",),
-    "SPIN_LOCK": ("map_value", "ptr_"),
-    "TIMER": ("map_value",),
-    "KPTR": ("map_value", "ptr_"),
-    "SOCK_COMMON": _SOCK,
-    "BTF_ID_SOCK_COMMON": (*_SOCK, "ptr_", "trusted_ptr_"),
-    "PTR_TO_BTF_ID": ("ptr_", "trusted_ptr_", "rcu_ptr_"),
-    "PTR_TO_PERCPU_BTF_ID": ("percpu_ptr_", "percpu_rcu_ptr_", "percpu_trusted_ptr_"),
-    "PTR_TO_ALLOC_MEM": ("ringbuf_mem",),
-    "PTR_TO_FUNC": ("func",),
-    "PTR_TO_STACK": ("fp",),
-    "CONST_STR": ("map_value",),
-    "DYNPTR": ("fp", "dynptr_ptr"),
-    "DYNPTR_UNINIT": ("fp",),
-}
-_MEMORY = frozenset(
-    "MAP_KEY MAP_VALUE UNINIT_MAP_VALUE MEM MEM_RDONLY UNINIT_MEM PTR_TO_MEM MEM_FIXED UNINIT_MEM_FIXED".split()
-)
-_OPTIONAL = {
-    "MAP_VALUE_OR_NULL": "MAP_VALUE",
-    "PTR_TO_MEM_OR_NULL": "MEM",
-    "MEM_OR_NULL_RDONLY": "MEM_RDONLY",
-    "PTR_TO_CTX_OR_NULL": "PTR_TO_CTX",
-    "PTR_TO_BTF_ID_OR_NULL": "PTR_TO_BTF_ID",
-    "PTR_TO_STACK_OR_NULL": "PTR_TO_STACK",
-}
-_ACQUIRES = frozenset(("sk_lookup_tcp", "sk_lookup_udp", "skc_lookup_tcp", "ringbuf_reserve"))
-_RELEASES = frozenset(("sk_release", "ringbuf_submit", "ringbuf_discard"))
-_MOVES_PACKET = frozenset(
+_ACQUIRES = names("sk_lookup_tcp sk_lookup_udp skc_lookup_tcp ringbuf_reserve")
+_MOVES_PACKET = names(
     "skb_store_bytes skb_vlan_push skb_vlan_pop skb_change_proto skb_change_head skb_change_tail "
     "skb_pull_data skb_adjust_room clone_redirect l3_csum_replace l4_csum_replace xdp_adjust_head "
     "xdp_adjust_tail xdp_adjust_meta msg_pull_data msg_push_data msg_pop_data lwt_push_encap "
-    "lwt_seg6_store_bytes lwt_seg6_adjust_srh lwt_seg6_action store_hdr_opt".split()
+    "lwt_seg6_store_bytes lwt_seg6_adjust_srh lwt_seg6_action store_hdr_opt"
 )
-_READS_PACKET = frozenset(
-    "map_lookup_elem map_update_elem map_delete_elem map_push_elem map_pop_elem map_peek_elem csum_diff "
-    "sk_lookup_tcp sk_lookup_udp skc_lookup_tcp tcp_check_syncookie tcp_gen_syncookie fib_lookup "
-    "perf_event_output ringbuf_output xdp_store_bytes xdp_load_bytes tcp_raw_gen_syncookie_ipv4 "
-    "tcp_raw_gen_syncookie_ipv6 tcp_raw_check_syncookie_ipv4 tcp_raw_check_syncookie_ipv6 "
-    "sk_storage_get strncmp check_mtu".split()
-)
-_SIZED_RESULT = frozenset(
-    "get_stack get_task_stack probe_read_str probe_read_kernel_str probe_read_user_str".split()
-)
-_UNJUDGED = frozenset(("TIMER", "KPTR", "DYNPTR", "DYNPTR_UNINIT", "CONST_STR"))
-
-
-class Given:
-    """What the arguments of one call told: the map, sizes, the reference given back, the callback."""
-
-    __slots__ = ("callback", "fills", "key", "map", "memory", "most", "ref", "size", "stack")
-
-    def __init__(self) -> None:
-        self.map: MapInfo | None = None
-        self.key: Reg | None = None
-        self.size = 0  # of the memory to be allocated
-        self.most = 0  # upper bound of the last size argument
-        self.ref = 0
-        self.callback = -1
-        self.stack: Reg = UNINIT
-        self.memory: tuple[int, Reg, str] | None = None
-        self.fills: list[tuple[int, Reg, int]] = []
-
-
-# one argument -------------------------------------------------------------------------------------
-
-
-def _named(kind: str) -> tuple[str, str]:
-    name, _, parameter = kind.partition(":")
-    return name, parameter
-
-
-def _check_type(regno: int, reg: Reg, expected: tuple[str, ...]) -> None:
-    shown = reg.type_name
-    plain = shown.replace("rdonly_", "") if reg.kind in ("mem", "buf") else shown
-    if reg.null or plain not in expected:
-        raise Refuse(
-            f"R{regno} type={shown} expected={', '.join(expected)}",
-            "Compare the pointer with 0 first." if reg.null else "",
-        )
-
-
-def _argument(env: Env, state: State, helper: Helper, given: Given, regno: int, kind: str) -> None:
-    reg = state.frames[-1].regs[regno]
-    if reg.kind == "uninit":
-        raise Refuse(f"R{regno} !read_ok", f"bpf_{helper.name} takes {len(helper.args)} arguments.")
-    name, parameter = _named(kind)
-    if name == "ANYTHING":
-        if not env.privileged and reg.kind != "scalar":
-            raise Refuse(f"R{regno} leaks addr into helper function")
-        return
-    if reg.kind in ("pkt", "pkt_meta") and not (env.packet_helpers and helper.name in _READS_PACKET):
-        raise Refuse("helper access to the packet is not allowed")
-    if name in _OPTIONAL:
-        name = _OPTIONAL[name]
-        if reg.kind == "scalar" and reg.num.const == 0:
-            env.precise(reg)
-            given.memory = (regno, reg, name)
-            return
-    if name == "MAP_VALUE" and given.map is not None and given.map.map_type in ("SOCKMAP", "SOCKHASH"):
-        name = "BTF_ID_SOCK_COMMON"
-    if name in _UNJUDGED:
-        raise Unsupported(f"bpf_{helper.name}: an argument of kind {name}")
-    if name in _MEMORY:
-        _memory_argument(env, state, helper, given, regno, reg, name, parameter)
-    elif name.startswith("CONST_SIZE"):
-        _size_argument(env, state, given, regno, reg, name.endswith("_OR_ZERO"))
-    elif name.startswith("CONST_ALLOC_SIZE"):
-        if reg.kind != "scalar" or reg.num.mask:
-            raise Refuse(f"R{regno} is not a known constant'")
-        env.precise(reg)
-        given.size = reg.num.value
-    else:
-        _object_argument(env, state, helper, given, regno, reg, name, parameter)
-
-
-def _memory_argument(
-    env: Env, state: State, helper: Helper, given: Given, regno: int, reg: Reg, name: str, parameter: str
-) -> None:
-    _check_type(regno, reg, _MEM)
-    if name in ("MAP_KEY", "MAP_VALUE", "UNINIT_MAP_VALUE"):
-        info = given.map
-        if info is None:
-            raise Refuse(f"invalid map_ptr to access map->{'key' if name == 'MAP_KEY' else 'value'}")
-        if name == "MAP_KEY":
-            given.key = reg
-        size = info.key_size if name == "MAP_KEY" else info.value_size
-        helper_memory(env, state, regno, reg, size, False, name.startswith("UNINIT"), given)
-    elif name.endswith("_FIXED"):
-        if name.startswith("UNINIT"):
-            memory.aligned(env, reg, 0, int(parameter), strict=True)
-        helper_memory(env, state, regno, reg, int(parameter), False, name.startswith("UNINIT"), given)
-    else:
-        given.memory = (regno, reg, name)
-
-
-def _size_argument(env: Env, state: State, given: Given, regno: int, reg: Reg, zero: bool) -> None:
-    if reg.kind != "scalar":
-        raise Refuse(f"R{regno} type={reg.type_name} expected=scalar")
-    num = reg.num
-    if num.smin < 0:
-        raise Refuse(
-            f"R{regno} min value is negative, either use unsigned or 'var &= const'",
-            "The size may be below zero as far as is known: mask it or compare it first.",
-        )
-    assert given.memory is not None
-    at, pointer, name = given.memory
-    given.memory = None
-    if num.umin == 0 and not zero:
-        raise Refuse(f"R{regno} invalid zero-sized read: u64=[{num.umin},{num.umax}]")
-    if num.umax >= _MAX_SIZE:
-        raise Refuse(f"R{regno} unbounded memory access, use 'var &= const' or 'if (var < const)'")
-    fills = name.startswith("UNINIT")
-    helper_memory(
-        env, state, at, pointer, num.umax, zero, fills and not num.mask, given, fills or name == "MEM"
-    )
-    env.precise(reg)
-    given.most = num.umax
-
-
-def helper_memory(
-    env: Env,
-    state: State,
-    regno: int,
-    reg: Reg,
-    size: int,
-    zero: bool,
-    fills: bool,
-    given: Given,
-    write: bool | None = None,
-) -> None:
-    """The helper may use `size` bytes at `reg`; memory that it fills changes after all checks."""
-    write = fills if write is None else write
-    kind = reg.kind
-    if kind == "fp":
-        if size == 0 and not zero:
-            raise Refuse("invalid zero-sized read")
-        if fills and size:
-            memory.stack_range(regno, reg, 0, size, "write")
-            given.fills.append((regno, reg, size))
-        else:
-            if write:
-                memory.stack_range(regno, reg, 0, size, "write")
-            memory.helper_stack(env, state, regno, reg, size, False)
-    elif kind == "map_value":
-        memory.map_value(env, regno, reg, 0, size, write, zero)
-    elif kind == "map_key":
-        if write:
-            raise Refuse(f"R{regno} cannot write into {reg.type_name}")
-        memory.region(regno, reg, 0, size, reg.obj.key_size, zero)
-    elif kind in ("pkt", "pkt_meta"):
-        memory.packet(env, regno, reg, 0, size, zero)
-    elif kind == "mem":
-        if write and "rdonly" in reg.mods:
-            raise Refuse(f"R{regno} cannot write into {reg.type_name}")
-        memory.region(regno, reg, 0, size, reg.size, zero)
-    elif kind == "ptr_":
-        if write:
-            raise Refuse("only read is supported")
-    elif kind == "scalar" and zero and size == 0 and reg.num.const == 0:
-        return
-    elif kind != "buf":
-        raise Refuse(f"R{regno} type={reg.type_name} expected=fp")
-
-
-def _object_argument(
-    env: Env, state: State, helper: Helper, given: Given, regno: int, reg: Reg, name: str, parameter: str
-) -> None:
-    _check_type(regno, reg, _EXPECTED[name])
-    if name == "CONST_MAP_PTR":
-        if reg.obj is None:
-            raise Unsupported("a map inside a map")
-        given.map = reg.obj
-    elif name == "PTR_TO_CTX":
-        _unmoved(regno, reg)
-    elif name == "PTR_TO_FUNC":
-        given.callback = reg.obj
-    elif name == "PTR_TO_STACK":
-        memory.stack_range(regno, reg, 0, 0, "read")
-        given.stack = reg
-    elif name == "PTR_TO_BTF_ID":
-        if parameter and reg.obj and reg.obj != parameter:
-            raise Refuse(f"R{regno} is of type {reg.obj} but {parameter} is expected")
-    elif name == "SPIN_LOCK":
-        _spin_lock(env, state, helper, regno, reg)
-    if helper.name in _RELEASES and regno == 1:
-        if not reg.ref:
-            raise Refuse(f"R{regno} must be referenced when passed to release function")
-        if reg.off or reg.num.mask:
-            raise Refuse(f"R{regno} must have zero offset when passed to release func")
-        given.ref = reg.ref
-
-
-def _unmoved(regno: int, reg: Reg) -> None:
-    if reg.off < 0:
-        raise Refuse(f"negative offset ctx ptr R{regno} off={reg.off} disallowed")
-    if reg.off:
-        raise Refuse(f"dereference of modified ctx ptr R{regno} off={reg.off} disallowed")
-    if reg.num.mask or reg.num.value:
-        raise Refuse(f"variable ctx access var_off=({reg.num.value:#x}; {reg.num.mask:#x}) disallowed")
-
-
-def _spin_lock(env: Env, state: State, helper: Helper, regno: int, reg: Reg) -> None:
-    info = reg.obj
-    if env.prog.name in ("KPROBE", "TRACEPOINT", "PERF_EVENT", "RAW_TRACEPOINT"):
-        raise Refuse("tracing progs cannot use bpf_spin_lock yet")
-    if reg.kind == "map_value" and info.lock_at == UNKNOWN_PLACE:
-        raise Unsupported("a spin lock whose place is in BTF")
-    if reg.kind != "map_value" or info.lock_at < 0:
-        raise Refuse(f"map '{getattr(info, 'name', '')}' has no valid bpf_spin_lock")
-    if reg.num.mask:
-        raise Refuse(f"R{regno} doesn't have constant offset. bpf_spin_lock has to be at the constant offset")
-    at = reg.off + reg.num.smin
-    if at != info.lock_at:
-        raise Refuse(f"off {at} doesn't point to 'struct bpf_spin_lock' that is at {info.lock_at}")
-    if helper.name == "spin_lock":
-        if state.lock:
-            raise Refuse("Locking two bpf_spin_locks are not allowed")
-        state.lock = (info.name, reg.id)
-    else:
-        if not state.lock:
-            raise Refuse("bpf_spin_unlock without taking a lock")
-        if state.lock != (info.name, reg.id):
-            raise Refuse("bpf_spin_unlock of different lock")
-        state.lock = None
+_SIZED_RESULT = names("get_stack get_task_stack probe_read_str probe_read_kernel_str probe_read_user_str")
 
 
 # a call -------------------------------------------------------------------------------------------
@@ -307,7 +45,7 @@ def call(env: Env, state: State, pc: int, insn: Insn) -> int:
 def _enter(state: State, pc: int, target: int) -> int:
     frames = state.frames
     if len(frames) >= op.MAX_CALL_FRAMES:
-        raise Refuse(f"the call stack of {len(frames)} frames is too deep")
+        raise Refuse(f"the call stack of {len(frames) + 1} frames is too deep")
     frame = Frame(pc, target, len(frames))
     caller = frames[-1].regs
     frame.regs[1:6] = caller[1:6]
@@ -332,7 +70,7 @@ def _helper(env: Env, state: State, pc: int, number_: int) -> int:
         )
     given = Given()
     for at, kind in enumerate(helper.args):
-        _argument(env, state, helper, given, at + 1, kind)
+        argument(env, state, helper, given, at + 1, kind)
     if given.map is not None:
         _compatible(env, helper, given.map)
     for _, reg, size in given.fills:
@@ -345,6 +83,8 @@ def _helper(env: Env, state: State, pc: int, number_: int) -> int:
         _tail_call(env, state)
     if given.callback >= 0:
         _call_back(env, state, pc, helper, given)
+    if helper.name == "set_retval" and "retval_range" in env.rules:
+        _in_range(env, state.frames[-1].regs[1], (-4095, 0), "bpf_set_retval")
     result = _result(env, state, pc, helper, given)
     regs = state.frames[-1].regs
     regs[0:6] = [result, UNINIT, UNINIT, UNINIT, UNINIT, UNINIT]
@@ -353,9 +93,7 @@ def _helper(env: Env, state: State, pc: int, number_: int) -> int:
     return pc + 1
 
 
-_CHANGES_SOCKMAPS = frozenset(
-    "SCHED_CLS SCHED_ACT XDP SK_REUSEPORT FLOW_DISSECTOR SK_LOOKUP SOCKET_FILTER".split()
-)
+_CHANGES_SOCKMAPS = names("SCHED_CLS SCHED_ACT XDP SK_REUSEPORT FLOW_DISSECTOR SK_LOOKUP SOCKET_FILTER")
 
 
 def _compatible(env: Env, helper: Helper, info: MapInfo) -> None:
@@ -419,7 +157,7 @@ _OBJECTS = {
 
 def _result(env: Env, state: State, pc: int, helper: Helper, given: Given) -> Reg:
     """r0 after the call."""
-    kind, parameter = _named(helper.ret)
+    kind, parameter = named(helper.ret)
     if kind == "INTEGER":
         return _integer(env, helper, given)
     if kind == "VOID":
@@ -496,7 +234,7 @@ def _constant_key(env: Env, state: State, key: Reg | None) -> int | None:
 def _call_back(env: Env, state: State, pc: int, helper: Helper, given: Given) -> None:
     """Leave the callback's run as a branch; it comes back to the call, which runs again."""
     if len(state.frames) >= op.MAX_CALL_FRAMES:
-        raise Refuse(f"the call stack of {len(state.frames)} frames is too deep")
+        raise Refuse(f"the call stack of {len(state.frames) + 1} frames is too deep")
     other = state.copy()
     before = earlier(state.node, pc, len(state.frames))
     if before is not None:
@@ -545,16 +283,16 @@ def widen(node: Any, state: State) -> None:
     for level, (before, frame) in enumerate(zip(node.state.frames, state.frames, strict=False)):
         for regno, reg in enumerate(frame.regs):
             old = before.regs[regno]
-            if reg.kind == old.kind == "scalar" and (level, regno) not in node.precise:
-                if reg.num != old.num:
-                    frame.regs[regno] = ANY
+            exact = (level, regno) in node.precise or reg.num == old.num
+            if reg.kind == old.kind == "scalar" and not exact:
+                frame.regs[regno] = ANY
         for index, slot in frame.stack.items():
             was = before.stack.get(index)
             if slot.reg is None or was is None or was.reg is None or slot.types != was.types:
                 continue
-            if slot.reg.kind == was.reg.kind == "scalar" and (level, -1 - index) not in node.precise:
-                if slot.reg.num != was.reg.num and slot.types == SPILL * 8:
-                    frame.stack[index] = Slot(slot.types, ANY)
+            exact = (level, -1 - index) in node.precise or slot.reg.num == was.reg.num
+            if slot.reg.kind == was.reg.kind == "scalar" and slot.types == SPILL * 8 and not exact:
+                frame.stack[index] = Slot(slot.types, ANY)
 
 
 # exit ---------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -224,7 +225,7 @@ def _functions(insns: Sequence[Insn], seconds: set[int]) -> tuple[int, ...]:
 def _successors(insns: Sequence[Insn], seconds: set[int], starts: tuple[int, ...]) -> list[tuple[int, ...]]:
     bounds = [*starts, len(insns)]
     out: list[tuple[int, ...]] = [()] * len(insns)
-    for first, end in zip(bounds, bounds[1:], strict=False):
+    for first, end in itertools.pairwise(bounds):
         for pc in range(first, end):
             if pc not in seconds:
                 out[pc] = _next(insns[pc], pc, first, end)
@@ -234,7 +235,7 @@ def _successors(insns: Sequence[Insn], seconds: set[int], starts: tuple[int, ...
     for pc, targets in enumerate(out):
         for target in targets:
             if target in seconds:
-                raise Refuse(f"jump into the middle of ldimm64 insn {target}", pc=pc)
+                raise Refuse(f"jump into the middle of ldimm64 insn {target - 1}", pc=pc)
     return out
 
 
@@ -278,11 +279,11 @@ def _prune_points(insns: Sequence[Insn], successors: list[tuple[int, ...]]) -> b
     for pc, targets in enumerate(successors):
         insn = insns[pc]
         if len(targets) == 2:
-            prune[pc] = 1
+            prune[pc] = prune[targets[1]] = 1
         elif insn.opcode in (op.JMP | op.JA, op.JMP32 | op.JA):
             prune[targets[0]] = 1
-        elif insn.opcode == op.JMP | op.CALL:
-            prune[pc + 1] = 1
+        elif insn.opcode == op.JMP | op.CALL and insn.src_reg == op.CALL_LOCAL:
+            prune[pc] = prune[pc + 1] = 1
     return prune
 
 

@@ -7,10 +7,10 @@ from typing import Final
 from pbt.uapi import progs
 from pbt.verifier_sim import scalar
 from pbt.verifier_sim.env import Env, Refuse
-from pbt.verifier_sim.reg import ANY, Reg, number
+from pbt.verifier_sim.reg import ANY, Reg, names, number
 from pbt.verifier_sim.state import State
 
-BY_BTF: Final = frozenset(("TRACING", "LSM", "EXT", "STRUCT_OPS"))
+BY_BTF: Final = names("TRACING LSM EXT STRUCT_OPS")
 UNTYPED: Final = Reg("scalar", scalar.UNKNOWN, mods="?")
 """A value read through types that are not given: perhaps a pointer."""
 

@@ -10,23 +10,28 @@ from pbt.uapi import progs
 from pbt.uapi.helpers import Helper
 from pbt.verifier_sim import kernels
 from pbt.verifier_sim.kernels import Features
-from pbt.verifier_sim.reg import MapInfo, Reg
+from pbt.verifier_sim.reg import MapInfo, Reg, names
 from pbt.verifier_sim.state import State
 
-_PACKET_READ = frozenset(
+_PACKET_READ = names(
     "SCHED_CLS SCHED_ACT XDP LWT_XMIT SK_SKB SK_MSG LWT_IN LWT_OUT LWT_SEG6LOCAL SK_REUSEPORT "
-    "FLOW_DISSECTOR CGROUP_SKB CGROUP_SOCKOPT".split()
+    "FLOW_DISSECTOR CGROUP_SKB CGROUP_SOCKOPT"
 )
-_PACKET_WRITE = frozenset("SCHED_CLS SCHED_ACT XDP LWT_XMIT SK_SKB SK_MSG CGROUP_SOCKOPT".split())
+_PACKET_WRITE = names("SCHED_CLS SCHED_ACT XDP LWT_XMIT SK_SKB SK_MSG CGROUP_SOCKOPT")
 _OF_TASK = frozenset(  # in network programs since 6.18 ("comm_everywhere")
-    "get_current_comm get_current_pid_tgid get_current_uid_gid current_task_under_cgroup "
-    "get_current_cgroup_id get_current_ancestor_cgroup_id get_cgroup_classid".split()
+    [
+        "get_current_comm",
+        "get_current_pid_tgid",
+        "get_current_uid_gid",
+        "current_task_under_cgroup",
+        "get_current_cgroup_id",
+        "get_current_ancestor_cgroup_id",
+        "get_cgroup_classid",
+    ]
 )
-_PRIVATE = frozenset("KPROBE TRACEPOINT PERF_EVENT RAW_TRACEPOINT".split())
-_WITH_RESULT = frozenset("CGROUP_DEVICE CGROUP_SYSCTL CGROUP_SOCK CGROUP_SOCK_ADDR CGROUP_SOCKOPT".split())
-_TRACING = frozenset(
-    "KPROBE TRACEPOINT PERF_EVENT RAW_TRACEPOINT RAW_TRACEPOINT_WRITABLE TRACING LSM".split()
-)
+_PRIVATE = names("KPROBE TRACEPOINT PERF_EVENT RAW_TRACEPOINT")
+_WITH_RESULT = names("CGROUP_DEVICE CGROUP_SYSCTL CGROUP_SOCK CGROUP_SOCK_ADDR CGROUP_SOCKOPT")
+_TRACING = names("KPROBE TRACEPOINT PERF_EVENT RAW_TRACEPOINT RAW_TRACEPOINT_WRITABLE TRACING LSM")
 
 
 class Refuse(PbtError):
@@ -117,3 +122,10 @@ class Env:
             if place not in node.precise:
                 node.precise.add(place)
                 work.extend(node.origin(place))
+
+
+def read_reg(state: State, regno: int) -> Reg:
+    reg = state.frames[-1].regs[regno]
+    if reg.kind == "uninit":
+        raise Refuse(f"R{regno} !read_ok", "Nothing was put into this register on the way here.")
+    return reg

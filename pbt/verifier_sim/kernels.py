@@ -18,19 +18,22 @@ class Rule(NamedTuple):
 
 
 RULES = (
-    Rule("linked_scalars", (5, 11), "copies of a number are refined together"),
+    Rule("linked_scalars", (5, 10), "copies of a number are refined together"),
     Rule("atomics", (5, 12), "atomic operations that fetch; before: only add"),
-    Rule("var_stack_write", (5, 12), "writes to the stack at a variable offset"),
+    Rule("var_stack_write", (5, 10), "writes to the stack at a variable offset"),
     Rule("narrow_spill", (5, 16), "numbers of 1, 2, 4 bytes keep their bounds on the stack"),
     Rule("uninit_stack", (6, 1), "privileged programs may read stack that nobody wrote"),
+    Rule("register_null", (6, 2), "a comparison with a register tells about null; maps are never null"),
     Rule("signed_isa", (6, 6), "sign extension, signed division, bswap, gotol (cpu v4)"),
     Rule("mixed_bounds", (6, 8), "32-bit and 64-bit, signed and unsigned bounds refine each other"),
     Rule("register_branches", (6, 8), "comparing two registers refines both"),
     Rule("spill_imm", (6, 8), "a constant stored to the stack stays known"),
+    Rule("const_shifts", (6, 10), "only shifts by a constant keep bounds"),
     Rule("narrow_fill", (6, 10), "a fill may read the low part of a wider spill"),
     Rule("linked_deltas", (6, 12), "copies plus a constant are refined together"),
     Rule("stack_round_16", (6, 12), "frames of one call chain are rounded to 16 bytes, not 32"),
     Rule("cpu_bounded", (6, 12), "get_smp_processor_id() is below the number of CPUs"),
+    Rule("helper_reads", (6, 14), "what a helper only reads on the stack stays known"),
     Rule("may_goto", (6, 14), "the may_goto instruction (needs the JIT of x86-64 or arm64)"),
     Rule("load_acquire", (6, 15), "load_acquire and store_release"),
     Rule("const_key", (6, 15), "an array looked up with a constant key in range is not null"),
@@ -44,6 +47,7 @@ RULES = (
     Rule("tnum_steps", (6, 19), "a range with one value that fits the known bits is that value"),
     Rule("swap_known", (6, 19), "byte swaps keep known bits"),
     Rule("division_bounds", (7, 0), "division and modulo by a constant keep bounds"),
+    Rule("retval_range", (7, 0), "the argument of set_retval is checked"),
     Rule("empty_is_dead", (7, 0), "a branch whose refined range is empty is dead"),
     Rule("ctx_offsets", (7, 0), "context pointers may be moved by known amounts"),
 )

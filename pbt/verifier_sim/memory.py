@@ -117,11 +117,25 @@ def _load_anywhere(
     env: Env, frame: Frame, regno: int, reg: Reg, low: int, high: int, offset: int, size: int
 ) -> Reg:
     types = _bytes(frame, low, high)
+    if SPILL in types and set(types) <= {ZEROED, SPILL} and _only_zeros(env, frame, low, high):
+        return NULL
     if "uninit_stack" not in env.rules and INVALID in types:
         raise Refuse(
-            f"invalid variable-offset read from stack R{regno} var_off={_tnum(reg.num)} off={reg.off + offset} size={size}"
+            f"invalid variable-offset read from stack R{regno} var_off={_tnum(reg.num)} "
+            f"off={reg.off + offset} size={size}"
         )
     return NULL if set(types) == {ZEROED} else number(scalar.of_size(size))
+
+
+def _only_zeros(env: Env, frame: Frame, low: int, high: int) -> bool:
+    """Whether everything spilled in low..high is the number 0; if so that it is so now matters."""
+    held = [frame.stack[index].reg for index in range((-high) >> 3, ((-low - 1) >> 3) + 1)]
+    regs = [reg for reg in held if reg is not None]
+    if not all(reg.kind == "scalar" and reg.num.const == 0 for reg in regs):
+        return False
+    for reg in regs:
+        env.precise(reg)
+    return True
 
 
 def _fill(env: Env, slot: Slot, at: int, size: int, sign: bool) -> Reg | None:
@@ -219,8 +233,10 @@ def _store_anywhere(env: Env, state: State, frame: Frame, reg: Reg, low: int, hi
         frame.stack[index] = Slot(types[: at & 7] + mark + types[(at & 7) + 1 :])
 
 
-def helper_stack(env: Env, state: State, regno: int, reg: Reg, size: int, fills: bool) -> None:
-    """A helper reads `size` bytes of stack at most, or fills exactly that many."""
+def helper_stack(
+    env: Env, state: State, regno: int, reg: Reg, size: int, fills: bool, write: bool = False
+) -> None:
+    """A helper reads `size` bytes of stack at most (or writes some), or `fills` exactly that many."""
     low, high = stack_range(regno, reg, 0, size, "write" if fills else "read")
     frame = state.frames[reg.obj]
     use_stack(env, frame, low)
@@ -234,14 +250,18 @@ def helper_stack(env: Env, state: State, regno: int, reg: Reg, size: int, fills:
             f"invalid indirect read from stack R{regno} off {low}+{at} size {size}",
             "The helper would read stack bytes that nobody wrote.",
         )
+    clobbers = write or "helper_reads" not in env.rules
     for index in range(max((-high - size) >> 3, 0), ((-low - 1) >> 3) + 1):
         note_read(state, reg.obj, index)
         slot = frame.stack.get(index)
         if slot is None:
             continue
-        if slot.reg is not None and slot.reg.kind == "scalar":
-            if not slot.reg.num.const == 0:
-                frame.stack[index] = Slot(slot.types.replace(SPILL, MISC))
+        if write and ZEROED in slot.types:
+            slot = frame.stack[index] = Slot(slot.types.replace(ZEROED, MISC), slot.reg)
+        if (write and slot.reg is not None and slot.reg.kind == "scalar") or (
+            clobbers and slot.reg is not None and slot.reg.kind == "scalar" and slot.reg.num.const != 0
+        ):
+            frame.stack[index] = Slot(slot.types.replace(SPILL, MISC))
 
 
 def _overwrite(state: State, frame: Frame, number_: int, low: int, size: int) -> None:
@@ -271,7 +291,7 @@ def region(regno: int, reg: Reg, offset: int, size: int, limit: int, zero: bool 
                 f"R{regno} min value is negative, either use unsigned index or do a if (index >=0) check."
             )
         start = low + num.smin
-        if not (0 <= start and start + size <= limit):
+        if not (start >= 0 and start + size <= limit):
             raise Refuse(f"R{regno} min value is outside of the allowed memory range")
         if num.umax >= MAX_OFFSET:
             raise Refuse(f"R{regno} unbounded memory access, make sure to bounds check any such access")
@@ -283,7 +303,7 @@ def region(regno: int, reg: Reg, offset: int, size: int, limit: int, zero: bool 
         raise Refuse(
             f"R{regno} min value is negative, either use unsigned index or do a if (index >=0) check."
         )
-    if not (0 <= start and start + size <= limit and (size > 0 or zero)):
+    if not (start >= 0 and start + size <= limit and (size > 0 or zero)):
         raise Refuse(
             f"R{regno} min value is outside of the allowed memory range",
             f"{size} bytes at offset {start} do not fit into {limit} bytes.",

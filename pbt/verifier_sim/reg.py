@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from pbt.isa.insn import Insn
 from pbt.verifier_sim.scalar import UNKNOWN, ZERO, Scalar, const
+from pbt.verifier_sim.tnum import M32
 
 Deps = tuple[tuple[Any, tuple[int, int]], ...]
 """Where a number came from: (checkpoint, (frame, place)); see explore.Node."""
 
 
 UNKNOWN_PLACE = -2  # a field of a map's value may exist, but the map's BTF is not at hand
+
+
+def names(text: str) -> frozenset[str]:
+    """The words of a text, as a set."""
+    return frozenset(text.split())
 
 
 class MapInfo(NamedTuple):
@@ -72,6 +79,11 @@ def number(scalar: Scalar, deps: Deps = ()) -> Reg:
 
 def exact(value: int) -> Reg:
     return Reg("scalar", const(value))
+
+
+def immediate(insn: Insn, wide: bool) -> int:
+    """The operand in an instruction, sign extended or (32 bits) not."""
+    return insn.imm if wide else insn.imm & M32
 
 
 def merge_deps(a: Deps, b: Deps) -> Deps:

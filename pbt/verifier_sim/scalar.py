@@ -20,6 +20,9 @@ _TOP64, _TOP32 = 1 << 63, 1 << 31
 _HIGH = M64 ^ M32
 
 
+Bounds = tuple[int, int, int, int]  # umin, umax, smin, smax of one width
+
+
 class Scalar(NamedTuple):
     """One set of numbers; signed bounds are Python ints below zero where negative."""
 
@@ -233,7 +236,7 @@ def _deduce_mixed(s: Scalar, rules: Features) -> Scalar:
     return Scalar(value, mask, umin, umax, smin, smax, u32min, u32max, s32min, s32max)
 
 
-def _signs(umin: int, umax: int, smin: int, smax: int, signed: Callable[[int], int], top: int):  # type: ignore[no-untyped-def]
+def _signs(umin: int, umax: int, smin: int, smax: int, signed: Callable[[int], int], top: int) -> Bounds:
     """Signed and unsigned bounds of one width, refined as before 6.8."""
     full = 2 * top - 1
     if smin >= 0 or smax < 0:
@@ -312,245 +315,6 @@ def sign_extend(s: Scalar, size: int, rules: Features, wide: bool) -> Scalar:
     return result if wide else zero_extend32(result, rules)
 
 
-# arithmetic ---------------------------------------------------------------------------------------
-
-_Bounds = tuple[int, int, int, int]  # umin, umax, smin, smax of one width
-
-
-def _ranges(s: Scalar, bits: int) -> _Bounds:
-    return s[2:6] if bits == 64 else s[6:10]
-
-
-def _unbounded(bits: int) -> _Bounds:
-    return 0, (1 << bits) - 1, -(1 << (bits - 1)), (1 << (bits - 1)) - 1
-
-
-def _wrap(low: int, high: int, least: int, most: int, pairs: bool) -> tuple[int, int]:
-    """Bounds of a sum of ranges in a ring: kept if nothing wraps or (with `pairs`) everything does."""
-    if low >= least and high <= most:
-        return low, high
-    size = most - least + 1
-    if pairs and (low > most or high < least):
-        low, high = (low - least) % size + least, (high - least) % size + least
-        if low <= high:
-            return low, high
-    return least, most
-
-
-def _add(a: _Bounds, b: _Bounds, bits: int, rules: Features) -> _Bounds:
-    _, full, least, most = _unbounded(bits)
-    pairs = "overflow_pairs" in rules
-    umin, umax = _wrap(a[0] + b[0], a[1] + b[1], 0, full, pairs)
-    smin, smax = _wrap(a[2] + b[2], a[3] + b[3], least, most, pairs)
-    return umin, umax, smin, smax
-
-
-def _sub(a: _Bounds, b: _Bounds, bits: int, rules: Features) -> _Bounds:
-    _, full, least, most = _unbounded(bits)
-    pairs = "overflow_pairs" in rules
-    umin, umax = _wrap(a[0] - b[1], a[1] - b[0], 0, full, pairs)
-    smin, smax = _wrap(a[2] - b[3], a[3] - b[2], least, most, pairs)
-    return umin, umax, smin, smax
-
-
-def _mul(a: _Bounds, b: _Bounds, bits: int, rules: Features) -> _Bounds:
-    _, full, least, most = _unbounded(bits)
-    high = a[1] * b[1]
-    if "mixed_bounds" not in rules:
-        if a[2] < 0 or b[2] < 0 or a[1] > (1 << bits // 2) - 1 or b[1] > (1 << bits // 2) - 1:
-            return _unbounded(bits)
-        return a[0] * b[0], high, *((a[0] * b[0], high) if high <= most else (least, most))
-    umin, umax = (a[0] * b[0], high) if high <= full else (0, full)
-    corners = (a[2] * b[2], a[2] * b[3], a[3] * b[2], a[3] * b[3])
-    if min(corners) < least or max(corners) > most:
-        return umin, umax, least, most
-    return umin, umax, min(corners), max(corners)
-
-
-def _signed_from(umin: int, umax: int, a: _Bounds, b: _Bounds, bits: int, rules: Features) -> _Bounds:
-    """The signed bounds after a bitwise operation."""
-    _, _, least, most = _unbounded(bits)
-    top = 1 << (bits - 1)
-    if "mixed_bounds" in rules:
-        fits = umax < top or umin >= top
-    else:
-        fits = a[2] >= 0 and b[2] >= 0
-    if not fits:
-        return umin, umax, least, most
-    below = 2 * top if umin >= top else 0
-    return umin, umax, umin - below, umax - below
-
-
-def _lsh(a: _Bounds, low: int, high: int, bits: int) -> _Bounds:
-    _, full, least, most = _unbounded(bits)
-    if a[1] > 1 << (bits - 1 - high):
-        umin, umax = 0, full
-    else:
-        umin, umax = a[0] << low, min(a[1] << high, full)
-    smin, smax = least, most
-    if bits == 64 and low == high == 32:
-        half = 1 << 31
-        if -half <= a[2] and a[3] < half:
-            smin, smax = a[2] << 32, a[3] << 32
-    return umin, umax, smin, smax
-
-
-def _division(a: Scalar, divisor: int, bits: int, modulo: bool, rules: Features) -> Scalar:
-    """Unsigned division or remainder by a constant that is not 0."""
-    umin, umax, _, _ = _ranges(a, bits)
-    if not modulo:
-        low, high = umin // divisor, umax // divisor
-    elif umax < divisor:
-        low, high = umin, umax
-    else:
-        low, high = 0, min(umax, divisor - 1)
-    if bits == 64:
-        return sync(UNKNOWN._replace(umin=low, umax=high), rules)
-    return zero_extend32(sync(UNKNOWN._replace(u32min=low, u32max=high), rules), rules)
-
-
-def _exact(name: str, a: int, b: int, bits: int) -> int | None:
-    """The result for two numbers, or None where the kernel does not compute it."""
-    full = (1 << bits) - 1
-    a, b = a & full, b & full
-    if name == "ADD":
-        return a + b & full
-    if name == "SUB":
-        return a - b & full
-    if name == "MUL":
-        return a * b & full
-    if name == "AND":
-        return a & b
-    if name == "OR":
-        return a | b
-    if name == "XOR":
-        return a ^ b
-    if b >= bits:
-        return None
-    if name == "LSH":
-        return a << b & full
-    if name == "RSH":
-        return a >> b
-    if name == "ARSH":
-        return (a - (full + 1) if a >> (bits - 1) else a) >> b & full
-    return None
-
-
-_BITS: dict[str, Callable[[tnum.Tnum, tnum.Tnum], tnum.Tnum]] = {
-    "ADD": tnum.add,
-    "SUB": tnum.sub,
-    "MUL": tnum.mul,
-    "AND": tnum.both,
-    "OR": tnum.either,
-    "XOR": tnum.xor,
-}
-
-
-def _unknown(bits: int, rules: Features) -> Scalar:
-    return UNKNOWN if bits == 64 else _ZERO_EXTENDED[4]
-
-
-def binary(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -> Scalar:
-    """a NAME b (name from ALU_OPS, not MOV, NEG or END) on 64 or 32 bits, zeros above."""
-    bits = 64 if wide else 32
-    full = (1 << bits) - 1
-    if not (a.mask | b.mask) & full:
-        number = _exact(name, a.value, b.value, bits)
-        if number is not None:
-            return const(number)
-    if name in ("DIV", "MOD") and "division_bounds" in rules and not b.mask & full and b.value & full:
-        return _division(a, b.value & full, bits, name == "MOD", rules)
-    if name in ("LSH", "RSH", "ARSH"):
-        return _shift(name, a, b, bits, rules)
-    combine = _BITS.get(name)
-    if combine is None:
-        return _unknown(bits, rules)
-    value, mask = combine((a.value & full, a.mask & full), (b.value & full, b.mask & full))
-    value, mask = value & full, mask & full
-    wide64 = _combine(name, value, mask, a, b, 64, rules) if wide else _unbounded(64)
-    half = _combine(name, value & M32, mask & M32, a, b, 32, rules)
-    result = Scalar(value, mask, *wide64, *half)
-    if wide:
-        return _settle(result, rules)
-    return zero_extend32(result, rules)
-
-
-def _settle(result: Scalar, rules: Features) -> Scalar:
-    """Sync a freshly computed set; its parts never contradict one another."""
-    return sync(result, rules)
-
-
-def _combine(name: str, value: int, mask: int, a: Scalar, b: Scalar, bits: int, rules: Features) -> _Bounds:
-    left, right = _ranges(a, bits), _ranges(b, bits)
-    if name == "ADD":
-        return _add(left, right, bits, rules)
-    if name == "SUB":
-        return _sub(left, right, bits, rules)
-    if name == "MUL":
-        return _mul(left, right, bits, rules)
-    if not mask:
-        top = 1 << (bits - 1)
-        signed = value - 2 * top if value & top else value
-        return value, value, signed, signed
-    if name == "AND":
-        return _signed_from(value, min(left[1], right[1]), left, right, bits, rules)
-    if name == "OR":
-        return _signed_from(max(left[0], right[0]), value | mask, left, right, bits, rules)
-    return _signed_from(value, value | mask, left, right, bits, rules)
-
-
-def _shift(name: str, a: Scalar, b: Scalar, bits: int, rules: Features) -> Scalar:
-    low, high = (b.umin, b.umax) if bits == 64 else (b.u32min, b.u32max)
-    full = (1 << bits) - 1
-    if high >= bits:
-        return _unknown(bits, rules)
-    start = (a.value & full, a.mask & full)
-    _, _, least, most = _unbounded(bits)
-    if name == "LSH":
-        value, mask = tnum.shift_left(start, low) if low == high else (0, M64)
-        bounds = _lsh(_ranges(a, bits), low, high, bits)
-        half = _lsh(_ranges(a, 32), low, high, 32) if high < 32 else _unbounded(32)
-    elif name == "RSH":
-        value, mask = tnum.shift_right(start, low) if low == high else (0, M64)
-        left = _ranges(a, bits)
-        bounds = (left[0] >> high, left[1] >> low, least, most)
-        half = bounds if bits == 32 else _unbounded(32)
-    else:
-        if low != high:
-            return _unknown(bits, rules)
-        value, mask = tnum.shift_right_signed(start, low, bits)
-        left = _ranges(a, bits)
-        bounds = (0, full, left[2] >> low, left[3] >> low)
-        half = bounds if bits == 32 else _unbounded(32)
-    value, mask = value & full, mask & full
-    if bits == 64:
-        return sync(Scalar(value, mask, *bounds, *half), rules)
-    return zero_extend32(Scalar(value, mask, *_unbounded(64), *half), rules)
-
-
-def negate(a: Scalar, wide: bool, rules: Features) -> Scalar:
-    if not a.mask & (M64 if wide else M32):
-        return const(-a.value & (M64 if wide else M32))
-    if "negation" in rules:
-        return binary("SUB", ZERO, a, wide, rules)
-    return _unknown(64 if wide else 32, rules)
-
-
-def byte_swap(a: Scalar, size: int, rules: Features) -> Scalar:
-    """The low `size` bytes reversed, zero extended."""
-    if "swap_known" not in rules:
-        return UNKNOWN
-    value, mask = tnum.swap((a.value, a.mask), size)
-    return sync(UNKNOWN._replace(value=value, mask=mask), rules)
-
-
-def keep_low(a: Scalar, size: int, rules: Features) -> Scalar:
-    """What a byte swap to the machine's own order leaves: the low `size` bytes, zero extended."""
-    if "swap_known" not in rules:
-        return UNKNOWN
-    return sync(UNKNOWN._replace(value=tnum.cast(a.tnum, size)[0], mask=tnum.cast(a.tnum, size)[1]), rules)
-
-
 # comparisons --------------------------------------------------------------------------------------
 
 MIRROR = {
@@ -572,9 +336,13 @@ def taken(name: str, a: Scalar, b: Scalar, wide: bool) -> bool | None:
     if name in ("JEQ", "JNE"):
         if not amask and not bmask:
             same: bool | None = avalue == bvalue
-        elif amax < bmin or amin > bmax or asmax < bsmin or asmin > bsmax:
-            same = False
-        elif (avalue ^ bvalue) & ~amask & ~bmask & full:
+        elif (
+            amax < bmin
+            or amin > bmax
+            or asmax < bsmin
+            or asmin > bsmax
+            or (avalue ^ bvalue) & ~amask & ~bmask & full
+        ):
             same = False
         elif amin == amax == bmin == bmax:
             same = True
@@ -632,7 +400,7 @@ def _exclude(a: Scalar, b: Scalar, wide: bool, rules: Features) -> Scalar:
     new = (umin + (umin == number), umax - (umax == number), smin + (smin == signed), smax - (smax == signed))
     if new == (umin, umax, smin, smax):
         return a
-    return sync(Scalar(*a[:at], *new, *a[at + 4 :]), rules)
+    return sync(Scalar._make((*a[:at], *new, *a[at + 4 :])), rules)
 
 
 def _refine_bits(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -> tuple[Scalar, Scalar]:
@@ -647,8 +415,8 @@ def _refine_bits(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -
             raise Empty
         value, mask = tnum.intersect((a.value & full, a.mask & full), (b.value & full, b.mask & full))
         left, right = (
-            Scalar(
-                s.value & ~full & M64 | value, s.mask & ~full & M64 | mask, *s[2:at], *common, *s[at + 4 :]
+            Scalar._make(
+                (s.value & ~full & M64 | value, s.mask & ~full & M64 | mask, *s[2:at], *common, *s[at + 4 :])
             )
             for s in (a, b)
         )

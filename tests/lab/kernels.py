@@ -8,6 +8,10 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
+from pbt.uapi.features import FEATURES
+
+PROJECT = Path(__file__).resolve().parents[2]
+
 
 class Kernel(NamedTuple):
     """One kernel: where its packages are.
@@ -42,6 +46,27 @@ KERNELS = {
         ),
     )
 }
+
+
+_NO_FPROBE = "Debian built it without CONFIG_FPROBE"
+LACKS = {  # kernel → feature → why it is absent although the release has it
+    "6.1": {"kprobe_multi": _NO_FPROBE},
+}
+
+
+def lacks(kernel: str, feature: str) -> str:
+    """Why a kernel has no such feature."""
+    return LACKS.get(kernel, {}).get(feature) or f"it came with Linux {FEATURES[feature].release}"
+
+
+def chosen(names: str | None = None) -> list[str]:
+    """Kernels by name, with commas between them, or all; by default what PBT_LAB_KERNELS says, or 6.1 alone."""
+    wanted = names or os.environ.get("PBT_LAB_KERNELS") or "6.1"
+    found = list(KERNELS) if wanted == "all" else wanted.split(",")
+    unknown = [name for name in found if name not in KERNELS]
+    if unknown:
+        raise SystemExit(f"no kernel {unknown[0]} in the lab: it has {', '.join(KERNELS)}")
+    return found
 
 
 class Unpacked(NamedTuple):

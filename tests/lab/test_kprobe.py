@@ -1,17 +1,14 @@
-"""Kernel probes, for real: one boot of Linux 6.1, in which kprobes exist and kprobe_multi does not."""
+"""The examples that need kprobes, in every kernel of the lab."""
 
 from __future__ import annotations
 
 import re
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import vm
+from tests.lab import vm
 
 pytestmark = pytest.mark.lab
 
@@ -46,25 +43,19 @@ SCRIPTS = {  # row of the table of examples: script, load
 }
 
 
-@pytest.fixture(scope="module")
-def results() -> dict[str, vm.Result]:
-    """Every script's outcome, in one boot."""
-    commands = {
-        name: vm.Command([*PBT, "-e", text], load=load, ready="Attached", timeout=240)
-        for name, (text, load) in SCRIPTS.items()
-    }
-    commands["file"] = vm.Command([*PBT, "/run/lab/path.bt"], load=READ, ready="Attached", timeout=240)
-    commands["text"] = vm.Command([*PBT, "-e", OPENED], load=READ, ready="Attached", timeout=240)
-    providers = [sys.executable, "-m", "pytest", "tests/live/test_probes.py"]
-    commands["providers"] = vm.Command(providers, timeout=300)
-    found = vm.run("6.1", list(commands.values()), files={"path.bt": OPENED})
-    return dict(zip(commands, found, strict=True))
+COMMANDS = {
+    name: vm.Command([*PBT, "-e", text], load=load, ready="Attached", timeout=240)
+    for name, (text, load) in SCRIPTS.items()
+}
+COMMANDS["file"] = vm.Command([*PBT, "/run/lab/path.bt"], load=READ, ready="Attached", timeout=240)
+COMMANDS["text"] = vm.Command([*PBT, "-e", OPENED], load=READ, ready="Attached", timeout=240)
+FILES = {"path.bt": OPENED}
 
 
 @pytest.fixture
-def outcome(results: dict[str, vm.Result]) -> Callable[[str], vm.Result]:
+def outcome(booted) -> Callable[[str], vm.Result]:
     def get(name: str) -> vm.Result:
-        result = results[name]
+        result = booted.results[name]
         assert result.code == 0, result.stdout + result.stderr
         return result
 
@@ -113,8 +104,3 @@ def test_a_wildcard_attaches_to_all(outcome):
 def test_the_name_of_the_function(outcome):
     found = set(re.findall(r"^@\[([^,]+), (\w+)\]: ", outcome("functions").stdout, re.M))
     assert found <= {("kprobe:vfs_read", "vfs_read"), ("kprobe:vfs_write", "vfs_write")} and found
-
-
-def test_providers_attach_here_too(results):
-    result = results["providers"]
-    assert result.code == 0, result.stdout + result.stderr

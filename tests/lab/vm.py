@@ -20,11 +20,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).parent))
+from tests.lab import kernels
+from tests.lab.kernels import PROJECT
 
-import kernels
-
-PROJECT = Path(__file__).resolve().parents[2]
 MODULES = ("virtio_pci", "9pnet_virtio", "9p", "overlay")
 TOOLS = (  # command, the Debian package that has it
     ("qemu-system-x86_64", "qemu-system-x86"),
@@ -97,6 +95,18 @@ def install_tools() -> None:
     missing = [package for command, package in TOOLS if shutil.which(command) is None]
     if missing:
         subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing], check=True)
+
+
+def unavailable(name: str) -> str:
+    """Why a kernel cannot be booted here; "" if it can. The first time, this installs and downloads."""
+    if os.geteuid() != 0:
+        return "the lab of kernels needs root, to install QEMU and to read what the guest shall see"
+    try:
+        install_tools()
+        kernels.fetch(name)
+    except (subprocess.CalledProcessError, OSError, AssertionError, StopIteration) as error:
+        return f"no kernel {name} or no QEMU to boot it: {error}"
+    return ""
 
 
 def _initramfs(kernel: kernels.Unpacked) -> Path:

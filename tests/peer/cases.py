@@ -61,10 +61,9 @@ def _whole(text: str) -> str:
 # --- accepted differences ----------------------------------------------------------------------------
 
 KINDS = {
-    "old": "The peer's release prints it another way than bpftrace 0.27, which pbt follows.",
-    "new": "The peer has something that pbt does not have, or prints it as releases after 0.27 do.",
-    "defect": "A defect of the peer that pbt does not copy.",
-    "deliberate": "pbt does better on purpose.",
+    "old": "What bpftrace itself has changed since",
+    "defect": "Defects of bpftrace that pbt does not copy",
+    "deliberate": "What pbt does otherwise on purpose",
 }
 
 

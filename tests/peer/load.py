@@ -4,6 +4,8 @@ import ctypes
 import os
 import struct
 import sys
+import time
+from contextlib import suppress
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -13,6 +15,12 @@ def labs() -> None:
     libc.labs.restype = ctypes.c_long
     for number in (5, -5, 1 << 40, -(1 << 63), 0):
         libc.labs(ctypes.c_long(number))
+
+
+def labs_wait() -> None:
+    """The same; then wait, so that its addresses have names."""
+    labs()
+    time.sleep(3)
 
 
 def memory() -> None:
@@ -31,7 +39,9 @@ def nested() -> None:
     """One call of a64l with a struct that holds a struct, an array, a union, bitfields and a pointer."""
     inner = ctypes.create_string_buffer(struct.pack("<ii", 71, 72))
     bits = 5 | 9 << 3 | 1 << 31
-    data = struct.pack("<iii4h", 11, 21, 22, 31, -32, 33, 34) + struct.pack("<IIQ", 0x04030201, bits, ctypes.addressof(inner))
+    data = struct.pack("<iii4h", 11, 21, 22, 31, -32, 33, 34) + struct.pack(
+        "<IIQ", 0x04030201, bits, ctypes.addressof(inner)
+    )
     libc.a64l(ctypes.create_string_buffer(data))
 
 
@@ -52,10 +62,8 @@ def sockets() -> None:
 def opens() -> None:
     """Three files opened, one that is not there."""
     for path in ("/dev/null", "/proc/self/comm", "/no/such/file"):
-        try:
+        with suppress(OSError):
             os.close(os.open(path, os.O_RDONLY))
-        except OSError:
-            pass
 
 
 def kills() -> None:

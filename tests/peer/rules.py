@@ -1,4 +1,8 @@
-"""What bpftrace changed in its output between releases: each change a rule that brings old output up to date."""
+"""What is not compared: formats that bpftrace has changed, and what has no defined order.
+
+`OLD` rules bring a peer's output up to date: releases before `until` print the old form. `LOOSE` rules
+are applied to both outputs where the peer's release is `since` or newer.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +17,23 @@ from tests.peer.cases import Version
 Lines = list[str]
 
 
-class Rule(NamedTuple):
-    """A change of format: releases before `until` print the old form; `apply` makes the new one of it."""
+class Old(NamedTuple):
+    """A change of format."""
 
-    name: str
     until: Version
     what: str
     apply: Callable[[Lines], Lines]
+
+
+class Loose(NamedTuple):
+    """What does not matter."""
+
+    since: Version
+    what: str
+    apply: Callable[[Lines], Lines]
+
+
+# --- old formats -------------------------------------------------------------------------------------
 
 
 def _start(lines: Lines) -> Lines:
@@ -27,71 +41,104 @@ def _start(lines: Lines) -> Lines:
 
 
 def _stats(lines: Lines) -> Lines:
-    """`count 2, average 6, total 13` → `{ .count = 2, .average = 6, .total = 13 }`"""
     old = re.compile(r"^(@.*: )count (\S+), average (\S+), total (\S+)$")
     return [old.sub(r"\1{ .count = \2, .average = \3, .total = \4 }", line) for line in lines]
 
 
 def _header(lines: Lines) -> Lines:
-    return [line[:-1] if re.match(r"@.*: $", line) else line for line in lines]
+    """The blank after a histogram's name; not that after a map's name whose value is empty."""
+    return [
+        line[:-1] if re.match(r"@.*: $", line) and re.match(r"[\[(]", following) else line
+        for line, following in zip(lines, [*lines[1:], ""], strict=True)
+    ]
 
 
 def _frames(lines: Lines) -> Lines:
-    """Frames of a stack within a key, four blanks further in."""
+    """Frames of a stack within a key, which lie between `@[` and `]: value`."""
     found, inside = [], False
     for line in lines:
-        inside = bool(re.match(r"@\w*\[.*,?$", line)) and "]: " not in line or inside and not line.startswith("]")
+        begins = line.startswith("@") and line.endswith(("[", ", "))
+        inside = begins or (inside and not line.startswith("]"))
         found.append("    " + line if inside and re.match(r"    \S", line) else line)
     return found
 
 
-def _blank(lines: Lines) -> Lines:
+OLD = (
+    Old((0, 23), "`Attaching N probes...` is the first line of standard output", _start),
+    Old((0, 22), "statistics are `count 2, average 6, total 13`", _stats),
+    Old((0, 22), "the name of a histogram is followed by a blank", _header),
+    Old((0, 22), "frames of a stack within a key are indented by four blanks, not eight", _frames),
+)
+
+
+# --- what does not matter ----------------------------------------------------------------------------
+
+
+def _full(lines: Lines) -> Lines:
     return [line for line in lines if line]
 
 
+def _entry(line: str) -> tuple[str, str] | None:
+    """The map and the value of a line that prints one entry."""
+    match = re.match(r"(@\w*)\[.*\]: (.*)$", line)
+    return (match[1], match[2]) if match else None
+
+
+def _by(lines: Lines, kind: Callable[[str], object]) -> Lines:
+    """Neighbours of one kind, in the order of their text."""
+    return [line for _, group in groupby(lines, lambda line: kind(line) or line) for line in sorted(group)]
+
+
 def _ties(lines: Lines) -> Lines:
-    """Entries of a map that have the same value, in the order of their text."""
-
-    def value(line: str) -> object:
-        match = re.match(r"(@\w*)\[.*\]: (.*)$", line)
-        return match.groups() if match else line
-
-    return [line for _, group in groupby(lines, value) for line in sorted(group)]
+    return _by(lines, _entry)
 
 
-def _json(lines: Lines) -> Lines:
-    return [_canonical(line) for line in lines if line]
+def _short(lines: Lines) -> Lines:
+    def kind(line: str) -> object:
+        entry = _entry(line)
+        short = entry and re.fullmatch(r"-?\d{1,9}|true|false", entry[1])
+        return entry[0] if entry and short else None
+
+    return _by(lines, kind)
 
 
-def _canonical(line: str) -> str:
+TEXT = (
+    Loose((), "empty lines: older releases put them after averages", _full),
+    Loose((), "the order of a map's entries with equal values", _ties),
+    Loose(
+        (0, 25), "the order of entries with small values: values of less than 64 bits come unsorted", _short
+    ),
+)
+
+
+def _canonical(lines: Lines) -> Lines:
+    """JSON lines by their values; that which tells how many probes there are first."""
+    found = [_value(line) for line in lines if line]
+    return sorted(found, key=lambda line: '"attached_probes"' not in line)
+
+
+def _value(line: str) -> str:
     try:
         value = json.loads(line)
     except ValueError:
         return line
     if isinstance(value, dict):
         value.pop("count", None)
-    return json.dumps(value, ensure_ascii=False, sort_keys=value.get("type") in ("map", "stats", "hist"))
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
-RULES = (
-    Rule("start line", (0, 23), "`Attaching N probes...` was the first line of standard output", _start),
-    Rule("stats", (0, 22), "statistics were `count 2, average 6, total 13`", _stats),
-    Rule("header", (0, 22), "the name of a histogram was followed by a blank", _header),
-    Rule("frames", (0, 22), "frames of a stack within a key were indented by four blanks", _frames),
-)
-NEUTRAL = (
-    Rule("empty lines", (99,), "empty lines are not compared: older releases put them after averages", _blank),
-    Rule("equal values", (99,), "entries of a map with equal values have no order", _ties),
-)
-JSON = (
-    Rule("blanks in JSON", (99,), "JSON is compared as values: blanks, order of map keys, `count`", _json),
-)
+JSON = (Loose((), "blanks in JSON, order of members, `count`, place of `attached_probes`", _canonical),)
 
 
 def modern(lines: Lines, version: Version, as_json: bool) -> Lines:
-    """Output of a release as 0.27 would print it, without what is not to be compared."""
-    rules = RULES[:1] + JSON if as_json else RULES + NEUTRAL
-    for rule in rules:
-        if version < rule.until:
-            lines = rule.apply(lines)
+    """Output of a release of bpftrace in the format of 0.27."""
+    for rule in OLD[:1] if as_json else OLD:
+        lines = rule.apply(lines) if version < rule.until else lines
+    return lines
+
+
+def comparable(lines: Lines, peer: Version, as_json: bool) -> Lines:
+    """Output without what does not matter when it is compared with a peer's."""
+    for rule in JSON if as_json else TEXT:
+        lines = rule.apply(lines) if peer >= rule.since else lines
     return lines

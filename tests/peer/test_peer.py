@@ -13,7 +13,7 @@ import pytest
 
 from tests.peer.cases import Case, Difference, applied, cases, differences
 from tests.peer.document import PATH, document
-from tests.peer.rules import modern
+from tests.peer.rules import comparable, modern
 from tests.peer.tools import PBT, Result, Tool, given, hunks, installed, run
 
 PEERS = {"installed": installed, "given": given}
@@ -58,9 +58,11 @@ def test_same(runs: Runs, peer: str, name: str) -> None:
     if not tool:
         pytest.skip("no bpftrace installed" if peer == "installed" else "PBT_PEER names no command")
     theirs, ours = runs(peer, name), runs("pbt", name)
-    expected = modern(theirs.lines, tool.version, case.json)
     accepted = [d for d in DIFFERENCES if name in d.hunks and d.about(tool.version)]
-    found = modern(ours.lines, PBT.version, case.json)
+    expected, found = (
+        comparable(lines, tool.version, case.json)
+        for lines in (modern(theirs.lines, tool.version, case.json), ours.lines)
+    )
     if wrong := verdict(case, accepted, expected, found):
         pytest.fail(f"{wrong}\n{case.text}\n--- peer\n{theirs.errors}--- pbt\n{ours.errors}", pytrace=False)
 

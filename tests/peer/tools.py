@@ -17,7 +17,6 @@ from tests.peer.cases import Case, Version, version
 ROOT = Path(__file__).parents[2]
 LOAD = Path(__file__).parent / "load.py"
 TIMEOUT = 60.0  # seconds
-OURS: Version = (99,)
 
 
 class Tool(NamedTuple):
@@ -34,7 +33,7 @@ class Result(NamedTuple):
     errors: str
 
 
-PBT = Tool((sys.executable, "-m", "pbt"), OURS)
+PBT = Tool((sys.executable, "-m", "pbt"), ())
 
 
 def installed() -> Tool | None:
@@ -64,7 +63,9 @@ def run(tool: Tool, case: Case, number: int) -> Result:
     try:
         done = subprocess.run(words, capture_output=True, env=_environment(case), cwd=ROOT, timeout=TIMEOUT)
     except subprocess.TimeoutExpired as late:
-        return Result([*_lines(late.stdout or b"", name), "(timeout)"], (late.stderr or b"").decode(errors="replace"))
+        return Result(
+            [*_lines(late.stdout or b"", name), "(timeout)"], (late.stderr or b"").decode(errors="replace")
+        )
     status = [f"(status {done.returncode})"] if done.returncode else []
     return Result(_lines(done.stdout, name) + status, done.stderr.decode(errors="replace"))
 

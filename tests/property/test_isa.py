@@ -36,16 +36,20 @@ def test_assembly_undoes_disassembly_of_any_slots(insns: list[Insn]) -> None:
     assert assemble("\n".join(text for _, text in listing(insns))) == insns
 
 
-alu_names = st.sampled_from([r.name for r in op.ALU_OPS if r.name not in ("NEG", "END") and "SX" not in r.name])
+alu_names = st.sampled_from(
+    [r.name for r in op.ALU_OPS if r.name not in ("NEG", "END") and "SX" not in r.name]
+)
 jump_names = st.sampled_from([r.name for r in op.JMP_OPS if r.text in op.CONDITIONAL])
 one = st.one_of(
     st.builds(lambda n, d, s, w: [alu(n, d, s, wide=w)], alu_names, register, register, st.booleans()),
     st.builds(lambda n, d, i, w: [alu(n, d, imm=i, wide=w)], alu_names, register, s32, st.booleans()),
-    st.builds(lambda d, b, t: [end(d, b, t)], register, st.sampled_from([16, 32, 64]), st.sampled_from(["le", "be", "swap"])),
+    st.builds(lambda d, b, t: [end(d, b, t)], register,
+     st.sampled_from([16, 32, 64]), st.sampled_from(["le", "be", "swap"])),
     st.builds(lambda n, d, s, o, w: [branch(n, d, s, o, wide=w)], jump_names, register, register, s16, st.booleans()),
     st.builds(lambda n, d, i, o, w: [branch(n, d, None, o, i, wide=w)], jump_names, register, s32, s16, st.booleans()),
     st.builds(lambda d, v, p: list(wide(d, v, p)), register, u64, st.sampled_from(op.PSEUDO)),
-    st.builds(lambda c, d, s, o: [Insn(c, d, s, o)], st.sampled_from([0x61, 0x69, 0x71, 0x79, 0x81, 0x89, 0x91, 0x63, 0x6B, 0x73, 0x7B]),
+    st.builds(lambda c, d, s, o: [Insn(c, d, s, o)],
+     st.sampled_from([0x61, 0x69, 0x71, 0x79, 0x81, 0x89, 0x91, 0x63, 0x6B, 0x73, 0x7B]),
               register, register, s16),
     st.builds(lambda w, d, s, o, k: [Insn(0xDB if w else 0xC3, d, s, o, k)], st.booleans(), register, register, s16,
               st.sampled_from([r.imm for r in op.ATOMIC_OPS])),
@@ -99,7 +103,9 @@ def test_shifts_are_powers_of_two(left: int, by: int) -> None:
 @given(u64, u64, alu_names, s32)
 def test_an_immediate_acts_as_the_register_that_holds_it(left: int, right: int, name: str, imm: int) -> None:
     for is_wide in (True, False):
-        assert value(left, right, alu(name, 1, imm=imm, wide=is_wide)) == apply(name, left, imm & M64, is_wide)
+        assert value(left, right, alu(name, 1, imm=imm, wide=is_wide)) == apply(
+            name, left, imm & M64, is_wide
+        )
 
 
 @given(u64, st.sampled_from([16, 32, 64]))
@@ -109,7 +115,17 @@ def test_swapping_twice_cuts_to_the_width(left: int, bits: int) -> None:
 
 
 def taken(name: str, left: int, right: int, is_wide: bool) -> bool:
-    return value(left, right, branch(name, 1, 2, 2, wide=is_wide), Insn(0xB7, 1), Insn(5, 0, 0, 1), Insn(0xB7, 1, 0, 0, 1)) == 1
+    return (
+        value(
+            left,
+            right,
+            branch(name, 1, 2, 2, wide=is_wide),
+            Insn(0xB7, 1),
+            Insn(5, 0, 0, 1),
+            Insn(0xB7, 1, 0, 0, 1),
+        )
+        == 1
+    )
 
 
 OPPOSITE = {"JEQ": "JNE", "JGT": "JLE", "JGE": "JLT", "JSGT": "JSLE", "JSGE": "JSLT"}

@@ -11,12 +11,12 @@ from pbt.isa import insn as make
 from pbt.isa import opcodes as op
 from pbt.isa.insn import EXIT, Insn, encode
 from pbt.isa.interp import Fault, Machine, trace
-from pbt.verifier_sim import scalar, tnum, verify
+from pbt.verifier_sim import arith, scalar, tnum, verify
 from pbt.verifier_sim.kernels import LATEST, features
 from pbt.verifier_sim.scalar import Scalar
 
 KERNELS = ("5.10", "6.1", "6.12", "6.18", "7.3")
-NAMES = ("ADD", "SUB", "MUL", "DIV", "MOD", "AND", "OR", "XOR", "LSH", "RSH", "ARSH")
+NAMES = ("ADD", "SUB", "MUL", "DIV", "MOD", "SDIV", "SMOD", "AND", "OR", "XOR", "LSH", "RSH", "ARSH")
 JUMPS = ("JEQ", "JNE", "JGT", "JGE", "JLT", "JLE", "JSGT", "JSGE", "JSLT", "JSLE", "JSET")
 
 _edges = st.sampled_from(
@@ -55,7 +55,7 @@ def _one(code: Insn, dst: int, src: int) -> int:
 @settings(max_examples=600, deadline=None)
 @given(scalars(), scalars(), st.sampled_from(NAMES), st.booleans(), st.sampled_from(KERNELS))
 def test_arithmetic(a: tuple[Scalar, int], b: tuple[Scalar, int], name: str, wide: bool, kernel: str) -> None:
-    result = scalar.binary(name, a[0], b[0], wide, features(kernel))
+    result = arith.binary(name, a[0], b[0], wide, features(kernel))
     assert result.contains(_one(make.alu(name, 1, 2, wide=wide), a[1], b[1]))
 
 
@@ -68,8 +68,8 @@ def test_sign_extension_and_truncation(a: tuple[Scalar, int], bits: int, wide: b
         assert got.contains(_one(Insn((op.ALU64 if wide else op.ALU) | op.X | op.MOV, 1, 1, bits), a[1], 0))
     kept = scalar.truncate(a[0], bits // 8, rules)
     assert kept.contains(a[1] & (1 << bits) - 1)
-    assert scalar.negate(a[0], wide, rules).contains(_one(make.alu("NEG", 1, wide=wide), a[1], 0))
-    assert scalar.byte_swap(a[0], bits // 8, rules).contains(_one(make.end(1, bits, "be"), a[1], 0))
+    assert arith.negate(a[0], wide, rules).contains(_one(make.alu("NEG", 1, wide=wide), a[1], 0))
+    assert arith.byte_swap(a[0], bits // 8, rules).contains(_one(make.end(1, bits, "be"), a[1], 0))
 
 
 def _jumps(name: str, wide: bool, a: int, b: int) -> bool:
@@ -102,8 +102,7 @@ def program(rng: random.Random, length: int) -> list[Insn]:
     ]
     insns[rng.randrange(10)] = make.load(rng.choice((4, 8)), rng.randrange(2, 10), 1, 8 * rng.randrange(4))
     insns.sort(key=lambda i: i.cls != op.LDX)
-    for _ in range(length):
-        insns.append(_random(rng))
+    insns.extend(_random(rng) for _ in range(length))
     return [*insns, make.mov_imm(0, 0), EXIT]
 
 

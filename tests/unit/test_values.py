@@ -59,7 +59,7 @@ def test_linear_rows_and_open_ends():
     assert labels(Histogram.linear({1: 1}, -10, 10, 5)) == ["[-10, -5)"]
     assert labels(Histogram.linear({6: 1}, 0, 10, 1)) == ["[5]"]
     assert labels(Histogram.linear({0: 1, 2: 1}, 0, 1 << 21, 1 << 20)) == ["(..., 0)", "[0, 1M)", "[1M, 2M)"]
-    assert labels(Histogram.linear({2: 1, 3: 1}, 0, 2500, 1000)) == ["[1000, 2000)", "[2500, ...)"]
+    assert labels(Histogram.linear({2: 1, 3: 1}, 0, 2500, 1000)) == ["[1000, 2000)", "[2000, ...)"]
 
 
 def test_histograms_as_json_have_inclusive_ends():

@@ -46,7 +46,13 @@ def rows() -> Iterator[Insn]:
         yield atomic(atomically.name, 4, 1, -16, 2)
         yield atomic(atomically.name, 8, 1, -16, 2)
     yield from (Insn(op.JMP, 0, 0, -7), Insn(op.JMP32, 0, 0, 0, 99999), Insn(op.JMP | op.JCOND, 0, 0, 5))
-    yield from (Insn(0x85, 0, 0, 0, 5), Insn(0x85, 0, 1, 0, -9), Insn(0x85, 0, 2, 0, 77), Insn(0x8D, 3), Insn(0x95))
+    yield from (
+        Insn(0x85, 0, 0, 0, 5),
+        Insn(0x85, 0, 1, 0, -9),
+        Insn(0x85, 0, 2, 0, 77),
+        Insn(0x8D, 3),
+        Insn(0x95),
+    )
 
 
 @pytest.mark.parametrize("insn", list(rows()), ids=lambda insn: disasm([insn], 0))
@@ -80,12 +86,15 @@ def test_texts_are_distinct() -> None:
         Insn(0xE7, 1), Insn(0xF7, 1),  # codes nobody has
         Insn(0x0D), Insn(0x05, 1), Insn(0x05, 0, 0, 0, 1), Insn(0x06, 0, 0, 1, 0),  # ja
         Insn(0x95, 1), Insn(0x95, 0, 1), Insn(0x95, 0, 0, 1), Insn(0x95, 0, 0, 0, 1), Insn(0x96), Insn(0x9D),  # exit
-        Insn(0x85, 1), Insn(0x85, 0, 3), Insn(0x85, 0, 0, 1), Insn(0x86, 0, 0, 0, 1), Insn(0x8D, 11), Insn(0x8D, 1, 1),
-        Insn(0x15, 1, 1, 1, 1), Insn(0x1D, 1, 2, 1, 1), Insn(0x1D, 12, 2, 1), Insn(0x1D, 1, 12, 1), Insn(0xF5, 1),
+        Insn(0x85, 1), Insn(0x85, 0, 3), Insn(0x85, 0, 0, 1), Insn(0x86, 0, 0, 0, 1), Insn(0x8D, 11),
+        Insn(0x8D, 1, 1),
+        Insn(0x15, 1, 1, 1, 1), Insn(0x1D, 1, 2, 1, 1), Insn(0x1D, 12, 2, 1), Insn(0x1D, 1, 12, 1),
+        Insn(0xF5, 1),
         Insn(0xE5, 1), Insn(0xE6), Insn(0xE5, 0, 0, 0, 1),  # may_goto
         Insn(0x61, 1, 2, 0, 1), Insn(0x99, 1, 2), Insn(0xE1, 1, 2), Insn(0x61, 11, 1), Insn(0x61, 1, 11),  # ldx
         Insn(0x62, 1, 1), Insn(0x63, 1, 2, 0, 1), Insn(0x82, 1), Insn(0xC2, 1),  # st, stx
-        Insn(0xD3, 1, 2, 0, 0), Insn(0xCB, 1, 2, 0, 0xE1), Insn(0xDB, 1, 2, 0, 0x02), Insn(0xDB, 1, 2, 0, 0xE0),  # atomic
+        Insn(0xD3, 1, 2, 0, 0),
+        Insn(0xCB, 1, 2, 0, 0xE1), Insn(0xDB, 1, 2, 0, 0x02), Insn(0xDB, 1, 2, 0, 0xE0),  # atomic
         Insn(0x38), Insn(0x30, 1), Insn(0x30, 0, 1), Insn(0x30, 0, 0, 1), Insn(0x00), Insn(0x18, 1),  # ld
     ],
     ids=str,
@@ -100,7 +109,8 @@ def test_malformed(insn: Insn) -> None:
     "slots",
     [
         [Insn(0x18, 1, 7), Insn(0)], [Insn(0x18, 11), Insn(0)], [Insn(0x18, 1, 0, 1), Insn(0)],
-        [Insn(0x18, 1), Insn(0x95)], [Insn(0x18, 1), Insn(0, 1)], [Insn(0x18, 1), Insn(0, 0, 1)], [Insn(0x18, 1), Insn(0, 0, 0, 1)],
+        [Insn(0x18, 1), Insn(0x95)], [Insn(0x18, 1), Insn(0, 1)], [Insn(0x18, 1), Insn(0, 0, 1)],
+        [Insn(0x18, 1), Insn(0, 0, 0, 1)],
     ],
 )  # fmt: skip
 def test_malformed_wide_loads_lose_no_slot(slots: list[Insn]) -> None:

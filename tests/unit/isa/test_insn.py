@@ -62,7 +62,8 @@ def test_pseudo_loads_carry_their_kind_in_the_source_register(kind: str) -> None
 @pytest.mark.parametrize(
     "bad",
     [
-        Insn(256), Insn(-1), Insn(0, 16), Insn(0, 0, 16), Insn(0, -1), Insn(0, 0, 0, 1 << 15), Insn(0, 0, 0, -(1 << 15) - 1),
+        Insn(256), Insn(-1), Insn(0, 16), Insn(0, 0, 16), Insn(0, -1), Insn(0, 0, 0, 1 << 15),
+        Insn(0, 0, 0, -(1 << 15) - 1),
         Insn(0, 0, 0, 0, 1 << 31), Insn(0, 0, 0, 0, -(1 << 31) - 1),
     ],
 )  # fmt: skip
@@ -91,7 +92,8 @@ def test_no_bytes_are_no_instructions() -> None:
 @pytest.mark.parametrize(
     ("value", "bits", "expected"),
     [
-        (0x7F, 8, 127), (0x80, 8, -128), (0x180, 8, -128), (-1, 8, -1), (0xFFFF, 16, -1), (1 << 31, 32, -(1 << 31)),
+        (0x7F, 8, 127), (0x80, 8, -128), (0x180, 8, -128), (-1, 8, -1), (0xFFFF, 16, -1),
+        (1 << 31, 32, -(1 << 31)),
         ((1 << 63) - 1, 64, (1 << 63) - 1), (1 << 63, 64, -(1 << 63)), (1 << 64, 64, 0),
     ],
 )  # fmt: skip

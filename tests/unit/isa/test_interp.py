@@ -173,7 +173,10 @@ JUMPS = (
 
 
 def jumps(prefix: str, condition: str, left: int, right: int, operand: str) -> bool:
-    text = f"r1 = {number(left)}\nr2 = {number(right)}\nr0 = 1\nif {prefix}1 {condition} {operand} goto +1\nr0 = 0\nexit"
+    text = (
+        f"r1 = {number(left)}\nr2 = {number(right)}\nr0 = 1\nif {prefix}1 {condition} {operand} "
+        f"goto +1\nr0 = 0\nexit"
+    )
     return bool(run(Machine(), assemble(text)))
 
 
@@ -299,7 +302,10 @@ def test_compare_and_exchange(size: int, equal: bool) -> None:
     at = machine.allocate(CELL.to_bytes(8, "little"))
     r = "r" if size == 8 else "w"
     expected = CELL if equal else CELL ^ 1
-    text = f"r0 = {expected:#x} ll\nr2 = {SOURCE:#x} ll\n{r}0 = atomic_cmpxchg((u{8 * size} *)(r1 +0), {r}0, {r}2)\nexit"
+    text = (
+        f"r0 = {expected:#x} ll\nr2 = {SOURCE:#x} ll\n{r}0 = atomic_cmpxchg((u{8 * size} *)(r1 "
+        f"+0), {r}0, {r}2)\nexit"
+    )
     assert run(machine, assemble(text), r1=at) == CELL & mask
     assert machine.load(at, size) == (SOURCE if equal else CELL) & mask
 
@@ -323,6 +329,7 @@ def test_load_acquire_and_store_release(size: int) -> None:
 
 
 # --- calls
+
 
 def test_helpers_get_five_arguments_and_clobber_them() -> None:
     seen = []
@@ -382,6 +389,9 @@ def test_call_back_runs_a_subprogram_and_keeps_the_registers() -> None:
 
 # --- what no verified program does
 
+FRAME = Insn(0xBF, 1, 10)  # r1 = r10
+
+
 @pytest.mark.parametrize(
     ("program", "message"),
     [
@@ -392,9 +402,9 @@ def test_call_back_runs_a_subprogram_and_keeps_the_registers() -> None:
         ([Insn(0xE7)], "unknown arithmetic opcode"),
         ([Insn(0xF5)], "unknown jump opcode"),
         ([Insn(0x20)], "legacy packet access"),
-        (assemble("r1 = r10") + [Insn(op.STX | op.ATOMIC | op.DW, 1, 2, -8, 0x33)], "unknown atomic operation"),
-        (assemble("r1 = r10") + [Insn(0xA1, 2, 1, -8)], "unknown load opcode"),
-        (assemble("r1 = r10") + [Insn(0xA3, 1, 2, -8)], "unknown store opcode"),
+        ([FRAME, Insn(op.STX | op.ATOMIC | op.DW, 1, 2, -8, 0x33)], "unknown atomic operation"),
+        ([FRAME, Insn(0xA1, 2, 1, -8)], "unknown load opcode"),
+        ([FRAME, Insn(0xA3, 1, 2, -8)], "unknown store opcode"),
     ],
 )  # fmt: skip
 def test_faults(program: list[Insn], message: str) -> None:

@@ -111,9 +111,11 @@ def test_casts_and_parentheses(text: str, expected: str) -> None:
 
 NUMBERS = (
     ("0", 0), ("42", 42), ("0x1F", 31), ("0XfF", 255), ("0x1_0", 16), ("010", 8), ("0777", 0o777), ("00", 0),
-    ("1_000_000", 10**6), ("1e6", 10**6), ("9e18", 9 * 10**18), ("1e0", 1), ("5u", 5), ("5UL", 5), ("5ll", 5), ("5ULL", 5),
+    ("1_000_000", 10**6), ("1e6", 10**6), ("9e18", 9 * 10**18), ("1e0", 1), ("5u", 5), ("5UL", 5), ("5ll", 5),
+    ("5ULL", 5),
     ("0xFFul", 255), ("1ns", 1), ("2us", 2000), ("3ms", 3 * 10**6), ("4s", 4 * 10**9), ("5m", 300 * 10**9),
-    ("1h", 3600 * 10**9), ("1d", 86400 * 10**9), ("18446744073709551615", 2**64 - 1), ("0xffffffffffffffff", 2**64 - 1),
+    ("1h", 3600 * 10**9), ("1d", 86400 * 10**9), ("18446744073709551615", 2**64 - 1),
+    ("0xffffffffffffffff", 2**64 - 1),
     ("-1", -1), ("-9223372036854775808", -(2**63)),
 )  # fmt: skip
 
@@ -149,9 +151,12 @@ def test_bad_numbers(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        (r'"a\nb\tc\rd"', "a\nb\tc\rd"), (r'"\"\\"', '"\\'), (r'"\x41\x7e"', "A~"), (r'"\101\60"', "A0"), (r'"\0"', "\0"),
-        (r'"\e[1m"', "\x1b[1m"), ('"// no comment"', "// no comment"), ('"/* none */"', "/* none */"), ('"{ }"', "{ }"),
-        ('""', ""), ('"ü€"', "ü€"), ('"%d%%"', "%d%%"), (r'"\x4"', "\x04"), (r'"\x414"', "A4"), (r'"\1234"', "S4"),
+        (r'"a\nb\tc\rd"', "a\nb\tc\rd"), (r'"\"\\"', '"\\'), (r'"\x41\x7e"', "A~"), (r'"\101\60"', "A0"),
+        (r'"\0"', "\0"),
+        (r'"\e[1m"', "\x1b[1m"), ('"// no comment"', "// no comment"), ('"/* none */"', "/* none */"),
+        ('"{ }"', "{ }"),
+        ('""', ""), ('"ü€"', "ü€"), ('"%d%%"', "%d%%"), (r'"\x4"', "\x04"), (r'"\x414"', "A4"),
+        (r'"\1234"', "S4"),
     ],
 )  # fmt: skip
 def test_strings(text: str, value: str) -> None:
@@ -297,7 +302,9 @@ def test_statements(text: str, expected: str) -> None:
 
 
 def test_config_block() -> None:
-    script = parsed('config = { max_strlen = 200; license = "GPL v2" missing_probes = warn; } BEGIN { }').script
+    script = parsed(
+        'config = { max_strlen = 200; license = "GPL v2" missing_probes = warn; } BEGIN { }'
+    ).script
     assert [(s.name, s.value) for s in script.settings] == [
         ("max_strlen", 200), ("license", "GPL v2"), ("missing_probes", "warn")]  # fmt: skip
 
@@ -354,7 +361,7 @@ def test_a_script_without_probes_is_an_error(text: str) -> None:
 
 
 def test_spans_are_the_text_of_their_nodes() -> None:
-    text = "BEGIN /pid  > 1/ { @a[comm, 2] = (uint8)$x + f(1, \"é\") ; }"
+    text = 'BEGIN /pid  > 1/ { @a[comm, 2] = (uint8)$x + f(1, "é") ; }'
     (probe,) = parsed(text).script.probes
     texts = {type(node).__name__: node.span.text for node in probe.body.walk()}
     assert texts["Index"] == "@a[comm, 2]" and texts["Cast"] == "(uint8)$x" and texts["Str"] == '"é"'

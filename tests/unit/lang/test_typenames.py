@@ -36,13 +36,19 @@ def layout(definition: str, name: str = "struct x") -> list[tuple[str, int, int]
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("uint8", Int(1)), ("int64", Int(8, True)), ("u32", Int(4)), ("__s16", Int(2, True)), ("uint64_t", Int(8)),
-        ("char", Int(1, True)), ("unsigned char", Int(1)), ("short", Int(2, True)), ("unsigned short int", Int(2)),
+        ("uint8", Int(1)), ("int64", Int(8, True)), ("u32", Int(4)), ("__s16", Int(2, True)),
+        ("uint64_t", Int(8)),
+        ("char", Int(1, True)), ("unsigned char", Int(1)), ("short", Int(2, True)),
+        ("unsigned short int", Int(2)),
         ("int", Int(4, True)), ("unsigned", Int(4)), ("unsigned int", Int(4)), ("long", Int(8, True)),
-        ("long int", Int(8, True)), ("unsigned long", Int(8)), ("long long", Int(8, True)), ("unsigned long long", Int(8)),
-        ("long unsigned int", Int(8)), ("signed char", Int(1, True)), ("const char", Int(1, True)), ("size_t", Int(8)),
-        ("bool", BOOL), ("void", VOID), ("void *", Pointer(VOID)), ("char **", Pointer(Pointer(Int(1, True)))),
-        ("uint8[4]", Array(Int(1), 4)), ("int32[2][3]", Array(Array(Int(4, True), 3), 2)), ("string[16]", Str(16)),
+        ("long int", Int(8, True)), ("unsigned long", Int(8)), ("long long", Int(8, True)),
+        ("unsigned long long", Int(8)),
+        ("long unsigned int", Int(8)), ("signed char", Int(1, True)), ("const char", Int(1, True)),
+        ("size_t", Int(8)),
+        ("bool", BOOL), ("void", VOID), ("void *", Pointer(VOID)),
+        ("char **", Pointer(Pointer(Int(1, True)))),
+        ("uint8[4]", Array(Int(1), 4)), ("int32[2][3]", Array(Array(Int(4, True), 3), 2)),
+        ("string[16]", Str(16)),
         ("buffer[8]", Buffer(8)), ("__be16", Int(2)), ("pid_t", Int(4, True)),
     ],
 )  # fmt: skip
@@ -59,7 +65,10 @@ def test_unknown_names() -> None:
 
 def test_members_may_point_to_what_nobody_knows() -> None:
     (member,) = struct("struct x { struct nowhere *p; };").members
-    assert isinstance(member.type, Pointer) and (str(member.type.target), member.type.size) == ("struct nowhere", 8)
+    assert isinstance(member.type, Pointer) and (str(member.type.target), member.type.size) == (
+        "struct nowhere",
+        8,
+    )
 
 
 def test_pointers_to_the_struct_itself() -> None:
@@ -70,7 +79,9 @@ def test_pointers_to_the_struct_itself() -> None:
     assert [m.offset for m in made.members] == [0, 8, 16, 32] and made.size == 40
 
 
-@pytest.mark.parametrize("definition", ["struct x { struct x in; };", "struct x { struct y in; }; struct y { struct x in[2]; };"])
+@pytest.mark.parametrize(
+    "definition", ["struct x { struct x in; };", "struct x { struct y in; }; struct y { struct x in[2]; };"]
+)
 def test_a_struct_cannot_contain_itself(definition: str) -> None:
     with pytest.raises(ScriptError, match="contains itself"):
         struct(definition)

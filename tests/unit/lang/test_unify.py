@@ -7,7 +7,24 @@ import pytest
 from pbt.lang.arith import binary_type, fold, fold_unary
 from pbt.lang.unify import Mismatch, stored, unify
 from pbt.source import NOWHERE, ScriptError
-from pbt.types import BOOL, I8, I32, I64, U8, U32, U64, VOID, Array, Buffer, Enum, Opaque, Pointer, Str, Tuple, Type
+from pbt.types import (
+    BOOL,
+    I8,
+    I32,
+    I64,
+    U8,
+    U32,
+    U64,
+    VOID,
+    Array,
+    Buffer,
+    Enum,
+    Opaque,
+    Pointer,
+    Str,
+    Tuple,
+    Type,
+)
 
 P, Q = Pointer(U64, "kernel"), Pointer(U64, "user")
 
@@ -15,9 +32,11 @@ P, Q = Pointer(U64, "kernel"), Pointer(U64, "user")
 @pytest.mark.parametrize(
     ("a", "b", "made"),
     [
-        (U8, U8, U8), (U8, I32, I64), (U8, U32, U64), (BOOL, U8, U64), (Enum("e", 4, True), U8, I64), (I8, BOOL, I64),
+        (U8, U8, U8), (U8, I32, I64), (U8, U32, U64), (BOOL, U8, U64), (Enum("e", 4, True), U8, I64),
+        (I8, BOOL, I64),
         (Str(4), Str(9), Str(9)), (Buffer(4), Buffer(2), Buffer(4)), (P, P, P), (P, Q, Pointer(U64)),
-        (Tuple((U8, Str(2))), Tuple((I64, Str(7))), Tuple((I64, Str(7)))), (Opaque("a", 8), Opaque("a", 8, 8, "x"), Opaque("a", 8)),
+        (Tuple((U8, Str(2))), Tuple((I64, Str(7))), Tuple((I64, Str(7)))),
+        (Opaque("a", 8), Opaque("a", 8, 8, "x"), Opaque("a", 8)),
     ],
 )  # fmt: skip
 def test_unify(a: Type, b: Type, made: Type) -> None:
@@ -52,11 +71,15 @@ def kind(op: str, a: Type, b: Type, flexible: str = "") -> Type:
 @pytest.mark.parametrize(
     ("op", "a", "b", "flexible", "made"),
     [
-        ("+", U8, U32, "", U64), ("+", U64, I64, "", I64), ("+", U64, I64, "b", U64), ("+", I64, I64, "ab", I64),
-        ("-", U64, U64, "", I64), ("*", I8, U8, "", I64), ("/", U64, I64, "b", U64), ("==", U8, I64, "", BOOL),
+        ("+", U8, U32, "", U64), ("+", U64, I64, "", I64), ("+", U64, I64, "b", U64),
+        ("+", I64, I64, "ab", I64),
+        ("-", U64, U64, "", I64), ("*", I8, U8, "", I64), ("/", U64, I64, "b", U64),
+        ("==", U8, I64, "", BOOL),
         ("<", U8, I64, "", BOOL), ("&&", U8, Str(3), "", BOOL), ("==", Str(3), Str(8), "", BOOL),
-        ("==", Array(U8, 4), Array(U8, 4), "", BOOL), ("!=", Tuple((U8, Str(3))), Tuple((U64, Str(5))), "", BOOL),
-        ("+", P, I64, "", P), ("-", P, I64, "", P), ("+", I64, P, "", P), ("-", P, P, "", U64), ("&", P, I64, "", U64),
+        ("==", Array(U8, 4), Array(U8, 4), "", BOOL),
+        ("!=", Tuple((U8, Str(3))), Tuple((U64, Str(5))), "", BOOL),
+        ("+", P, I64, "", P), ("-", P, I64, "", P), ("+", I64, P, "", P), ("-", P, P, "", U64),
+        ("&", P, I64, "", U64),
         ("==", P, I64, "", BOOL), ("==", Opaque("a", 8), Opaque("b", 8), "", BOOL),
     ],
 )  # fmt: skip
@@ -67,8 +90,10 @@ def test_types_of_operators(op: str, a: Type, b: Type, flexible: str, made: Type
 @pytest.mark.parametrize(
     ("op", "a", "b"),
     [
-        ("+", Str(3), U8), ("<", Str(3), Str(3)), ("==", Str(3), U8), ("==", Tuple((U8,)), Tuple((U8, U8))), ("*", P, I64),
-        ("+", P, P), ("&&", VOID, U8), ("-", Opaque("a", 8), U8), ("==", Array(U32, 4), Array(U32, 8)), ("<", Str(3), U8), ("==", Buffer(2), Str(2)),
+        ("+", Str(3), U8), ("<", Str(3), Str(3)), ("==", Str(3), U8), ("==", Tuple((U8,)), Tuple((U8, U8))),
+        ("*", P, I64),
+        ("+", P, P), ("&&", VOID, U8), ("-", Opaque("a", 8), U8), ("==", Array(U32, 4), Array(U32, 8)),
+        ("<", Str(3), U8), ("==", Buffer(2), Str(2)),
     ],
 )  # fmt: skip
 def test_operators_without_a_meaning(op: str, a: Type, b: Type) -> None:
@@ -82,10 +107,13 @@ M64 = (1 << 64) - 1
 @pytest.mark.parametrize(
     ("op", "a", "b", "is_signed", "value"),
     [
-        ("+", M64, 1, False, 0), ("+", (1 << 63) - 1, 1, True, -(1 << 63)), ("-", 1, 2, True, -1), ("-", 1, 2, False, M64),
-        ("*", 1 << 40, 1 << 40, True, 0), ("/", -7, 2, True, -3), ("%", -7, 2, True, -1), ("/", 7, -2, True, -3),
+        ("+", M64, 1, False, 0), ("+", (1 << 63) - 1, 1, True, -(1 << 63)), ("-", 1, 2, True, -1),
+        ("-", 1, 2, False, M64),
+        ("*", 1 << 40, 1 << 40, True, 0), ("/", -7, 2, True, -3), ("%", -7, 2, True, -1),
+        ("/", 7, -2, True, -3),
         ("/", 1, 0, True, None), ("%", 1, 0, False, None), ("&", 12, 10, True, 8), ("|", 12, 10, True, 14),
-        ("^", 12, 10, True, 6), ("<<", 1, 63, True, -(1 << 63)), ("<<", 1, 64, True, 1), (">>", -8, 1, True, -4),
+        ("^", 12, 10, True, 6), ("<<", 1, 63, True, -(1 << 63)), ("<<", 1, 64, True, 1),
+        (">>", -8, 1, True, -4),
         (">>", -8, 1, False, (M64 - 7) >> 1), ("&&", 1, 1, True, None), ("==", 1, 1, True, None),
     ],
 )  # fmt: skip

@@ -27,10 +27,14 @@ from tests.unit.host.test_btf import Maker
 
 M64 = (1 << 64) - 1
 MODERN = (
-    "ringbuf", "probe_read_kernel", "ktime_get_boot_ns", "ktime_get_tai_ns", "map_lookup_percpu_elem", "get_func_ip",
+    "ringbuf", "probe_read_kernel", "probe_read_kernel_str", "ktime_get_boot_ns", "ktime_get_tai_ns",
+    "map_lookup_percpu_elem", "get_func_ip",
     "for_each_map_elem", "cpu_v4", "jiffies64", "get_ns_current_pid_tgid",
 )  # fmt: skip
-SYMBOLS = "ffffffff81000000 T _stext\nffffffff81000100 T do_it\nffffffff81000200 T do_more\nffffffff81000300 D jiffies\n"
+SYMBOLS = (
+    "ffffffff81000000 T _stext\nffffffff81000100 T do_it\nffffffff81000200 T "
+    "do_more\nffffffff81000300 D jiffies\n"
+)
 FORMAT = """name: go
 ID: 77
 format:
@@ -48,9 +52,12 @@ format:
 
 print fmt: ""
 """
-_REGIONS = 4096  # memory regions before those that a test asks for, so that their addresses are known beforehand
+_REGIONS = (
+    4096  # memory regions before those that a test asks for, so that their addresses are known beforehand
+)
 INPUTS: Mapping[str, Any] = {
-    "pid": 11, "tid": 12, "uid": 1000, "gid": 100, "cpu": 0, "rand": 7, "nsecs": 5_000_000_000, "comm": b"bash",
+    "pid": 11, "tid": 12, "uid": 1000, "gid": 100, "cpu": 0, "rand": 7, "nsecs": 5_000_000_000,
+    "comm": b"bash",
 }  # fmt: skip
 
 
@@ -67,7 +74,14 @@ def _types() -> bytes:
     m.add(1, "unsigned int", 4, 32)  # 3
     m.add(3, "", 0, 2, 3, 8)  # 4: char[8]
     m.add(2, "", 6)  # 5: struct thing *
-    members = [("id", 1, 0), ("name", 4, 32), ("next", 5, 128), ("c", 7, 192), ("low", 3, 3 << 24 | 224), ("high", 3, 29 << 24 | 227)]
+    members = [
+        ("id", 1, 0),
+        ("name", 4, 32),
+        ("next", 5, 128),
+        ("c", 7, 192),
+        ("low", 3, 3 << 24 | 224),
+        ("high", 3, 29 << 24 | 227),
+    ]
     words = [word for name, kind, at in members for word in (m.text(name), kind, at)]
     m.add(4, "thing", 32, *words, count=len(members), flag=1)  # 6
     m.add(6, "color", 4, m.text("RED"), 0, m.text("BLUE"), 5, count=2)  # 7
@@ -80,7 +94,14 @@ def _types() -> bytes:
 def machine(features: tuple[str, ...] = MODERN, types: bool = True) -> Target:
     """x86-64 with functions do_it and do_more, tracepoint test:go and struct thing."""
     folder = Path(_folder().name) / str(abs(hash((features, types))))
-    facts = {"layout": 1, "arch": "x86_64", "release": "6.1.0", "page_size": 4096, "cpus": [0], "features": list(features)}
+    facts = {
+        "layout": 1,
+        "arch": "x86_64",
+        "release": "6.1.0",
+        "page_size": 4096,
+        "cpus": [0],
+        "features": list(features),
+    }
     files = {
         "target.json": json.dumps(facts),
         "kallsyms": SYMBOLS,
@@ -98,7 +119,12 @@ def machine(features: tuple[str, ...] = MODERN, types: bool = True) -> Target:
 
 
 def compiled(
-    script: str, *params: str, target: Target | None = None, until: str = "link", unsafe: bool = False, pid: int | None = None
+    script: str,
+    *params: str,
+    target: Target | None = None,
+    until: str = "link",
+    unsafe: bool = False,
+    pid: int | None = None,
 ) -> Work:
     """All stages; the IR is verified after lowering and after the passes, allocations are proved."""
     options = Options(params, unsafe, pid, {})
@@ -127,7 +153,10 @@ class Ran(Kernel):
         super().__init__(bundle, {})
         self.machine.regions += [bytearray() for _ in range(_REGIONS - len(self.machine.regions))]
         assert {name: self.machine.allocate(data) for name, data in (memory or {}).items()} == self.at
-        self.machine.helpers = {**self.machine.helpers, **{HELPERS[n].id: getattr(self, "_" + n) for n in _MORE}}
+        self.machine.helpers = {
+            **self.machine.helpers,
+            **{HELPERS[n].id: getattr(self, "_" + n) for n in _MORE},
+        }
         self.results = []
         for given in times:
             self.inputs = {**INPUTS, **given}
@@ -199,7 +228,9 @@ class Ran(Kernel):
         for key, data in self.contents(map_.name).items():
             if not map_.key.fields and data[-8:] == bytes(8):
                 return None
-            words = len(data) // 8 - (not map_.key.fields)  # without keys, the last word says whether there is one
+            words = len(data) // 8 - (
+                not map_.key.fields
+            )  # without keys, the last word says whether there is one
             cell = struct.unpack_from(f"<{code}{words - 1}Q", data)
             merged[self._key(map_, key) if map_.key.fields else ()] = record.merge([cell], map_.args, signed)
         return merged if map_.key.fields else merged.get(())
@@ -260,12 +291,34 @@ class Ran(Kernel):
         self.signals.append(number)
         return 0
 
-    def _perf_event_output(self, machine: Machine, ctx: int, map_: int, flags: int, data: int, size: int) -> int:
+    def _perf_event_output(
+        self, machine: Machine, ctx: int, map_: int, flags: int, data: int, size: int
+    ) -> int:
         self.records.append(machine.read(data, size))
         return 0
 
     def _map_lookup_percpu_elem(self, machine: Machine, map_: int, key: int, cpu: int, *_: int) -> int:
         return 0 if cpu else self._map_lookup_elem(machine, map_, key)
+
+    def _get_stack(self, machine: Machine, ctx: int, to: int, size: int, flags: int, *_: int) -> int:
+        return 8 * (3 if flags & 1 << 8 else 5)
+
+    def _get_ns_current_pid_tgid(
+        self, machine: Machine, dev: int, inode: int, to: int, size: int, *_: int
+    ) -> int:
+        assert (dev, inode, size) == (4, 4026532000, 8)
+        machine.write(to, struct.pack("<II", 2, 1))
+        return 0
+
+    def _trace_printk(self, machine: Machine, form: int, size: int, *values: int) -> int:
+        self.traced = (machine.read(form, size), *values)
+        return size
+
+    def _loop(self, machine: Machine, times: int, entry: int, ctx: int, *_: int) -> int:
+        for turn in range(times):
+            if call_back(machine, self.linked, entry, turn, ctx):
+                return turn + 1
+        return times
 
     def _for_each_map_elem(self, machine: Machine, map_: int, entry: int, ctx: int, *_: int) -> int:
         cells = list(self.values[self.handles[map_].name].items())

@@ -55,14 +55,26 @@ def test_without_a_ring_buffer_records_go_through_the_perf_buffer() -> None:
 
 
 def test_old_kernels_get_no_new_helper() -> None:
-    work = compiled('BEGIN { printf("%s\\n", str(pid)); @a = *(uint64 *)5; @k["a long enough key for a copy by call of a helper, and even more"] = 1; }', target=OLD)
+    work = compiled(
+        'BEGIN { printf("%s\\n", str(pid)); @a = *(uint64 *)5; '
+        '@k["a long enough key for a copy by call of a helper, and even more"] = 1; }',
+        target=OLD,
+    )
     assert work.bundle is not None
     called = {op.name for p in work.passed for f in p.functions for op in f.ops() if op.code == "call"}
     assert "perf_event_output" in called and "probe_read_str" in called and "probe_read" in called
-    assert not called & {"ringbuf_reserve", "probe_read_kernel", "probe_read_kernel_str", "probe_read_user", "probe_read_user_str"}
+    assert not called & {
+        "ringbuf_reserve",
+        "probe_read_kernel",
+        "probe_read_kernel_str",
+        "probe_read_user",
+        "probe_read_user_str",
+    }
     assert "ringbuf" not in work.bundle.features
 
 
 def test_features_that_code_relies_on_are_named() -> None:
-    bundle = compiled('BEGIN { print(1); @c = count(); print(@c + 1); @x = nsecs(tai); }').bundle
-    assert bundle is not None and {"ringbuf", "map_lookup_percpu_elem", "ktime_get_tai_ns"} <= set(bundle.features)
+    bundle = compiled("BEGIN { print(1); @c = count(); print(@c + 1); @x = nsecs(tai); }").bundle
+    assert bundle is not None and {"ringbuf", "map_lookup_percpu_elem", "ktime_get_tai_ns"} <= set(
+        bundle.features
+    )

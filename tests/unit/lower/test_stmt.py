@@ -56,13 +56,16 @@ def test_return_leaves_the_probe() -> None:
 
 
 def test_predicates() -> None:
-    ran = Ran("BEGIN /pid == 11 && comm != \"x\"/ { print(pid); }", times=[{}, {"pid": 1}, {"comm": b"x"}])
+    ran = Ran('BEGIN /pid == 11 && comm != "x"/ { print(pid); }', times=[{}, {"pid": 1}, {"comm": b"x"}])
     assert ran.printed == [11]
     assert Ran("BEGIN /comm/ { print(1); }", times=[{"comm": b""}, {}]).printed == [1]
 
 
 def test_let() -> None:
-    ran = Ran('BEGIN { let $x; print($x + 1); let $y = 5; { let $z = $y; $x = $z; } print($x); let $s: string[4] = "abcdef"; print($s); }')
+    ran = Ran(
+        "BEGIN { let $x; print($x + 1); let $y = 5; { let $z = $y; $x = $z; } print($x); "
+        'let $s: string[4] = "abcdef"; print($s); }'
+    )
     assert ran.printed == [1, 5, b"abc"]
 
 
@@ -84,5 +87,8 @@ def test_loops_over_maps() -> None:
 
 
 def test_return_inside_a_loop_over_a_map_leaves_the_probe() -> None:
-    ran = Ran("BEGIN { @m[1] = 1; @m[2] = 2; for ($kv : @m) { if (pid == 11) { return; } print($kv.0); } print(9); }", times=[{}, {"pid": 5}])
+    ran = Ran(
+        "BEGIN { @m[1] = 1; @m[2] = 2; for ($kv : @m) { if (pid == 11) { return; } print($kv.0); } print(9); }",
+        times=[{}, {"pid": 5}],
+    )
     assert ran.printed == [1, 2, 9]

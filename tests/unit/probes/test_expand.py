@@ -56,7 +56,15 @@ class Machine:
         self.tracefs, self.kallsyms = Tracefs(str(folder)), Kallsyms(str(folder / "kallsyms"))
 
     def has(self, feature: str) -> bool:
-        return feature == "get_func_ip"
+        return feature in self.features
+
+    features = frozenset({"get_func_ip"})
+
+    def modules(self) -> tuple[str, ...]:
+        return ()
+
+    def module_types(self, name: str) -> None:
+        return None
 
 
 @pytest.fixture
@@ -83,7 +91,15 @@ CASES = (
     ("kprobe", ("nosuch",), []),
     ("kprobe", ("vfs_read+4",), ["vfs_read+4"]),
     ("kprobe", ("mod", "mod_fn"), ["mod:mod_fn"]),
+    ("kprobe", ("mod", "*"), ["mod:mod_fn"]),
+    ("kprobe", ("mod", "vfs_read"), []),
+    ("kprobe", ("vmlinux", "vfs_read"), ["vmlinux:vfs_read"]),
+    ("kprobe", ("m*", "*"), ["mod_fn"]),
+    ("kprobe", ("0xffffffff81000100",), ["0xffffffff81000100"]),
     ("kretprobe", ("*",), ["_stext", "mod_fn", "vfs_read", "vfs_readv", "vfs_write"]),
+    ("fentry", ("vfs_read",), []),
+    ("iter", ("task",), []),
+    ("self", ("signal", "SIGUSR1"), ["signal:SIGUSR1"]),
     ("interval", ("s", "1"), ["s:1"]),
     ("rawtracepoint", ("sched_*",), ["sched_switch", "sched_wakeup"]),
     ("rawtracepoint", ("vmlinux", "sched_*"), ["vmlinux:sched_switch", "vmlinux:sched_wakeup"]),
@@ -99,6 +115,30 @@ def test_expand(machine, name, parts, found):
 def test_functions_of_tracefs_come_first(machine, tmp_path):
     (tmp_path / "available_filter_functions").write_text("vfs_read\nvfs_readv [mod]\nvfs_write.part.0\n")
     assert expand(machine, "kprobe", "vfs_*") == ["vfs_read", "vfs_readv"]
+
+
+def test_kprobes_stay_off_forbidden_functions(machine, tmp_path):
+    (tmp_path / "kprobes").mkdir()
+    (tmp_path / "tracing").mkdir()
+    (tmp_path / "kprobes/blacklist").write_text("0xffffffff81000200-0xffffffff81000210\tvfs_readv\n")
+    machine.tracefs = Tracefs(str(tmp_path / "tracing"))
+    assert expand(machine, "kprobe", "vfs_*") == ["vfs_read", "vfs_write"]
+    assert expand(machine, "kprobe", "vfs_readv") == ["vfs_readv"]  # the kernel says why not
+
+
+def test_functions_of_modules(machine, tmp_path):
+    (tmp_path / "available_filter_functions").write_text("vfs_read\nmod_fn [mod]\nmod_other [mod]\n")
+    assert expand(machine, "kprobe", "mod", "*") == ["mod:mod_fn", "mod:mod_other"]
+    assert list(PROVIDERS["kprobe"].list(("mod", "mod_o*"), machine)) == ["mod:mod_other"]
+    assert list(PROVIDERS["kprobe"].list(("*_fn",), machine)) == ["mod_fn"]
+
+
+def test_many_functions_share_one_link_where_the_kernel_can(machine):
+    machine.features = frozenset({"get_func_ip", "kprobe_multi"})
+    provider = PROVIDERS["kprobe"]
+    wild, plain = (provider.expand(provider.parse([n], NOWHERE), machine)[0] for n in ("vfs_rea?", "vfs_read"))
+    assert provider.describe(wild, machine).expected_attach_type == "TRACE_KPROBE_MULTI"
+    assert provider.describe(plain, machine).expected_attach_type == ""
 
 
 def test_unreadable_symbols_mean_yes(machine, tmp_path):

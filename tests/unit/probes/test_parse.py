@@ -35,6 +35,15 @@ GOOD = (  # provider, parts, label
     ("software", ["cpu-clock", ""], "software:cpu-clock"),
     ("hardware", ["cache-misses", "1000"], "hardware:cache-misses:1000"),
     ("rawtracepoint", ["sched_switch"], "rawtracepoint:sched_switch"),
+    ("kprobe", ["0xffffffff81000000"], "kprobe:0xffffffff81000000"),
+    ("fentry", ["vfs_read"], "fentry:vfs_read"),
+    ("fexit", ["nf_tables", "nft_do_chain"], "fexit:nf_tables:nft_do_chain"),
+    ("uprobe", ["/bin/x", "cpp", "zoo::Cat::meow(int)"], "uprobe:/bin/x:cpp:zoo::Cat::meow(int)"),
+    ("usdt", ["/bin/x", "python", "gc__start"], "usdt:/bin/x:python:gc__start"),
+    ("usdt", ["/bin/x", "gc__start"], "usdt:/bin/x:*:gc__start"),
+    ("iter", ["task"], "iter:task"),
+    ("watchpoint", ["0x1000", "8", "wr"], "watchpoint:0x1000:8:wr"),
+    ("self", ["signal", "SIGUSR1"], "self:signal:SIGUSR1"),
     ("rawtracepoint", ["vmlinux", "sched_switch"], "rawtracepoint:vmlinux:sched_switch"),
 )
 
@@ -64,6 +73,17 @@ BAD = (  # provider, parts, words of the message
     ("software", ["page-*"], "no wildcards"),
     ("software", ["page-faults", "-1"], "not a positive number"),
     ("hardware", ["nosuch"], "Unknown hardware event"),
+    ("fentry", ["a", "b", "c"], "fentry probe type requires 1 or 2 arguments, found 3"),
+    ("usdt", ["/bin/x"], "usdt probe type requires 2 or 3 arguments, found 1"),
+    ("uprobe", ["/bin/x", "cpp", ""], "uprobe probe type requires 3 arguments, found 2"),
+    ("iter", ["task", "pin"], "cannot be pinned"),
+    ("iter", [], "iter probe type requires 1 argument, found 0"),
+    ("watchpoint", ["0x1000", "3", "w"], "Invalid length: 3"),
+    ("watchpoint", ["0x1000", "8", "q"], "Invalid mode: 'q'"),
+    ("watchpoint", ["0x1000", "8", "ww"], "Invalid mode: 'ww'"),
+    ("watchpoint", ["0x1000"], "requires 3 arguments, found 1"),
+    ("self", ["signal", "SIGINT"], "know only signal:SIGUSR1"),
+    ("self", ["signal"], "requires 2 arguments, found 1"),
     ("rawtracepoint", ["a", "b", "c"], "requires 1 or 2 arguments, found 3"),
 )
 
@@ -103,9 +123,10 @@ def test_names_and_aliases_are_distinct():
     assert len(names) == len(set(names))
     assert set(PROVIDERS) >= {"BEGIN", "END", "tracepoint", "kprobe", "kretprobe", "uprobe", "uretprobe"}
     assert set(PROVIDERS) >= {"interval", "profile", "software", "hardware", "rawtracepoint"}
+    assert set(PROVIDERS) >= {"fentry", "fexit", "usdt", "iter", "watchpoint", "self"}
 
 
 def test_what_is_listed_without_a_pattern():
     listed = {name for name, provider in PROVIDERS.items() if provider.listed}
-    assert {"kprobe", "tracepoint", "software", "hardware", "rawtracepoint"} <= listed
+    assert {"kprobe", "tracepoint", "software", "hardware", "rawtracepoint", "fentry", "iter"} <= listed
     assert not listed & {"BEGIN", "END", "interval", "profile", "uprobe", "kretprobe", "uretprobe"}

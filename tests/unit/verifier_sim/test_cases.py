@@ -37,7 +37,10 @@ def test_kernels_differ_by_features() -> None:
 
 
 def test_constant_key_in_range_is_never_null_from_615() -> None:
-    text = "*(u32 *)(r10 -4) = 0; r2 = r10; r2 += -4; r1 = map_fd[2][0]; call map_lookup_elem; r0 = *(u64 *)(r0 +0); exit"
+    text = (
+        "*(u32 *)(r10 -4) = 0; r2 = r10; r2 += -4; r1 = map_fd[2][0]; call map_lookup_elem;"
+        "r0 = *(u64 *)(r0 +0); exit"
+    )
     assert _refused(text, kernel="6.12") == "R0 invalid mem access 'map_value_or_null'"
     assert _refused(text, kernel="6.18") == ""
 

@@ -1,0 +1,69 @@
+"""Numbers that print as names: strerror signal_name syscall_name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pbt.feature import Builtin, Call, Checks, Gen, Mem, Presentation, World
+from pbt.types import Opaque, Type, is_integral
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KINDS = {"strerror": "errno", "signal_name": "signal", "syscall_name": "syscall"}
+
+
+def _check(checks: Checks, call: Call) -> Type:
+    if not is_integral(call.types[0]):
+        raise checks.error(
+            f"{call.name}() expects an integer ({call.types[0]} provided)", checks.span(call.args[0])
+        )
+    machine = checks.target.arch.name if call.name == "syscall_name" else ""
+    return Opaque(KINDS[call.name], 8, 8, machine)
+
+
+def _keep(gen: Gen, call: Call, to: Mem) -> None:
+    gen.b.store(to.base, to.offset, 8, gen.value(call.args[0]))
+
+
+def _errno(number: int, machine: str) -> str:
+    import os
+
+    return os.strerror(number) if abs(number) < 1 << 31 else f"Unknown error {number}"
+
+
+def _signal(number: int, machine: str) -> str:
+    """As `kill -l` spells it; realtime signals without a name of their own count from SIGRTMIN."""
+    import signal
+
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        first = int(signal.SIGRTMIN)
+        return f"SIGRTMIN+{number - first}" if first < number < signal.NSIG else str(number)
+
+
+def _syscall(number: int, machine: str) -> str:
+    from pbt.uapi.syscalls import name
+
+    return name(machine, number) or str(number)
+
+
+def _presentation(kind: str, text: Callable[[int, str], str]) -> Presentation:
+    def draw(world: World, raw: bytes, detail: str) -> str:
+        import sys
+
+        order = "little" if sys.byteorder == "little" else "big"
+        return text(int.from_bytes(raw, order, signed=True), detail)  # type: ignore[arg-type]
+
+    return Presentation(kind, lambda world, raw, detail: draw(world, raw, detail).encode(), draw)
+
+
+STRERROR = Builtin("strerror", "(number) -> errno_t", "What an error number means.", _check, into=_keep)
+SIGNAL_NAME = Builtin("signal_name", "(number) -> signal_t", "The name of a signal.", _check, into=_keep)
+SYSCALL_NAME = Builtin(
+    "syscall_name", "(number) -> syscall_t", "The name of a system call.", _check, into=_keep
+)
+DRAW_ERRNO = _presentation("errno", _errno)
+DRAW_SIGNAL = _presentation("signal", _signal)
+DRAW_SYSCALL = _presentation("syscall", _syscall)

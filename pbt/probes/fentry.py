@@ -1,0 +1,208 @@
+"""fentry and fexit: kernel functions with typed arguments, entered through trampolines instead of traps.
+
+They need BTF and a kernel with direct calls from ftrace, not kprobes. `kfunc` and `kretfunc` are their old
+names. Source: Documentation/bpf/libbpf/program_types.rst; the kernel's commit fec56f5890d9 (Linux 5.5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from errno import EBUSY, EINVAL, ENOENT, EPERM
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pbt.feature import AttachHost, Closeable, Context, Gen, Place, Provider
+from pbt.probes.common import count_parts, entry_address, explained, is_pattern, matching
+from pbt.probes.kprobe import KERNEL, SPLIT, traceable
+from pbt.source import Span
+from pbt.types import Member, Struct, Type, Void, is_signed
+
+if TYPE_CHECKING:
+    from pbt.bundle import Program
+    from pbt.host.btf import Btf, Param
+    from pbt.host.target import Target
+    from pbt.ir.core import Value
+
+_SLOT = 8  # bytes that each argument has at least in the context
+
+
+def _parse(provider: str, parts: Sequence[str], span: Span) -> Place:
+    count_parts(provider, parts, span, 1, 2)
+    return {"module": parts[0] if len(parts) == 2 else "", "function": parts[-1].partition(" [")[0].strip()}
+
+
+# --- what is there ----------------------------------------------------------------------------
+
+
+def _types(module: str, target: Target) -> Btf | None:
+    return target.types if module in ("", KERNEL) else target.module_types(module)
+
+
+def _modules(pattern: str, target: Target) -> Sequence[str]:
+    """Those with BTF that a pattern means, the kernel itself first; "" stands for all."""
+    known = (KERNEL, *target.modules())
+    return matching(pattern, known) if pattern else known
+
+
+def _expand(place: Place, target: Target) -> Sequence[Place]:
+    function, module, found = place["function"], place["module"], list[Place]()
+    for name in _modules(module, target):
+        found += [{"module": name, "function": each} for each in _functions(name, function, target)]
+        if found and not is_pattern(function + module):
+            break  # a plain name is looked for in the kernel first, then in its modules
+    return found
+
+
+def _functions(module: str, pattern: str, target: Target) -> Sequence[str]:
+    """Functions that BTF describes and, by a wildcard, that ftrace's list has too where it can be read."""
+    types = _types(module, target)
+    if types is None:
+        return ()
+    if not is_pattern(pattern):
+        id = types.id_of_func(pattern)
+        first = types.base.count if types.base is not None else 0  # a module's BTF asks its base as well
+        return (pattern,) if id is not None and id > first else ()
+    listed = {name for name, where in traceable(target) if where == module}
+    names = [name for name in matching(pattern, types.functions()) if not listed or name in listed]
+    return [name for name in names if not any(piece in name for piece in SPLIT)]
+
+
+def _label(provider: str, place: Place) -> str:
+    return ":".join(filter(None, (provider, place["module"], place["function"])))
+
+
+# --- what programs see ------------------------------------------------------------------------
+
+
+def _params(place: Place, target: Target) -> tuple[Sequence[Param], Param | None]:
+    """The parameters, and the result as one named "retval"; None where the function returns nothing."""
+    types = _types(place["module"], target)
+    id = types.id_of_func(place["function"]) if types is not None else None
+    if types is None or id is None:
+        return (), None
+    result = types.result(id)
+    return types.params(id), None if isinstance(result.type, Void) else result._replace(name="retval")
+
+
+def _members(params: Sequence[Param]) -> Iterator[Member]:
+    """Each at the next multiple of 8; a struct passed by value takes as many as it needs."""
+    at = 0
+    for n, param in enumerate(params):
+        yield Member(param.name or f"arg{n}", param.type, at, ctype=param.ctype)
+        at += _room(param.type)
+
+
+def _room(type_: Type) -> int:
+    return max(_SLOT, -(-type_.size // _SLOT) * _SLOT)
+
+
+def _describe(provider: str, place: Place, target: Target) -> Context:
+    params, _ = _params(place, target)
+    name, module = place["function"], place["module"]
+    args = Struct(
+        f"struct _{provider}_{name}",
+        sum(map(_room, (p.type for p in params))),
+        8,
+        partial(_load, place, target),
+    )
+    return Context(
+        provider,
+        _label(provider, place),
+        "TRACING",
+        expected_attach_type=f"TRACE_{provider.upper()}",
+        attach_btf=("func", name if module in ("", KERNEL) else f"{module}:{name}"),
+        args=args if params else None,
+        func=entry_address if target.has("get_func_ip") else None,
+    )
+
+
+def _load(place: Place, target: Target) -> tuple[Member, ...]:
+    return tuple(_members(_params(place, target)[0]))
+
+
+def _exit(place: Place, target: Target) -> Context:
+    """The result stands behind the arguments."""
+    params, result = _params(place, target)
+    common = _describe("fexit", place, target)
+    if result is None:
+        return common
+    end = sum(_room(param.type) for param in params)
+    return replace(common, retval=result.type, read_retval=_retval, detail=(end, result.type))
+
+
+def _retval(gen: Gen) -> Value:
+    """Read as bytes: a pointer that the verifier knows would allow no arithmetic."""
+    at, type_ = gen.probe.detail
+    room = gen.temp(_SLOT, "retval")
+    gen.read(room, _SLOT, gen.b.add(gen.b.ctx(), at), "kernel")
+    return gen.b.load(room.base, room.offset, type_.size, is_signed(type_))
+
+
+# --- attaching --------------------------------------------------------------------------------
+
+_HINTS = {
+    ENOENT: "the function cannot be traced: pbt -l 'fentry:NAME*'",
+    EINVAL: "the function has arguments that trampolines cannot pass, or is not traceable",
+    EBUSY: "another tracer holds the function",
+    EPERM: "run as root; a security policy may also forbid trampolines: use a tracepoint or kprobe",
+}
+
+
+def _attach(host: AttachHost, fd: int, program: Program) -> Sequence[Closeable]:
+    """The program knows since it was loaded where it belongs, so it is attached by no name."""
+    from pbt.sys import bpf
+
+    with explained(program.name, _HINTS):
+        return (bpf.raw_tracepoint_open("", fd),)
+
+
+# --- listing ----------------------------------------------------------------------------------
+
+
+def _list(parts: Sequence[str], target: Target) -> Sequence[str]:
+    module, function = ("", *parts)[-2:] if parts else ("", "*")
+    return [
+        f"{each}:{name}"
+        for each in _modules(module, target)
+        for name in _functions(each, function or "*", target)
+    ]
+
+
+def _fields(returns: bool, place: Place, target: Target) -> Sequence[str]:
+    params, result = _params(place, target)
+    shown = [*params, result] if returns and result else params
+    return [f"{param.ctype} {param.name}" for param in shown]
+
+
+def _provider(name: str, doc: str, aliases: tuple[str, ...], returns: bool) -> Provider:
+    return Provider(
+        name,
+        doc,
+        parse=partial(_parse, name),
+        expand=_expand,
+        label=partial(_label, name),
+        describe=_exit if returns else partial(_describe, name),
+        attach=_attach,
+        list=_list,
+        fields=partial(_fields, returns),
+        aliases=aliases,
+        reverse=True,
+        listed=not returns,
+    )
+
+
+FENTRY = (
+    _provider(
+        "fentry",
+        "Entry of a kernel function with typed arguments: `fentry:vfs_read { @[args.file] = count(); }`.",
+        ("f", "kfunc"),
+        False,
+    ),
+    _provider(
+        "fexit",
+        "Return of a kernel function: `retval`, and its arguments as `args.name`.",
+        ("fr", "kretfunc"),
+        True,
+    ),
+)

@@ -1,0 +1,162 @@
+"""iter:task, iter:task_file, ...: a program run once for each of the kernel's objects of a kind.
+
+Reading the iterator runs the program; the script ends when the iterator does. What it prints goes through
+the ring buffer like that of all programs; what is read are marks, one byte an object, which make the
+kernel pause so that no more is recorded than the buffer holds.
+Source: Documentation/bpf/bpf_iterators.rst (Linux 5.8).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from errno import EAGAIN, EINTR, ENOENT
+from typing import TYPE_CHECKING
+
+from pbt.feature import AttachHost, Closeable, Context, Gen, Place, Provider
+from pbt.probes.common import count_parts, explained, matching
+from pbt.source import KernelError, ScriptError, Span
+from pbt.types import Member, Pointer, Struct
+
+if TYPE_CHECKING:
+    from pbt.bundle import Program
+    from pbt.host.target import Target
+    from pbt.ir.core import Value
+    from pbt.sys.bpf import Fd
+
+_FUNCTION, _STRUCT = "bpf_iter_", "bpf_iter__"  # what BTF calls the target and its context
+_META = "meta"  # the first member: the sequence file and where it stands
+_OBJECTS = 512  # bytes, and so objects, between two looks at the buffer
+_KINDS_OF_THEIR_OWN = ("bpf_map_elem", "bpf_sk_storage_map", "sockmap", "cgroup")  # they want parameters
+
+
+def _parse(parts: Sequence[str], span: Span) -> Place:
+    if len(parts) == 2 and all(parts):
+        raise ScriptError(
+            "iterators cannot be pinned: what they print goes to pbt, not into the file",
+            span,
+            f"write iter:{parts[0]}",
+        )
+    count_parts("iter", parts, span, 1)
+    return {"kind": parts[0]}
+
+
+def _kinds(target: Target) -> Sequence[str]:
+    """Kinds of objects: those with a struct for the context and a function for the verifier."""
+    types = target.types
+    if types is None:
+        return ()
+    names = (name[len(_STRUCT) :] for name in types.names("struct") if name.startswith(_STRUCT))
+    return [
+        name
+        for name in sorted(names)
+        if name not in _KINDS_OF_THEIR_OWN and types.find("func", _FUNCTION + name)
+    ]
+
+
+def _expand(place: Place, target: Target) -> Sequence[Place]:
+    return [{"kind": kind} for kind in matching(place["kind"], _kinds(target))]
+
+
+def _label(place: Place) -> str:
+    return f"iter:{place['kind']}"
+
+
+def _struct(place: Place, target: Target) -> Struct | None:
+    return target.types.struct(f"struct {_STRUCT}{place['kind']}") if target.types is not None else None
+
+
+def _members(struct: Struct) -> tuple[Member, ...]:
+    """Pointers stand in unions, so that programs of 32 bits see 8 bytes too."""
+    return tuple(member for name in struct.names() if (member := struct.find(name)) is not None)
+
+
+def _describe(place: Place, target: Target) -> Context:
+    struct = _struct(place, target)
+    pointers = [m for m in _members(struct) if isinstance(m.type, Pointer)] if struct is not None else []
+    return Context(
+        "iter",
+        _label(place),
+        "TRACING",
+        expected_attach_type="TRACE_ITER",
+        attach_btf=("func", _FUNCTION + place["kind"]),
+        anyone=True,
+        ctx=struct,
+        enter=_enter,
+        detail=tuple(m.offset for m in pointers if m.name != _META),
+    )
+
+
+def _enter(gen: Gen) -> Value:
+    """Leave a mark; then the body, unless an object is missing: the kernel calls once more at the end."""
+    b = gen.b
+    room = gen.temp(8, "mark")
+    b.store(room.base, room.offset, 8, 0)
+    sequence = b.load(b.load(b.ctx(), 0, 8), 0, 8)  # ctx->meta->seq
+    b.call("seq_write", sequence, gen.address(room), 1)
+    there = b.const(1)
+    for offset in gen.probe.detail:
+        there = b.op("and", there, b.compare("ne", b.load(b.ctx(), offset, 8), 0))
+    return there
+
+
+# --- running ----------------------------------------------------------------------------------
+
+
+class _Reading:
+    """An iterator under way: its link, and the file that runs the program as it is read."""
+
+    def __init__(self, link: Fd, file: Fd) -> None:
+        self._link, self._file = link, file
+
+    def read(self) -> bool:
+        """Run the program for some more objects; False at the end."""
+        try:
+            return bool(os.read(self._file.fileno(), _OBJECTS))
+        except OSError as error:
+            if error.errno in (EAGAIN, EINTR):
+                return True
+            raise KernelError("cannot read an iterator", error.errno or 0) from error
+
+    def close(self) -> None:
+        self._file.close()
+        self._link.close()
+
+
+_HINTS = {ENOENT: "the running kernel has no such iterator: pbt -l 'iter:*'"}
+
+
+def _attach(host: AttachHost, fd: int, program: Program) -> Sequence[Closeable]:
+    from pbt.sys import bpf
+
+    with explained(program.name, _HINTS):
+        link = bpf.link_create(fd, 0, "TRACE_ITER")
+        try:
+            return (_Reading(link, bpf.iter_create(link.fileno())),)
+        except BaseException:
+            link.close()
+            raise
+
+
+def _list(parts: Sequence[str], target: Target) -> Sequence[str]:
+    return matching((parts[0] if parts else "") or "*", _kinds(target))
+
+
+def _fields(place: Place, target: Target) -> Sequence[str]:
+    struct = _struct(place, target)
+    return [f"{m.ctype} {m.name}" for m in _members(struct)] if struct is not None else ()
+
+
+ITER = Provider(
+    "iter",
+    "The kernel's objects of a kind, one after another: `iter:task { print(ctx.task.comm); }`.",
+    parse=_parse,
+    expand=_expand,
+    label=_label,
+    describe=_describe,
+    attach=_attach,
+    list=_list,
+    fields=_fields,
+    aliases=("it",),
+    reverse=True,
+)

@@ -1,0 +1,245 @@
+"""Jumps: which way a branch goes, and what each side learns from it."""
+
+from __future__ import annotations
+
+from pbt.isa import opcodes as op
+from pbt.isa.insn import Insn
+from pbt.verifier_sim import arith, scalar, tnum
+from pbt.verifier_sim.calls import DONE, earlier, widen
+from pbt.verifier_sim.env import Env, read_reg
+from pbt.verifier_sim.reg import NULL, Deps, Reg, exact, immediate, merge_deps, names
+from pbt.verifier_sim.scalar import Scalar
+from pbt.verifier_sim.state import SPILL, Slot, State
+
+
+def ja(env: Env, state: State, pc: int, insn: Insn) -> int:
+    return pc + 1 + (insn.offset if insn.opcode & 7 == op.JMP else insn.imm)
+
+
+def jcond(env: Env, state: State, pc: int, insn: Insn) -> int:
+    """may_goto: the kernel itself counts the rounds, so both ways are possible at any time."""
+    other = state.copy()
+    before = earlier(state.node, pc, len(state.frames))
+    if before is not None:
+        widen(before, other)
+    other.loops += 1
+    env.push(pc + 1, other)
+    return pc + 1 + insn.offset
+
+
+def jump_if(env: Env, state: State, pc: int, insn: Insn) -> int:
+    name = op.JMP_BY_CODE[insn.opcode & 0xF0].name
+    wide = insn.opcode & 7 == op.JMP
+    register = bool(insn.opcode & op.X)
+    src = read_reg(state, insn.src_reg) if register else exact(immediate(insn, wide))
+    dst = read_reg(state, insn.dst_reg)
+    target = pc + 1 + insn.offset
+    outcome = _decide(env, name, dst, src, wide)
+    if outcome is not None:
+        if dst.kind == "scalar":
+            env.precise(dst)
+        if src.kind == "scalar":
+            env.precise(src)
+        return target if outcome else pc + 1
+    other = state.copy()
+    alive_other = _learn(env, other, insn, name, dst, src, wide, True)
+    alive = _learn(env, state, insn, name, dst, src, wide, False)
+    if alive_other and alive:
+        env.push(target, other)
+        return pc + 1
+    if alive_other:
+        _adopt(state, other)
+        return target
+    if alive:
+        return pc + 1
+    return DONE
+
+
+# reg_not_null(): the context, the stack and packets are not among them
+_NEVER_NULL = names("sock tcp_sock sock_common map_value map_key mem map_ptr")
+
+
+def _adopt(state: State, other: State) -> None:
+    state.frames, state.refs, state.lock = other.frames, other.refs, other.lock
+
+
+def _decide(env: Env, name: str, dst: Reg, src: Reg, wide: bool) -> bool | None:
+    if dst.kind == "scalar" and src.kind == "scalar":
+        if "register_branches" not in env.rules and src.num.mask & (tnum.M64 if wide else tnum.M32):
+            return None
+        return scalar.taken(name, dst.num, src.num, wide)
+    if not wide:
+        return None
+    pointer, other = (dst, src) if dst.kind != "scalar" else (src, dst)
+    if other.kind == "scalar":
+        if (
+            other.num.const == 0
+            and not pointer.null
+            and (pointer.kind in _NEVER_NULL or (pointer.kind == "ptr_" and "trusted_" in pointer.mods))
+            and (pointer.kind != "map_ptr" or "register_null" in env.rules)
+        ):
+            env.precise(other)
+            if name == "JEQ":
+                return False
+            if name == "JNE":
+                return True
+        return None
+    return _decide_packet(name, dst, src)
+
+
+def _decide_packet(name: str, dst: Reg, src: Reg) -> bool | None:
+    """A packet pointer against the end, where an earlier comparison already told."""
+    if dst.kind == "pkt_end" and src.kind == "pkt":
+        return _decide_packet(scalar.MIRROR[name], src, dst) if name in scalar.MIRROR else None
+    if dst.kind != "pkt" or src.kind != "pkt_end" or dst.size >= 0:
+        return None
+    beyond = dst.size == BEYOND_END
+    if name == "JLE":
+        return False if beyond else None
+    if name == "JGT":
+        return True if beyond else None
+    if name == "JLT":
+        return False
+    return True if name == "JGE" else None
+
+
+BEYOND_END, AT_END = -1, -2  # a packet pointer known to be past the end, or at it or past it
+
+
+def _learn(
+    env: Env, state: State, insn: Insn, name: str, dst: Reg, src: Reg, wide: bool, jumped: bool
+) -> bool:
+    """Put into `state` what one side of the branch tells; False if it cannot be taken."""
+    holds = name if jumped else scalar.INVERSE[name]
+    register = bool(insn.opcode & op.X)
+    if dst.kind == "scalar" and src.kind == "scalar":
+        return _learn_numbers(env, state, insn, holds, dst, src, wide)
+    if dst.null and not register and insn.imm == 0 and wide and name in ("JEQ", "JNE"):
+        settle_null(state, dst, holds == "JEQ")
+        return True
+    if register and wide and name in ("JEQ", "JNE") and "register_null" in env.rules:
+        _learn_null(env, state, dst, src, holds)
+    if register and wide and dst.kind != "scalar" and src.kind != "scalar":
+        _learn_packet(state, dst, src, holds)
+    return True
+
+
+def _learn_null(env: Env, state: State, dst: Reg, src: Reg, holds: str) -> None:
+    """An or-null pointer equal to one that is not null is not null either; or compared with 0."""
+    for one, other in ((dst, src), (src, dst)):
+        if not one.null or one.kind == "ptr_":
+            continue
+        if other.kind == "scalar":
+            if other.num.const == 0:
+                env.precise(other)
+                settle_null(state, one, holds == "JEQ")
+        elif not other.null and other.kind != "ptr_" and holds == "JEQ":
+            settle_null(state, one, False)
+
+
+def _learn_numbers(env: Env, state: State, insn: Insn, holds: str, dst: Reg, src: Reg, wide: bool) -> bool:
+    register = bool(insn.opcode & op.X)
+    full = tnum.M64 if wide else tnum.M32
+    unknown = src.num.mask & full and dst.num.mask & full
+    if register and unknown and holds != "JEQ" and "register_branches" not in env.rules:
+        return True
+    try:
+        left, right = scalar.refine(holds, dst.num, src.num, wide, env.rules)
+    except scalar.Empty:
+        return "empty_is_dead" not in env.rules
+    deps = merge_deps(dst.deps, src.deps) if register else dst.deps
+    if left is not dst.num:
+        _put(env, state, insn.dst_reg, dst, left, deps)
+    if register and insn.src_reg != insn.dst_reg and right is not src.num:
+        _put(env, state, insn.src_reg, state.frames[-1].regs[insn.src_reg], right, deps)
+    return True
+
+
+def _put(env: Env, state: State, regno: int, old: Reg, num: Scalar, deps: Deps) -> None:
+    """The refined number, in its register and in every linked copy."""
+    new = old._replace(num=num, deps=deps)
+    state.frames[-1].regs[regno] = new
+    if old.id:
+        _spread(env, state, new)
+
+
+def _spread(env: Env, state: State, new: Reg) -> None:
+    for frame in state.frames:
+        for regno, reg in enumerate(frame.regs):
+            if reg.id == new.id and reg.kind == "scalar" and reg is not new:
+                frame.regs[regno] = _follow(env, reg, new)
+        for index, slot in frame.stack.items():
+            if slot.reg is not None and slot.reg.id == new.id and slot.reg.kind == "scalar":
+                frame.stack[index] = Slot(slot.types, _follow(env, slot.reg, new))
+
+
+def _follow(env: Env, reg: Reg, new: Reg) -> Reg:
+    deps = merge_deps(reg.deps, new.deps)
+    if reg.delta == new.delta:
+        return reg._replace(num=new.num, deps=deps)
+    if "linked_deltas" not in env.rules:
+        return reg
+    moved = arith.binary("ADD", new.num, scalar.const(reg.delta - new.delta), True, env.rules)
+    return reg._replace(num=moved, deps=deps)
+
+
+def settle_null(state: State, pointer: Reg, is_null: bool) -> None:
+    """After a comparison with 0: every copy of the pointer is null, or is not."""
+    for frame in state.frames:
+        regs = frame.regs
+        for regno, reg in enumerate(regs):
+            if reg.null and reg.id == pointer.id:
+                regs[regno] = _settled(reg, is_null)
+        for index, slot in frame.stack.items():
+            reg_ = slot.reg
+            if reg_ is not None and reg_.null and reg_.id == pointer.id:
+                frame.stack[index] = Slot(SPILL * 8, _settled(reg_, is_null))
+    if is_null and pointer.ref and pointer.ref == pointer.id:
+        state.refs = tuple(ref for ref in state.refs if ref[0] != pointer.id)
+
+
+def _settled(reg: Reg, is_null: bool) -> Reg:
+    if is_null:
+        return NULL
+    keep = reg.id if reg.ref else 0
+    return reg._replace(null=False, id=keep)
+
+
+def _learn_packet(state: State, dst: Reg, src: Reg, holds: str) -> None:
+    """A comparison with the end of the packet (or of the metadata) tells how much may be read."""
+    pair = (dst.kind, src.kind)
+    if pair in (("pkt_end", "pkt"), ("pkt", "pkt_meta")) and holds in scalar.MIRROR:
+        if pair == ("pkt", "pkt_meta") and dst.num.const != 0:
+            return
+        dst, src, holds = src, dst, scalar.MIRROR[holds]
+        pair = (dst.kind, src.kind)
+    if pair == ("pkt", "pkt_end") or (pair == ("pkt_meta", "pkt") and src.off == 0 and src.num.const == 0):
+        if holds in ("JLE", "JLT"):
+            _widen_packet(state, dst, holds == "JLT")
+        elif pair == ("pkt", "pkt_end") and holds in ("JGT", "JGE"):
+            _mark_end(state, dst, holds)
+
+
+def _mark_end(state: State, dst: Reg, holds: str) -> None:
+    if dst.size:
+        return
+    for frame in state.frames[-1:]:
+        for regno, reg in enumerate(frame.regs):
+            if reg.kind == "pkt" and reg.id == dst.id and reg.off == dst.off and reg.size == 0 and reg is dst:
+                frame.regs[regno] = reg._replace(size=BEYOND_END if holds == "JGT" else AT_END)
+
+
+def _widen_packet(state: State, dst: Reg, strict: bool) -> None:
+    if dst.off < 0 or (dst.off == 0 and strict is False):
+        return
+    if dst.off > 0xFFFF or dst.num.umax > 0xFFFF or dst.off + dst.num.umax > 0xFFFF:
+        return
+    size = dst.off + (1 if strict else 0)
+    for frame in state.frames:
+        for regno, reg in enumerate(frame.regs):
+            if reg.kind == dst.kind and reg.id == dst.id:
+                frame.regs[regno] = reg._replace(size=max(reg.size, size))
+        for index, slot in frame.stack.items():
+            if slot.reg is not None and slot.reg.kind == dst.kind and slot.reg.id == dst.id:
+                new = slot.reg._replace(size=max(slot.reg.size, size))
+                frame.stack[index] = Slot(slot.types, new)

@@ -1,0 +1,37 @@
+"""Each kernel of the lab is booted once for all tests; PBT_LAB_KERNELS says which (default 6.1, or all)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.lab import kernels, vm
+from tests.lab.test_kprobe import COMMANDS, FILES
+
+ROWS = vm.Command([sys.executable, "-m", "tests.lab.inside"], timeout=600)
+LIVE = vm.Command(
+    [sys.executable, "-m", "pytest", "tests/live/test_probes.py", "tests/live/test_probe_types.py"],
+    timeout=600,
+)
+
+
+class Booted(NamedTuple):
+    """What came of everything that ran in a kernel; `rows`: the outcome of each row of rows.py."""
+
+    kernel: str
+    results: Mapping[str, vm.Result]
+    found: Mapping[str, Any]
+
+
+@pytest.fixture(scope="session", params=kernels.chosen())
+def booted(request: pytest.FixtureRequest) -> Booted:
+    """A kernel after all commands of all tests."""
+    commands = {**COMMANDS, "rows": ROWS, "live": LIVE}
+    results = dict(zip(commands, vm.run(request.param, list(commands.values()), files=FILES), strict=True))
+    rows = results["rows"]
+    assert rows.code == 0, rows.stdout + rows.stderr
+    return Booted(request.param, results, json.loads(rows.stdout))

@@ -1,0 +1,41 @@
+"""Every type of probe in every kernel of the lab: it works, or the kernel lacks a feature for a known reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from pbt.uapi.features import FEATURES
+from tests.lab import kernels
+from tests.lab.rows import ROWS
+
+pytestmark = pytest.mark.lab
+
+EMULATED = {"hardware": "the emulated processor has no counters"}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_row(booted, row):
+    outcome = booted.found["rows"][row.name]
+    if row.name in EMULATED:
+        assert "this machine does not count the event" in outcome["text"]
+    elif not row.feature or row.feature in booted.found["features"]:
+        assert outcome["ok"], outcome["text"]
+    else:
+        assert not outcome["ok"] and "Traceback" not in outcome["text"]
+
+
+def test_no_feature_is_missing_without_a_reason(booted):
+    """A kernel has what its release brought, unless kernels.LACKS says why not."""
+
+    def number(release: str) -> list[int]:
+        return [int(part) for part in release.split(".")[:2]]
+
+    due = [name for name, row in FEATURES.items() if number(row.release) <= number(booted.found["release"])]
+    assert not [
+        name for name in due if name in booted.found["absent"] and not kernels.LACKS[booted.kernel].get(name)
+    ]
+
+
+def test_the_live_tests_of_probes_pass_here_too(booted):
+    result = booted.results["live"]
+    assert result.code == 0, result.stdout + result.stderr

@@ -1,0 +1,184 @@
+"""Iterators, static probes, watchpoints and signals: probe types that need no kprobes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+pytestmark = pytest.mark.live
+
+PYTHON = "/usr/bin/python3"
+COLLECTS = "import gc, time\nfor _ in range(600): gc.collect(); time.sleep(0.05)"
+WRITES = """
+import ctypes, time
+cell = ctypes.c_long(0)
+print(hex(ctypes.addressof(cell)), flush=True)
+for n in range(600): cell.value = n; time.sleep(0.05)
+"""
+
+
+def rows(text):
+    """The lines `@name[key]: value` as {(name, key): value}."""
+    found = {}
+    for line in text.splitlines():
+        if line.startswith("@") and ": " in line:
+            name, _, value = line.rpartition(": ")
+            found[name] = value
+    return found
+
+
+@pytest.fixture
+def running():
+    """Start a Python program that is killed at the end of the test."""
+    started = []
+
+    def run(code):
+        process = subprocess.Popen([PYTHON, "-S", "-c", code], stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+# --- iterators --------------------------------------------------------------------------------
+
+
+@pytest.mark.needs("iter")
+def test_every_task_once_and_then_the_end(pbt):
+    script = 'iter:task { printf("%d %s\\n", ctx.task.pid, ctx.task.comm); } END { printf("the end\\n"); }'
+    done = pbt("-e", script)
+    lines = done.out.splitlines()
+    assert done.status == 0 and "the end" in lines
+    tasks = [line.split(" ", 1) for line in lines if line[:1].isdigit()]
+    assert ["2", "kthreadd"] in tasks or os.path.exists("/.dockerenv")
+    assert len({number for number, _ in tasks}) == len(tasks) and "0" not in dict(tasks)
+
+
+@pytest.mark.needs("iter")
+def test_open_files(pbt, tmp_path):
+    with open(tmp_path / "mine", "w") as file:
+        inode = os.fstat(file.fileno()).st_ino
+        script = (
+            f"iter:task_file /ctx.task.tgid == {os.getpid()}/ {{ @[ctx.fd] = ctx.file->f_inode->i_ino; }}"
+        )
+        found = rows(pbt("-e", script).out)
+        number = file.fileno()
+    assert found[f"@[{number}]"] == str(inode)
+
+
+@pytest.mark.needs("iter_task_vma")
+def test_mappings(pbt):
+    script = (
+        f"iter:task_vma /ctx.task.tgid == {os.getpid()}/ {{ @n = count(); @low = min(ctx.vma->vm_start); }}"
+    )
+    found = rows(pbt("-e", script).out)
+    with open("/proc/self/maps") as maps:
+        lines = [line for line in maps if "[vsyscall]" not in line]
+    assert abs(int(found["@n"]) - len(lines)) <= 5
+    assert int(found["@low"]) == int(lines[0].partition("-")[0], 16)
+
+
+@pytest.mark.needs("iter")
+def test_more_objects_than_the_buffer_holds(pbt):
+    """The kernel waits for the reader: nothing is lost."""
+    script = 'iter:ksym { printf("%s\\n", str(ctx.ksym->name)); @n = count(); }'
+    done = pbt("-e", script)
+    if "No matches" in done.err:
+        pytest.skip("this kernel has no iter:ksym")
+    count = int(rows(done.out)["@n"])
+    assert "Lost" not in done.err
+    assert sum(1 for line in done.out.splitlines() if line and not line.startswith("@n:")) == count > 1000
+
+
+@pytest.mark.needs("iter")
+def test_what_iterators_offer(pbt):
+    assert "iter:task\n" in pbt("-l", "iter:*").out
+    assert "    struct task_struct * task\n" in pbt("-lv", "iter:task").out
+    assert "cannot be pinned" in pbt("-e", "iter:task:file { }").err
+
+
+# --- static probes ----------------------------------------------------------------------------
+
+
+def static(pbt):
+    if "python:gc__start" not in pbt("-l", f"usdt:{PYTHON}:*").out:
+        pytest.skip(f"{PYTHON} was built without static probes")
+
+
+def test_static_probe_with_a_semaphore(pbt, running):
+    """The probe is silent until the kernel has counted its semaphore up."""
+    static(pbt)
+    process = running(COLLECTS)
+    script = f"usdt:{PYTHON}:python:gc__start {{ @[probe, pid, arg0] = count(); }}"
+    done = pbt("-e", script, "-p", str(process.pid), load=lambda: time.sleep(1))
+    key = f"@[usdt:{PYTHON}:python:gc__start, {process.pid}, 2]"
+    assert int(rows(done.out)[key]) > 0
+
+
+def test_static_probes_by_wildcard_in_a_process(pbt, running):
+    static(pbt)
+    process = running(COLLECTS)
+    done = pbt(
+        "-e", "usdt:*:gc__* { @[probe] = count(); }", "-p", str(process.pid), load=lambda: time.sleep(1)
+    )
+    names = {name.rpartition(":")[2].rstrip("]") for name in rows(done.out)}
+    assert names == {"gc__start", "gc__done"}
+
+
+# --- user functions ---------------------------------------------------------------------------
+
+
+def test_functions_in_whatever_a_process_has_mapped(pbt, running):
+    process = running("import time\nfor _ in range(600): time.sleep(0.02)")
+    done = pbt(
+        "-e",
+        "uprobe:*:clock_nanosl?ep { @[func] = count(); }",
+        "-p",
+        str(process.pid),
+        load=lambda: time.sleep(1),
+    )
+    assert any("clock_nanosleep" in name for name in rows(done.out))
+
+
+@pytest.mark.needs("uprobe_multi")
+def test_many_functions_of_a_file_are_one_link(pbt):
+    from pbt.sys import bpf
+
+    before = set(bpf.ids("link"))
+    made = set()
+    done = pbt(
+        "-e", "uprobe:libc:str* { @ = count(); }", load=lambda: made.update(set(bpf.ids("link")) - before)
+    )
+    count = int(done.err.split("Attached ")[1].split()[0])
+    assert count > 20 and len(made) == 1
+
+
+# --- the processor's, and our own -------------------------------------------------------------
+
+
+def test_watchpoint(pbt, running):
+    process = running(WRITES)
+    address = process.stdout.readline().strip()
+    script = f"watchpoint:{address}:8:w {{ @[pid] = count(); }}"
+    done = pbt("-e", script, "-p", str(process.pid), load=lambda: time.sleep(1))
+    if "Unable to attach" in done.err:
+        pytest.skip(done.err)
+    assert int(rows(done.out)[f"@[{process.pid}]"]) > 1
+
+
+def test_signal_to_ourselves(pbt):
+    run = pbt.start("-e", 'self:signal:SIGUSR1 { printf("told\\n"); @n = count(); }')
+    run.attached()
+    for _ in range(3):
+        os.kill(run.pid, signal.SIGUSR1)
+        time.sleep(0.3)
+    done = run.interrupt()
+    assert done.status == 0 and done.out.count("told\n") == 3 and rows(done.out)["@n"] == "3"
