@@ -195,6 +195,9 @@ class Checks(Protocol):
     def type_of(self, node: ast.Expr) -> Type:
         """Check an argument of a `raw_args` builtin like any expression."""
 
+    def printed(self, node: ast.Expr) -> Type:
+        """The same for what is to be printed: `args` stands for a record of all its fields."""
+
     def span(self, node: ast.Expr) -> Span: ...
 
     def error(self, message: str, span: Span, hint: str = "") -> Exception:

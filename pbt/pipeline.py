@@ -77,7 +77,7 @@ def _parse(work: Work) -> None:
     arch = {f"__{work.target.arch.name}__": "1", "__KERNEL__": "1"}
     names = {**predefined, **arch}
     parsed = parse(work.source, names)
-    script = bring_in(parsed.script, lambda source: parse(source, names).script)
+    script = bring_in(parsed.script, lambda source: parse(source, names, whole=False).script)
     work.parsed = parsed._replace(script=expand_macros(script))
     work.warnings += work.parsed.warnings
     work.config = settle(work.parsed.script.settings, work.options.environment)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pbt.feature import Builtin, Call, Context
 from pbt.lang import ast
 from pbt.source import ScriptError, Span
-from pbt.types import I64, U64, Type
+from pbt.types import I64, U64, Pointer, Struct, Type
 
 if TYPE_CHECKING:
     from pbt.lang.check import Script
@@ -160,7 +160,9 @@ class Checks:
             )
         if isinstance(first, ast.Index) and len(args) > 1:
             raise ScriptError(
-                "this takes one map and one key", args[1].span, "one call for each: delete(@a[1]); delete(@b[2])"
+                "this takes one map and one key",
+                args[1].span,
+                "one call for each: delete(@a[1]); delete(@b[2])",
             )
         keys = first.keys if isinstance(first, ast.Index) else args[1:]
         if keyed and not keys:
@@ -192,6 +194,14 @@ class Checks:
 
     def type_of(self, node: ast.Expr) -> Type:
         return self._expr(node)
+
+    def fields_of(self, node: ast.Expr, base: ast.Expr) -> Type:
+        raise NotImplementedError
+
+    def printed(self, node: ast.Expr) -> Type:
+        kind = self._expr(node)
+        whole = isinstance(kind, Pointer) and kind.space == "ctx" and isinstance(kind.target, Struct)
+        return self.fields_of(node, node) if whole and isinstance(node, ast.Ident) else kind
 
     def span(self, node: ast.Expr) -> Span:
         return node.span

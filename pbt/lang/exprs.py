@@ -308,6 +308,8 @@ class Expressions(Calls):
                     raise ScriptError(
                         "cannot dereference a void pointer", node.span, "cast it first: *(uint64 *)p"
                     )
+                if kind.space == "ctx" and isinstance(node.operand, ast.Ident):
+                    return self.fields_of(node, node.operand)
                 return self._inherit(kind.target, kind)
             if isinstance(kind, Int):
                 return U64
@@ -324,6 +326,20 @@ class Expressions(Calls):
             self.replaced[node] = self._literal(node, folded)
             return I64 if folded < 1 << 63 else U64
         return I64 if node.op == "-" else Int(8, isinstance(kind, Int) and kind.signed)
+
+    def fields_of(self, node: ast.Expr, base: ast.Expr) -> Type:
+        """Let a node stand for a record of what a probe's `args` point to; its type."""
+        base = ast.Ident(base.span, base.name) if isinstance(base, ast.Ident) else base
+        kind = self._expr(base)
+        assert isinstance(base, ast.Ident) and isinstance(kind, Pointer) and isinstance(kind.target, Struct)
+        names = tuple(dict.fromkeys(kind.target.names()))
+        if not names:
+            raise ScriptError(f"there are no fields in {base.name} here", node.span)
+        items = (ast.Member(node.span, ast.Ident(base.span, base.name), name, node.span) for name in names)
+        made = ast.Record(node.span, names, tuple(items))
+        self.replaced[node] = made
+        self.types[node] = self._expr(made)
+        return self.types[node]
 
     def _address_of(self, node: ast.Unary) -> Type:
         """Variables and maps without keys lie in memory of the kernel's."""
@@ -430,6 +446,8 @@ class Expressions(Calls):
             return self._array_cast(node, kind, source)
         if isinstance(kind, Str) and isinstance(stored(source), Str):
             return kind
+        if not is_integral(kind):
+            raise ScriptError(f'Cannot cast from "{source}" to "{kind}"', node.span)
         if isinstance(source, (Str, Tuple, Buffer, Opaque, Void, Struct)) or (
             isinstance(source, Array) and source.size > 8
         ):

@@ -26,8 +26,9 @@ class Parsed(NamedTuple):
     warnings: tuple[ScriptWarning, ...]
 
 
-def parse(source: Source, predefined: Mapping[str, str] | None = None) -> Parsed:
-    """A whole script. ScriptErrors: one syntax error for each probe that has any."""
+def parse(source: Source, predefined: Mapping[str, str] | None = None, whole: bool = True) -> Parsed:
+    """A script; one that is not `whole` but imported needs no probes. ScriptErrors: one syntax error for each
+    probe that has any."""
     text, defines, includes, warnings = preprocess(source, predefined or {})
     errors: list[ScriptError] = []
     while True:
@@ -43,7 +44,7 @@ def parse(source: Source, predefined: Mapping[str, str] | None = None) -> Parsed
     if errors:
         raise ScriptErrors(errors)
     script = _Maker(source).script(tree)
-    if not script.probes:
+    if whole and not script.probes:
         raise ScriptError(
             "syntax error, unexpected end of file, expecting a probe", Span(source, len(source.text), len(source.text)),
             "a program has at least one probe, such as BEGIN { ... }",

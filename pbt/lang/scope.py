@@ -97,7 +97,9 @@ class _Walk:
             if any(stmt.var.name in scope for scope in self._scopes):
                 self.errors.append(
                     ScriptError(
-                        f"Variable {shown(stmt.var)} was already declared", stmt.var.span, "choose another name"
+                        f"Variable {shown(stmt.var)} was already declared",
+                        stmt.var.span,
+                        "choose another name",
                     )
                 )
             self._declare(stmt.var)

@@ -136,8 +136,14 @@ class Body(Expressions):
             )
         kind = self._expr(node)
         acts = (ast.Call, ast.Step, ast.Inlined, ast.BlockExpr)
-        if not stmt.dropped and not isinstance(kind, Void) and not any(isinstance(n, acts) for n in node.walk()):
-            self.warn("Return value discarded.", stmt.span, "this does nothing; _ = ... says that it is meant")
+        if (
+            not stmt.dropped
+            and not isinstance(kind, Void)
+            and not any(isinstance(n, acts) for n in node.walk())
+        ):
+            self.warn(
+                "Return value discarded.", stmt.span, "this does nothing; _ = ... says that it is meant"
+            )
 
     def _assign(self, stmt: ast.Assign) -> None:
         call = stmt.value

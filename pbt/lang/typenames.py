@@ -28,6 +28,7 @@ from pbt.types import (
     Str,
     Struct,
     Type,
+    is_integral,
 )
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ class TypeNames:
                     hint = f"did you mean {kind} {node.words}?"
         if self._btf and not hint:
             kind, _, name = node.words.rpartition(" ")
+            kind = kind if kind in ("struct", "union", "enum") else ""
             close = nearest(name, self._btf.names(kind or "typedef"), 1)
             hint = f"did you mean {kind} {close[0]}?".replace("  ", " ") if close else ""
         raise ScriptError(f'Cannot resolve unknown type "{node.words}"', node.span, hint)
@@ -136,8 +138,10 @@ class TypeNames:
             if words in self._under_way:
                 raise ScriptError(f"{words} contains itself", node.span, "a pointer to itself would do")
             self._under_way.add(words)
-            self._made[words] = self._struct(node, words)
-            self._under_way.discard(words)
+            try:
+                self._made[words] = self._struct(node, words)
+            finally:
+                self._under_way.discard(words)
         return self._made[words]
 
     def _struct(self, node: ast.StructDef, name: str) -> Struct:
@@ -155,6 +159,8 @@ class TypeNames:
             if not member.name and member.inline is None and not member.bits:
                 at = -(-at // (8 * type_.size)) * 8 * type_.size  # a bitfield of width 0 ends its unit
                 continue
+            if member.bits and (not is_integral(type_) or member.bits > 8 * type_.size):
+                raise ScriptError(f"{member.bits} bits do not fit '{type_}'", member.span)
             if member.bits:
                 unit = 8 * type_.size
                 if start // unit != (start + member.bits - 1) // unit:

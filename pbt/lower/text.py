@@ -58,7 +58,11 @@ def _place(body: Body, node: ast.Expr) -> Loc | None:
         return _pointee(body, kind, expr.value(body, node.operand))
     if isinstance(node, ast.Cast) and not is_integral(body.type(node)):
         source = body.type(node.operand)
-        return locate(body, node.operand) if source.size == body.type(node).size and not is_integral(source) else None
+        return (
+            locate(body, node.operand)
+            if source.size == body.type(node).size and not is_integral(source)
+            else None
+        )
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from errno import E2BIG
 from typing import TYPE_CHECKING, Literal
 
 from pbt.bundle import Bundle, Code, Map, Place, Program, Reloc
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _WIDE = 0x18  # opcode of the 64-bit immediate load (RFC 9669 section 5.4), the only one that relocates
 _PSEUDO = {"map_fd": 1, "map_value": 2, "btf_id": 3, "func": 4}  # its src_reg: BPF_PSEUDO_* of <linux/bpf.h>
 _PAGE = 4096
+_SMALL_KEY = 512  # bytes: MAX_BPF_STACK, the limit before Linux 5.11
 
 
 class LoadError(KernelError):
@@ -94,7 +96,13 @@ def _create(map_: Map, bundle: Bundle) -> Fd:
     elif not entries:  # one for each CPU, however many this machine has
         entries = max(bpf.possible_cpus()) + 1
     name = map_.name.replace("@", "AT_")
-    return bpf.map_create(map_.map_type, map_.key_size, map_.value_size, entries, map_.flags, name)
+    try:
+        return bpf.map_create(map_.map_type, map_.key_size, map_.value_size, entries, map_.flags, name)
+    except KernelError as error:
+        if error.errno != E2BIG or map_.key_size <= _SMALL_KEY:
+            raise
+        hint = f"keys of this kernel have at most {_SMALL_KEY} bytes: cut strings, as in str(p, 64)"
+        raise KernelError(f"the key of {map_.name} takes {map_.key_size} bytes", E2BIG, hint) from error
 
 
 def ring_size(size: int, pages: int) -> int:

@@ -96,8 +96,10 @@ _ROWS = (
     )),
     # r0 = 0; r0 = (s8)r0; exit
     Feature("cpu_v4", "6.6", "insns", ("SOCKET_FILTER", "b700000000000000" "bf00080000000000" + _RETURN)),
-    # may_goto +0; r0 = 0; exit
-    Feature("may_goto", "6.9", "insns", ("SOCKET_FILTER", "e500000000000000" + _RETURN)),
+    # r0 = 0; may_goto +1; r0 = 0; exit (6.12 refuses a distance of 0)
+    Feature("may_goto", "6.9", "insns", (
+        "SOCKET_FILTER", "b700000000000000" "e500010000000000" + _RETURN,
+    )),
     # helpers that come in groups, or under another name
     _helper("bpf_loop", "loop"),
     _helper("timer", "timer_init"),

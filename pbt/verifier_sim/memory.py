@@ -258,9 +258,9 @@ def helper_stack(
             continue
         if write and ZEROED in slot.types:
             slot = frame.stack[index] = Slot(slot.types.replace(ZEROED, MISC), slot.reg)
-        if (write and slot.reg is not None and slot.reg.kind == "scalar") or (
-            clobbers and slot.reg is not None and slot.reg.kind == "scalar" and slot.reg.num.const != 0
-        ):
+        held = slot.reg
+        changed = write or (clobbers and held is not None and held.num.const != 0)
+        if changed and held is not None and held.kind == "scalar":
             frame.stack[index] = Slot(slot.types.replace(SPILL, MISC))
 
 

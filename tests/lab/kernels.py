@@ -42,21 +42,31 @@ KERNELS = {
         Kernel(
             "7",
             (("trixie-backports", _MAIN),),
-            (r"linux-binary-7\.[^ ]*-amd64", r"linux-modules-7\.[^ ]*-amd64"),
+            X
         ),
     )
 }
 
 
-_NO_FPROBE = "Debian built it without CONFIG_FPROBE"
-LACKS = {  # kernel → feature → why it is absent although the release has it
-    "6.1": {"kprobe_multi": _NO_FPROBE},
+_LATER = "the programs in which it is looked for got it later"
+_COOKIE = {"get_netns_cookie": _LATER}
+LACKS: dict[str, dict[str, str]] = {  # kernel → feature → why it is absent although the release has it
+    "5.10": {
+        **dict.fromkeys(("d_path", "get_current_ancestor_cgroup_id", "skb_output", "xdp_output"), _LATER),
+        "copy_from_user": "only sleepable programs have it, and those of type SYSCALL came later",
+        "struct_ops": "the first member of the struct that is tried is no function there",
+        **_COOKIE,
+    },
+    "6.1": {"kprobe_multi": "Debian built it without CONFIG_FPROBE", **_COOKIE},
+    "6.12": _COOKIE,
 }
+RELEASES = {"module_btf": "5.11"}  # features that only the rows ask for
 
 
 def lacks(kernel: str, feature: str) -> str:
     """Why a kernel has no such feature."""
-    return LACKS.get(kernel, {}).get(feature) or f"it came with Linux {FEATURES[feature].release}"
+    release = RELEASES.get(feature) or FEATURES[feature].release
+    return LACKS.get(kernel, {}).get(feature) or f"it came with Linux {release}"
 
 
 def chosen(names: str | None = None) -> list[str]:

@@ -17,8 +17,8 @@ class Row(NamedTuple):
 
     `load` is a shell line that is run once everything is attached, `$PPID` being the tracer; `cmd` a program
     that the script traces from its start to its end instead. `shows`: a regular expression that the output
-    must match. `feature`: what the kernel must have, named as in pbt/uapi/features.py. `links`: at most so
-    many links are made.
+    must match. `feature`: what the kernel must have, named as in pbt/uapi/features.py. `links`: so many
+    links hold it, where that is known.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Row(NamedTuple):
     load: str = ""
     cmd: str = ""
     feature: str = ""
-    links: int = 1 << 20
+    links: int = 0
 
 
 COUNT = r"@: [1-9]\d*"
@@ -40,7 +40,7 @@ ROWS = (
     Row("software", "software:page-faults:1 { @[comm] = count(); }", r"@\[cat\]: [1-9]", READ),
     Row("hardware", "hardware:cycles:100000 { @ = count(); }", COUNT, READ),
     Row("watchpoint", "watchpoint:{cell}:8:w { @ = count(); }", COUNT, "sleep 0.1"),
-    Row("tracepoint", "tracepoint:syscalls:sys_enter_openat { @[str(args.filename)] = count(); }",
+    Row("tracepoint", "tracepoint:syscalls:sys_enter_openat { @[str(args.filename, 64)] = count(); }",
         r"@\[/etc/passwd\]: 4", READ),
     Row("tracepoint, wildcard", "tracepoint:syscalls:sys_enter_op* { @[probe] = count(); }",
         r"@\[tracepoint:syscalls:sys_enter_openat\]: [1-9]", READ),
@@ -48,23 +48,23 @@ ROWS = (
         r"@\[(sh|cat)\]: [1-9]", READ, feature="btf"),
     Row("rawtracepoint, argN", "rawtracepoint:sys_enter { @[arg1 < 1000] = count(); }", r"@\[true\]: [1-9]", READ),
     Row("kprobe", "kprobe:vfs_read { @[func, arg2 > 100] = count(); }", r"@\[vfs_read, true\]: [1-9]", READ),
-    Row("kretprobe", "kretprobe:vfs_read { @[func, retval > 100] = count(); }",
-        r"@\[(vfs_read|0x\w+), true\]: [1-9]", READ),
+    Row("kretprobe", "kretprobe:vfs_read { @[retval > 100] = count(); }",
+        r"@\[true\]: [1-9]", READ),
     Row("kprobe, module", "kprobe:overlay:ovl_open { @ = count(); }", COUNT, READ),
     Row("kprobe, address", "kprobe:{vfs_read} { @ = count(); }", COUNT, READ),
     Row("kprobe, wildcard", "kprobe:vfs_r* { @[func] = count(); }", r"@\[vfs_read\]: [1-9]", READ),
     Row("kretprobe, wildcard", "kretprobe:vfs_r* { @[retval > 100] = count(); }", r"@\[true\]: [1-9]", READ),
     Row("kprobe, wildcard as one link", "kprobe:vfs_r* { @[func] = count(); }", r"@\[vfs_read\]: [1-9]", READ,
         feature="kprobe_multi", links=1),
-    Row("fentry", "fentry:vfs_read { @[str(args.file->f_path.dentry->d_name.name), args.count > 100] = count(); }",
+    Row("fentry", "fentry:vfs_read { @[str(args.file->f_path.dentry->d_name.name, 64), args.count > 100] = count(); }",
         r"@\[passwd, true\]: [1-9]", READ, feature="fentry"),
-    Row("fexit", "fexit:vfs_read { @[str(args.file->f_path.dentry->d_name.name), retval > 100] = count(); }",
+    Row("fexit", "fexit:vfs_read { @[str(args.file->f_path.dentry->d_name.name, 64), retval > 100] = count(); }",
         r"@\[passwd, true\]: [1-9]", READ, feature="fexit"),
     Row("fentry, module", "fentry:overlay:ovl_open { @[args.file->f_inode->i_ino > 0] = count(); }",
-        r"@\[true\]: [1-9]", READ, feature="fentry"),
-    Row("fentry, wildcard", "fentry:vfs_fst* { @[probe] = count(); }",
-        r"@\[fentry:vmlinux:vfs_fstat(at)?\]: [1-9]", READ, feature="fentry"),
-    Row("uprobe", "uprobe:libc:atoi { @[str(arg0)] = count(); }", r"@\[12345\]: 9", ATOI),
+        r"@\[true\]: [1-9]", READ, feature="module_btf"),
+    Row("fentry, wildcard", "fentry:vfs_rea* { @[probe] = count(); }",
+        r"@\[fentry:vmlinux:vfs_read\]: [1-9]", READ, feature="fentry"),
+    Row("uprobe", "uprobe:libc:atoi { @[str(arg0, 64)] = count(); }", r"@\[12345\]: 9", ATOI),
     Row("uretprobe", "uretprobe:libc:atoi { @[retval] = count(); }", r"@\[12345\]: 9", ATOI),
     Row("uprobe, wildcard", "uprobe:libc:getpi[d] { @[comm] = count(); }", r"@\[python3\]: [1-9]",
         GETPID),

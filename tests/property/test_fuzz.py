@@ -17,36 +17,39 @@ import pytest
 from pbt.host.target import Target
 from pbt.pipeline import Options, run
 from pbt.source import PbtError, Source
-from tests.live.test_language import ROWS, TOP, _body
+from tests.live.test_language import ROWS, TOP
 
 TRIES = int(os.environ.get("PBT_FUZZ", "400"))
 SEED = int(os.environ.get("PBT_FUZZ_SEED", "1"))
 HERE = Path(__file__).resolve().parent
 _WORD = re.compile(r'"(?:[^"\\\n]|\\.)*"|[@$]?\w+|\s+|[-+*/%&|^<>=!]=|&&|\|\||<<|>>|\+\+|--|->|\.\.|.', re.S)
 _EXTRA = (
-    "{", "}", "(", ")", "[", "]", ";", ",", ":", "?", "=", "*", "&", "-", "!", ".", "..", "->", "++", "/", "==", "<<",
-    "0", "1", "-1", "18446744073709551615", '"text"', '""', "$x", "@x", "@", "@x[1]", "$1", "$#", "pid", "args", "retval",
-    "count()", "hist(1)", "print", "printf", "if", "else", "while", "for", "unroll", "let", "return", "break", "fn",
-    "macro", "struct", "enum", "sizeof", "typeof", "offsetof", "(uint8)", "(struct Pair *)", "(int32[2])", "(bool)",
-    "()", "(1, 2)", "(a=1)", "true", "comptime", "curtask", "kstack", "ntop(1)", "str(0)", "buf(0, 4)", "BEGIN", "config",
-    "import", "#define X", "/*", "//", "\\", "\0", "é", "\ud800", "uint8", "string[8]", "1e6", "3s", "0x",
+    "{", "}", "(", ")", "[", "]", ";", ",", ":", "?", "=", "*", "&", "-", "!", ".", "..", "->", "++", "/",
+    "==", "<<", "0", "1", "-1", "18446744073709551615", '"text"', '""', "$x", "@x", "@", "@x[1]", "$1",
+    "$#", "pid", "args", "retval", "count()", "hist(1)", "print", "printf", "if", "else", "while", "for",
+    "unroll", "let", "return", "break", "fn", "macro", "struct", "enum", "sizeof", "typeof", "offsetof",
+    "(uint8)", "(struct Pair *)", "(int32[2])", "(bool)", "()", "(1, 2)", "(a=1)", "true", "comptime",
+    "curtask", "kstack", "ntop(1)", "str(0)", "buf(0, 4)", "BEGIN", "config", "import", "#define X", "/*",
+    "//", "\\", "\x00", "é", "\ud800", "uint8", "string[8]", "1e6", "3s", "0x",
 )  # fmt: skip
 
 
 _VALUES = (
-    "0", "1", "-1", "7", "18446744073709551615", '"text"', '""', "$x", "$a", "$p", "@x", "@y", "@", "@x[1]", '@x["k"]', "$1",
-    "$#", "pid", "comm", "nsecs", "args", "retval", "func", "curtask", "probe", "kstack", "ustack", "ntop(1)", "str(0)",
-    "buf(0, 4)", "ksym(0)", "(1, 2)", '(1, "a")', "(a=1)", "(a=1, b=(c=2, d=3))", "true", "a", "(int8)1", "(uint8[8])5", "()",
-    "(struct Pair *)0", "*(struct Pair *)0", "&$x", "&@x", "(enum Colour)1", "{ 1 }", "strftime(\"%H\", 0)", "macaddr(0)",
-    "count()", "sum(1)", "hist(1)", "stats(1)", "lhist(1, 0, 10, 1)", "username", "cgroup", "kptr(0)", "-$a", "!@x", "$t.1",
-    "has_key(@x, 1)", "len(@x)", "1 ? 2 : 3", "(bool)1", "sizeof(5)", "typeof(5)", "triple(2)", "named(1)", "(1,)", "$kv.0",
+    "0", "1", "-1", "7", "18446744073709551615", '"text"', '""', "$x", "$a", "$p", "@x", "@y", "@", "@x[1]",
+    '@x["k"]', "$1", "$#", "pid", "comm", "nsecs", "args", "retval", "func", "curtask", "probe", "kstack",
+    "ustack", "ntop(1)", "str(0)", "buf(0, 4)", "ksym(0)", "(1, 2)", '(1, "a")', "(a=1)",
+    "(a=1, b=(c=2, d=3))", "true", "a", "(int8)1", "(uint8[8])5", "()", "(struct Pair *)0",
+    "*(struct Pair *)0", "&$x", "&@x", "(enum Colour)1", "{ 1 }", 'strftime("%H", 0)', "macaddr(0)",
+    "count()", "sum(1)", "hist(1)", "stats(1)", "lhist(1, 0, 10, 1)", "username", "cgroup", "kptr(0)",
+    "-$a", "!@x", "$t.1", "has_key(@x, 1)", "len(@x)", "1 ? 2 : 3", "(bool)1", "sizeof(5)", "typeof(5)",
+    "triple(2)", "named(1)", "(1,)", "$kv.0",
 )  # fmt: skip
 _VALUE = re.compile(r'"|[$@]|\d|true|pid|comm|nsecs|curtask')
 
 
 def _seeds() -> list[str]:
     golden = [path.read_text() for path in sorted((HERE.parent / "golden" / "text").glob("*.bt"))]
-    return [*golden, *(_defined(_body(row)) + "BEGIN { " + _body(row) + " }" for row in ROWS)]
+    return [*golden, *(_defined(row.body) + "BEGIN { " + row.body + " }" for row in ROWS)]
 
 
 def _defined(body: str) -> str:
@@ -80,7 +83,9 @@ def _mutant(seeds: Sequence[str], choose: random.Random) -> str:
         else:
             text = "".join(words)
             place = choose.randrange(len(text) + 1)
-            words = _WORD.findall(text[:place] + chr(choose.choice((*range(32, 127), 10, 0, 0xE9))) + text[place + 1 :])
+            words = _WORD.findall(
+                text[:place] + chr(choose.choice((*range(32, 127), 10, 0, 0xE9))) + text[place + 1 :]
+            )
     return "".join(words)
 
 

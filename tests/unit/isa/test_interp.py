@@ -372,12 +372,13 @@ def test_local_calls_keep_r6_to_r9_and_give_a_fresh_stack() -> None:
 
 
 def test_nine_frames_are_one_too_many() -> None:
-    down = "r0 = 0\ncall next\nexit\n"
+    def chain(calls: int) -> list[Insn]:
+        middle = "".join(f"f{i}: call f{i + 1}\nexit\n" for i in range(calls))
+        return assemble(f"{middle}f{calls}: r0 = 3\nexit")
+
+    assert run(Machine(), chain(7)) == 3
     with pytest.raises(Fault, match="more than 8 call frames"):
-        run(Machine(), assemble("next: call next\nexit"))
-    chain = "".join(f"f{i}: call f{i + 1}\nexit\n" for i in range(7)) + "f7: r0 = 3\nexit"
-    assert run(Machine(), assemble(chain)) == 3
-    assert down
+        run(Machine(), chain(8))
 
 
 def test_call_back_runs_a_subprogram_and_keeps_the_registers() -> None:

@@ -136,7 +136,9 @@ def test_functions_of_modules(machine, tmp_path):
 def test_many_functions_share_one_link_where_the_kernel_can(machine):
     machine.features = frozenset({"get_func_ip", "kprobe_multi"})
     provider = PROVIDERS["kprobe"]
-    wild, plain = (provider.expand(provider.parse([n], NOWHERE), machine)[0] for n in ("vfs_rea?", "vfs_read"))
+    wild, plain = (
+        provider.expand(provider.parse([n], NOWHERE), machine)[0] for n in ("vfs_rea?", "vfs_read")
+    )
     assert provider.describe(wild, machine).expected_attach_type == "TRACE_KPROBE_MULTI"
     assert provider.describe(plain, machine).expected_attach_type == ""
 

@@ -1,0 +1,169 @@
+"""fentry, fexit and iter against a small BTF; the division of refused links; usdt arguments as code."""
+
+from __future__ import annotations
+
+from errno import EBUSY, EPERM, ESRCH
+from types import SimpleNamespace
+
+import pytest
+
+from pbt.feature import Provider
+from pbt.host.btf import Btf
+from pbt.registry import collect
+from pbt.source import NOWHERE, KernelError
+from pbt.types import I32, Pointer
+from tests.unit.host.test_btf import Maker
+
+PROVIDERS = collect("pbt.probes", Provider)
+
+
+def kernel() -> Maker:
+    m = Maker()
+    number = m.add(1, "int", 4, 1 << 24 | 32)
+    pair = m.add(4, "pair", 16, m.text("a"), number, 0, m.text("b"), number, 64, count=2)
+    pointer = m.add(2, "", pair)
+    proto = m.add(
+        13, "", pointer, m.text("n"), number, m.text("by_value"), pair, m.text("p"), pointer, count=3
+    )
+    m.add(12, "typed", proto, count=1)
+    silent = m.add(13, "", 0)
+    m.add(12, "silent", silent, count=1)
+    m.add(12, "silent.cold", silent, count=1)
+    meta = m.add(2, "", m.add(4, "bpf_iter_meta", 24))
+    m.add(4, "bpf_iter__pair", 24, m.text("meta"), meta, 0, m.text("pair"), pointer, 64, m.text("fd"), number, 128,
+          count=3)  # fmt: skip
+    m.add(12, "bpf_iter_pair", silent, count=1)
+    m.add(4, "bpf_iter__lost", 8, m.text("meta"), meta, 0, count=1)  # without a function
+    return m
+
+
+def module(base: Btf, m: Maker) -> Btf:
+    more = Maker(base.count + 1, len(m.strings))
+    proto = more.add(13, "", 0)
+    more.add(12, "mod_fn", proto, count=1)
+    return Btf(more.bytes(), base)
+
+
+class Machine:
+    def __init__(self) -> None:
+        made = kernel()
+        self.types = Btf(made.bytes())
+        self._module = module(self.types, made)
+        self.kallsyms = SimpleNamespace(functions=list, names=list, address=lambda name: 0)
+        self.tracefs = SimpleNamespace(traced=list, forbidden=frozenset())
+
+    def has(self, feature: str) -> bool:
+        return False
+
+    def modules(self) -> tuple[str, ...]:
+        return ("mod",)
+
+    def module_types(self, name: str) -> Btf | None:
+        return self._module if name == "mod" else None
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return Machine()
+
+
+def labels(machine, name, *parts):
+    provider = PROVIDERS[name]
+    return [provider.label(p) for p in provider.expand(provider.parse(parts, NOWHERE), machine)]
+
+
+def context(machine, name, *parts):
+    provider = PROVIDERS[name]
+    (place,) = provider.expand(provider.parse(parts, NOWHERE), machine)
+    return provider.describe(place, machine)
+
+
+PLACES = (
+    ("fentry", ("typed",), ["fentry:vmlinux:typed"]),
+    ("fentry", ("mod_fn",), ["fentry:mod:mod_fn"]),
+    ("fentry", ("mod", "mod_fn"), ["fentry:mod:mod_fn"]),
+    ("fentry", ("mod", "typed"), []),
+    ("fentry", ("vmlinux", "mod_fn"), []),
+    ("fentry", ("s*",), ["fentry:vmlinux:silent"]),
+    ("fexit", ("*", "mod_*"), ["fexit:mod:mod_fn"]),
+    ("fentry", ("nosuch",), []),
+    ("iter", ("pair",), ["iter:pair"]),
+    ("iter", ("*",), ["iter:pair"]),
+    ("iter", ("lost",), []),
+)
+
+
+@pytest.mark.parametrize(("name", "parts", "found"), PLACES)
+def test_expand(machine, name, parts, found):
+    assert labels(machine, name, *parts) == found
+
+
+def test_ftrace_narrows_wildcards_but_not_names(machine):
+    machine.tracefs = SimpleNamespace(traced=lambda: [("typed", "vmlinux")], forbidden=frozenset())
+    assert labels(machine, "fentry", "s*") == []
+    assert labels(machine, "fentry", "silent") == ["fentry:vmlinux:silent"]
+
+
+def test_arguments_take_the_room_they_need(machine):
+    found = context(machine, "fentry", "typed")
+    assert [(m.name, m.offset) for m in found.args.members] == [("n", 0), ("by_value", 8), ("p", 24)]
+    assert (found.prog_type, found.expected_attach_type) == ("TRACING", "TRACE_FENTRY")
+    assert found.attach_btf == ("func", "typed") and found.retval is None
+
+
+def test_the_result_stands_behind_the_arguments(machine):
+    found = context(machine, "fexit", "typed")
+    assert isinstance(found.retval, Pointer) and found.detail[0] == 32
+    assert context(machine, "fexit", "silent").retval is None
+    assert context(machine, "fentry", "mod_fn").attach_btf == ("func", "mod:mod_fn")
+
+
+def test_listed_arguments(machine):
+    place = {"module": "vmlinux", "function": "typed"}
+    assert list(PROVIDERS["fexit"].fields(place, machine)) == [
+        "int n", "struct pair by_value", "struct pair * p", "struct pair * retval"
+    ]  # fmt: skip
+    assert list(PROVIDERS["fentry"].fields(place, machine))[-1] == "struct pair * p"
+
+
+def test_iterators_have_a_typed_context(machine):
+    found = context(machine, "iter", "pair")
+    assert found.ctx.find("fd").type == I32 and found.enter is not None
+    assert found.detail == (8,)  # the pointer that may be missing; not the sequence itself
+    assert found.attach_btf == ("func", "bpf_iter_pair") and found.anyone
+    assert "struct pair * pair" in PROVIDERS["iter"].fields({"kind": "pair"}, machine)
+
+
+def test_what_the_kernel_refuses_is_left_out_of_the_link(monkeypatch):
+    from pbt.probes import kprobe
+    from pbt.sys import bpf
+
+    calls = []
+
+    def link(fd, *, syms, flags):
+        calls.append(syms)
+        if "bad" in syms:
+            raise KernelError("no", ESRCH)
+        return SimpleNamespace(close=lambda: None)
+
+    monkeypatch.setattr(bpf, "link_kprobe_multi", link)
+    names = ["a", "b", "bad", "c", "d", "e"]
+    links, count = kprobe._links(False, 3, names)
+    assert count == 5 and len(links) < 5
+    assert kprobe._links(False, 3, ["bad"]) == ([], 0)
+
+
+@pytest.mark.parametrize("errno", [EBUSY, EPERM])
+def test_other_refusals_are_errors(monkeypatch, errno):
+    from pbt.probes import kprobe
+    from pbt.sys import bpf
+
+    def link(fd, **more):
+        raise KernelError("no", errno)
+
+    monkeypatch.setattr(bpf, "link_kprobe_multi", link)
+    if errno == EBUSY:
+        assert kprobe._links(False, 3, ["a", "b"]) == ([], 0)
+    else:
+        with pytest.raises(KernelError):
+            kprobe._links(False, 3, ["a", "b"])
