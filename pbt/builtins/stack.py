@@ -24,7 +24,9 @@ def _check_stack(checks: Checks, call: Call) -> Type:
     args = list(call.args)
     if args and (named := checks.identifier_or_none(args[0])) is not None:
         if named not in MODES:
-            raise checks.error(f"Unknown stack mode '{named}'", call.span, "modes are " + ", ".join(MODES))
+            raise checks.error(
+                f"Unknown stack mode '{named}'", checks.span(args[0]), "modes are " + ", ".join(MODES)
+            )
         mode = named
         args.pop(0)
     if mode == "build_id" and call.name == "kstack":

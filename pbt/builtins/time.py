@@ -27,7 +27,9 @@ def _check_nsecs(checks: Checks, call: Call) -> Type:
         mode = checks.identifier(call.args[0], "nsecs() mode")
         if mode not in CLOCKS:
             raise checks.error(
-                f"Unknown clock '{mode}'", call.span, "nsecs() knows boot, monotonic, tai and sw_tai"
+                f"Unknown clock '{mode}'",
+                checks.span(call.args[0]),
+                "nsecs() knows boot, monotonic, tai and sw_tai",
             )
         if mode == "tai" and not checks.target.has("ktime_get_tai_ns"):
             raise checks.error(

@@ -40,6 +40,7 @@ class Checks:
         self.replaced: dict[ast.Expr, ast.Expr] = {}
         self._arrays: dict[str, str] = {}
         self._declared: dict[str, Type] = {}  # variables whose type the script gives
+        self._given: set[str] = set()  # variables that get values from builtins
         self._loops = 0
         self._returns: Type | None = None  # of the function of the script that is being checked
         self._defining: list[str] = []
@@ -187,6 +188,7 @@ class Checks:
     def set_variable(self, node: ast.Expr, kind: Type) -> None:
         if not isinstance(node, ast.Var):
             raise ScriptError("a variable is needed here", node.span, "such as $value, declared with let")
+        self._given.add(self.names[node])
         self._set_variable(node, kind)
 
     def warn(self, message: str, span: Span, hint: str = "") -> None:

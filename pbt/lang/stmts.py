@@ -23,6 +23,20 @@ class Body(Expressions):
         if self.probe.predicate is not None:
             self._guard(self._condition, self.probe.predicate)
         self._block(self.probe.body)
+        self._never_assigned()
+
+    def _never_assigned(self) -> None:
+        """Warn of variables that are declared and read, but never get a value."""
+        declared: dict[str, ast.Var] = {}
+        assigned = set(self._given)
+        for node in self.probe.body.walk():
+            if isinstance(node, ast.Let) and node.value is None:
+                declared[self.names[node.var]] = node.var
+            elif isinstance(node, (ast.Assign, ast.Step, ast.Unary)):
+                assigned.update(self.names[var] for var in node.children() if isinstance(var, ast.Var))
+        for name, var in declared.items():
+            if name not in assigned:
+                self.warn(f"Variable {shown(var)} was never assigned to.", var.span)
 
     def _guard(self, check: Callable[[N], None], node: N) -> None:
         """Report the mistakes of a node, but not those that only follow from earlier ones."""
@@ -69,6 +83,9 @@ class Body(Expressions):
             if stmt.other is not None:
                 self._stmt(stmt.other)
         elif isinstance(stmt, ast.While):
+            self.warn(
+                "While loops are deprecated", stmt.span, "for ($i : start..end) { ... } has an end for sure"
+            )
             self._guard(self._condition, stmt.condition)
             self._loop(stmt.body)
         elif isinstance(stmt, ast.Unroll):

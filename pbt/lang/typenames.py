@@ -42,6 +42,8 @@ _BASE: dict[str, Type] = {
        for t in (I8, I16, I32, I64, U8, U16, U32, U64) for prefix in ("", "__")},
     **{f"__be{8 * t.size}": t for t in (U16, U32, U64)},
     "char": I8, "short": I16, "int": I32, "long": I64, "signed": I32, "unsigned": U32,
+    **{f"{kind}_t": I64 for kind in ("sum", "min", "max", "avg")}, "count_t": U64,
+    **{f"u{kind}_t": U64 for kind in ("sum", "min", "max", "avg")},
     "size_t": U64, "ssize_t": I64, "pid_t": I32, "uid_t": U32, "gid_t": U32, "dev_t": U32, "off_t": I64,
     "loff_t": I64, "mode_t": U32, "uintptr_t": U64, "intptr_t": I64, "wchar_t": I32, "sector_t": U64,
     "socklen_t": U32, "in_addr_t": U32, "in_port_t": U16, "sa_family_t": U16, "time_t": I64, "clock_t": I64,

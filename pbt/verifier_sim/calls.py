@@ -13,7 +13,6 @@ from pbt.verifier_sim import memory, scalar
 from pbt.verifier_sim.arguments import Given, argument, named
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
 from pbt.verifier_sim.reg import ANY, UNINIT, MapInfo, Reg, names, number
-from pbt.verifier_sim.scalar import Scalar
 from pbt.verifier_sim.state import SPILL, ZEROED, Frame, Slot, State
 
 DONE: Final = -1  # the path ends here
@@ -217,15 +216,12 @@ def _constant_key(env: Env, state: State, key: Reg | None) -> int | None:
         return None
     if slot.types[at & 7 : (at & 7) + 4] == ZEROED * 4:
         return 0
-    spilled = slot.types.count(SPILL)
-    if slot.reg is None or slot.reg.kind != "scalar" or at & 7 or spilled < 4:
+    wrong_size = slot.types.count(SPILL) != 4 or at & 7
+    if wrong_size or slot.reg is None or slot.reg.kind != "scalar" or slot.reg.num.mask & 0xFFFFFFFF:
         return None
-    if spilled == 4 or slot.types == SPILL * 8:
-        number_: Scalar = slot.reg.num
-        if not number_.mask & 0xFFFFFFFF:
-            env.precise(slot.reg)
-            return number_.value & 0xFFFFFFFF
-    return None
+    env.precise(slot.reg)
+    number_: scalar.Scalar = slot.reg.num
+    return number_.value & 0xFFFFFFFF
 
 
 # callbacks ----------------------------------------------------------------------------------------

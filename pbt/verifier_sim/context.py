@@ -50,7 +50,7 @@ def _allowed(env: Env, offset: int, size: int, write: bool) -> bool:
 def read_context(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
     at = _offset(reg, regno, offset, env)
     if env.prog.name in BY_BTF:
-        return _read_arguments(env, at, size)
+        return _read_arguments(env, at, size, sign)
     if not _allowed(env, at, size, False):
         raise Refuse(
             f"invalid bpf_context access off={at} size={size}",
@@ -64,14 +64,18 @@ def read_context(env: Env, state: State, regno: int, reg: Reg, offset: int, size
     return ANY if size == 8 else number(scalar.of_size(size, sign=sign))
 
 
-def _read_arguments(env: Env, at: int, size: int) -> Reg:
-    if size != 8 or at % 8 or not 0 <= at < 13 * 8:
+def _read_arguments(env: Env, at: int, size: int, sign: bool) -> Reg:
+    """Numbers may be read in part, from the start of their eight bytes; pointers only as a whole."""
+    if at % 8 or not 0 <= at < 13 * 8:
         raise Refuse(f"invalid bpf_context access off={at} size={size}")
-    if env.arguments is None:
-        return UNTYPED
-    if at // 8 >= len(env.arguments):
+    if env.arguments is not None and at // 8 >= len(env.arguments):
         raise Refuse(f"func '{env.attach}' doesn't have {at // 8 + 1}-th argument")
-    return env.arguments[at // 8]
+    known = UNTYPED if env.arguments is None else env.arguments[at // 8]
+    if size == 8:
+        return known
+    if known.kind != "scalar":
+        raise Refuse(f"invalid bpf_context access off={at} size={size}")
+    return number(scalar.of_size(size, sign=sign))
 
 
 def _pointer(env: Env, text: str) -> Reg:

@@ -48,6 +48,7 @@ RULES = (
     Rule("swap_known", (6, 19), "byte swaps keep known bits"),
     Rule("division_bounds", (7, 0), "division and modulo by a constant keep bounds"),
     Rule("retval_range", (7, 0), "the argument of set_retval is checked"),
+    Rule("zeros_anywhere", (7, 0), "a stack read at a variable offset finds spilled zeros"),
     Rule("empty_is_dead", (7, 0), "a branch whose refined range is empty is dead"),
     Rule("ctx_offsets", (7, 0), "context pointers may be moved by known amounts"),
 )

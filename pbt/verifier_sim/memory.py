@@ -117,7 +117,8 @@ def _load_anywhere(
     env: Env, frame: Frame, regno: int, reg: Reg, low: int, high: int, offset: int, size: int
 ) -> Reg:
     types = _bytes(frame, low, high)
-    if SPILL in types and set(types) <= {ZEROED, SPILL} and _only_zeros(env, frame, low, high):
+    zeros = "zeros_anywhere" in env.rules and SPILL in types and set(types) <= {ZEROED, SPILL}
+    if zeros and _only_zeros(env, frame, low, high):
         return NULL
     if "uninit_stack" not in env.rules and INVALID in types:
         raise Refuse(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -42,7 +43,7 @@ KERNELS = {
         Kernel(
             "7",
             (("trixie-backports", _MAIN),),
-            X
+            tuple(rf"linux-{part}-7\.[0-9.]*\+deb13-amd64" for part in ("base", "binary", "modules")),
         ),
     )
 }
@@ -169,6 +170,4 @@ def _newest(pattern: str, options: list[str]) -> str:
     ).stdout.split("\n")
     names = [line.partition(" - ")[0] for line in found if line]
     assert names, f"no package matches {pattern}"
-    return max(
-        names, key=lambda name: [int(part) for part in name.replace("-", ".").split(".") if part.isdigit()]
-    )
+    return max(names, key=lambda name: [int(digits) for digits in re.findall(r"[0-9]+", name)])

@@ -60,6 +60,8 @@ ROWS = (
         r"@\[passwd, true\]: [1-9]", READ, feature="fentry"),
     Row("fexit", "fexit:vfs_read { @[str(args.file->f_path.dentry->d_name.name, 64), retval > 100] = count(); }",
         r"@\[passwd, true\]: [1-9]", READ, feature="fexit"),
+    Row("fentry, numbers", "fentry:do_sys_openat2 { @[args.dfd, args.how->flags >= 0] = count(); }",
+        r"@\[-100, true\]: [1-9]", READ, feature="fentry"),
     Row("fentry, module", "fentry:overlay:ovl_open { @[args.file->f_inode->i_ino > 0] = count(); }",
         r"@\[true\]: [1-9]", READ, feature="module_btf"),
     Row("fentry, wildcard", "fentry:vfs_rea* { @[probe] = count(); }",

@@ -202,6 +202,12 @@ def test_everything_is_listed():
 def test_fields_are_as_c_spells_them():
     fields = PROVIDERS["tracepoint"].fields({"category": "skb", "event": "kfree_skb"}, TARGET)
     assert {"void * skbaddr", "void * location", "unsigned short protocol"} <= set(fields)
-    assert "struct task_struct * prev" in PROVIDERS["rawtracepoint"].fields({"module": "", "event": "sched_switch"}, TARGET)
-    assert PROVIDERS["kprobe"].fields({"function": "vfs_read"}, TARGET)[0] == "struct file * file"
-    assert PROVIDERS["kretprobe"].fields({"function": "vfs_read"}, TARGET)[-1] == "ssize_t retval"
+    assert "struct task_struct * prev" in PROVIDERS["rawtracepoint"].fields(
+        {"module": "", "event": "sched_switch"}, TARGET
+    )
+    assert (
+        PROVIDERS["kprobe"].fields({"module": "", "function": "vfs_read"}, TARGET)[0] == "struct file * file"
+    )
+    assert (
+        PROVIDERS["kretprobe"].fields({"module": "", "function": "vfs_read"}, TARGET)[-1] == "ssize_t retval"
+    )

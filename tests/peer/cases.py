@@ -106,7 +106,9 @@ def _difference(part: str) -> Difference:
     match = re.fullmatch(r"(\S+): (\w+), peers (.+)", head)
     assert match and match[2] in KINDS, head
     since, _, before = match[3].partition("..")
-    why, hunks, script = [], {}, ""
+    why: list[str] = []
+    hunks: dict[str, list[str]] = {}
+    script = ""
     for line in lines:
         if line[:2] in ("- ", "+ ") or line in "-+":
             hunks[script].append(line)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from itertools import count
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from tests.peer.cases import Case, Difference, applied, cases, differences
 from tests.peer.document import PATH, document
 from tests.peer.rules import comparable, modern
-from tests.peer.tools import PBT, Result, Tool, given, hunks, installed, run
+from tests.peer.tools import Nurseries, Result, Tool, given, hunks, installed, run_peer
 
 PEERS = {"installed": installed, "given": given}
 CASES = {case.name: case for case in cases()}
@@ -25,14 +26,15 @@ AT_ONCE = 5  # starting a tool is waiting for the kernel, mostly
 class Runs:
     """All runs that the chosen tests need, under way from the start."""
 
-    def __init__(self, pool: ThreadPoolExecutor, wanted: list[tuple[str, str]]) -> None:
+    def __init__(self, pool: ThreadPoolExecutor, pbt: Nurseries, wanted: list[tuple[str, str]]) -> None:
         self.peers: dict[str, Tool | None] = {peer: PEERS[peer]() for peer in {peer for peer, _ in wanted}}
         self._futures: dict[tuple[str, str], Future[Result]] = {}
         numbers = count(1)
         for peer, name in wanted:
-            for key, tool in ((peer, self.peers[peer]), ("pbt", PBT)):
-                if tool and self.peers[peer] and (key, name) not in self._futures:
-                    self._futures[key, name] = pool.submit(run, tool, CASES[name], next(numbers))
+            if tool := self.peers[peer]:
+                self._futures[peer, name] = pool.submit(run_peer, tool, CASES[name], next(numbers))
+                if ("pbt", name) not in self._futures:
+                    self._futures["pbt", name] = pool.submit(pbt.run, CASES[name], next(numbers))
 
     def __call__(self, tool: str, name: str) -> Result:
         return self._futures[tool, name].result()
@@ -45,9 +47,9 @@ def runs(request: pytest.FixtureRequest) -> Iterator[Runs]:
         for item in request.session.items
         if item.path == request.path and hasattr(item, "callspec")
     ]
-    pool = ThreadPoolExecutor(AT_ONCE)
-    yield Runs(pool, wanted)
-    pool.shutdown(cancel_futures=True)
+    with closing(Nurseries(AT_ONCE)) as pbt, ThreadPoolExecutor(AT_ONCE) as pool:
+        yield Runs(pool, pbt, wanted)
+        pool.shutdown(cancel_futures=True)
 
 
 @pytest.mark.live

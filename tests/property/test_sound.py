@@ -52,7 +52,7 @@ def _one(code: Insn, dst: int, src: int) -> int:
     return last.registers[0]
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(scalars(), scalars(), st.sampled_from(NAMES), st.booleans(), st.sampled_from(KERNELS))
 def test_arithmetic(a: tuple[Scalar, int], b: tuple[Scalar, int], name: str, wide: bool, kernel: str) -> None:
     result = arith.binary(name, a[0], b[0], wide, features(kernel))
@@ -81,7 +81,7 @@ def _jumps(name: str, wide: bool, a: int, b: int) -> bool:
     return last.registers[0] == 1
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(scalars(), scalars(), st.sampled_from(JUMPS), st.booleans(), st.sampled_from(KERNELS))
 def test_branches(a: tuple[Scalar, int], b: tuple[Scalar, int], name: str, wide: bool, kernel: str) -> None:
     """A decided branch goes the decided way; refinement keeps the numbers that go that way."""
@@ -132,7 +132,7 @@ def test_the_generator_makes_loadable_bytes() -> None:
     assert len(encode(program(random.Random(1), 10))) % 8 == 0
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 40), st.sampled_from(KERNELS))
 def test_accepted_programs_stay_inside_the_states(seed: int, length: int, kernel: str) -> None:
     rng = random.Random(seed)

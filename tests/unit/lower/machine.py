@@ -136,6 +136,13 @@ def compiled(
     return work
 
 
+class Dirty(Machine):
+    """Fresh memory is not clear, as stacks of the kernel are not."""
+
+    def allocate(self, content: bytes | bytearray | int) -> int:
+        return super().allocate(b"\xa5" * content if isinstance(content, int) else content)
+
+
 class Ran(Kernel):
     """A script that ran, once for each of `inputs`; its records and maps as Python values."""
 
@@ -151,6 +158,7 @@ class Ran(Kernel):
         bundle = self.work.bundle
         assert bundle is not None
         super().__init__(bundle, {})
+        self.machine.__class__ = Dirty
         self.machine.regions += [bytearray() for _ in range(_REGIONS - len(self.machine.regions))]
         assert {name: self.machine.allocate(data) for name, data in (memory or {}).items()} == self.at
         self.machine.helpers = {

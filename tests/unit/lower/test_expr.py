@@ -107,6 +107,15 @@ def test_operands_are_evaluated_from_left_to_right() -> None:
     assert Ran("BEGIN { $x = 1; $y = $x++ + $x; print($y); }").printed == [3]
 
 
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [("1 || 0", True), ("0 || 0", False), ("1 && 0", False), ("2 && 1", True), ("3 > 2", True), ("-1 < 1", True), ("!5", False),
+     ("1 == 1 ? 7 : 8", 7), ("~0", -1), ("2 < 2", False), ("2 <= 2", True)],
+)  # fmt: skip
+def test_conditions_known_beforehand(expression: str, expected: int) -> None:
+    assert value(expression) == expected
+
+
 def test_constants_fold_as_they_would_run() -> None:
     """The same expression of literals and of variables gives the same number."""
     for expression in (

@@ -85,3 +85,40 @@ def test_missing_probes_may_be_warnings_or_nothing(known):
 def test_no_probe_at_all_is_an_error(known):
     with pytest.raises(UsageError, match="no probe"):
         attach(loaded(script(("bad", "k"), missing_probes="ignore")), HOST, print)
+
+
+def test_places_that_share_a_program_are_attached_together(known):
+    log, found = known
+
+    def many(host, fd, programs):
+        log.append("+" + ",".join(program.name for program in programs))
+        return [Link("all", log)], len(programs) - 1  # one could not be traced
+
+    found["m"] = provider(log, attach_many=many)
+    made = loaded(script(("a", "m"), ("b", "m"), ("c", "m"), ("x", "k"), ("d", "m")))
+    shared = made.programs[0]
+    made.programs[1] = shared
+    links = attach(made, HOST, print)
+    assert log == ["+a,b", "+c", "+x", "+d"] and links.count == 4
+
+
+class Objects(Link):
+    def __init__(self, rounds, log):
+        super().__init__("iter", log)
+        self.rounds = rounds
+
+    def read(self):
+        self.rounds -= 1
+        return self.rounds > 0
+
+
+def test_iterators_are_read_to_their_end(known):
+    log, found = known
+    found["i"] = provider(log)
+    found["i"].attach = lambda host, fd, program: [Objects(3, log)]
+    links = attach(loaded(script(("a", "i"), ("x", "k"))), HOST, print)
+    rounds = 0
+    while links.iterating:
+        links.iterate()
+        rounds += 1
+    assert rounds == 3 and links.count == 1

@@ -1,0 +1,83 @@
+"""Verdicts in words, with places in the script; batches."""
+
+from __future__ import annotations
+
+import io
+import json
+
+from pbt.bundle import Bundle, Code, Map, Place, Program, Reloc
+from pbt.isa.asm import assemble
+from pbt.isa.insn import encode
+from pbt.source import Source
+from pbt.verifier_sim import jsonl, verify_bundle
+from pbt.verifier_sim.require import needs
+from pbt.verifier_sim.words import plain
+
+SCRIPT = "kprobe:f {\n  @[1] = 2;\n}\n"
+
+
+def _bundle(
+    text: str, relocs: tuple[Reloc, ...] = (), spans: tuple[Place, ...] = (), copies: int = 1
+) -> Bundle:
+    code = Code(encode(assemble(text.replace(";", "\n"))), relocs, spans)
+    programs = tuple(Program(f"kprobe:f{n}", "kprobe", "KPROBE", code, {}) for n in range(copies))
+    maps = (Map("@", "HASH", 4, 8, 16),)
+    return Bundle("s.bt", SCRIPT, programs, maps, (), "x86_64", "6.18.44")
+
+
+def test_a_refusal_points_into_the_script() -> None:
+    spans = (Place(13, 21), Place(13, 21), Place(-1, -1))
+    verdict = verify_bundle(_bundle("r2 = 0; r0 = *(u64 *)(r2 +0); exit", spans=spans))[0]
+    source = Source("s.bt", SCRIPT)
+    assert verdict.kind == "reject" and verdict.error is not None
+    assert verdict.error.pc == 1 and verdict.error.reason == "R2 invalid mem access 'scalar'"
+    span = verdict.error.span(source)
+    assert span is not None and span.locate()[0] == 2
+    story = verdict.story(source)
+    assert story.startswith("s.bt:2:3: ERROR: kprobe:f0: instruction 1: r2 is a number here")
+    assert "HINT: " in story
+
+
+def test_relocations_become_pointers() -> None:
+    relocs = (Reloc(1, "map_fd", "@"),)
+    text = (
+        "*(u32 *)(r10 -4) = 1; r1 = 0 ll; r2 = r10; r2 += -4; call 1; if r0 == 0 goto +1;"
+        "r1 = *(u64 *)(r0 +{}); r0 = 0; exit"
+    )
+    assert verify_bundle(_bundle(text.format(0), relocs))[0].kind == "accept"
+    refused = verify_bundle(_bundle(text.format(8), relocs))[0]
+    assert refused.error is not None and "outside of the allowed memory range" in refused.error.reason
+
+
+def test_equal_code_is_judged_once() -> None:
+    verdicts = verify_bundle(_bundle("r0 = 0; exit", copies=3))
+    assert [v.name for v in verdicts] == ["kprobe:f0", "kprobe:f1", "kprobe:f2"]
+    assert len({id(v.states) for v in verdicts}) == 1
+
+
+def test_words_for_reasons() -> None:
+    assert plain("R3 !read_ok") == "r3 is read, but nothing was put into it on the way here"
+    assert plain("R0 invalid mem access 'map_value_or_null'").startswith("r0 may be null")
+    assert plain("something new") == "something new"
+
+
+def test_what_an_instruction_needs() -> None:
+    insns = assemble("r0 = *(u32 *)(r1 +4)\ncall 1\nexit")
+    assert needs(insns, 0) == ("r1 holds a value", "r1 points to memory readable at +4, 4 bytes")
+    assert "r1: a map, the same one on every path" in needs(insns, 1)
+    assert needs(insns, 2) == ("r0 holds a value", "every reference taken was given back")
+
+
+def _line(text: str, **more: object) -> str:
+    insns = encode(assemble(text.replace(";", "\n"))).hex()
+    row = {"id": 7, "insns": insns, "prog_type": 2, "expected_attach_type": 0, "prog_flags": 0}
+    return json.dumps({**row, "maps": [], "relocs": [], "kernel": "6.18", **more}) + "\n"
+
+
+def test_batches_answer_line_by_line() -> None:
+    out = io.StringIO()
+    jsonl.main(io.StringIO(_line("r0 = 0; exit") + _line("exit") + _line("exit", kfuncs=["f"])), out)
+    accept, reject, unsupported = (json.loads(line) for line in out.getvalue().splitlines())
+    assert accept == {"id": 7, "verdict": "accept", "reason": None, "insn": None, "walked": 2}
+    assert (reject["verdict"], reject["reason"], reject["insn"]) == ("reject", "R0 !read_ok", 0)
+    assert unsupported["verdict"] == "unsupported"

@@ -1,0 +1,71 @@
+"""Ranges and known bits refine one another, as far as a kernel does it."""
+
+from __future__ import annotations
+
+import pytest
+
+from pbt.verifier_sim import arith, scalar
+from pbt.verifier_sim.kernels import LATEST, RULES, features, release
+
+NEW, OLD = features("6.18"), features("6.1")
+
+
+def test_constants_are_shared() -> None:
+    assert scalar.const(5) is scalar.const(5)
+    assert scalar.const(-1).umax == 2**64 - 1 and scalar.const(-1).smin == -1
+
+
+def test_masking_bounds_a_number() -> None:
+    got = arith.binary("AND", scalar.UNKNOWN, scalar.const(15), True, NEW)
+    assert (got.umin, got.umax, got.smin, got.smax) == (0, 15, 0, 15)
+
+
+def test_signed_and_unsigned_meet() -> None:
+    below, _ = scalar.refine("JSLE", scalar.UNKNOWN, scalar.const(15), True, NEW)
+    assert below.umax == 2**64 - 1
+    both, _ = scalar.refine("JSGE", below, scalar.const(0), True, NEW)
+    assert (both.umin, both.umax) == (0, 15)
+
+
+def test_two_registers_refine_each_other() -> None:
+    small = scalar.of_size(1)
+    left, right = scalar.refine("JLT", scalar.UNKNOWN, small, True, NEW)
+    assert left.umax == 254 and right.umin == 1
+
+
+def test_32_bit_comparison_bounds_64_bits_of_a_short_number() -> None:
+    got, _ = scalar.refine("JLE", scalar.of_size(4), scalar.const(7), False, NEW)
+    assert got.umax == 7
+
+
+@pytest.mark.parametrize(
+    ("kernel", "known"), [("6.1", False), ("6.12", False), ("6.18.15", True), ("6.18.44", True)]
+)
+def test_negation_by_kernel(kernel: str, known: bool) -> None:
+    got = scalar.taken("JSLE", arith.negate(scalar.of_size(1), True, features(kernel)), scalar.const(0), True)
+    assert got is (True if known else None)
+
+
+def test_division_is_bounded_from_7() -> None:
+    ten = scalar.const(10)
+    assert arith.binary("MOD", scalar.of_size(1), ten, True, features("7.3")).umax == 9
+    assert arith.binary("MOD", scalar.of_size(1), ten, True, NEW) == scalar.UNKNOWN
+
+
+def test_contradiction_is_found() -> None:
+    with pytest.raises(scalar.Empty):
+        scalar.refine("JGT", scalar.const(3), scalar.const(5), True, LATEST)
+
+
+def test_branches_on_constants() -> None:
+    assert scalar.taken("JSLT", scalar.const(-1), scalar.const(0), True) is True
+    assert scalar.taken("JLT", scalar.const(-1), scalar.const(0), True) is False
+    assert scalar.taken("JSET", scalar.of_size(1), scalar.const(256), True) is False
+    assert scalar.taken("JEQ", scalar.of_size(1), scalar.const(256), True) is False
+
+
+def test_rules_are_named_once_and_releases_parse() -> None:
+    assert len({rule.name for rule in RULES}) == len(RULES)
+    assert release("6.18.44-1-amd64") == (6, 18, 44) and release("5.10") == (5, 10)
+    assert OLD < NEW <= LATEST
+    assert "swap_known" in features("6.18.44") - features("6.18.15")
