@@ -83,19 +83,25 @@ def main() -> None:
 
 def summary(runs: list[Run]) -> Run:
     return Run(
-        statistics.median(r.wall for r in runs), statistics.median(r.cpu for r in runs), max(r.peak for r in runs)
+        statistics.median(r.wall for r in runs),
+        statistics.median(r.cpu for r in runs),
+        max(r.peak for r in runs),
     )
 
 
 def show(report: dict[tuple[str, str], Run], names: list[str]) -> None:
-    print(f"{'program':12} {'tool':10} {'wall s':>8} {'cpu s':>8} {'peak MiB':>9}   ratio to bpftrace: wall cpu peak")
+    print(
+        f"{'program':12} {'tool':10} {'wall s':>8} {'cpu s':>8} {'peak MiB':>9}   ratio to bpftrace: wall cpu peak"
+    )
     for program in PROGRAMS:
         peer = report.get((program, "bpftrace"))
         for tool in names:
             run = report[program, tool]
             line = f"{program:12} {tool:10} {run.wall:8.3f} {run.cpu:8.3f} {run.peak / 1024:9.1f}"
             if peer and tool != "bpftrace":
-                line += f"   {run.wall / peer.wall:24.2f} {run.cpu / peer.cpu:5.2f} {run.peak / peer.peak:5.2f}"
+                line += (
+                    f"   {run.wall / peer.wall:24.2f} {run.cpu / peer.cpu:5.2f} {run.peak / peer.peak:5.2f}"
+                )
             print(line)
 
 

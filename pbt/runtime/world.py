@@ -59,7 +59,9 @@ class World:
         self.at_hand: tuple[Event, Sequence[Any]] | None = None
         self.now_offset = time.time_ns() - boot_ns(target)
         self.warn, self._notify = warn, notify
-        self.detach: Callable[[Callable[[Program], bool]], None] = lambda wanted: None  # the session's, once it can
+        self.detach: Callable[[Callable[[Program], bool]], None] = lambda wanted: (
+            None
+        )  # the session's, once it can
         self._bundle, self._loaded, self._target, self._sink = bundle, loaded, target, sink
         limit, trailer = self.config.get("max_strlen", 0), self.config.get("str_trunc_trailer", "..")
         self.style = drawn.Style(int(limit), str(trailer).encode(), escape, self._draw_opaque)
@@ -215,7 +217,9 @@ class World:
             key = key[0]
         value = next((value for found, value in live.items() if found == key), None)
         if value is not None:
-            self._sink.emit(KINDS.get(live.map.aggregation, "value"), drawn.aggregate(value) + b"\n", jsonable(value))
+            self._sink.emit(
+                KINDS.get(live.map.aggregation, "value"), drawn.aggregate(value) + b"\n", jsonable(value)
+            )
 
     def print_all(self) -> None:
         """Send every map that has something to show, in name order; as text, after two empty lines."""

@@ -133,8 +133,10 @@ def test_variables_widen() -> None:
 
 @pytest.mark.parametrize(
     ("first", "second", "kind"),
-    [("(uint8)pid", "255", "uint8"), ("(uint8)pid", "256", "int64"), ("(int8)pid", "127", "int8"), ("(int8)pid", "128", "int64"),
-     ("(int8)pid", "-128", "int8"), ("(uint8)pid", "-1", "int64"), ("nsecs", "5", "uint64"), ("(int16)pid", "-40000", "int64")],
+    [("(uint8)pid", "255", "uint8"), ("(uint8)pid", "256", "int64"), ("(int8)pid", "127", "int8"),
+     ("(int8)pid", "128", "int64"),
+     ("(int8)pid", "-128", "int8"), ("(uint8)pid", "-1", "int64"),
+     ("nsecs", "5", "uint64"), ("(int16)pid", "-40000", "int64")],
 )  # fmt: skip
 def test_constants_that_fit_do_not_widen(first: str, second: str, kind: str) -> None:
     made = typed(f"BEGIN {{ $x = {first}; $x = {second}; }}").instances[0]
