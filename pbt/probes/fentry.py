@@ -162,11 +162,11 @@ def _attach(host: AttachHost, fd: int, program: Program) -> Sequence[Closeable]:
 
 def _list(parts: Sequence[str], target: Target) -> Sequence[str]:
     module, function = ("", *parts)[-2:] if parts else ("", "*")
-    return [
+    return sorted(
         f"{each}:{name}"
         for each in _modules(module, target)
         for name in _functions(each, function or "*", target)
-    ]
+    )
 
 
 def _fields(returns: bool, place: Place, target: Target) -> Sequence[str]:

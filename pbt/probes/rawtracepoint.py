@@ -105,11 +105,11 @@ def _attach(host: AttachHost, fd: int, program: Program) -> Sequence[Closeable]:
 
 def _list(parts: Sequence[str], target: Target) -> Sequence[str]:
     module, event = ("", *parts)[-2:] if parts else ("", "*")
-    return [
+    return sorted(
         f"{name}:{each}"
         for name in _modules(module, target)
         for each in matching(event or "*", _events(name, target))
-    ]
+    )
 
 
 def _fields(place: Place, target: Target) -> Sequence[str]:

@@ -77,7 +77,6 @@ mount -t devtmpfs devtmpfs /new/dev
 mkdir -p /new/dev/pts /new/dev/shm /new/run/lab
 mount -t devpts devpts /new/dev/pts
 mount -t tmpfs tmpfs /new/dev/shm
-mount -t tmpfs tmpfs /new/tmp
 mount -t tracefs tracefs /new/sys/kernel/tracing
 mount -t debugfs debugfs /new/sys/kernel/debug
 mount -t bpf bpf /new/sys/fs/bpf
