@@ -42,21 +42,24 @@ def main() -> int:
     args = arguments()
     if args.command:
         return max(run(kernel, program(args.command), args.timeout) for kernel in kernels.chosen(args.kernel))
-    found = {}
     for kernel in kernels.chosen(args.kernel):
         result = vm.run(kernel, [vm.Command(ROWS, timeout=args.timeout)])[0]
         if result.code != 0:
             print(result.stdout + result.stderr)
             return 1
-        found[kernel] = json.loads(result.stdout)
-        print(table.summary(kernel, found[kernel]))
+        report(kernel, result.stdout, args.save)
     if args.here:
         made = subprocess.run(ROWS, check=True, capture_output=True, text=True, cwd=vm.PROJECT)
-        found[table.HERE] = json.loads(made.stdout)
-        print(table.summary(table.HERE, found[table.HERE]))
-    if args.save:
-        table.save(found)
+        report(table.HERE, made.stdout, args.save)
     return 0
+
+
+def report(kernel: str, line: str, save: bool) -> None:
+    """Say what came of the rows, and keep it."""
+    found = json.loads(line)
+    print(table.summary(kernel, found), flush=True)
+    if save:
+        table.save({kernel: found})
 
 
 def run(kernel: str, command: list[str], timeout: float) -> int:

@@ -30,8 +30,8 @@ class Booted(NamedTuple):
 @pytest.fixture(scope="session", params=kernels.chosen())
 def booted(request: pytest.FixtureRequest) -> Booted:
     """A kernel after all commands of all tests."""
-    commands = {**COMMANDS, "rows": ROWS, "live": LIVE}
+    commands = {**COMMANDS, "rows": ROWS, "live": LIVE} if kernels.thorough() else dict(COMMANDS)
     results = dict(zip(commands, vm.run(request.param, list(commands.values()), files=FILES), strict=True))
-    rows = results["rows"]
-    assert rows.code == 0, rows.stdout + rows.stderr
-    return Booted(request.param, results, json.loads(rows.stdout))
+    rows = results.get("rows")
+    assert rows is None or rows.code == 0, rows.stdout + rows.stderr
+    return Booted(request.param, results, json.loads(rows.stdout) if rows else {})

@@ -70,6 +70,11 @@ def lacks(kernel: str, feature: str) -> str:
     return LACKS.get(kernel, {}).get(feature) or f"it came with Linux {release}"
 
 
+def thorough() -> bool:
+    """Whether all that the lab can show is wanted, not only the rows of docs/seed.md."""
+    return "PBT_LAB_KERNELS" in os.environ
+
+
 def chosen(names: str | None = None) -> list[str]:
     """Kernels by name, with commas between them, or all; by default what PBT_LAB_KERNELS says, or 6.1 alone."""
     wanted = names or os.environ.get("PBT_LAB_KERNELS") or "6.1"

@@ -8,7 +8,10 @@ from pbt.uapi.features import FEATURES
 from tests.lab import kernels
 from tests.lab.rows import ROWS
 
-pytestmark = pytest.mark.lab
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.skipif(not kernels.thorough(), reason="every type of probe: PBT_LAB_KERNELS=6.1, or all"),
+]
 
 EMULATED = {"hardware": "the emulated processor has no counters"}
 

@@ -11,11 +11,16 @@ from typing import NamedTuple
 HERE = Path(__file__).parent
 MARK = "//// "
 
+_FIRST = re.compile(r"\w+:|(?i:begin|end)\b|(struct|union|enum|macro|fn|config)\b|let @|#|//|/\*")
+
 Version = tuple[int, ...]
 
 
 class Case(NamedTuple):
-    """One script, and how it is run: parameters, environment, options, and a load for its probes."""
+    """One script, and how it is run: parameters, environment, options, a load for its probes.
+
+    `status` is the exit status of pbt.
+    """
 
     name: str
     text: str
@@ -23,7 +28,7 @@ class Case(NamedTuple):
     env: tuple[tuple[str, str], ...] = ()
     options: tuple[str, ...] = ()
     load: str = ""
-    group: str = ""
+    status: int = 0
 
     @property
     def json(self) -> bool:
@@ -41,7 +46,7 @@ def _cases(path: Path) -> Iterator[Case]:
         head, _, text = part.partition("\n")
         name, *settings = shlex.split(head)
         given = dict(setting.split("=", 1) for setting in settings)
-        assert given.keys() <= {"args", "env", "options", "load"}, f"{path.name}: {head}"
+        assert given.keys() <= {"args", "env", "options", "load", "status"}, f"{path.name}: {head}"
         yield Case(
             name,
             _whole(text.strip("\n")),
@@ -49,13 +54,13 @@ def _cases(path: Path) -> Iterator[Case]:
             tuple(tuple(word.split("=", 1)) for word in shlex.split(given.get("env", ""))),  # type: ignore[misc]
             tuple(given.get("options", "").split()),
             given.get("load", ""),
-            path.stem,
+            int(given.get("status", 0)),
         )
 
 
 def _whole(text: str) -> str:
-    """A script that neither exits nor has a load is the body of a BEGIN."""
-    return text if re.search(r"\bexit\(|^\w[\w:,]* .*\{", text, re.M) else f"BEGIN {{\n{text}\nexit();\n}}"
+    """A script that does not begin with a probe, a definition or a comment is the body of a BEGIN."""
+    return text if _FIRST.match(text) else f"BEGIN {{\n{text}\nexit();\n}}"
 
 
 # --- accepted differences ----------------------------------------------------------------------------

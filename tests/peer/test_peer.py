@@ -65,6 +65,9 @@ def test_same(runs: Runs, peer: str, name: str) -> None:
         comparable(lines, tool.version, case.json)
         for lines in (modern(theirs.lines, tool.version, case.json), ours.lines)
     )
+    failed = f"(status {case.status})"
+    if (ours.lines[-1:] == [failed]) != bool(case.status):
+        pytest.fail(f"exit status is not {case.status}\n{case.text}\n{ours.errors}", pytrace=False)
     if wrong := verdict(case, accepted, expected, found):
         pytest.fail(f"{wrong}\n{case.text}\n--- peer\n{theirs.errors}--- pbt\n{ours.errors}", pytrace=False)
 
