@@ -54,7 +54,7 @@ def _tool(command: tuple[str, ...]) -> Tool:
 
 
 def run_peer(tool: Tool, case: Case, number: int) -> Result:
-    """Run a case with a bpftrace. `number` makes the name of its load unlike that of any other run."""
+    """Run a case with a bpftrace. `number` tells the name of its load from those of other runs."""
     name = _name(number)
     command = ["timeout", TIMEOUT, *tool.command, *_words(case, name)]
     done = subprocess.run(command, capture_output=True, env=_environment(case), cwd=ROOT, check=False)
@@ -107,7 +107,8 @@ class Nurseries:
 
 
 def _name(number: int) -> str:
-    return f"load{number:08}"
+    """At most 15 bytes, as the kernel has it; other tests may run beside these."""
+    return f"l{os.getpid():07}n{number:05}"
 
 
 def _words(case: Case, name: str) -> list[str]:
