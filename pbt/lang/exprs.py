@@ -4,25 +4,18 @@ from __future__ import annotations
 
 from pbt.lang import ast
 from pbt.lang.arith import binary_type, fold, fold_unary, holds, signed
-from pbt.lang.calls import Calls
-from pbt.lang.headers import CONSTANTS
-from pbt.lang.typenames import NO_BTF, shaped
+from pbt.lang.casts import Casts
 from pbt.lang.unify import UNKNOWN, Mismatch, stored, unify
-from pbt.source import ScriptError, Span, nearest
+from pbt.source import ScriptError
 from pbt.types import (
     BOOL,
     I64,
     U64,
     VOID,
-    Array,
     Bool,
-    Buffer,
     Int,
-    Member,
-    Opaque,
     Pointer,
     Str,
-    Struct,
     Tuple,
     Type,
     Void,
@@ -32,7 +25,7 @@ from pbt.types import (
 _ORDERED = ("<", "<=", ">", ">=", "/", "%")
 
 
-class Expressions(Calls):
+class Expressions(Casts):
     """Checking of everything that has a value."""
 
     def _condition(self, node: ast.Expr) -> None:
@@ -112,33 +105,6 @@ class Expressions(Calls):
         kinds = {name: stored(self._expr(item)) for name, item in zip(node.names, node.items, strict=True)}
         return Tuple(tuple(kinds[name] for name in sorted(kinds)), tuple(sorted(kinds)))
 
-    def _type(self, node: ast.TypeName | ast.TypeOf) -> Type:
-        """The type that a name or `typeof` stands for."""
-        if isinstance(node, ast.TypeName):
-            return self.shared.types.resolve(node)
-        return shaped(self._of(node.of), node.stars, node.dims)
-
-    def _of(self, node: ast.TypeName | ast.TypeOf | ast.Expr) -> Type:
-        """What sizeof, typeof and typeinfo are asked about: a type, or the type of an expression."""
-        if isinstance(node, (ast.TypeName, ast.TypeOf)):
-            return self._type(node)
-        if isinstance(node, ast.Ident) and self._is_type(node.name):
-            return self.shared.types.resolve(ast.TypeName(node.span, node.name, 0, ()))
-        return self._expr(node)
-
-    def _is_type(self, name: str) -> bool:
-        known = (self.shared.known_builtins, self._arrays, self.shared.defines)
-        return not any(name in names for names in known) and self.shared.types.constant(name) is None
-
-    def _typeinfo(self, node: ast.Typeinfo) -> Type:
-        """(base_type, full_type): what kind of type it is, and how it is written."""
-        kind = self._of(node.of)
-        words = type(kind).__name__.lower()
-        parts = tuple(ast.Str(node.span, text) for text in (words, str(kind)))
-        made = ast.Record(node.span, ("base_type", "full_type"), parts)
-        self.replaced[node] = made
-        return self._expr(made)
-
     def _inlined(self, node: ast.Inlined) -> Type:
         """A call of a function of the script."""
         kind = VOID if node.type is None else stored(self._type(node.type))
@@ -148,155 +114,6 @@ class Expressions(Calls):
         self._statements(node.body.body)
         self._returns, self._loops = outer, loops
         return kind
-
-    def _ident(self, node: ast.Ident) -> Type:
-        builtin = self.shared.known_builtins.get(node.name)
-        if builtin is not None:
-            if not builtin.variable:
-                raise ScriptError(
-                    f"{node.name}() is a function", node.span, f"{node.name}{builtin.signature}"
-                )
-            return self._builtin(builtin, node, ())
-        if node.name in self._arrays:
-            return self.variables[node.name]
-        value = self.shared.define(node.name)
-        if value is not None:
-            if node.name in self._defining:
-                raise ScriptError(f"the macro {node.name} contains itself", node.span)
-            self._defining.append(node.name)
-            self.replaced[node] = value
-            kind = self._expr(value)
-            self._defining.pop()
-            return kind
-        constant = self.shared.types.constant(node.name)
-        if constant is not None:
-            self.replaced[node] = self._literal(node, constant[1], constant[0])
-            return constant[0]
-        if node.name in CONSTANTS:
-            self.replaced[node] = self._literal(node, CONSTANTS[node.name])
-            return I64
-        known = [*self.shared.known_builtins, *CONSTANTS, *self._arrays, *self.shared.defines]
-        close = nearest(node.name, known, 1)
-        hint = (
-            f"did you mean {close[0]}?" if close else 'variables are written $name, maps @name, texts "..."'
-        )
-        raise ScriptError(f"Unknown identifier: '{node.name}'", node.span, hint)
-
-    def _param(self, node: ast.Param) -> Type:
-        params = self.shared.options.params
-        if node.number == 0:
-            self.replaced[node] = self._literal(node, len(params))
-            return I64
-        text = self.parameter(node)
-        if node.number > len(params):
-            self.shared.warn(
-                f"positional parameter ${node.number} was not given", node.span, 'it counts as 0 or ""'
-            )
-        if text is not None and text != "":
-            value = _integer(text)
-            if value is None:
-                made = ast.Str(node.span, text)
-                self.replaced[node] = made
-                return self._expr(made)
-            self.replaced[node] = self._literal(node, value)
-            return I64 if value < 1 << 63 else U64
-        self.replaced[node] = self._literal(node, 0)
-        return I64
-
-    def _element(self, node: ast.Index) -> Type:
-        base = self._expr(node.base)
-        if len(node.keys) != 1:
-            raise ScriptError("an array has one index", node.span)
-        if not is_integral(self._expr(node.keys[0])):
-            raise ScriptError("The array index must be an integer", node.keys[0].span)
-        index = self.known_int(node.keys[0])
-        if isinstance(base, Pointer):
-            if isinstance(base.target, Void) or (isinstance(base.target, Struct) and not base.target.size):
-                raise ScriptError(
-                    f"cannot index a pointer to {base.target}", node.span, "cast it to another type"
-                )
-            return self._inherit(base.target, base)
-        if isinstance(base, Array):
-            if index is not None and base.count and not 0 <= index < base.count:
-                raise ScriptError(
-                    f"the index {index} is out of bounds for array of size {base.count}", node.span
-                )
-            return base.element
-        if isinstance(base, Str):
-            if index is not None and not 0 <= index < base.size:
-                raise ScriptError(f"a string is indexed by a number below {base.size}", node.span)
-            return Int(1, True)
-        if isinstance(base, Tuple):
-            return self._tuple_item(base, str(self.literal_int(node.keys[0], "tuple index")), node.span)
-        raise ScriptError(
-            f"The array index operator [] can only be used on arrays and pointers, found {base}", node.span
-        )
-
-    def _tuple_item(self, base: Tuple, name: str, span: Span) -> Type:
-        if name in base.names:
-            return base.elements[base.names.index(name)]
-        if base.names:
-            close = nearest(name, base.names, 1) or list(base.names)
-            raise ScriptError(f"Record does not contain field '{name}'", span, f"did you mean {close[0]}?")
-        if not name.isdigit() or int(name) >= len(base.elements):
-            raise ScriptError(
-                f"Invalid tuple index: {name}",
-                span,
-                f"this tuple has {len(base.elements)} elements, counted from 0",
-            )
-        return base.elements[int(name)]
-
-    def _inherit(self, kind: Type, base: Pointer) -> Type:
-        """What is reached through a pointer lies where the pointer points, and so do its own pointers."""
-        if (
-            isinstance(kind, Pointer)
-            and base.space in ("kernel", "user")
-            and (not kind.space or base.space == "user")
-        ):
-            return Pointer(kind.target, base.space, False)
-        return kind
-
-    def _member(self, node: ast.Member) -> Type:
-        base = self._expr(node.base)
-        if isinstance(base, Tuple):
-            return self._tuple_item(base, node.name, node.name_span)
-        struct = base.target if isinstance(base, Pointer) else base
-        if not isinstance(struct, Struct):
-            raise ScriptError(
-                f"Can not access field '{node.name}' on expression of type '{base}'",
-                node.base.span,
-                self._cast_hint(node.base) if is_integral(base) else "",
-            )
-        member = struct.find(node.name)
-        if member is None:
-            raise self._no_member(node, struct)
-        self.kept[node] = member
-        kind = self._inherit(member.type, base) if isinstance(base, Pointer) else member.type
-        if member.data_loc and isinstance(kind, Array) and kind.element.size == 1:
-            return Str(int(self.config["max_strlen"]))
-        return kind
-
-    def _cast_hint(self, base: ast.Expr) -> str:
-        if isinstance(base, ast.Ident) and base.name == "curtask" and self.target.types is None:
-            return NO_BTF
-        return "cast it to a pointer to a struct first: ((struct x *)p)->field"
-
-    def _no_member(self, node: ast.Member, struct: Struct) -> ScriptError:
-        names = list(struct.names())
-        close = nearest(node.name, names, 3)
-        if isinstance(node.base, ast.Ident) and node.base.name == "args":
-            hint = f"did you mean {close[0]}?" if close else "fields here: " + ", ".join(names[:12])
-            return ScriptError(
-                f"Can't find a field '{node.name}' in {self.context.label}", node.name_span, hint
-            )
-        hint = "did you mean " + " or ".join(close) + "?" if close else ""
-        if not names:
-            hint = "its definition is not known here"
-        return ScriptError(
-            f"Struct/union of type '{struct}' does not contain a field named '{node.name}'",
-            node.name_span,
-            hint,
-        )
 
     def _unary(self, node: ast.Unary) -> Type:
         if node.op == "&":
@@ -326,32 +143,6 @@ class Expressions(Calls):
             self.replaced[node] = self._literal(node, folded)
             return I64 if folded < 1 << 63 else U64
         return I64 if node.op == "-" else Int(8, isinstance(kind, Int) and kind.signed)
-
-    def fields_of(self, node: ast.Expr, base: ast.Expr) -> Type:
-        """Let a node stand for a record of what a probe's `args` point to; its type."""
-        base = ast.Ident(base.span, base.name) if isinstance(base, ast.Ident) else base
-        kind = self._expr(base)
-        assert isinstance(base, ast.Ident) and isinstance(kind, Pointer) and isinstance(kind.target, Struct)
-        names = tuple(dict.fromkeys(kind.target.names()))
-        if not names:
-            raise ScriptError(f"there are no fields in {base.name} here", node.span)
-        items = (ast.Member(node.span, ast.Ident(base.span, base.name), name, node.span) for name in names)
-        made = ast.Record(node.span, names, tuple(items))
-        self.replaced[node] = made
-        self.types[node] = self._expr(made)
-        return self.types[node]
-
-    def _address_of(self, node: ast.Unary) -> Type:
-        """Variables and maps without keys lie in memory of the kernel's."""
-        if isinstance(node.operand, ast.Var):
-            return Pointer(self._expr(node.operand), "kernel")
-        if isinstance(node.operand, ast.Map):
-            known = self._keyed(node.operand)
-            if not known.aggregation:
-                return Pointer(self._expr(node.operand), "kernel")
-        raise ScriptError(
-            "the address of this cannot be taken", node.span, "& takes a variable, or a map without keys"
-        )
 
     def _step(self, node: ast.Step) -> Type:
         if not isinstance(node.operand, ast.Var):
@@ -428,68 +219,3 @@ class Expressions(Calls):
             raise ScriptError(
                 f"Ternary operator must return the same type: have '{then}' and '{other}'", node.span
             ) from None
-
-    def _cast(self, node: ast.Cast) -> Type:
-        kind = self._type(node.type)
-        source = self._expr(node.operand)
-        if isinstance(kind, Pointer) and not kind.space:
-            here = source.space if isinstance(source, Pointer) else ""
-            kind = Pointer(kind.target, here or ("user" if self.context.user else "kernel"))
-        if isinstance(kind, (Struct, Void)) or (isinstance(kind, Array) and not isinstance(source, (Str, Array))
-                                                and not is_integral(source)):  # fmt: skip
-            raise ScriptError(
-                f'Cannot cast to "{kind}"',
-                node.type.span,
-                f"cast to a pointer: ({kind} *)" if isinstance(kind, Struct) else "",
-            )
-        if isinstance(kind, Array):
-            return self._array_cast(node, kind, source)
-        if isinstance(kind, Str) and isinstance(stored(source), Str):
-            return kind
-        if not is_integral(kind):
-            raise ScriptError(f'Cannot cast from "{source}" to "{kind}"', node.span)
-        if isinstance(source, (Str, Tuple, Buffer, Opaque, Void, Struct)) or (
-            isinstance(source, Array) and source.size > 8
-        ):
-            raise ScriptError(f'Cannot cast from "{source}" to "{kind}"', node.span)
-        value = self.known_int(node.operand)
-        if value is not None and isinstance(kind, Int) and kind.size <= 8:
-            value &= (1 << 8 * kind.size) - 1
-            if kind.signed and value >> (8 * kind.size - 1):
-                value -= 1 << 8 * kind.size
-            self.replaced[node] = self._literal(node, value, kind)
-        return kind
-
-    def _array_cast(self, node: ast.Cast, kind: Array, source: Type) -> Type:
-        size = kind.size or source.size // kind.element.size * kind.element.size
-        if size != source.size:
-            raise ScriptError(f'Cannot cast from "{source}" to "{kind}"', node.span, "sizes differ")
-        return Array(kind.element, size // kind.element.size)
-
-    def _offsetof(self, node: ast.Offsetof) -> Type:
-        kind, offset = self._type(node.of), 0
-        for name in node.path:
-            member: Member | None = kind.find(name) if isinstance(kind, Struct) else None
-            if member is None:
-                raise ScriptError(
-                    f"Struct/union of type '{kind}' does not contain a field named '{name}'", node.span
-                )
-            if member.bit_size:
-                raise ScriptError(f"the bitfield {name} has no offset in bytes", node.span)
-            offset, kind = offset + member.offset, member.type
-        self.replaced[node] = self._literal(node, offset)
-        return U64
-
-
-def _integer(text: str) -> int | None:
-    """A positional parameter as a number, if it is one."""
-    digits = text.removeprefix("-")
-    try:
-        value = (
-            int(digits, 0)
-            if digits[:2].lower() in ("0x", "0b")
-            else int(digits, 8 if digits[:1] == "0" else 10)
-        )
-    except ValueError:
-        return None
-    return -value if text.startswith("-") else value

@@ -7,7 +7,7 @@ import ctypes as c
 import pytest
 
 from pbt.lang import ast
-from pbt.lang.parse import parse_type
+from pbt.lang.literals import parse_type
 from pbt.lang.typenames import TypeNames
 from pbt.source import NOWHERE, ScriptError
 from pbt.types import BOOL, VOID, Array, Buffer, Enum, Int, Pointer, Str, Struct, Type

@@ -1,0 +1,106 @@
+"""Types in expressions: casts, sizeof, typeof, typeinfo, offsetof."""
+
+from __future__ import annotations
+
+from pbt.lang import ast
+from pbt.lang.access import Access
+from pbt.lang.typenames import shaped
+from pbt.lang.unify import stored
+from pbt.source import ScriptError
+from pbt.types import (
+    U64,
+    Array,
+    Buffer,
+    Int,
+    Member,
+    Opaque,
+    Pointer,
+    Str,
+    Struct,
+    Tuple,
+    Type,
+    Void,
+    is_integral,
+)
+
+
+class Casts(Access):
+    """Checking of what turns types into values and values into types."""
+
+    def _type(self, node: ast.TypeName | ast.TypeOf) -> Type:
+        """The type that a name or `typeof` stands for."""
+        if isinstance(node, ast.TypeName):
+            return self.shared.types.resolve(node)
+        return shaped(self._of(node.of), node.stars, node.dims)
+
+    def _of(self, node: ast.TypeName | ast.TypeOf | ast.Expr) -> Type:
+        """What sizeof, typeof and typeinfo are asked about: a type, or the type of an expression."""
+        if isinstance(node, (ast.TypeName, ast.TypeOf)):
+            return self._type(node)
+        if isinstance(node, ast.Ident) and self._is_type(node.name):
+            return self.shared.types.resolve(ast.TypeName(node.span, node.name, 0, ()))
+        return self._expr(node)
+
+    def _is_type(self, name: str) -> bool:
+        known = (self.shared.known_builtins, self._arrays, self.shared.defines)
+        return not any(name in names for names in known) and self.shared.types.constant(name) is None
+
+    def _typeinfo(self, node: ast.Typeinfo) -> Type:
+        """(base_type, full_type): what kind of type it is, and how it is written."""
+        kind = self._of(node.of)
+        words = type(kind).__name__.lower()
+        parts = tuple(ast.Str(node.span, text) for text in (words, str(kind)))
+        made = ast.Record(node.span, ("base_type", "full_type"), parts)
+        self.replaced[node] = made
+        return self._expr(made)
+
+    def _cast(self, node: ast.Cast) -> Type:
+        kind = self._type(node.type)
+        source = self._expr(node.operand)
+        if isinstance(kind, Pointer) and not kind.space:
+            here = source.space if isinstance(source, Pointer) else ""
+            kind = Pointer(kind.target, here or ("user" if self.context.user else "kernel"))
+        if isinstance(kind, (Struct, Void)) or (isinstance(kind, Array) and not isinstance(source, (Str, Array))
+                                                and not is_integral(source)):  # fmt: skip
+            raise ScriptError(
+                f'Cannot cast to "{kind}"',
+                node.type.span,
+                f"cast to a pointer: ({kind} *)" if isinstance(kind, Struct) else "",
+            )
+        if isinstance(kind, Array):
+            return self._array_cast(node, kind, source)
+        if isinstance(kind, Str) and isinstance(stored(source), Str):
+            return kind
+        if not is_integral(kind):
+            raise ScriptError(f'Cannot cast from "{source}" to "{kind}"', node.span)
+        if isinstance(source, (Str, Tuple, Buffer, Opaque, Void, Struct)) or (
+            isinstance(source, Array) and source.size > 8
+        ):
+            raise ScriptError(f'Cannot cast from "{source}" to "{kind}"', node.span)
+        value = self.known_int(node.operand)
+        if value is not None and isinstance(kind, Int) and kind.size <= 8:
+            value &= (1 << 8 * kind.size) - 1
+            if kind.signed and value >> (8 * kind.size - 1):
+                value -= 1 << 8 * kind.size
+            self.replaced[node] = self._literal(node, value, kind)
+        return kind
+
+    def _array_cast(self, node: ast.Cast, kind: Array, source: Type) -> Type:
+        size = kind.size or source.size // kind.element.size * kind.element.size
+        if size != source.size:
+            raise ScriptError(f'Cannot cast from "{source}" to "{kind}"', node.span, "sizes differ")
+        return Array(kind.element, size // kind.element.size)
+
+    def _offsetof(self, node: ast.Offsetof) -> Type:
+        kind, offset = self._type(node.of), 0
+        for name in node.path:
+            member: Member | None = kind.find(name) if isinstance(kind, Struct) else None
+            if member is None:
+                raise ScriptError(
+                    f"Struct/union of type '{kind}' does not contain a field named '{name}'", node.span
+                )
+            if member.bit_size:
+                raise ScriptError(f"the bitfield {name} has no offset in bytes", node.span)
+            offset, kind = offset + member.offset, member.type
+        self.replaced[node] = self._literal(node, offset)
+        return U64

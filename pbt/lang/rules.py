@@ -1,0 +1,36 @@
+"""Lark's tree → nodes: what the rules of all parts of the grammar share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from pbt.source import Source, Span
+
+if TYPE_CHECKING:
+    from lark import Token, Tree
+
+    Branch: TypeAlias = Tree[Token]
+
+
+class Rules:
+    """One method a rule of the grammar: `_name` makes the node of a tree whose rule is `name`."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+    def span(self, tree: Branch) -> Span:
+        meta = tree.meta
+        if meta.empty:
+            return Span(self.source, 0, 0)
+        return Span(self.source, meta.start_pos, meta.end_pos)
+
+    def at(self, token: Any) -> Span:
+        return Span(self.source, token.start_pos, token.end_pos)
+
+    def make(self, tree: Branch) -> Any:
+        rule: Callable[[Branch, Span], Any] = getattr(self, "_" + tree.data)
+        return rule(tree, self.span(tree))
+
+    def all(self, items: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(self.make(item) for item in items)

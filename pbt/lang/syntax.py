@@ -1,0 +1,128 @@
+"""Text → lark's tree, and what is said where the text is none of the language."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from pbt.source import ScriptError, Source, Span
+
+if TYPE_CHECKING:
+    from lark import Token, Tree
+
+    Branch: TypeAlias = Tree[Token]
+
+MOST_DEPTH = 150  # of nesting: deeper trees would overrun Python's stack in later stages
+
+_WORDS = {
+    "ATTACH": "a probe", "END_PREDICATE": "/ before {", "INT": "a number", "STRING": "a string", "NAME": "a name",
+    "VAR": "a variable", "MAP": "a map", "PARAM": "$1", "CAST": "a cast", "SEMICOLON": ";", "LBRACE": "{",
+    "RBRACE": "}",
+    "LPAR": "(", "RPAR": ")", "LSQB": "[", "RSQB": "]", "COMMA": ",", "COLON": ":", "$END": "end of file",
+    "__ANON_0": "=", "__ANON_1": "..",
+}  # fmt: skip
+_SOUGHT = (
+    "RPAR",
+    "RSQB",
+    "RBRACE",
+    "SEMICOLON",
+    "LBRACE",
+    "COMMA",
+    "END_PREDICATE",
+    "COLON",
+    "NAME",
+    "ATTACH",
+)
+_EXPRESSION = {"INT", "STRING", "VAR", "MAP", "LPAR"}
+
+
+def syntax_tree(source: Source, text: str) -> Branch:
+    from lark.exceptions import UnexpectedInput
+
+    from pbt.lang.table import parser
+
+    try:
+        tree = parser().parse(text)
+    except UnexpectedInput as error:
+        raise _syntax_error(source, text, error) from None
+    _check_depth(source, tree)
+    return tree
+
+
+def _syntax_error(source: Source, text: str, error: Any) -> ScriptError:
+    token = getattr(error, "token", None)
+    expected = set(getattr(error, "accepts", None) or getattr(error, "expected", None) or error.allowed or ())
+    if token is not None and token.type == "$END":
+        at = len(text.rstrip())
+        span, found = Span(source, max(at - 1, 0), max(at, 1)), "end of file"
+    elif token is not None:
+        span, found = Span(source, token.start_pos, token.end_pos), _first_word(text, token.start_pos)
+        span = Span(source, span.start, span.start + len(found))
+        found = f"'{found}'"
+    else:
+        at = error.pos_in_stream
+        found = _first_word(text, at)
+        span, found = Span(source, at, at + len(found)), f"'{found}'"
+    stray = re.search(r"\belse\s*$", text[: span.start])
+    if stray:  # where no `if` comes before, it reads as a name
+        span, found, expected = (
+            Span(source, stray.start(), stray.start() + 4),
+            "'else'",
+            {"RBRACE", *_EXPRESSION},
+        )
+    message, hint = f"syntax error, unexpected {found}", ""
+    wanted = _wanted(expected)
+    if found.startswith("'\"") and not re.fullmatch(r"'\".*\"'", found):
+        message, hint = (
+            "this string has no end",
+            'a string ends with " on the same line; write a newline as \\n',
+        )
+    elif text[span.start : span.start + 2] == "/*":
+        message, hint = "this comment has no end", "a comment ends with */"
+    elif wanted:
+        message += f", expecting {wanted}"
+    return ScriptError(message, span, hint or _hint(found, text, span))
+
+
+def _first_word(text: str, at: int) -> str:
+    match = re.compile(r'[@$]?\w+|"[^"\n]*"?|\S').match(text, at)
+    return match[0] if match else text[at : at + 1]
+
+
+def _wanted(expected: set[str]) -> str:
+    if expected >= _EXPRESSION:
+        return "an expression" if "RBRACE" not in expected else "a statement or }"
+    names = [_WORDS[name] for name in _SOUGHT if name in expected][:3]
+    if not names:
+        names = [_WORDS.get(name, name.lower()) for name in sorted(expected)][:3]
+    return " or ".join(names)
+
+
+def _hint(found: str, text: str, span: Span) -> str:
+    word = found.strip("'")
+    before = text[: span.start].rstrip()
+    if word == "=" or (word == "==" and before.endswith("=")):
+        return "only variables and maps can be assigned to; comparison is =="
+    if word == "else":
+        return "else follows the } of an if"
+    if word == "'" or word.startswith("'"):
+        return 'strings are written with double quotes: "text"'
+    if found == "end of file" and before.count("{") > before.count("}"):
+        return "a { has no }"
+    if (
+        re.fullmatch(r"[A-Za-z_]\w*", word)
+        and re.search(r"[\w)\]]$", before)
+        and "\n" in text[len(before) : span.start]
+    ):
+        return "is a ; missing at the end of the line before?"
+    return ""
+
+
+def _check_depth(source: Source, tree: Branch) -> None:
+    pending: list[tuple[Any, int]] = [(tree, 0)]
+    while pending:
+        node, depth = pending.pop()
+        if depth > MOST_DEPTH:
+            span = Span(source, node.meta.start_pos, min(node.meta.end_pos, node.meta.start_pos + 1))
+            raise ScriptError(f"nested more than {MOST_DEPTH} levels deep", span, "split it with variables")
+        pending.extend((child, depth + 1) for child in node.children if hasattr(child, "children"))
