@@ -5,6 +5,7 @@ from __future__ import annotations
 from pbt.lang import ast
 from pbt.lang.calls import Calls
 from pbt.lang.headers import CONSTANTS
+from pbt.lang.renamed import MEMBERS
 from pbt.lang.typenames import NO_BTF
 from pbt.source import ScriptError, Span, nearest
 from pbt.types import (
@@ -159,7 +160,8 @@ class Access(Calls):
 
     def _no_member(self, node: ast.Member, struct: Struct) -> ScriptError:
         names = list(struct.names())
-        close = nearest(node.name, names, 3)
+        renamed = MEMBERS.get((struct.name.removeprefix("struct "), node.name), ())
+        close = [name for name in renamed if name.partition(".")[0] in names] or nearest(node.name, names, 3)
         if isinstance(node.base, ast.Ident) and node.base.name == "args":
             hint = f"did you mean {close[0]}?" if close else "fields here: " + ", ".join(names[:12])
             return ScriptError(

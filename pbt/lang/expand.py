@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from pbt.feature import Context, Place, Provider
 from pbt.lang import ast
+from pbt.lang.renamed import successors
 from pbt.registry import collect
-from pbt.source import ScriptError, ScriptWarning, UsageError, nearest
+from pbt.source import ScriptError, ScriptWarning, Span, UsageError, nearest
 
 if TYPE_CHECKING:
     from pbt.host.target import Target
@@ -58,19 +59,21 @@ def expand(
     pid: int | None = None,
     unsafe: bool = False,
 ) -> tuple[list[Expanded], list[ScriptWarning]]:
-    """All probes with their places. ScriptError for what does not exist, by config missing_probes.
+    """All probes with their places. ScriptError for what does not exist, by config missing_probes;
+    one of several attach points of a probe may be missing: published scripts name what a function was
+    called in one kernel after the other.
 
     `pid`: files are those that this process sees. `unsafe`: places that may harm the machine are allowed.
     """
     expanded: list[Expanded] = []
     warnings: list[ScriptWarning] = []
     for probe in script.probes:
-        places: list[Attached] = []
-        for point in probe.points:
-            found = _places(point, target, params, pid, unsafe)
+        rows = [(point, _places(point, target, params, pid, unsafe)) for point in probe.points]
+        places = [place for _, found in rows for place in found]
+        policy = "warn" if places and config["missing_probes"] == "error" else config["missing_probes"]
+        for point, found in rows:
             if not found:
-                _missing(point, target, config["missing_probes"], warnings)
-            places.extend(found)
+                _missing(point, target, policy, warnings)
         expanded.append(Expanded(probe, tuple(places)))
     total = sum(len(e.places) for e in expanded)
     if total > int(config["max_probes"]):
@@ -130,8 +133,19 @@ def _missing(point: ast.AttachPoint, target: Target, policy: str, warnings: list
         warnings.append(ScriptWarning(message, point.span))
 
 
+def _exists(name: str, span: Span, target: Target) -> bool:
+    first, *parts = name.split(":")
+    provider = find_provider(first)
+    assert provider is not None
+    return bool(provider.expand(provider.parse(parts, span), target))
+
+
 def _suggest(provider: Provider, point: ast.AttachPoint, target: Target) -> str:
     wanted = ":".join(point.parts[1:])
+    for name in successors(wanted):
+        later = name if ":" in name else f"{provider.name}:{name}"
+        if _exists(later, point.span, target):
+            return f"this kernel has {later}"
     if "*" in wanted:
         return "set the 'missing_probes' config variable to 'warn' to go on without it"
     path = point.parts[1:2] if not provider.listed and len(point.parts) > 2 else ()

@@ -31,6 +31,13 @@ if TYPE_CHECKING:
     from pbt.host.target import Target
 
 MULTI = "TRACE_UPROBE_MULTI"
+MERGED = (
+    "libanl",
+    "libdl",
+    "libpthread",
+    "librt",
+    "libutil",
+)  # into libc, with glibc 2.34: empty shells since
 _COUNTER_BIT = 32  # of the PMU's config: where the offset of the counter stands (4.20)
 
 
@@ -134,6 +141,8 @@ def _expand(place: Place, target: Target) -> Sequence[Place]:
     for path, elf in elves(place):
         names = _symbols(elf, place)
         found += [{"path": path, "symbol": name, "offset": place["offset"]} for name in names]
+    if not found and place["path"].partition(".so")[0] in MERGED:
+        return _expand({**place, "path": "libc"}, target)
     return found
 
 

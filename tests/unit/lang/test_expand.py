@@ -74,6 +74,14 @@ def test_what_does_not_exist(script: str, message: str, hint: str) -> None:
     assert caught.value.span.text == script.partition(" ")[0]
 
 
+def test_one_of_several_attach_points_may_be_missing() -> None:
+    found, warnings = labels("kprobe:nothing, kprobe:do_it { }")
+    assert found == [["kprobe:do_it"]] and len(warnings) == 1 and "kprobe nothing" in warnings[0]
+    assert labels("kprobe:nothing, kprobe:do_it { }", missing_probes="ignore")[1] == []
+    with pytest.raises(ScriptError, match="No matches for kprobe nothing"):
+        labels("kprobe:nothing { } kprobe:do_it { }")
+
+
 def test_missing_probes_may_be_tolerated() -> None:
     script = "kprobe:do_it, kprobe:nothing { }"
     found, warnings = labels(script, missing_probes="warn")
