@@ -48,7 +48,8 @@ class Context:
     context starts with a `struct pt_regs`; `result`: what the program returns; `anyone`: the probe is
     tied to no process, so `-p` does not filter it; `ctx`: the struct that the context is, where it has a
     type; `enter`: code that runs first, and the body only if its value is not 0; `detail`: what these
-    functions need to know of the place, as values that compare.
+    functions need to know of the place, as values that compare; `lacks`: builtins that scripts expect of the
+    probe type and that this place has not, each with the reason.
     """
 
     provider: str
@@ -68,10 +69,25 @@ class Context:
     ctx: Struct | None = None
     enter: Callable[[Gen], Value] | None = None
     detail: tuple[Any, ...] = ()
+    lacks: tuple[tuple[str, str], ...] = ()
 
 
 Place = Mapping[str, Any]
 """A provider's own description of one attach point: plain JSON values."""
+
+
+class Substitute(NamedTuple):
+    """A place of another provider that stands in for one that this kernel cannot attach.
+
+    `context` offers what programs at the original place expect; `said` names the substitute for the user,
+    `differs` what is not the same, if anything.
+    """
+
+    provider: str
+    place: Place
+    context: Context
+    said: str
+    differs: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,6 +103,7 @@ class Provider:
     as can be; returns them and how many places are attached.
     of_process(place, pid): the place as process `-p` means it: its files as it sees them.
     unsafe(place): whether the place asks for --unsafe.
+    instead(place, target): what stands in for a place where this kernel has no such probes; () for nothing.
     list(parts, target): lines for `-l`, sorted, without the provider's name and colon.
     fields(place, target): lines for `-lv` ("type name"), e.g. a tracepoint's arguments.
     `auto`: the program is not attached but run by the session itself (BEGIN, END, self).
@@ -108,6 +125,7 @@ class Provider:
     attach_many: Callable[[AttachHost, int, Sequence[Program]], tuple[Sequence[Closeable], int]] | None = None
     of_process: Callable[[Place, int], Place] = lambda place, pid: place
     unsafe: Callable[[Place], bool] = lambda place: False
+    instead: Callable[[Place, Target], Sequence[Substitute]] = lambda place, target: ()
 
 
 class Closeable(Protocol):

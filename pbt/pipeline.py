@@ -34,12 +34,14 @@ class Options:
     """What a user may say beside the script.
 
     `params`: the words after the script; `pid`: probes tied to a process fire for this one alone;
+    `fallback`: probes that this kernel does not have are replaced by others that come near, which is said;
     `environment`: where BPFTRACE_* config variables come from.
     """
 
     params: Sequence[str] = ()
     unsafe: bool = False
     pid: int | None = None
+    fallback: bool = True
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
     @property
@@ -87,8 +89,9 @@ def _expand(work: Work) -> None:
     assert work.parsed is not None and work.config is not None
     options = work.options
     work.expanded, warnings = expand(
-        work.parsed.script, work.target, options.positional, work.config, options.pid, options.unsafe
-    )
+        work.parsed.script, work.target, options.positional, work.config, options.pid, options.unsafe,
+        options.fallback,
+    )  # fmt: skip
     work.warnings += warnings
 
 

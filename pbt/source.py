@@ -157,6 +157,16 @@ class ScriptWarning:
         return show("WARNING", self.message, self.span, self.hint)
 
 
+class Notice(ScriptWarning):
+    """What was done about a script beside what it says: one line."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        line, column, _ = self.span.locate()
+        return f"{self.span.source.name}:{line}:{column}: NOTE: {self.message}"
+
+
 _MANY = 500  # difflib takes seconds for the functions of a kernel
 
 

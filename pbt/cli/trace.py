@@ -32,6 +32,7 @@ OPTIONS = (
     Option("", "dry-run", "", "attach, then stop"),
     Option("", "unsafe", "", "allow system(), signal() and other functions that change things"),
     Option("", "no-warnings", "", "no warnings"),
+    Option("", "no-fallback", "", "no other probes in place of those that this kernel does not have"),
     Option("k", "warnings", "", "", many=True),
     Option("b", "btf", "", ""),
     Option("I", "", "DIR", "", many=True),
@@ -157,7 +158,7 @@ def trace(args: Arguments) -> int:
 
     from pbt.pipeline import Options, run
 
-    work = run(source, target, Options(params, args.has("unsafe"), pid))
+    work = run(source, target, Options(params, args.has("unsafe"), pid, not args.has("no-fallback")))
     if not args.has("no-warnings"):
         for warning in work.warnings:
             print(warning, file=sys.stderr)

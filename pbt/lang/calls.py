@@ -51,6 +51,9 @@ class Calls(Maps):
                 node.span,
                 "allow it with --unsafe",
             )
+        for name, reason in self.context.lacks:
+            if name == builtin.name:
+                raise ScriptError(f"The {name} builtin is not known in this probe", node.span, reason)
         if isinstance(node, ast.Call):
             self._count_arguments(node, *arity(builtin.signature))
         kinds = []

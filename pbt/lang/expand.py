@@ -6,13 +6,13 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pbt.feature import Context, Place, Provider
+from pbt.feature import Context, Place, Provider, Substitute
 from pbt.lang import ast
 from pbt.lang.renamed import successors
 from pbt.registry import collect
-from pbt.source import ScriptError, ScriptWarning, Span, UsageError, nearest
+from pbt.source import Notice, ScriptError, ScriptWarning, Span, UsageError, nearest
 
 if TYPE_CHECKING:
     from pbt.host.target import Target
@@ -58,18 +58,26 @@ def expand(
     config: Mapping[str, Any],
     pid: int | None = None,
     unsafe: bool = False,
+    fallback: bool = True,
 ) -> tuple[list[Expanded], list[ScriptWarning]]:
     """All probes with their places. ScriptError for what does not exist, by config missing_probes;
     one of several attach points of a probe may be missing: published scripts name what a function was
     called in one kernel after the other.
 
     `pid`: files are those that this process sees. `unsafe`: places that may harm the machine are allowed.
+    `fallback`: where this kernel lacks a type of probe, its substitutes are taken, and said.
     """
     expanded: list[Expanded] = []
     warnings: list[ScriptWarning] = []
     for probe in script.probes:
-        rows = [(point, _places(point, target, params, pid, unsafe)) for point in probe.points]
-        places = [place for _, found in rows for place in found]
+        rows: list[tuple[ast.AttachPoint, Sequence[Attached]]] = []
+        places: list[Attached] = []
+        for point in probe.points:
+            wanted = _wanted(point, params, pid, unsafe)
+            rows.append(
+                (point, _present(wanted, target, places, warnings) if fallback else wanted.at(target))
+            )
+            places += rows[-1][1]
         policy = "warn" if places and config["missing_probes"] == "error" else config["missing_probes"]
         for point, found in rows:
             if not found:
@@ -88,9 +96,22 @@ def expand(
     return expanded, warnings
 
 
-def _places(
-    point: ast.AttachPoint, target: Target, params: Sequence[str], pid: int | None, unsafe: bool
-) -> list[Attached]:
+class _Wanted(NamedTuple):
+    """An attach point as its provider reads it; it may stand for many places, or for none."""
+
+    point: ast.AttachPoint
+    provider: Provider
+    place: Place
+
+    def at(self, target: Target) -> list[Attached]:
+        """The places that exist."""
+        found = self.provider.expand(self.place, target)
+        return [
+            Attached(self.point, self.provider, each, self.provider.describe(each, target)) for each in found
+        ]
+
+
+def _wanted(point: ast.AttachPoint, params: Sequence[str], pid: int | None, unsafe: bool) -> _Wanted:
     parts = [_substitute(part, params) for part in point.parts]
     provider = find_provider(parts[0])
     if provider is None:
@@ -106,12 +127,44 @@ def _places(
         raise ScriptError(
             f"{provider.label(place)} may harm the machine", point.span, "--unsafe allows it; a name is safer"
         )
-    if pid is not None:
-        place = provider.of_process(place, pid)
-    return [
-        Attached(point, provider, found, provider.describe(found, target))
-        for found in provider.expand(place, target)
-    ]
+    return _Wanted(point, provider, place if pid is None else provider.of_process(place, pid))
+
+
+def _present(
+    wanted: _Wanted, target: Target, taken: Sequence[Attached], warnings: list[ScriptWarning]
+) -> list[Attached]:
+    """The places of an attach point, or what stands in for them on this kernel.
+
+    Each event counts once in a probe (`taken` has those of its other attach points). Of several places
+    that a wildcard means, those that nothing stands in for are left out.
+    """
+    exist = wanted.at(target)
+    present: list[Attached] = []
+    replaced = False
+    for place in [each.place for each in exist] or [wanted.place]:
+        found = wanted.provider.instead(place, target)
+        fresh = [s for s in found if not any(_same(s, other) for other in (*taken, *present))]
+        present += [Attached(wanted.point, providers()[s.provider], s.place, s.context) for s in fresh]
+        if fresh:
+            said = _listed([s.said for s in fresh]) + _bracketed({s.differs for s in fresh} - {""})
+            message = f"{wanted.provider.label(place)} is not to be had here; using {said}"
+            warnings.append(Notice(message, wanted.point.span))
+        replaced = replaced or bool(found)
+    return present if replaced else exist
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:-1]) + " and " * (len(names) > 1) + names[-1]
+
+
+def _bracketed(texts: set[str]) -> str:
+    return f" ({'; '.join(sorted(texts))})" if texts else ""
+
+
+def _same(substitute: Substitute, other: Attached) -> bool:
+    return (substitute.provider, substitute.place, substitute.context.detail) == (
+        other.provider.name, other.place, other.context.detail,
+    )  # fmt: skip
 
 
 def _substitute(part: str, params: Sequence[str]) -> str:

@@ -123,12 +123,18 @@ def _load(place: Place, target: Target) -> tuple[Member, ...]:
 
 def _exit(place: Place, target: Target) -> Context:
     """The result stands behind the arguments."""
-    params, result = _params(place, target)
+    _, result = _params(place, target)
     common = _describe("fexit", place, target)
     if result is None:
         return common
-    end = sum(_room(param.type) for param in params)
-    return replace(common, retval=result.type, read_retval=_retval, detail=(end, result.type))
+    return replace(
+        common, retval=result.type, read_retval=_retval, detail=(result_slot(place, target), result.type)
+    )
+
+
+def result_slot(place: Place, target: Target) -> int:
+    """Where in the context of fexit the result is, in bytes: behind the arguments."""
+    return sum(_room(param.type) for param in _params(place, target)[0])
 
 
 def _retval(gen: Gen) -> Value:

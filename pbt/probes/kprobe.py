@@ -10,7 +10,7 @@ from errno import EADDRNOTAVAIL, EBUSY, EILSEQ, EINVAL, ENOENT, EOPNOTSUPP, EPER
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pbt.feature import AttachHost, Closeable, Context, Place, Provider
+from pbt.feature import AttachHost, Closeable, Context, Place, Provider, Substitute
 from pbt.probes.common import (
     bind,
     count_parts,
@@ -130,6 +130,17 @@ def _describe(returns: bool, place: Place, target: Target) -> Context:
     if returns:
         return replace(common, retval=U64, read_retval=register_result, func=start)
     return replace(common, arg=register_argument, func=start if multi else instruction_pointer)
+
+
+def _instead(provider: str, place: Place, target: Target) -> Sequence[Substitute]:
+    """Where there are no kprobes, or the kernel has no such function (any more, or inlined)."""
+    if "address" in place or is_pattern(place["module"] + place["function"]):
+        return ()
+    if target.has("kprobe") and _exists(place["function"], place["module"], target):
+        return ()
+    from pbt.probes.instead import substitutes
+
+    return substitutes(provider, _label(provider, place), place, target)
 
 
 # --- attaching --------------------------------------------------------------------------------
@@ -298,6 +309,7 @@ KPROBE = Provider(
     attach=partial(_attach, False),
     attach_many=partial(_attach_many, False),
     unsafe=_unsafe,
+    instead=partial(_instead, "kprobe"),
     list=_list,
     fields=partial(_fields, False),
     aliases=("k",),
@@ -314,6 +326,7 @@ KRETPROBE = Provider(
     attach=partial(_attach, True),
     attach_many=partial(_attach_many, True),
     unsafe=_unsafe,
+    instead=partial(_instead, "kretprobe"),
     list=_list,
     fields=partial(_fields, True),
     aliases=("kr",),

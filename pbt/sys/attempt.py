@@ -101,7 +101,7 @@ def _stats(_: Detail, __: BtfId) -> bool:
 
 
 def _file(detail: Detail, _: BtfId) -> bool:
-    return os.access(str(detail[0]), os.R_OK)
+    return any(os.access(str(path), os.R_OK) for path in detail)
 
 
 def native(insns: bytes) -> bytes:

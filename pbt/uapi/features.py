@@ -9,7 +9,7 @@
   link    (program type, attach type): attach such a program to nothing; the refusal tells.
   batch   (map type): read a map by MAP_LOOKUP_BATCH.
   stats   (): switch run-time statistics on.
-  file    (path): it is readable.
+  file    (path, ...): one of them is readable.
 Releases are Linux's; distributions carry features back, so a release is never asked, only the kernel.
 """
 
@@ -79,6 +79,10 @@ _ROWS = (
     Feature("syscall_prog", "5.14", "prog", ("SYSCALL", "", "", "")),
     Feature("netfilter", "6.4", "prog", ("NETFILTER", "NETFILTER", "", "")),
     Feature("struct_ops", "5.6", "prog", ("STRUCT_OPS", "", "struct", "tcp_congestion_ops")),
+    Feature("kprobe", "4.1", "file", (
+        "/sys/bus/event_source/devices/kprobe/type", "/sys/kernel/tracing/kprobe_events",
+        "/sys/kernel/debug/tracing/kprobe_events",
+    )),
     Feature("perf_link", "5.15", "link", ("PERF_EVENT", "PERF_EVENT")),
     Feature("kprobe_multi", "5.18", "link", ("KPROBE", "TRACE_KPROBE_MULTI")),
     Feature("kprobe_session", "6.10", "link", ("KPROBE", "TRACE_KPROBE_SESSION")),
