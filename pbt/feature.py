@@ -80,7 +80,7 @@ class Substitute(NamedTuple):
     """A place of another provider that stands in for one that this kernel cannot attach.
 
     `context` offers what programs at the original place expect; `said` names the substitute for the user,
-    `differs` what is not the same, if anything.
+    `differs` what is not the same, if anything. Substitutes with equal `event` fire at the same moments.
     """
 
     provider: str
@@ -88,6 +88,7 @@ class Substitute(NamedTuple):
     context: Context
     said: str
     differs: str = ""
+    event: Any = None
 
 
 @dataclass(frozen=True)

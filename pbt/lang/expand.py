@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pbt.feature import Context, Place, Provider, Substitute
+from pbt.feature import Context, Place, Provider
 from pbt.lang import ast
 from pbt.lang.renamed import successors
 from pbt.registry import collect
@@ -71,13 +71,11 @@ def expand(
     warnings: list[ScriptWarning] = []
     for probe in script.probes:
         rows: list[tuple[ast.AttachPoint, Sequence[Attached]]] = []
-        places: list[Attached] = []
+        taken: list[Any] = []
         for point in probe.points:
             wanted = _wanted(point, params, pid, unsafe)
-            rows.append(
-                (point, _present(wanted, target, places, warnings) if fallback else wanted.at(target))
-            )
-            places += rows[-1][1]
+            rows.append((point, _present(wanted, target, taken, warnings) if fallback else wanted.at(target)))
+        places = [place for _, found in rows for place in found]
         policy = "warn" if places and config["missing_probes"] == "error" else config["missing_probes"]
         for point, found in rows:
             if not found:
@@ -131,11 +129,11 @@ def _wanted(point: ast.AttachPoint, params: Sequence[str], pid: int | None, unsa
 
 
 def _present(
-    wanted: _Wanted, target: Target, taken: Sequence[Attached], warnings: list[ScriptWarning]
+    wanted: _Wanted, target: Target, taken: list[Any], warnings: list[ScriptWarning]
 ) -> list[Attached]:
     """The places of an attach point, or what stands in for them on this kernel.
 
-    Each event counts once in a probe (`taken` has those of its other attach points). Of several places
+    Each event counts once in a probe (`taken` has those of its other attach points, and gets these). Of several places
     that a wildcard means, those that nothing stands in for are left out.
     """
     exist = wanted.at(target)
@@ -143,7 +141,8 @@ def _present(
     replaced = False
     for place in [each.place for each in exist] or [wanted.place]:
         found = wanted.provider.instead(place, target)
-        fresh = [s for s in found if not any(_same(s, other) for other in (*taken, *present))]
+        fresh = [s for s in found if s.event not in taken]
+        taken += [s.event for s in fresh]
         present += [Attached(wanted.point, providers()[s.provider], s.place, s.context) for s in fresh]
         if fresh:
             said = _listed([s.said for s in fresh]) + _bracketed({s.differs for s in fresh} - {""})
@@ -159,12 +158,6 @@ def _listed(names: Sequence[str]) -> str:
 
 def _bracketed(texts: set[str]) -> str:
     return f" ({'; '.join(sorted(texts))})" if texts else ""
-
-
-def _same(substitute: Substitute, other: Attached) -> bool:
-    return (substitute.provider, substitute.place, substitute.context.detail) == (
-        other.provider.name, other.place, other.context.detail,
-    )  # fmt: skip
 
 
 def _substitute(part: str, params: Sequence[str]) -> str:

@@ -59,7 +59,9 @@ def _trampoline(returns: bool, label: str, place: Place, target: Target) -> Sequ
         shown = replace(
             _numbered(label, context, () if returns else fields, result, ()), func=context.func, args=None
         )
-        made.append(Substitute(provider.name, found, shown, f"{provider.name}:{place['function']}"))
+        made.append(
+            Substitute(provider.name, found, shown, f"{provider.name}:{place['function']}", event=found)
+        )
     return made
 
 
@@ -86,9 +88,10 @@ def _event(label: str, spot: Spot, target: Target) -> Iterator[Substitute]:
         shown = replace(
             _numbered(label, context, fields, result, only),
             args=None,
+            detail=(fields, result, only, spot.function),
             func=_named if target.kallsyms.address(spot.function) else None,
         )
-        yield Substitute(provider.name, place, shown, spot.event, spot.differs)
+        yield Substitute(provider.name, place, shown, spot.event, spot.differs, (spot.event, only))
 
 
 def _field(argument: Argument, args: Struct | None) -> Field | None:
@@ -121,7 +124,7 @@ def _numbered(
         read_retval=_retval if result is not None else None,
         enter=_only if only else None,
         lacks=tuple(lacks) if result is None else (),
-        detail=(tuple(fields), result, tuple(only)),
+        detail=(tuple(fields), result, tuple(only), ""),
     )
 
 
@@ -158,5 +161,5 @@ def _int(gen: Gen, field: Field) -> Value:
 
 
 def _named(gen: Gen) -> Value:
-    """`func`: the address of the function that the probe's name ends with."""
-    return gen.b.const(gen.target.kallsyms.address(gen.probe.label.rpartition(":")[2]))
+    """`func`: the address of the function that the event stands for."""
+    return gen.b.const(gen.target.kallsyms.address(gen.probe.detail[3]))

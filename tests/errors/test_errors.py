@@ -183,7 +183,7 @@ def test_a_loop_that_never_ends(capsys):
 @pytest.mark.live
 @pytest.mark.skipif(Path("/sys/bus/event_source/devices/kprobe").exists(), reason="this kernel has kprobes")
 def test_a_kernel_without_kprobes(capsys):
-    assert main(["-e", "kprobe:vfs_read { exit() }"]) == 1
+    assert main(["--no-fallback", "-e", "kprobe:vfs_read { exit() }"]) == 1
     err = capsys.readouterr().err
     assert "Unable to attach kprobe:vfs_read: this kernel has no kprobes" in err
     assert "HINT: it was built without CONFIG_KPROBES: use a tracepoint" in err
