@@ -329,8 +329,7 @@ def _find(layout: Layout, target: Target) -> tuple[int, int] | None:
 
 def tied(bundle: Bundle, target: Target, pid: int) -> Bundle:
     """The bundle with programs that return at once in any process but `pid` (as the compiler's -p)."""
-    from dataclasses import replace
-
+    from pbt.data import replace
     from pbt.feature import Provider
     from pbt.registry import collect
 

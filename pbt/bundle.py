@@ -7,9 +7,9 @@ running kernel: what differs from kernel to kernel stands in relocations and is 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pbt.data import dataclass, field
 from pbt.record import Record
 from pbt.types import Type
 

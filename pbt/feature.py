@@ -8,8 +8,9 @@ only `World`. Neither sees a register, a stage or another record.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+
+from pbt.data import dataclass, field
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

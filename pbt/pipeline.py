@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pbt.backend.pipeline import Compiled, compile_program
 from pbt.bundle import Bundle, Code, Place, Program
+from pbt.data import dataclass, field
 from pbt.ir.core import Program as IrProgram
 from pbt.ir.passes import run as run_passes
 from pbt.lang.check import check

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from pbt.data import dataclass
 from pbt.types import Array, Bool, Buffer, Enum, Int, Opaque, Pointer, Str, Struct, Tuple, Type
 
 _CODES = {(1, False): "B", (1, True): "b", (2, False): "H", (2, True): "h",

@@ -6,7 +6,8 @@ import errno as _errno
 import os
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+
+from pbt.data import dataclass, field
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,9 +7,10 @@ was found (BTF, tracefs, the script) only when somebody asks for them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pbt.data import dataclass, field, replace
 
 Space = Literal["", "kernel", "user", "bpf", "ctx"]
 """Whose memory: unknown, kernel, user process, the program's own (stack, maps), the program's context."""

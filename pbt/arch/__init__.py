@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Literal
+
+from pbt.data import dataclass
 
 NAMES = ("x86_64", "aarch64", "riscv64", "s390x", "ppc64le", "armv7l", "loongarch64", "i386")
 """The machines that have a module here; `uname -m` spells some of them differently (see `_ALIASES`)."""

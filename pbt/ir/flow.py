@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
+from pbt.data import replace
 from pbt.ir.core import (
     Block,
     Branch,

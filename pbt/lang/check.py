@@ -7,9 +7,9 @@ come from all their uses: integers and strings widen, so checking is repeated un
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pbt.data import replace
 from pbt.feature import Context
 from pbt.lang import ast
 from pbt.lang.expand import Attached, Expanded

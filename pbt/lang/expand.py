@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pbt.data import dataclass
 from pbt.feature import Context, Place, Provider
 from pbt.lang import ast
 from pbt.lang.renamed import successors

@@ -8,8 +8,7 @@ whole probe.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+from pbt.data import dataclass, field
 from pbt.lang import ast
 from pbt.source import ScriptError, nearest
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+from pbt.data import dataclass, field
 from pbt.feature import Aggregation, Builtin, Call, Context
 from pbt.lang import ast
 from pbt.lang.expand import Attached

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from pbt.data import dataclass, field
 from pbt.feature import Mem
 from pbt.ir.core import Value
 from pbt.lang import ast

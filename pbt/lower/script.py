@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pbt.bundle import Event, Map, Place
+from pbt.data import dataclass, field
 from pbt.feature import Builtin, Call, Context, Gen, Mem
 from pbt.ir import core as ir
 from pbt.ir.build import Builder, NoContext, Number

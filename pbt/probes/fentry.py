@@ -7,11 +7,11 @@ names. Source: Documentation/bpf/libbpf/program_types.rst; the kernel's commit f
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from errno import EBUSY, EINVAL, ENOENT, EPERM
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pbt.data import replace
 from pbt.feature import AttachHost, Closeable, Context, Gen, Place, Provider
 from pbt.probes.common import count_parts, entry_address, explained, is_pattern, matching
 from pbt.probes.kprobe import KERNEL, SPLIT, traceable

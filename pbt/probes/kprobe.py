@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from errno import EADDRNOTAVAIL, EBUSY, EILSEQ, EINVAL, ENOENT, EOPNOTSUPP, EPERM, ESRCH
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pbt.data import replace
 from pbt.feature import AttachHost, Closeable, Context, Place, Provider, Substitute
 from pbt.probes.common import (
     bind,

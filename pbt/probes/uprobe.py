@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from errno import EINVAL, ENOENT, ESRCH
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from pbt.data import replace
 from pbt.feature import AttachHost, Closeable, Context, Place, Provider
 from pbt.probes.common import (
     count_parts,

@@ -7,12 +7,12 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pbt.bundle import Bundle, Code, Event, Map, Place, Program, Reloc
+from pbt.data import replace
 from pbt.host.target import Target
 from pbt.isa.asm import assemble
 from pbt.isa.insn import encode

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from pbt import aot
 from pbt.bundle import Bundle, Event, Map, Place
 from pbt.cli.build import layouts
+from pbt.data import replace
 from pbt.host.target import Target
 from pbt.isa.insn import decode
 from pbt.record import Record

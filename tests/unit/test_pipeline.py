@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import subprocess
 import sys
@@ -31,13 +30,11 @@ interval:s:1 { for ($kv : @a) { print($kv); } exit(); }
 
 
 def flat(value: Any) -> Any:
-    """All fields of nested dataclasses, structs' members included."""
+    """All fields of nested data classes, structs' members included."""
     if isinstance(value, Struct):
         return value.name, value.size, value.align, [flat(m.name) for m in value.members]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return type(value).__name__, [
-            (f.name, flat(getattr(value, f.name))) for f in dataclasses.fields(value)
-        ]
+    if hasattr(value, "_fields_") and not isinstance(value, type):
+        return type(value).__name__, [(f.name, flat(getattr(value, f.name))) for f in value._fields_]
     if isinstance(value, (tuple, list)):
         return [flat(v) for v in value]
     if isinstance(value, dict):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
+from pbt.data import replace
 from pbt.ir.core import Function, Program
 from pbt.ir.passes.cse import share
 from pbt.ir.passes.dead import drop_dead

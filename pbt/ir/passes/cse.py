@@ -7,9 +7,9 @@ the stored value.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
+from pbt.data import replace
 from pbt.ir.core import Block, Function, Op, Value
 from pbt.ir.flow import dominators, resolved, substitute, with_args
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
+from pbt.data import replace
 from pbt.ir.core import Block, Branch, Edge, Function, Jump, Op, Return, Terminator, Value
 from pbt.ir.flow import incoming, points_to
 

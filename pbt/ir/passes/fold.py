@@ -6,8 +6,8 @@ Arithmetic is that of RFC 9669: 64 bits, x / 0 = 0, x % 0 = x, shifts by the low
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
+from pbt.data import replace
 from pbt.ir.core import (
     INVERSE,
     SWAPPED,

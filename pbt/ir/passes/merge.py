@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
+from pbt.data import replace
 from pbt.ir.core import Block, Branch, Edge, Function, Jump, Op, Terminator, Value, edges
 from pbt.ir.flow import (
     all_operands,

@@ -191,7 +191,7 @@ def test_pointers_of_system_calls_are_the_users(machine):
 
 
 def test_contexts_differ_only_in_the_label(machine):
-    from dataclasses import replace
+    from pbt.data import replace
 
     one, two = context(machine, "kprobe", "vfs_read"), context(machine, "kprobe", "vfs_write")
     assert one != two and replace(one, label=two.label) == two

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
+from pbt.data import replace
 from pbt.feature import Provider
 from pbt.host.target import Target
 from pbt.probes.instead import substitutes

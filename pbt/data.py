@@ -1,0 +1,153 @@
+"""Data classes as `dataclasses` makes them, as far as pbt uses them, for a fraction of its price at start-up
+
+The standard module imports `inspect` and compiles six methods for each class: with some fifty classes
+that is 60 ms before a script's first line is read. Here `__eq__`, `__hash__` and `__repr__` are shared
+functions over a class's fields, and `__init__` is compiled when the first instance is made. The meaning
+is that of `dataclasses` (which type checkers are shown), for the options `frozen`, `slots` and `eq`.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dataclasses import dataclass as dataclass
+    from dataclasses import field as field
+    from dataclasses import replace as replace
+else:
+    _ABSENT = type("_Absent", (), {"__repr__": lambda self: "<absent>"})()
+    _SET = object.__setattr__
+
+    class _Field:
+        """What `field` says of one field."""
+
+        __slots__ = ("compare", "default", "factory", "init", "name", "repr")
+
+        def __init__(self, default, factory, init, repr_, compare):
+            self.name, self.default, self.factory = "", default, factory
+            self.init, self.repr, self.compare = init, repr_, compare
+
+    def field(*, default=_ABSENT, default_factory=_ABSENT, init=True, repr=True, compare=True):
+        """As `dataclasses.field`."""
+        return _Field(default, default_factory, init, repr, compare)
+
+    def dataclass(cls=None, /, *, frozen=False, slots=False, eq=True):
+        """As `dataclasses.dataclass`."""
+        if cls is None:
+            return lambda cls: _made(cls, frozen, slots, eq)
+        return _made(cls, frozen, slots, eq)
+
+    def replace(instance, /, **changes):
+        """As `dataclasses.replace`."""
+        for each in instance._fields_:
+            if each.init:
+                changes.setdefault(each.name, getattr(instance, each.name))
+        return instance.__class__(**changes)
+
+    def _made(cls, frozen, slots, eq):
+        own = [_own(cls, name) for name in _names(cls)]
+        inherited = [f for f in getattr(cls, "_fields_", ()) if all(f.name != o.name for o in own)]
+        fields = (*inherited, *own)
+        space = {
+            "_fields_": fields,
+            "_frozen_": frozen,
+            "__match_args__": tuple(f.name for f in fields if f.init),
+            "__init__": _first_init,
+            "__repr__": _repr,
+        }
+        if eq:
+            space |= {"__eq__": _equality(fields), "__hash__": _hashing(fields) if frozen else None}
+        for name in ("__init__", "__repr__", "__eq__", "__hash__"):
+            if cls.__dict__.get(name) is not None:
+                space.pop(name, None)
+        if frozen:
+            space |= {"__setattr__": _refuse, "__delattr__": _refuse}
+        return _slotted(cls, own, space) if slots else _changed(cls, own, space)
+
+    def _changed(cls, own, space):
+        for each in own:
+            if each.default is not _ABSENT:
+                setattr(cls, each.name, each.default)
+            elif each.name in cls.__dict__:
+                delattr(cls, each.name)
+        for name, value in space.items():
+            setattr(cls, name, value)
+        return cls
+
+    def _slotted(cls, own, space):
+        """A class with `__slots__` is made anew: they cannot be added to one that is there."""
+        names = tuple(f.name for f in own)
+        gone = {*names, "__dict__", "__weakref__"}
+        kept = {name: value for name, value in cls.__dict__.items() if name not in gone}
+        made = type(cls)(cls.__name__, cls.__bases__, {**kept, **space, "__slots__": names})
+        made.__qualname__ = cls.__qualname__
+        return made
+
+    def _names(cls):
+        annotations = cls.__dict__.get("__annotations__", {})  # noqa: RUF063
+        return [name for name, kind in annotations.items() if "ClassVar" not in str(kind)]
+
+    def _own(cls, name):
+        found = cls.__dict__.get(name, _ABSENT)
+        made = found if isinstance(found, _Field) else _Field(found, _ABSENT, True, True, True)
+        made.name = name
+        return made
+
+    def _getter(fields):
+        names = [f.name for f in fields if f.compare]
+        return attrgetter(*names) if names else lambda instance: ()
+
+    def _equality(fields):
+        get = _getter(fields)
+
+        def __eq__(self, other):
+            if self is other:
+                return True
+            return get(self) == get(other) if other.__class__ is self.__class__ else NotImplemented
+
+        return __eq__
+
+    def _hashing(fields):
+        get = _getter(fields)
+        return lambda self: hash(get(self))
+
+    def _repr(self):
+        parts = (f"{f.name}={getattr(self, f.name)!r}" for f in self._fields_ if f.repr)
+        return f"{type(self).__qualname__}({', '.join(parts)})"
+
+    def _refuse(self, name, value=None):
+        raise AttributeError(f"cannot assign to field {name!r}")
+
+    def _first_init(self, *args, **kwargs):
+        """Stands for `__init__` until the first instance is made."""
+        cls = next(c for c in type(self).__mro__ if c.__dict__.get("__init__") is _first_init)
+        cls.__init__ = _init(cls)
+        cls.__init__(self, *args, **kwargs)
+
+    def _init(cls):
+        space = {"_set": _SET, "_absent": _ABSENT}
+        params, body = ["self"], []
+        write = "_set(self, {0!r}, {1})" if cls._frozen_ else "self.{0} = {1}"
+        for each in cls._fields_:
+            name, value = each.name, each.name
+            if each.factory is not _ABSENT:
+                space[f"_new_{name}"] = each.factory
+                value = f"_new_{name}() if {name} is _absent else {name}" if each.init else f"_new_{name}()"
+                params.append(f"{name}=_absent")
+            elif each.default is not _ABSENT:
+                space[f"_default_{name}"] = each.default
+                params.append(f"{name}=_default_{name}")
+            elif each.init:
+                params.append(name)
+            else:
+                continue
+            if not each.init and each.factory is _ABSENT:
+                value = f"_default_{name}"
+            if not each.init:
+                params.pop()
+            body.append(write.format(name, value))
+        if hasattr(cls, "__post_init__"):
+            body.append("self.__post_init__()")
+        exec(f"def __init__({', '.join(params)}):\n " + "\n ".join(body or ["pass"]), space)
+        return space["__init__"]
