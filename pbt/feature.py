@@ -210,7 +210,8 @@ class Checks(Protocol):
     def set_variable(self, node: ast.Expr, kind: Type) -> None:
         """Note that a `$variable` gets a value of this type; ScriptError for other nodes."""
 
-    def warn(self, message: str, span: Span, hint: str = "") -> None: ...
+    def warn(self, message: str, span: Span, hint: str = "", once: bool = False) -> None:
+        """`once`: for the first place alone that gets this message."""
 
     def type_of(self, node: ast.Expr) -> Type:
         """Check an argument of a `raw_args` builtin like any expression."""
@@ -315,7 +316,7 @@ class Gen(Protocol):
         """Have an internal map made with the program; the same name twice is one map. Returns the name."""
 
     def start(self, name: str) -> Value:
-        """A number that the session fills in when it starts: "boot_ns", "tai_offset", "cpid"."""
+        """A number that the session fills in when it starts: "boot_ns", "tai_offset", "unix_offset", "cpid"."""
 
     def delete(self, node: ast.Expr) -> Value | None:
         """Delete the map element kept at `node`; 1 if it was there. None: only user space can."""
@@ -365,18 +366,34 @@ class Builtin:
     per_place: bool = False  # depends on the attach point's own name: no sharing of programs
 
 
-Cells = Sequence[tuple[Any, ...]]
+class Sample(NamedTuple):
+    """One call of a map function, as its kernel half sees it.
+
+    `value`: the first argument, None for count(); `args`: the literals after it; `signed`: whether the
+    values of the map are signed.
+    """
+
+    value: Value | None
+    args: Sequence[int] = ()
+    signed: bool = False
+
+    @property
+    def number(self) -> Value:
+        assert self.value is not None
+        return self.value
 
 
 @dataclass(frozen=True)
 class Aggregation:
     """A map function such as count(): how a cell is updated, merged and drawn.
 
-    `cell` gives the field types of one CPU's cell. With `bucket`, the cell is a u64 counter and
-    the map's key gets one more part, the bucket number (at most `buckets(args)`).
-    `update(gen, cell, value)` runs in the kernel on a zeroed or live cell (`value`: the first
-    argument, None for count()). `merge(cells, args)` makes one value from all CPUs' cells; with
-    `bucket` it gets {bucket: count}. `order` gives the number that maps are printed by.
+    `cell` gives the field types of one CPU's cell. `update(gen, cell, sample)` runs in the kernel on a
+    zeroed or live cell. `merge(cells, args, signed)` makes one value from all CPUs' cells.
+    With `bucket`, which comes first and gives a number less than `buckets(args)`, there is a cell for
+    each bucket, and the map's key gets one more part, that number; `merge` gets {bucket: what `part`
+    makes of its cells of all CPUs}, where cells of one u64 are counters that add up without `part`.
+    `order` gives the number that maps are printed by; `together` is applied to the values of a whole map.
+    Literals in `choices` are words; the argument is then the number of the word, from 1 on.
     Where a map can be read in expressions, `fold(gen, sum, cell, signed)` adds one CPU's cell to a cell
     that began as zeros, and `result` is the number it comes to.
     """
@@ -385,14 +402,18 @@ class Aggregation:
     signature: str
     doc: str
     cell: Callable[[bool], Sequence[Type]]  # signed → field types
-    update: Callable[[Gen, Mem, Value | None, bool], None]
+    update: Callable[[Gen, Mem, Sample], None]
     merge: Callable[[Any, Sequence[int], bool], Any]
     order: Callable[[Any], Any]
+    json: str = "map"  # the type of its maps' JSON messages
     literals: tuple[str, ...] = ()  # names of the literal arguments after the value
     optional: int = 0  # how many of the literals may be missing (then 0)
+    choices: Mapping[str, Sequence[str]] = field(default_factory=dict)
     takes_value: bool = True
-    bucket: Callable[[Gen, Value, Sequence[int], bool], Value] | None = None
+    bucket: Callable[[Gen, Sample], Value] | None = None
     buckets: Callable[[Sequence[int]], int] = lambda args: 0
+    part: Callable[[Sequence[tuple[Any, ...]], Sequence[int]], Any] | None = None
+    together: Callable[[Sequence[Any], Sequence[int]], Sequence[Any]] | None = None
     check: Callable[[Checks, Call, Sequence[int]], None] = lambda checks, call, literals: None
     aliases: tuple[str, ...] = ()
     fold: Callable[[Gen, Mem, Mem, bool], None] | None = None

@@ -95,6 +95,88 @@ class Symbol(NamedTuple):
         return f"{self.name}+{self.offset}" if offset else self.name
 
 
+class Series(NamedTuple):
+    """Values by the number of their interval of `interval` ns, the first of which began in 1970 (UTC).
+
+    `last` is the interval that the graph ends with, with or without a value.
+    """
+
+    points: tuple[tuple[int, int], ...]
+    interval: int
+    last: int
+
+    @classmethod
+    def of(cls, points: Mapping[int, int], interval: int) -> Series:
+        return cls(tuple(sorted(points.items())), interval, max(points, default=0))
+
+    def window(self, after: int, last: int) -> Series:
+        """What came after one interval, up to and with another."""
+        kept = tuple(point for point in self.points if after < point[0] <= last)
+        return self._replace(points=kept, last=last)
+
+    def text(self) -> str:
+        """A graph that goes downwards: a line for each interval from the first with a value on."""
+        if not self.points:
+            return "<no data>\n"
+        first, gap = self.points[0][0], self.interval if self.last > self.points[0][0] else 0
+        unit, digits = next((unit, digits) for least, unit, digits in _CLOCK if gap >= least)
+        low, high = _padded([value for _, value in self.points])
+        values = dict(self.points)
+        rows = [
+            (_clock(epoch * self.interval, digits), values.get(epoch))
+            for epoch in range(first, self.last + 1)
+        ]
+        width = max(len(rows[0][0]), len(f"hh:mm:ss{unit}"))
+        ends = f"{low}{high:>{GRAPH_WIDTH - len(str(low))}}"
+        rule = "_" * (GRAPH_WIDTH - 2)
+        return "".join((
+            f"{'':{width}} {ends}\n", f"{f'hh:mm:ss{unit}':{width}} |{rule}|\n",
+            *(f"{clock:{width}} {_graph(value, low, high)}\n" for clock, value in rows),
+            f"{'':{width}} v{rule}v\n", f"{'':{width}} {ends}\n\n",
+        ))  # fmt: skip
+
+    def json(self) -> list[dict[str, Any]]:
+        """One object for each interval with a value."""
+        return [
+            {"interval_start": _clock(epoch * self.interval, 9, "%Y-%m-%d %H:%M:%S"), "value": value}
+            for epoch, value in self.points
+        ]
+
+
+GRAPH_WIDTH = 53
+_CLOCK = ((10**9, "", 0), (10**6, ".ms", 3), (10**3, ".μs", 6), (0, ".ns", 9))
+"""From which length of an interval on its start is written with a unit and so many digits of a second."""
+
+
+def _clock(ns: int, digits: int, form: str = "%H:%M:%S") -> str:
+    """A time of day, with digits of the second."""
+    import time  # late: most values are no times
+
+    seconds, rest = divmod(ns, 10**9)
+    whole = time.strftime(form, time.localtime(seconds))
+    return f"{whole}.{rest:09d}"[: len(whole) + 1 + digits] if digits else whole
+
+
+def _padded(values: list[int]) -> tuple[int, int]:
+    """The ends of a graph: least and most value; where they are the same, one less and one more."""
+    low, high = min(values), max(values)
+    return (low - 1, high + 1) if low == high else (low, high)
+
+
+def _graph(value: int | None, low: int, high: int) -> str:
+    """One line: a star for the value between two bars, a dot for 0 where values of both signs are."""
+    line = ["|", *" " * (GRAPH_WIDTH - 2), "|"]
+    if low < 0 < high:
+        line[_column(0, low, high)] = "."
+    if value is not None:
+        line[_column(value, low, high)] = "*"
+    return "".join(line) + f" {'-' if value is None else value}"
+
+
+def _column(value: int, low: int, high: int) -> int:
+    return (value - low) * (GRAPH_WIDTH - 1) // (high - low)
+
+
 def _present(buckets: Mapping[int, int]) -> tuple[tuple[int, int], ...]:
     return tuple(sorted((index, count) for index, count in buckets.items() if count))
 
@@ -160,4 +242,4 @@ def _linear_text(number: int, step: int) -> str:
 
 def jsonable(value: Any) -> Any:
     """A value of this module as JSON-able data; any other value unchanged."""
-    return value.json() if isinstance(value, (Histogram, Stats)) else value
+    return value.json() if isinstance(value, (Histogram, Stats, Series)) else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pbt.feature import Aggregation, Call, Checks, Gen, Mem
+from pbt.feature import Aggregation, Call, Checks, Gen, Mem, Sample
 from pbt.types import I64, U64, Type
 from pbt.values import Histogram, Stats
 
@@ -31,18 +31,16 @@ def _bump(gen: Gen, cell: Mem, index: int, by: Value | int) -> None:
     _store(gen, cell, index, gen.b.add(_load(gen, cell, index), by))
 
 
-def _count(gen: Gen, cell: Mem, value: Value | None, signed: bool) -> None:
+def _count(gen: Gen, cell: Mem, sample: Sample) -> None:
     _bump(gen, cell, 0, 1)
 
 
-def _sum(gen: Gen, cell: Mem, value: Value | None, signed: bool) -> None:
-    assert value is not None
-    _bump(gen, cell, 0, value)
+def _sum(gen: Gen, cell: Mem, sample: Sample) -> None:
+    _bump(gen, cell, 0, sample.number)
 
 
-def _total_and_count(gen: Gen, cell: Mem, value: Value | None, signed: bool) -> None:
-    assert value is not None
-    _bump(gen, cell, 0, value)
+def _total_and_count(gen: Gen, cell: Mem, sample: Sample) -> None:
+    _bump(gen, cell, 0, sample.number)
     _bump(gen, cell, 1, 1)
 
 
@@ -60,14 +58,12 @@ def _extreme(gen: Gen, cell: Mem, value: Value, replaces: Condition) -> None:
     b.place(after)
 
 
-def _min(gen: Gen, cell: Mem, value: Value | None, signed: bool) -> None:
-    assert value is not None
-    _extreme(gen, cell, value, "slt" if signed else "ult")
+def _min(gen: Gen, cell: Mem, sample: Sample) -> None:
+    _extreme(gen, cell, sample.number, "slt" if sample.signed else "ult")
 
 
-def _max(gen: Gen, cell: Mem, value: Value | None, signed: bool) -> None:
-    assert value is not None
-    _extreme(gen, cell, value, "sgt" if signed else "ugt")
+def _max(gen: Gen, cell: Mem, sample: Sample) -> None:
+    _extreme(gen, cell, sample.number, "sgt" if sample.signed else "ugt")
 
 
 def _add_cells(gen: Gen, total: Mem, cell: Mem, signed: bool) -> None:
@@ -97,9 +93,9 @@ def _mean(gen: Gen, total: Mem, signed: bool) -> Value:
     return gen.b.op("sdiv" if signed else "udiv", _load(gen, total, 0), _load(gen, total, 1))
 
 
-def _log2_bucket(gen: Gen, value: Value, args: Sequence[int], signed: bool) -> Value:
+def _log2_bucket(gen: Gen, sample: Sample) -> Value:
     """Negative → 0, v < 2^k → v + 1, else ((L-k+1) << k) + ((v >> (L-k)) mod 2^k) + 1, L = floor(log2 v)."""
-    b, k = gen.b, args[0]
+    b, value, k = gen.b, sample.number, sample.args[0]
     negative, rest, small, large, done = (
         b.block(n) for n in ("negative", "rest", "small", "large", "bucket")
     )
@@ -138,9 +134,9 @@ def _log2(gen: Gen, value: Value) -> Value:
     return b.read("log2.result")
 
 
-def _linear_bucket(gen: Gen, value: Value, args: Sequence[int], signed: bool) -> Value:
+def _linear_bucket(gen: Gen, sample: Sample) -> Value:
     """v < min → 0, v > max → the last, else 1 + (v - min) / step."""
-    b, (low, high, step) = gen.b, args
+    b, value, (low, high, step) = gen.b, sample.number, sample.args
     under, rest, over, inside, done = (b.block(n) for n in ("under", "rest", "over", "inside", "bucket"))
     b.branch("slt", value, low, under, rest)
     b.place(under)
@@ -197,20 +193,20 @@ def _merge_max(cells: Sequence[tuple[int, ...]], args: Sequence[int], signed: bo
     return max((value for value, is_set in cells if is_set), default=0)
 
 
-def _average(total: int, count: int) -> int:
-    """Truncated towards zero, as C divides."""
+def quotient(total: int, count: int) -> int:
+    """Truncated towards zero, as C divides; 0 for a count of 0."""
     if not count:
         return 0
     return total // count if total >= 0 else -(-total // count)
 
 
 def _merge_avg(cells: Sequence[tuple[int, ...]], args: Sequence[int], signed: bool) -> int:
-    return _average(_merge_sum(cells, args, signed), sum(cell[1] for cell in cells))
+    return quotient(_merge_sum(cells, args, signed), sum(cell[1] for cell in cells))
 
 
 def _merge_stats(cells: Sequence[tuple[int, ...]], args: Sequence[int], signed: bool) -> Stats:
     total, count = _merge_sum(cells, args, signed), sum(cell[1] for cell in cells)
-    return Stats(count, _average(total, count), total)
+    return Stats(count, quotient(total, count), total)
 
 
 def _merge_hist(buckets: Mapping[int, int], args: Sequence[int], signed: bool) -> Histogram:
@@ -219,10 +215,6 @@ def _merge_hist(buckets: Mapping[int, int], args: Sequence[int], signed: bool) -
 
 def _merge_lhist(buckets: Mapping[int, int], args: Sequence[int], signed: bool) -> Histogram:
     return Histogram.linear(buckets, *args)
-
-
-def _divide(value: int, div: int) -> int:
-    return _average(value, div)
 
 
 def _counter(signed: bool) -> Sequence[Type]:
@@ -240,42 +232,42 @@ def _itself(value: Any) -> Any:
 COUNT = Aggregation(
     "count", "() -> count_t", "How many times this line ran.",
     cell=_counter, update=_count, merge=_merge_sum, order=_itself,
-    takes_value=False, fold=_add_cells, result=_first, divide=_divide,
+    takes_value=False, fold=_add_cells, result=_first, divide=quotient,
 )  # fmt: skip
 SUM = Aggregation(
     "sum", "(n) -> sum_t", "The sum of all values.",
     cell=lambda signed: (_integer(signed),), update=_sum, merge=_merge_sum, order=_itself,
-    fold=_add_cells, result=_first, divide=_divide,
+    fold=_add_cells, result=_first, divide=quotient,
 )  # fmt: skip
 MIN = Aggregation(
     "min", "(n) -> min_t", "The smallest value.",
-    cell=_flagged, update=_min, merge=_merge_min, order=_itself, fold=_least, result=_first, divide=_divide,
+    cell=_flagged, update=_min, merge=_merge_min, order=_itself, fold=_least, result=_first, divide=quotient,
 )  # fmt: skip
 MAX = Aggregation(
     "max", "(n) -> max_t", "The largest value.",
-    cell=_flagged, update=_max, merge=_merge_max, order=_itself, fold=_most, result=_first, divide=_divide,
+    cell=_flagged, update=_max, merge=_merge_max, order=_itself, fold=_most, result=_first, divide=quotient,
 )  # fmt: skip
 AVG = Aggregation(
     "avg", "(n) -> avg_t", "The average of all values.",
-    cell=_flagged, update=_total_and_count, merge=_merge_avg, order=_itself,
-    fold=_add_both, result=_mean, divide=_divide,
+    cell=_flagged, update=_total_and_count, merge=_merge_avg, order=_itself, json="stats",
+    fold=_add_both, result=_mean, divide=quotient,
 )  # fmt: skip
 STATS = Aggregation(
     "stats", "(n) -> stats_t", "Count, average and total of all values.",
     cell=_flagged, update=_total_and_count, merge=_merge_stats,
-    order=lambda stats: stats.average,
-    divide=lambda stats, div: Stats(stats.count, _average(stats.average, div), stats.total),
+    order=lambda stats: stats.average, json="stats",
+    divide=lambda stats, div: Stats(stats.count, quotient(stats.average, div), stats.total),
 )  # fmt: skip
 HIST = Aggregation(
     "hist", "(n [, bits]) -> hist_t", "A histogram with buckets of powers of two, each cut into 2^bits.",
-    cell=_counter, update=_count, merge=_merge_hist, order=lambda hist: hist.total,
+    cell=_counter, update=_count, merge=_merge_hist, order=lambda hist: hist.total, json="hist",
     literals=("bits",), optional=1, check=_check_bits, aliases=("quantize",),
     bucket=_log2_bucket, buckets=lambda args: (65 - args[0] << args[0]) + 2,
     divide=lambda hist, div: hist.divide(div),
 )  # fmt: skip
 LHIST = Aggregation(
     "lhist", "(n, min, max, step) -> lhist_t", "A histogram with buckets of equal width.",
-    cell=_counter, update=_count, merge=_merge_lhist, order=lambda hist: hist.total,
+    cell=_counter, update=_count, merge=_merge_lhist, order=lambda hist: hist.total, json="hist",
     literals=("min", "max", "step"), check=_check_linear,
     bucket=_linear_bucket, buckets=lambda args: (args[1] - args[0]) // args[2] + 2,
 )  # fmt: skip

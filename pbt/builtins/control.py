@@ -102,9 +102,9 @@ def _check_len(checks: Checks, call: Call) -> Type:
     """len(@m) keeps the map's name, len(kstack) and len(ustack) nothing."""
     name, node = checks.whole_map(call.args[0]), call.args[0]
     if name is not None:
-        if checks.aggregation(node) in ("hist", "lhist"):
+        if checks.aggregation(node) in ("hist", "lhist", "tseries"):
             raise checks.error(
-                f"len() cannot count the keys of {name}, whose values are histograms", call.span
+                f"len() cannot count the keys of {name}, which has several elements for each", call.span
             )
         if not checks.target.has("for_each_map_elem"):
             raise checks.error("this kernel cannot go through a map", call.span, "it came with Linux 5.13")

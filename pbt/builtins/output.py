@@ -10,7 +10,7 @@ from pbt.bundle import Event
 from pbt.feature import Builtin, Call, Checks, Gen, World
 from pbt.types import U64, VOID, Array, Buffer, Pointer, Str, Type, Void, is_integral
 
-ONLY_PRINTED = ("hist", "lhist", "stats")  # aggregations whose elements are no numbers
+ONLY_PRINTED = ("hist", "lhist", "stats", "tseries")  # aggregations whose elements are no numbers
 JOIN_COUNT = 16
 JOIN_SIZE = 1024
 

@@ -17,7 +17,7 @@ CLOCKS = ("boot", "monotonic", "tai", "sw_tai")
 DEFAULT_TIME = "%H:%M:%S\n"
 
 
-def _boot_ns(gen: Gen) -> Value:
+def boot_ns(gen: Gen) -> Value:
     """The boot clock; before v5.8 only the monotonic one, which stands still in suspend."""
     return gen.b.call("ktime_get_boot_ns" if gen.has("ktime_get_boot_ns") else "ktime_get_ns")
 
@@ -48,12 +48,12 @@ def _nsecs(gen: Gen, call: Call) -> Value:
     if mode == "tai":
         return gen.b.call("ktime_get_tai_ns")
     if mode == "sw_tai":
-        return gen.b.add(_boot_ns(gen), gen.start("tai_offset"))
-    return _boot_ns(gen)
+        return gen.b.add(boot_ns(gen), gen.start("tai_offset"))
+    return boot_ns(gen)
 
 
 def _elapsed(gen: Gen, call: Call) -> Value:
-    return gen.b.sub(_boot_ns(gen), gen.start("boot_ns"))
+    return gen.b.sub(boot_ns(gen), gen.start("boot_ns"))
 
 
 def _check_time(checks: Checks, call: Call) -> Type:

@@ -163,8 +163,8 @@ class Script:
     def report(self, error: ScriptError) -> None:
         self.errors.setdefault((error.span.start, error.message), error)
 
-    def warn(self, message: str, span: Span, hint: str = "") -> None:
-        self.warnings.setdefault((span.start, message), ScriptWarning(message, span, hint))
+    def warn(self, message: str, span: Span, hint: str = "", once: bool = False) -> None:
+        self.warnings.setdefault((-1 if once else span.start, message), ScriptWarning(message, span, hint))
 
     def raise_errors(self) -> None:
         if self.errors:

@@ -191,8 +191,8 @@ class Checks:
         self._given.add(self.names[node])
         self._set_variable(node, kind)
 
-    def warn(self, message: str, span: Span, hint: str = "") -> None:
-        self.shared.warn(message, span, hint)
+    def warn(self, message: str, span: Span, hint: str = "", once: bool = False) -> None:
+        self.shared.warn(message, span, hint, once)
 
     def type_of(self, node: ast.Expr) -> Type:
         return self._expr(node)

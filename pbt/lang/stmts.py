@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from pbt.feature import Aggregation
 from pbt.lang import ast
 from pbt.lang.arith import binary_type
 from pbt.lang.exprs import Expressions
@@ -256,7 +257,7 @@ class Body(Expressions):
                 )
             signed = not isinstance(kind, Int) or kind.signed
         literals = [
-            self.literal_int(node, f"{call.name}() {what}")
+            self._map_literal(record, node, what)
             for node, what in zip(call.args[first:], record.literals)  # noqa: B905
         ]
         literals += [0] * (len(record.literals) - len(literals))
@@ -274,10 +275,33 @@ class Body(Expressions):
             raise ScriptError(
                 f"Different {'bits' if record.name == 'hist' else 'bounds'} in a single map unsupported",
                 call.span,
-                f"{known.name} already has {', '.join(map(str, known.args))}",
+                f"{known.name} already has {_literals(record, known.args)}",
             )
         known.aggregation, known.args, known.signed = record.name, args, known.signed or signed
         self.kept[stmt] = record
+
+    def _map_literal(self, record: Aggregation, node: ast.Expr, what: str) -> int:
+        """The number that a literal argument of a map function stands for (see feature.Aggregation)."""
+        choices = record.choices.get(what)
+        if choices is None:
+            return self.literal_int(node, f"{record.name}() {what}")
+        word = self.literal_str(node, f"{record.name}() {what}")
+        if word not in choices:
+            raise ScriptError(
+                f'{record.name}() {what} must be one of {", ".join(choices)} ("{word}" provided)', node.span
+            )
+        return 1 + choices.index(word)
+
+
+def _literals(record: Aggregation, args: Sequence[int]) -> str:
+    """Literal arguments as the script writes them."""
+    choices = [record.choices.get(what) for what in record.literals]
+    shown = [
+        words[arg - 1] if words else str(arg)
+        for words, arg in zip(choices, args, strict=True)
+        if arg or not words
+    ]
+    return ", ".join(shown)
 
 
 def _takes(declared: Type, kind: Type) -> bool:

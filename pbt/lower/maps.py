@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pbt.bundle import Map, Place
-from pbt.feature import Aggregation, Mem
+from pbt.feature import Aggregation, Mem, Sample
 from pbt.ir.core import Value
 from pbt.lang import ast
 from pbt.lang.typed import MapType, aggregations
@@ -191,8 +191,41 @@ def find(body: Body, name: str, keys: Sequence[ast.Expr], variable: str) -> Valu
 
 def has_key(body: Body, name: str, keys: Sequence[ast.Expr]) -> Value:
     """1 if the key is in the map."""
-    found = _lookup(body, name, _key(body, name, keys))
-    return body.b.choose("ne", found, 0, lambda: 1, lambda: 0)
+    record = aggregations().get(body.map_type(name).aggregation)
+    if record is not None and record.bucket is not None:
+        return _any_bucket(body, name, keys, _has, enough=True)
+    return _has(body, name, _key(body, name, keys))
+
+
+def _has(body: Body, name: str, key: Mem) -> Value:
+    return body.b.choose("ne", _lookup(body, name, key), 0, lambda: 1, lambda: 0)
+
+
+def _any_bucket(
+    body: Body,
+    name: str,
+    keys: Sequence[ast.Expr],
+    ask: Callable[[Body, str, Mem], Value],
+    enough: bool = False,
+) -> Value:
+    """Whether `ask` gives 1 for some bucket of a key; all are asked, or until that is `enough`."""
+    known, b = body.map_type(name), body.b
+    layout, record = key_record(known), aggregations()[known.aggregation]
+    room = body.scratch(16 + layout.size, f"{name} buckets")  # u64 bucket, u64 result, key
+    b.zero(room.base, room.offset, 16)
+    memory.copy(body, room + 16, Loc("bpf", *_key(body, name, keys, b.const(0))), layout.size)
+
+    def turn(at: Mem) -> Value:
+        b = body.b
+        number = b.load(at.base, at.offset, 8)
+        b.store(at.base, at.offset + 16 + layout[BUCKET].offset, 4, number)
+        b.store(at.base, at.offset, 8, b.add(number, 1))
+        result = b.op("or", b.load(at.base, at.offset + 8, 8), ask(body, name, at + 16))
+        b.store(at.base, at.offset + 8, 8, result)
+        return b.compare("ne", result, 0) if enough else b.const(0)
+
+    body.loop(record.buckets(known.args), room, turn)
+    return b.load(room.base, room.offset + 8, 8)
 
 
 # --- writing ----------------------------------------------------------------------------------
@@ -310,19 +343,19 @@ def aggregate(body: Body, target: ast.Expr, record: Aggregation, args: Sequence[
     name, keys = _parts(target)
     known = body.map_type(name)
     value = expr.value(body, args[0]) if record.takes_value else None
+    sample = Sample(value, known.args, known.signed)
     bucket = None
     if record.bucket is not None:
-        assert value is not None
-        bucket = record.bucket(body, value, known.args, known.signed)
+        bucket = record.bucket(body, sample)
     key = _key(body, name, keys, bucket)
     cell = _cell(record, known)
     if keys:
         with _cell_of(body, name, key, cell.size) as place:
-            record.update(body, place, value, known.signed)
+            record.update(body, place, sample)
         return
     found = _lookup(body, name, key)
     with body.b.when("ne", found):
-        record.update(body, Mem(found), value, known.signed)
+        record.update(body, Mem(found), sample)
         if record.bucket is None:
             body.b.store(found, cell.size, 8, 1)
 
@@ -344,27 +377,9 @@ def delete(body: Body, name: str, keys: Sequence[ast.Expr]) -> Value | None:
         body.zero(Mem(place), flag + 8)
         return was
     if record is not None and record.bucket is not None:
-        return _delete_buckets(body, name, keys, record.buckets(known.args))
-    key = _key(body, name, keys)
-    return b.compare("eq", b.call("map_delete_elem", b.map(name), body.address(key)), 0)
+        return _any_bucket(body, name, keys, _delete)
+    return _delete(body, name, _key(body, name, keys))
 
 
-def _delete_buckets(body: Body, name: str, keys: Sequence[ast.Expr], count: int) -> Value:
-    """All buckets of one key, in a loop of `count` turns."""
-    b = body.b
-    number, any_ = f"bucket.{b.unique()}", f"deleted.{b.unique()}"
-    b.assign(number, 0)
-    b.assign(any_, 0)
-    key = _key(body, name, keys, b.const(0))
-    offset = key_record(body.map_type(name))[BUCKET].offset
-    head, after = b.block("buckets"), b.block("emptied")
-    b.jump(head)
-    b.place(head, sealed=False)
-    b.store(key.base, key.offset + offset, 4, b.read(number))
-    gone = b.call("map_delete_elem", b.map(name), body.address(key))
-    b.assign(any_, b.op("or", b.read(any_), b.compare("eq", gone, 0)))
-    b.assign(number, b.add(b.read(number), 1))
-    b.branch("ult", b.read(number), count, head, after)
-    b.seal(head)
-    b.place(after)
-    return b.read(any_)
+def _delete(body: Body, name: str, key: Mem) -> Value:
+    return body.b.compare("eq", body.b.call("map_delete_elem", body.b.map(name), body.address(key)), 0)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SCRATCH = "scratch"
 START = "start"
-START_FIELDS = ("boot_ns", "tai_offset", "cpid")
+START_FIELDS = ("boot_ns", "tai_offset", "unix_offset", "cpid")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from pbt.types import (
     Void,
     is_integral,
 )
-from pbt.values import Histogram, Stats
+from pbt.values import Histogram, Series, Stats
 
 
 class Style(NamedTuple):
@@ -174,13 +174,20 @@ def _sortable(value: Any) -> Any:
 
 def aggregate(value: Any) -> bytes:
     """The text of what an aggregation made: a number or statistics."""
-    return value.text().encode() if isinstance(value, (Stats, Histogram)) else number(value)
+    return value.text().encode() if isinstance(value, (Stats, Histogram, Series)) else number(value)
+
+
+def element(value: Any) -> bytes:
+    """One element of such a map, by itself."""
+    return aggregate(value) + (b"" if isinstance(value, Series) else b"\n")
 
 
 def entry(head: bytes, value: Any, draw: Draw) -> bytes:
-    """One entry of a map: `head: value`, or a histogram under its head."""
+    """One entry of a map: `head: value`, or a histogram or a graph under its head."""
     if isinstance(value, Histogram):
         return b"%s:\n%s\n" % (head, value.text().encode())
+    if isinstance(value, Series):
+        return b"%s:\n%s" % (head, value.text().encode())
     return b"%s: %s\n" % (head, draw(value))
 
 

@@ -47,7 +47,8 @@ class LiveMap:
         """
         if self.aggregation is None:
             return self._plain()
-        return self._buckets() if self.aggregation.bucket else self._cells()
+        found = self._buckets() if self.aggregation.bucket else self._cells()
+        return found if self.aggregation.together is None else self._together(list(found))
 
     def empty(self) -> Any:
         """The value of a map without keys that nobody has written."""
@@ -74,6 +75,11 @@ class LiveMap:
     def _merge(self, cells: Any) -> Any:
         assert self.aggregation is not None
         return self.aggregation.merge(cells, self.map.args, self.signed)
+
+    def _together(self, items: Sequence[tuple[tuple[Any, ...], Any]]) -> Items:
+        assert self.aggregation is not None and self.aggregation.together is not None
+        values = self.aggregation.together([value for _, value in items], self.map.args)
+        return iter([(key, value) for (key, _), value in zip(items, values, strict=True)])
 
     def _plain(self) -> Items:
         assert self.map.value is not None
@@ -106,28 +112,33 @@ class LiveMap:
             yield self.map.key.decode(key), self._merge([self._cell.unpack_from(value) for value in values])
 
     def _buckets(self) -> Items:
-        """Counters by bucket, whose number is the last part of the key or the index in the array."""
-        found: dict[tuple[Any, ...], dict[int, int]] = {}
+        """Counters (or other parts) by bucket, whose number is the last part of the key or the index in the array."""
+        found: dict[tuple[Any, ...], dict[int, Any]] = {}
         names: dict[bytes, tuple[Any, ...]] = {}
         key_record = self.map.key
         start = key_record.fields[-1].offset if key_record and self.keyed else 0
         for key, data in self._raw():
-            count = sum(self._counters(data))
             bucket = int.from_bytes(key[start : start + 4], _ORDER)
             if key_record is None or not self.keyed:
-                if count:
-                    found.setdefault((), {})[bucket] = count
+                if any(data) and (part := self._part(data)) is not None:
+                    found.setdefault((), {})[bucket] = part
                 continue
             parts = names.get(key[:start])
             if parts is None:
                 parts = names[key[:start]] = key_record.decode(key)[:-1]
-            found.setdefault(_hashable(parts), {})[bucket] = count
+            buckets = found.setdefault(_hashable(parts), {})
+            if (part := self._part(data)) is not None:
+                buckets[bucket] = part
         shown = {_hashable(parts): parts for parts in names.values()}
         for hashed, buckets in found.items():
             yield shown.get(hashed, ()), self._merge(buckets)
 
-    def _counters(self, data: bytes) -> Sequence[int]:
-        return memoryview(data).cast("Q")
+    def _part(self, data: bytes) -> Any:
+        """What the cells of all CPUs for one bucket come to."""
+        assert self.aggregation is not None
+        if self.aggregation.part is None:
+            return sum(memoryview(data).cast("Q"))
+        return self.aggregation.part(list(self._cell.iter_unpack(data)), self.map.args)
 
     def _write_zeros(self, keep_set: bool) -> None:
         for key, data in self._raw():

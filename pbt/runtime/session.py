@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pbt.sys.ring import Run
 
 TICK = 0.1  # seconds between looks at what no descriptor announces
-_START = struct.Struct("=3Q")  # the map "start": boot_ns, tai_offset, cpid
+_START = struct.Struct("=4Q")  # the map "start": boot_ns, tai_offset, unix_offset, cpid
 _MOST_WAITING = 64 << 20  # bytes of records kept here while their text is made
 _BULK = "printf"  # the one action whose records become text without being looked at one by one
 
@@ -197,7 +197,9 @@ class Session:
         boot = boot_ns(self.target)
         tai = time.clock_gettime_ns(time.CLOCK_TAI) - boot
         child = self._process.pid if isinstance(self._process, Child) else 0
-        bpf.map_update(self._loaded.map("start"), bytes(4), _START.pack(boot, tai, child))
+        bpf.map_update(
+            self._loaded.map("start"), bytes(4), _START.pack(boot, tai, self.world.now_offset, child)
+        )
 
     def _run_auto(self, name: str) -> int:
         """Run the BEGIN or END programs and handle what they send; how many of either there are."""

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from pbt.runtime.symbols import Symbols
 
 BUILTINS = "pbt.builtins"
-KINDS = {"avg": "stats", "stats": "stats", "hist": "hist", "lhist": "hist"}
-"""In which type of JSON message the maps of an aggregation are sent; the others are a "map"."""
 
 
 def _to_stderr(text: str) -> None:
@@ -217,9 +215,8 @@ class World:
             key = key[0]
         value = next((value for found, value in live.items() if found == key), None)
         if value is not None:
-            self._sink.emit(
-                KINDS.get(live.map.aggregation, "value"), drawn.aggregate(value) + b"\n", jsonable(value)
-            )
+            assert live.aggregation is not None
+            self._sink.emit(live.aggregation.json, drawn.element(value), jsonable(value))
 
     def print_all(self) -> None:
         """Send every map that has something to show, in name order; as text, after two empty lines."""
@@ -252,7 +249,7 @@ class World:
             convert = _same if live.aggregation else self._to_json(_value_type(live))
             data = json.whole_map(live.map.name, entries, convert, live.keyed)
         self.at_hand = None
-        self._sink.emit(KINDS.get(live.map.aggregation, "map"), shown, data)
+        self._sink.emit(live.aggregation.json if live.aggregation else "map", shown, data)
 
     def _to_json(self, type_: Type) -> ToJson:
         from pbt.output.json import converter

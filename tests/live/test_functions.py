@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -299,3 +301,39 @@ def test_the_watchpoint_is_taken_back(pbt, tmp_path):
     if "watchpoint" in done.err:
         pytest.skip(done.err)
     assert 1 <= int(done.out.split()[-1]) < 50
+
+
+# --- series -----------------------------------------------------------------------------------
+
+
+SERIES = """config = { unstable_tseries = enable }
+interval:ms:50 { @n++; @last = tseries(@n, 1h, 2); @sum = tseries(@n, 1h, 2, "sum"); @avg[1] = tseries(-@n, 1h, 2, "avg");
+    @least["a"] = tseries(@n, 1h, 2, "min"); @most = tseries((uint64)@n, 1h, 2, "max");
+    if (@n == 5) { print(@sum); print(@avg[1]); clear(@n); exit(); } }"""
+
+
+def test_series(pbt):
+    """Five values in what is almost always one hour."""
+    done = pbt("-q", "-f", "json", "-e", SERIES)
+    assert done.err == "", done
+    found = {}
+    for message in map(json.loads, done.out.splitlines()):
+        assert message["type"] in ("tseries", "attached_probes")
+        if isinstance(message["data"], dict):
+            found.update(message["data"])
+    values = {name: series[-1]["value"] for name, series in found.items() if isinstance(series, list)}
+    assert values == {"@last": 5, "@sum": 15, "@most": 5} or len(found["@last"]) == 2
+    assert len(found["@least"]["a"]) == 2 or (
+        found["@avg"]["1"][-1]["value"],
+        found["@least"]["a"][-1]["value"],
+    ) == (-3, 1)
+
+
+def test_intervals_take_turns(pbt):
+    """Of a series that runs for longer than it has intervals, the last are kept."""
+    script = """config = { unstable_tseries = enable }
+interval:ms:10 { @ = tseries(@n, 20ms, 3); @n++; if (@n == 20) { clear(@n); exit(); } }"""
+    done = pbt("-q", "-e", script)
+    lines = done.lines()
+    rows = [line for line in lines if re.match(r"\d\d:\d\d:\d\d\.\d{3} ", line)]
+    assert 1 <= len(rows) <= 3 and rows[-1].endswith(" 19"), done

@@ -1,6 +1,8 @@
+import time
+
 import pytest
 
-from pbt.values import BAR_WIDTH, Histogram, Stats, Symbol
+from pbt.values import BAR_WIDTH, Histogram, Series, Stats, Symbol
 
 
 def line(label: str, count: int, bar: int) -> str:
@@ -84,3 +86,87 @@ def test_stats_and_symbols():
     assert stats.text() == "{ .count = 2, .average = 6, .total = 13 }"
     assert stats.json() == {"count": 2, "average": 6, "total": 13}
     assert Symbol("f", 16).text() == "f" and Symbol("f", 16).text(offset=True) == "f+16"
+
+
+# --- series: as bpftrace 0.27 draws the same values (but for the line of zeros, see docs/language.md) ------
+
+
+@pytest.fixture
+def utc(monkeypatch):
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def series(values: dict[int, int], interval: int, last: int | None = None) -> Series:
+    """Values by interval, counted from 19:55:00 of some day on."""
+    start = (1_764_100_500 * 10**9) // interval
+    made = Series.of({start + number: value for number, value in values.items()}, interval)
+    return made if last is None else made.window(0, start + last)
+
+
+def test_a_series_is_a_graph_with_gaps(utc):
+    made = series({0: -2, 1: -1, 2: 0, 4: 2, 7: 5}, 500_000_000)
+    assert (
+        made.text()
+        == """\
+             -2                                                  5
+hh:mm:ss.ms  |___________________________________________________|
+19:55:00.000 *             .                                     | -2
+19:55:00.500 |      *      .                                     | -1
+19:55:01.000 |             *                                     | 0
+19:55:01.500 |             .                                     | -
+19:55:02.000 |             .              *                      | 2
+19:55:02.500 |             .                                     | -
+19:55:03.000 |             .                                     | -
+19:55:03.500 |             .                                     * 5
+             v___________________________________________________v
+             -2                                                  5
+
+"""
+    )
+
+
+def test_a_series_of_one_value_lies_in_the_middle(utc):
+    assert (
+        series({0: 5}, 10**9).text()
+        == """\
+                   4                                                   6
+hh:mm:ss.ns        |___________________________________________________|
+19:55:00.000000000 |                         *                         | 5
+                   v___________________________________________________v
+                   4                                                   6
+
+"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("interval", "unit", "clock"),
+    [
+        (10**9, "hh:mm:ss ", "19:55:01 "),
+        (1_500_000_000, "hh:mm:ss ", "19:55:01 "),
+        (10**6, "hh:mm:ss.ms", "19:55:00.001 "),
+        (500_000, "hh:mm:ss.\u03bcs", "19:55:00.000500 "),
+        (1, "hh:mm:ss.ns", "19:55:00.000000001 "),
+    ],
+)
+def test_clocks_are_as_fine_as_the_intervals(utc, interval, unit, clock):
+    lines = series({0: 1}, interval, 1).text().splitlines()
+    assert lines[1].startswith(unit) and lines[3].startswith(clock) and lines[3].endswith("| -")
+    assert len({len(line.partition("|")[0]) for line in lines[1:4]}) == 1
+
+
+def test_a_series_may_be_over():
+    made = series({0: 5}, 10**9)
+    assert made.window(made.last, made.last + 1).text() == "<no data>\n"
+    assert made.window(made.last, made.last + 1).json() == []
+
+
+def test_a_series_as_json(utc):
+    assert series({0: 5, 2: 7}, 500_000_000).json() == [
+        {"interval_start": "2025-11-25 19:55:00.000000000", "value": 5},
+        {"interval_start": "2025-11-25 19:55:01.000000000", "value": 7},
+    ]

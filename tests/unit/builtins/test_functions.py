@@ -187,7 +187,7 @@ def test_what_does_not_hold_ends_the_probe() -> None:
         ("print(sym(1));", "sym was removed"),
         ("@ = 1; print(len(@a));", "Undefined map"),
         ("print(len(1));", "expects a map or a stack"),
-        ("@h[1] = hist(1); print(len(@h));", "whose values are histograms"),
+        ("@h[1] = hist(1); print(len(@h));", "which has several elements for each"),
         ("@c[1] = count(); let $v; find(@c, 1, $v);", "plain values"),
         ("@c[1] = 1; find(@c, 1, 2);", "a variable is needed"),
         ("print(socket_cookie(1));", "struct sock"),
