@@ -50,7 +50,8 @@ class Context:
     tied to no process, so `-p` does not filter it; `ctx`: the struct that the context is, where it has a
     type; `enter`: code that runs first, and the body only if its value is not 0; `detail`: what these
     functions need to know of the place, as values that compare; `lacks`: builtins that scripts expect of the
-    probe type and that this place has not, each with the reason.
+    probe type and that this place has not, each with the reason; `answers`: the
+    program's result is what the script says with `return value`.
     """
 
     provider: str
@@ -71,6 +72,7 @@ class Context:
     enter: Callable[[Gen], Value] | None = None
     detail: tuple[Any, ...] = ()
     lacks: tuple[tuple[str, str], ...] = ()
+    answers: bool = False
 
 
 Place = Mapping[str, Any]
@@ -108,7 +110,8 @@ class Provider:
     instead(place, target): what stands in for a place where this kernel has no such probes; () for nothing.
     list(parts, target): lines for `-l`, sorted, without the provider's name and colon.
     fields(place, target): lines for `-lv` ("type name"), e.g. a tracepoint's arguments.
-    `auto`: the program is not attached but run by the session itself (BEGIN, END, self).
+    `auto`: the program is not attached but run by the session itself (BEGIN, END, self). `mode`: the same,
+    but only in sessions of this mode, where nothing is attached (test, bench).
     """
 
     name: str
@@ -122,6 +125,7 @@ class Provider:
     fields: Callable[[Place, Target], Iterable[str]] = lambda place, target: ()
     aliases: tuple[str, ...] = ()
     auto: bool = False
+    mode: str = ""
     reverse: bool = False  # attach the last probe first, so that same-event probes fire in source order
     listed: bool = True  # part of `-l` without a pattern
     attach_many: Callable[[AttachHost, int, Sequence[Program]], tuple[Sequence[Closeable], int]] | None = None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pbt.backend.pipeline import Compiled, compile_program
 from pbt.bundle import Bundle, Code, Place, Program
-from pbt.data import dataclass, field
+from pbt.data import dataclass, field, replace
 from pbt.ir.core import Program as IrProgram
 from pbt.ir.passes import run as run_passes
 from pbt.lang.check import check
@@ -35,7 +35,8 @@ class Options:
 
     `params`: the words after the script; `pid`: probes tied to a process fire for this one alone;
     `fallback`: probes that this kernel does not have are replaced by others that come near, which is said;
-    `environment`: where BPFTRACE_* config variables come from.
+    `environment`: where BPFTRACE_* config variables come from; `mode`: "test" or "bench" for the session that
+    runs such probes alone.
     """
 
     params: Sequence[str] = ()
@@ -43,6 +44,7 @@ class Options:
     pid: int | None = None
     fallback: bool = True
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    mode: str = ""
 
     @property
     def positional(self) -> list[str]:
@@ -91,6 +93,7 @@ def _expand(work: Work) -> None:
     work.expanded, warnings = expand(
         work.parsed.script, work.target, options.positional, work.config, options.pid, options.unsafe,
         options.fallback,
+        options.mode,
     )  # fmt: skip
     work.warnings += warnings
 
@@ -99,8 +102,10 @@ def _check(work: Work) -> None:
     assert work.parsed is not None and work.config is not None
     own = work.options
     options = CheckOptions(work.config, own.positional, own.unsafe, own.named)
-    work.typed = check(work.parsed.script, work.expanded, work.parsed.defines, work.target, options)
-    work.warnings += work.typed.warnings
+    typed = check(work.parsed.script, work.expanded, work.parsed.defines, work.target, options)
+    work.warnings += typed.warnings
+    wanted = tuple(each for each in typed.instances if each.places[0].runs_in(own.mode))
+    work.typed = replace(typed, instances=wanted)
 
 
 def _lower(work: Work) -> None:
@@ -148,7 +153,8 @@ def _relied_on(work: Work) -> tuple[str, ...]:
     found |= {MAP_TYPES[map_.map_type].feature for map_ in work.lowered.maps}
     if any(_is_v4(*fields) for c in work.compiled for fields in struct.iter_unpack("<BBhi", c.code.insns)):
         found.add("cpu_v4")
-    attach_types = {e.context.expected_attach_type for x in work.expanded for e in x.places}
+    assert work.typed is not None
+    attach_types = {instance.context.expected_attach_type for instance in work.typed.instances}
     found |= {_ATTACH_FEATURES.get(name, "") for name in attach_types}
     return tuple(sorted((found | set(work.lowered.features)) - {""}))
 

@@ -30,6 +30,8 @@ OPTIONS = (
     Option("B", "", "MODE", "output buffering: none, line, full"),
     Option("d", "debug", "STAGE[,STAGE]", "show stages and stop: " + ", ".join((*STAGES, "all"))),
     Option("", "dry-run", "", "attach, then stop"),
+    Option("", "test", "", "run the script's test: probes and say which passed"),
+    Option("", "bench", "", "run the script's bench: probes and say how long they take"),
     Option("", "unsafe", "", "allow system(), signal() and other functions that change things"),
     Option("", "no-warnings", "", "no warnings"),
     Option("", "no-fallback", "", "no other probes in place of those that this kernel does not have"),
@@ -141,6 +143,14 @@ def target_of(args: Arguments) -> Target:
     return Target.load(args.get("target")) if args.has("target") else Target.live()
 
 
+def mode_of(args: Arguments) -> str:
+    """What kind of probes to run alone: "test", "bench", or "" for all others."""
+    given = [name for name in ("test", "bench") if args.has(name)]
+    if len(given) > 1:
+        raise UsageError("Cannot use both --test and --bench.")
+    return given[0] if given else ""
+
+
 def trace(args: Arguments) -> int:
     if args.has("warnings") and args.has("no-warnings"):
         raise UsageError("Cannot use both -k and --no-warnings.")
@@ -158,7 +168,11 @@ def trace(args: Arguments) -> int:
 
     from pbt.pipeline import Options, run
 
-    work = run(source, target, Options(params, args.has("unsafe"), pid, not args.has("no-fallback")))
+    work = run(
+        source,
+        target,
+        Options(params, args.has("unsafe"), pid, not args.has("no-fallback"), mode=mode_of(args)),
+    )
     if not args.has("no-warnings"):
         for warning in work.warnings:
             print(warning, file=sys.stderr)
@@ -188,7 +202,7 @@ def start(bundle: Bundle, target: Target, args: Arguments, pid: int | None, buff
     session = Session(
         bundle, target, pid=pid, cmd=args.get("cmd") if args.has("cmd") else None, sink=sink,
         quiet=args.has("quiet"), escape=sink.is_terminal(), warnings=not args.has("no-warnings"),
-        dry_run=args.has("dry-run"),
+        dry_run=args.has("dry-run"), mode=mode_of(args),
     )  # fmt: skip
     try:
         return session.run()

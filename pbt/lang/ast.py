@@ -346,10 +346,11 @@ class Jump(Stmt):
 
 
 class AttachPoint(Node):
-    """An attach point as written, split at colons, quotes removed."""
+    """An attach point as written, split at colons, quotes removed; `name`: the one before `=`, "" without."""
 
     text: str
     parts: tuple[str, ...]
+    name: str
 
 
 class Probe(Node):

@@ -27,6 +27,10 @@ class Attached:
     place: Place
     context: Context
 
+    def runs_in(self, mode: str) -> bool:
+        """Whether sessions of this mode run or attach it; in those with a mode, only BEGIN and END are left."""
+        return self.provider.mode == mode or (self.provider.auto and mode != "")
+
 
 @dataclass(frozen=True, eq=False)
 class Expanded:
@@ -59,6 +63,7 @@ def expand(
     pid: int | None = None,
     unsafe: bool = False,
     fallback: bool = True,
+    mode: str = "",
 ) -> tuple[list[Expanded], list[ScriptWarning]]:
     """All probes with their places. ScriptError for what does not exist, by config missing_probes;
     one of several attach points of a probe may be missing: published scripts name what a function was
@@ -66,9 +71,13 @@ def expand(
 
     `pid`: files are those that this process sees. `unsafe`: places that may harm the machine are allowed.
     `fallback`: where this kernel lacks a type of probe, its substitutes are taken, and said.
+    `mode`: that of the session ("test", "bench"), where nothing is attached, so that anything may be missing.
     """
+    _unique_names(script)
     expanded: list[Expanded] = []
     warnings: list[ScriptWarning] = []
+    if mode:
+        config = {**config, "missing_probes": "ignore"}
     for probe in script.probes:
         rows: list[tuple[ast.AttachPoint, Sequence[Attached]]] = []
         taken: list[Any] = []
@@ -81,6 +90,7 @@ def expand(
             if not found:
                 _missing(point, target, policy, warnings)
         expanded.append(Expanded(probe, tuple(places)))
+    _unique_trials(expanded)
     total = sum(len(e.places) for e in expanded)
     if total > int(config["max_probes"]):
         last = script.probes[-1].points[0]
@@ -89,9 +99,29 @@ def expand(
             last.span,
             "raise it with BPFTRACE_MAX_PROBES=N; attaching to many functions slows the machine",
         )
-    if not total and script.probes:
-        raise ScriptError("No probes to attach", script.probes[0].points[0].span)
+    places = [place for each in expanded for place in each.places]
+    if script.probes and not any(place.runs_in(mode) for place in places):
+        first = next((place for place in places), None)
+        hint = f"--{first.provider.mode} runs {first.provider.mode} probes" if first and not mode else ""
+        raise ScriptError("No probes to attach", script.probes[0].points[0].span, hint)
     return expanded, warnings
+
+
+def _unique_names(script: ast.Script) -> None:
+    """No two probes may be given one name."""
+    seen: dict[str, ast.AttachPoint] = {}
+    for point in (point for probe in script.probes for point in probe.points):
+        if point.name and seen.setdefault(point.name, point) is not point:
+            raise ScriptError(f"two probes are named {point.name}", point.span)
+
+
+def _unique_trials(expanded: Sequence[Expanded]) -> None:
+    """Test and bench probes are told apart by their names."""
+    seen: set[str] = set()
+    for place in (place for each in expanded for place in each.places if place.provider.mode):
+        if place.context.label in seen:
+            raise ScriptError(f"there are two probes {place.context.label}", place.point.span)
+        seen.add(place.context.label)
 
 
 class _Wanted(NamedTuple):

@@ -88,9 +88,10 @@ def parse_type(text: str, span: Span) -> ast.TypeName:
 
 def split_attach_point(text: str, span: Span) -> ast.AttachPoint:
     """Parts between colons; quotes taken off, and a name before `=`."""
-    text = re.sub(r"^[A-Za-z_]\w*=", "", text)
+    name, text = re.fullmatch(r"(?s)(?:([A-Za-z_]\w*)=)?(.*)", text).groups(default="")  # type: ignore[union-attr]
     parts = re.findall(r':?("(?:[^"\\]|\\.)*"|(?:[^:"]|"(?:[^"\\]|\\.)*")*)', text)[: _count_parts(text)]
-    return ast.AttachPoint(span, text, tuple(unquote(p, span) if p.startswith('"') else p for p in parts))
+    made = tuple(unquote(p, span) if p.startswith('"') else p for p in parts)
+    return ast.AttachPoint(span, text, made, name)
 
 
 def _count_parts(text: str) -> int:

@@ -12,7 +12,7 @@ from pbt.lang.exprs import Expressions
 from pbt.lang.scope import shown
 from pbt.lang.unify import UNKNOWN, Mismatch, stored, unify
 from pbt.source import ScriptError, ScriptErrors
-from pbt.types import I64, VOID, Array, Int, Pointer, Str, Tuple, Type, Void, is_integral
+from pbt.types import I64, VOID, Array, Enum, Int, Pointer, Str, Tuple, Type, Void, is_integral
 
 N = TypeVar("N", bound=ast.Node)
 
@@ -114,8 +114,11 @@ class Body(Expressions):
 
     def _return(self, stmt: ast.Jump) -> None:
         if self._returns is None:
-            if stmt.value is not None:
-                self._expr(stmt.value)
+            kind = I64 if stmt.value is None else self._expr(stmt.value)
+            if not isinstance(kind, (Int, Enum)):
+                raise ScriptError(
+                    f"Probe return values can only be integers. Found {kind}", (stmt.value or stmt).span
+                )
             return
         kind = VOID if stmt.value is None else stored(self._expr(stmt.value))
         try:

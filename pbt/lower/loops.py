@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pbt.lower.script import Body
 
 
+LEFT, RESULT, HEADER = 0, 8, 16
+
+
 class Pair(NamedTuple):
     """What `$kv` stands for: a map, and the places of one key and its value."""
 
@@ -31,8 +34,9 @@ class Shared:
     """Variables used inside and outside of loop bodies lie in memory that both reach, as do those whose
     address is taken.
 
-    `offsets` into a stack slot of the program, which starts with a u64: whether a body left the
-    probe; `large`: those in scratch memory, with their offset there once it is known, else -1.
+    `offsets` into a stack slot of the program, which starts with two u64: at `LEFT` whether a body left
+    the probe, at `RESULT` what the program then returns; `large`: those in scratch memory, with their
+    offset there once it is known, else -1.
     """
 
     size: int = 0
@@ -43,7 +47,7 @@ class Shared:
     def of(instance: Instance, limit: int) -> Shared:
         found = [node for node in instance.probe.body.walk() if isinstance(node, ast.ForMap)]
         addressed = list(dict.fromkeys(_addressed(instance)))
-        made = Shared(8 if found or addressed else 0)
+        made = Shared(HEADER if found or addressed else 0)
         for name in (*addressed, *(n for n in _common(instance, found) if n not in addressed)):
             kind = instance.variables.get(name)
             size = 8 if kind is None or is_integral(kind) else -(-kind.size // 8) * 8

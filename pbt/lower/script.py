@@ -386,8 +386,9 @@ class Body(Gen):
     def has_key(self, node: ast.Expr) -> ir.Value:
         return maps.has_key(self, *self.kept(node))
 
-    def leave(self) -> None:
-        self.b.ret(self.probe.result)
+    def leave(self, value: ir.Value | None = None) -> None:
+        """End the probe; its program's result is `value`, where the probe answers."""
+        self.b.ret(self.probe.result if value is None else value)
 
     def has(self, feature: str) -> bool:
         found = self.target.has(feature)
@@ -435,7 +436,9 @@ class Loop(Body):
             "a function cannot return from inside a loop over a map", node.span, "set a variable, and break"
         )
 
-    def leave(self) -> None:
+    def leave(self, value: ir.Value | None = None) -> None:
         self.leaves = True
-        self.b.store(self.shared_base(), 0, 8, 1)
+        self.b.store(self.shared_base(), loops.LEFT, 8, 1)
+        if self.probe.answers:
+            self.b.store(self.shared_base(), loops.RESULT, 8, self.probe.result if value is None else value)
         self.b.ret(1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pbt.feature import Aggregation
 from pbt.lang import ast
-from pbt.lower import expr, maps
+from pbt.lower import expr, loops, maps
 from pbt.source import ScriptError
 from pbt.types import Array, is_integral
 
@@ -63,6 +63,11 @@ def statement(body: Body, node: ast.Stmt) -> None:
 
 def _return(body: Body, node: ast.Jump) -> None:
     if body.returns is None:
+        if node.value is not None and body.probe.answers:
+            body.leave(expr.value(body, node.value))
+            return
+        if node.value is not None:
+            expr.effect(body, node.value)
         body.leave()
     else:
         body.returns(node)
@@ -205,5 +210,5 @@ def _for_map(body: Body, node: ast.ForMap) -> None:
     name, leaves = body.callback(node)
     b.call("for_each_map_elem", b.map(node.map.name), b.func(name), body.shared_base(), 0)
     if leaves:
-        with b.when("ne", b.load(body.shared_base(), 0, 8)):
-            body.leave()
+        with b.when("ne", b.load(body.shared_base(), loops.LEFT, 8)):
+            body.leave(b.load(body.shared_base(), loops.RESULT, 8) if body.probe.answers else None)

@@ -129,6 +129,40 @@ class Message(NamedTuple):
     values: tuple[Any, ...] = ()
 
 
+class Captured:
+    """Messages as one text, for as long as a test runs; `errors`: how many of them report one."""
+
+    raw = False
+    broken = False
+    messages: Literal["text", "json", "both"] = "both"
+
+    def __init__(self) -> None:
+        self.text = b""
+        self.errors = self.exit_code = 0
+
+    def emit(self, kind: str, text: bytes, data: Any, **more: Any) -> None:
+        level = REPORTS.get(kind)
+        if level is not None and "filename" in more:
+            place = "{filename}:{line}:{col}: {level}: {msg}\n".format(level=level, **more)
+            text = place.encode(errors="surrogateescape")
+        self.errors += level == "ERROR"
+        self.write(text)
+
+    def write(self, text: bytes) -> None:
+        if len(self.text) < _FULL:
+            self.text += text
+
+    def settle(self) -> None:
+        """Nothing is buffered."""
+
+    def flush(self) -> None:
+        """Nothing is buffered."""
+
+
+REPORTS = {"errorf": "ERROR", "runtime_error": "ERROR", "helper_error": "WARNING", "warnf": "WARNING"}
+"""Kinds of messages that are about the script itself, and how bad they are."""
+
+
 class Collector:
     """Messages kept for a program that iterates over a session."""
 

@@ -80,11 +80,12 @@ def _close(closeables: Sequence[Closeable]) -> None:
 def order(programs: Sequence[Program], known: dict[str, Provider]) -> list[int]:
     """Positions of the programs to attach, in turn: those of `reverse` providers last first.
 
-    Programs that the session runs itself (`auto`) are not among them.
+    Programs that the session runs itself (`auto`, `mode`) are not among them.
     """
-    rows = [(i, known[program.provider]) for i, program in enumerate(programs)]
-    forward = [i for i, provider in rows if not provider.auto and not provider.reverse]
-    backward = [i for i, provider in rows if not provider.auto and provider.reverse]
+    every = [(i, known[program.provider]) for i, program in enumerate(programs)]
+    rows = [(i, provider) for i, provider in every if not provider.auto and not provider.mode]
+    forward = [i for i, provider in rows if not provider.reverse]
+    backward = [i for i, provider in rows if provider.reverse]
     return forward + backward[::-1]
 
 

@@ -14,7 +14,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from pbt.bundle import Bundle, Program
-from pbt.output.sink import Collector, Message
+from pbt.output.sink import Captured, Collector, Message
 from pbt.runtime import events
 from pbt.runtime.attach import Links, attach, providers
 from pbt.runtime.child import Child, Watch
@@ -60,12 +60,14 @@ class Session:
         escape: bool = False,
         warnings: bool = True,
         dry_run: bool = False,
+        mode: str = "",
         notify: Callable[[str], None] = to_stderr,
         verifier_log: Callable[[str, str], None] | None = None,
     ) -> None:
         """`pid` or `cmd`: only that process, and no longer than it lives. `quiet`: no "Attached" line.
 
-        `dry_run`: end right after attaching. `escape`: see World. `notify` gets lines for the user,
+        `dry_run`: end right after attaching. `mode`: "test" or "bench" runs such probes and attaches nothing.
+        `escape`: output goes to a terminal, see World. `notify` gets lines for the user,
         `verifier_log` each program's name and log. Raises UsageError for impossible combinations.
         """
         if pid is not None and cmd is not None:
@@ -75,7 +77,8 @@ class Session:
         self.cpus: Sequence[int] = bpf.online_cpus()
         self._bundle, self._cmd, self._notify = bundle, cmd, notify
         self._quiet, self._escape, self._warnings, self._dry = quiet, escape, warnings, dry_run
-        self._verifier_log = verifier_log
+        self._verifier_log, self._mode = verifier_log, mode
+        self.coloured = escape
         self.sink: Sink = sink if sink is not None else Collector()
         self._owned = ExitStack()
         self._process: Child | Watch | None = None
@@ -83,7 +86,7 @@ class Session:
         self._bulk: dict[int, events.Bulk | None] = {}
         self._queue: deque[Run] = deque()
         self._waiting = 0  # bytes in the queue
-        self._lost = 0
+        self._lost = self._unmissed = 0  # records: those reported, and those that nobody minds
         self._signalled = 0  # signals to this process that wait for their programs
         self._stopped = self._started = self._finished = False
 
@@ -107,6 +110,11 @@ class Session:
     def lost(self) -> int:
         """Records that found no room so far."""
         return self._lost
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the orderly end was asked for."""
+        return self._stopped
 
     def stop(self) -> None:
         """Begin the orderly end, as SIGINT does; safe in a signal handler."""
@@ -180,11 +188,42 @@ class Session:
 
     def _attach(self) -> None:
         automatic = self._run_auto("BEGIN")
+        if self._mode:
+            self._try()
+            return
         if not self.world.exiting or self._dry:
             self._links = self._owned.enter_context(closing(attach(self._loaded, self, self._warn)))
         self._say_attached((self._links.count if self._links else 0) + automatic)
         if isinstance(self._process, Child):
             self._process.go()
+
+    def _try(self) -> None:
+        """Run the probes of the session's mode, and say what came of them."""
+        from pbt.runtime.trials import MODES
+
+        trials = [
+            (str(program.place["name"]), fd.fileno())
+            for program, fd in zip(self._bundle.programs, self._loaded.programs, strict=True)
+            if program.provider == self._mode
+        ]
+        if not self.world.exiting and not MODES[self._mode](self, trials):
+            self.world.exit_code = 1
+
+    @contextmanager
+    def captured(self) -> Iterator[Captured]:
+        """For a while, messages go to no sink but to what this yields; at its end all records are handled.
+
+        Records that found no room are not missed, and a wish to exit is kept there, not obeyed.
+        """
+        sink, made = self.sink, Captured()
+        self.sink = self.world.sink = made
+        try:
+            yield made
+            self._consume()
+        finally:
+            self.sink = self.world.sink = sink
+            made.exit_code, self.world.exiting, self.world.exit_code = self.world.exit_code, False, 0
+            self._unmissed = self._reader.lost() - self._lost
 
     def _detach(self, wanted: Callable[[Program], bool]) -> None:
         if self._links is not None:
@@ -330,7 +369,7 @@ class Session:
         return self._bulk[number]
 
     def _count_lost(self) -> None:
-        new = self._reader.lost() - self._lost
+        new = self._reader.lost() - self._lost - self._unmissed
         if new <= 0:
             return
         self._lost += new

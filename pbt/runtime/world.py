@@ -60,7 +60,7 @@ class World:
         self.detach: Callable[[Callable[[Program], bool]], None] = lambda wanted: (
             None
         )  # the session's, once it can
-        self._bundle, self._loaded, self._target, self._sink = bundle, loaded, target, sink
+        self._bundle, self._loaded, self._target, self.sink = bundle, loaded, target, sink
         limit, trailer = self.config.get("max_strlen", 0), self.config.get("str_trunc_trailer", "..")
         self.style = drawn.Style(int(limit), str(trailer).encode(), escape, self._draw_opaque)
         self._json_style = self.style._replace(escape=False, opaque=self._json_text)
@@ -71,18 +71,18 @@ class World:
     # messages
 
     def emit(self, kind: str, text: bytes, data: Any) -> None:
-        self._sink.emit(kind, text, data)
+        self.sink.emit(kind, text, data)
 
     def flush(self) -> None:
-        self._sink.flush()
+        self.sink.flush()
 
     def report(self, kind: str, event: Event, text: bytes) -> None:
         source = Source(self._bundle.name, self._bundle.source)
         line, column, _ = Span(source, max(event.span.start, 0), max(event.span.end, 0)).locate()
         message = text.decode(errors="replace").removesuffix("\n")
-        if self._sink.messages != "text":
+        if self.sink.messages != "text":
             place = {"msg": message, "filename": source.name, "line": line, "col": column}
-            self._sink.emit(kind, text, message, **place)
+            self.sink.emit(kind, text, message, **place)
         elif kind == "warnf":
             self.warn(f"{source.name}:{line}:{column}: {message}")
         else:
@@ -115,7 +115,7 @@ class World:
 
     def json(self, type_: Type, value: Any) -> Any:
         """A decoded value as JSON-able data; None where nobody wants it."""
-        if self._sink.messages == "text":
+        if self.sink.messages == "text":
             return None
         return self._to_json(type_)(value)
 
@@ -216,7 +216,7 @@ class World:
         value = next((value for found, value in live.items() if found == key), None)
         if value is not None:
             assert live.aggregation is not None
-            self._sink.emit(live.aggregation.json, drawn.element(value), jsonable(value))
+            self.sink.emit(live.aggregation.json, drawn.element(value), jsonable(value))
 
     def print_all(self) -> None:
         """Send every map that has something to show, in name order; as text, after two empty lines."""
@@ -225,8 +225,8 @@ class World:
             live = self.map(name)
             items = [item for item in live.items() if _has_content(item[1])]
             if items:
-                if self._sink.messages == "text":
-                    self._sink.write(gap)
+                if self.sink.messages == "text":
+                    self.sink.write(gap)
                 gap = b""
                 self._send_map(live, items)
             if live.full:
@@ -236,20 +236,20 @@ class World:
         rank = _rank(live)
         divided = [(key, _divide(live, value, div)) for key, value in items] if div > 1 else items
         ordered = drawn.arrange(divided, rank, top)
-        style = self.style if self._sink.messages == "text" else self._json_style
+        style = self.style if self.sink.messages == "text" else self._json_style
         key_texts = drawn.key_drawer(live.key_types, style)
         entries = [(key_texts(key), value) for key, value in ordered]
         shown, data = b"", None
-        if self._sink.messages != "json":
+        if self.sink.messages != "json":
             draw = drawn.aggregate if live.aggregation else self.drawer(_value_type(live))
             shown = drawn.whole_map(live.map.name, entries, draw)
-        if self._sink.messages != "text":
+        if self.sink.messages != "text":
             from pbt.output import json  # late: text needs none of it
 
             convert = _same if live.aggregation else self._to_json(_value_type(live))
             data = json.whole_map(live.map.name, entries, convert, live.keyed)
         self.at_hand = None
-        self._sink.emit(live.aggregation.json if live.aggregation else "map", shown, data)
+        self.sink.emit(live.aggregation.json if live.aggregation else "map", shown, data)
 
     def _to_json(self, type_: Type) -> ToJson:
         from pbt.output.json import converter

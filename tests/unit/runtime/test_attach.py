@@ -24,7 +24,7 @@ def provider(log, fails=(), **more):
         log.append(f"+{program.name}")
         return [Link(program.name, log)]
 
-    return SimpleNamespace(**{"auto": False, "reverse": False, "attach": attach_, **more})
+    return SimpleNamespace(**{"auto": False, "mode": "", "reverse": False, "attach": attach_, **more})
 
 
 def script(*names: tuple[str, str], **config) -> Bundle:
