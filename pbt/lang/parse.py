@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from pbt.lang import ast
+from pbt.lang.lalr import Branch
 from pbt.lang.literals import number, split_attach_point, unquote
 from pbt.lang.preprocess import Define, preprocess
 from pbt.lang.rules_expr import ExprRules
 from pbt.lang.rules_stmt import StmtRules
 from pbt.lang.syntax import syntax_tree
 from pbt.source import ScriptError, ScriptErrors, ScriptWarning, Source, Span
-
-if TYPE_CHECKING:
-    from lark import Token, Tree
-
-    Branch: TypeAlias = Tree[Token]
 
 MOST_ERRORS = 10
 
@@ -89,7 +85,7 @@ def _after_probe(text: str, offset: int) -> int | None:
 
 
 class Maker(StmtRules, ExprRules):
-    """Turns lark's tree into nodes: the whole script, and what stands at its outer level."""
+    """Turns the parser's tree into nodes: the whole script, and what stands at its outer level."""
 
     def script(self, tree: Branch) -> ast.Script:
         settings: tuple[ast.Setting, ...] = ()
@@ -100,12 +96,12 @@ class Maker(StmtRules, ExprRules):
         functions: list[ast.Function] = []
         imports: list[ast.Import] = []
         for child in tree.children:
-            made = self.make(child)  # type: ignore[arg-type]
+            made = self.make(child)
             if isinstance(made, tuple):
                 if settings:
-                    raise ScriptError("config stands twice", self.span(child))  # type: ignore[arg-type]
+                    raise ScriptError("config stands twice", self.span(child))
                 if probes:
-                    raise ScriptError("config must stand before the first probe", self.span(child))  # type: ignore[arg-type]
+                    raise ScriptError("config must stand before the first probe", self.span(child))
                 settings = made
             elif isinstance(made, ast.Probe):
                 probes.append(made)

@@ -1,16 +1,12 @@
-"""Lark's tree → nodes: what the rules of all parts of the grammar share."""
+"""The parser's tree → nodes: what the rules of all parts of the grammar share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
+from pbt.lang.lalr import Branch
 from pbt.source import Source, Span
-
-if TYPE_CHECKING:
-    from lark import Token, Tree
-
-    Branch: TypeAlias = Tree[Token]
 
 
 class Rules:
@@ -20,10 +16,9 @@ class Rules:
         self.source = source
 
     def span(self, tree: Branch) -> Span:
-        meta = tree.meta
-        if meta.empty:
+        if tree.empty:
             return Span(self.source, 0, 0)
-        return Span(self.source, meta.start_pos, meta.end_pos)
+        return Span(self.source, tree.start_pos, tree.end_pos)
 
     def at(self, token: Any) -> Span:
         return Span(self.source, token.start_pos, token.end_pos)

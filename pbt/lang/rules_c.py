@@ -57,7 +57,7 @@ class CRules(Rules):
                 dims.append(number(part.children[0], self.at(part.children[0])) if part.children else 0)
             elif kind == "bits":
                 bits = number(part.children[0], self.at(part.children[0]))
-        tokens = self.source.text[tree.meta.start_pos : tree.meta.end_pos]
+        tokens = self.source.text[tree.start_pos : tree.end_pos]
         function = tokens.startswith("(")
         return ast.FieldDef(self.span(tree), name, words, stars, tuple(dims), bits, inline, function)
 

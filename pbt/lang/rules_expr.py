@@ -31,7 +31,7 @@ class ExprRules(CRules):
     def _elvis(self, tree: Any, span: Span) -> ast.BlockExpr:
         """`a ?: b` computes `a` once."""
         made, other = self.all(tree.children)
-        name = f"$'{tree.meta.start_pos}"
+        name = f"$'{tree.start_pos}"
         let = ast.Let(span, ast.Var(made.span, name), None, made)
         condition, then = ast.Var(made.span, name), ast.Var(made.span, name)
         return ast.BlockExpr(span, (let,), ast.Ternary(span, condition, then, other))

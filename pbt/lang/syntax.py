@@ -1,16 +1,13 @@
-"""Text → lark's tree, and what is said where the text is none of the language."""
+"""Text → the parser's tree, and what is said where the text is none of the language."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
+from pbt.lang.lalr import END, Branch, Unexpected
+from pbt.lang.table import parser
 from pbt.source import ScriptError, Source, Span
-
-if TYPE_CHECKING:
-    from lark import Token, Tree
-
-    Branch: TypeAlias = Tree[Token]
 
 MOST_DEPTH = 150  # of nesting: deeper trees would overrun Python's stack in later stages
 
@@ -37,22 +34,17 @@ _EXPRESSION = {"INT", "STRING", "VAR", "MAP", "LPAR"}
 
 
 def syntax_tree(source: Source, text: str) -> Branch:
-    from lark.exceptions import UnexpectedInput
-
-    from pbt.lang.table import parser
-
     try:
         tree = parser().parse(text)
-    except UnexpectedInput as error:
+    except Unexpected as error:
         raise _syntax_error(source, text, error) from None
     _check_depth(source, tree)
     return tree
 
 
-def _syntax_error(source: Source, text: str, error: Any) -> ScriptError:
-    token = getattr(error, "token", None)
-    expected = set(getattr(error, "accepts", None) or getattr(error, "expected", None) or error.allowed or ())
-    if token is not None and token.type == "$END":
+def _syntax_error(source: Source, text: str, error: Unexpected) -> ScriptError:
+    token, expected = error.token, error.expected
+    if token is not None and token.type == END:
         at = len(text.rstrip())
         span, found = Span(source, max(at - 1, 0), max(at, 1)), "end of file"
     elif token is not None:
@@ -60,7 +52,7 @@ def _syntax_error(source: Source, text: str, error: Any) -> ScriptError:
         span = Span(source, span.start, span.start + len(found))
         found = f"'{found}'"
     else:
-        at = error.pos_in_stream
+        at = error.at
         found = _first_word(text, at)
         span, found = Span(source, at, at + len(found)), f"'{found}'"
     stray = re.search(r"\belse\s*$", text[: span.start])
@@ -123,6 +115,6 @@ def _check_depth(source: Source, tree: Branch) -> None:
     while pending:
         node, depth = pending.pop()
         if depth > MOST_DEPTH:
-            span = Span(source, node.meta.start_pos, min(node.meta.end_pos, node.meta.start_pos + 1))
+            span = Span(source, node.start_pos, min(node.end_pos, node.start_pos + 1))
             raise ScriptError(f"nested more than {MOST_DEPTH} levels deep", span, "split it with variables")
         pending.extend((child, depth + 1) for child in node.children if hasattr(child, "children"))

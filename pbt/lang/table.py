@@ -1,38 +1,47 @@
 """The LALR table of grammar.lark, saved as compressed JSON so that starting does not compute it.
 
-`python -m pbt.lang.table` writes table.bin anew. lark's own cache is not used: it unpickles a file
-with a guessable name in the temporary directory, which runs the code of whoever put it there.
+`python -m pbt.lang.table` writes table.bin anew, by lark; `lalr` drives the table without lark. lark's own
+cache is not used: it unpickles a file with a guessable name in the temporary directory, which runs the
+code of whoever put it there.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 import zlib
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pbt.lang.lalr import END, Parser, Rule, Terminal
 
 if TYPE_CHECKING:
     from lark import Lark
 
-GRAMMAR = Path(__file__).with_name("grammar.lark")
-TABLE = Path(__file__).with_name("table.bin")
+_HERE = os.path.dirname(__file__)
+GRAMMAR = os.path.join(_HERE, "grammar.lark")
+TABLE = os.path.join(_HERE, "table.bin")
+
+
+def read(path: str) -> bytes:
+    """The contents of a file."""
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def fingerprint(grammar: bytes) -> str:
-    """What a table is made from: the grammar and the version of lark that understands the table."""
-    import lark
+    """What a table is made from."""
+    import hashlib
 
-    return hashlib.sha256(grammar).hexdigest() + " " + lark.__version__
+    return hashlib.sha256(grammar).hexdigest()
 
 
 def build() -> Lark:
-    """The parser, computed from the grammar."""
+    """lark's parser, computed from the grammar."""
     from lark import Lark
 
     return Lark(
-        GRAMMAR.read_text(),
+        read(GRAMMAR).decode(),
         parser="lalr",
         lexer="contextual",
         propagate_positions=True,
@@ -42,39 +51,77 @@ def build() -> Lark:
 
 def dump() -> bytes:
     """The contents of table.bin for the grammar as it is."""
-    from lark.grammar import Rule
-    from lark.lexer import TerminalDef
+    data = [fingerprint(read(GRAMMAR)), *_table(build())]
+    return zlib.compress(json.dumps(data, separators=(",", ":")).encode(), 9)
 
-    data, memo = build().memo_serialize([TerminalDef, Rule])
-    text = json.dumps([fingerprint(GRAMMAR.read_bytes()), data, memo], separators=(",", ":"))
-    return zlib.compress(text.encode(), 9)
+
+def _table(made: Lark) -> tuple[Any, ...]:
+    """Terminals, rules, rows, gotos, start and final state: see `lalr.Parser`."""
+    table = made.parser.parser._parse_table
+    lexer = made.parser.lexer.root_lexer
+    terminals = {t.name: n for n, t in enumerate(lexer.terminals)}
+    numbers = {**terminals, END: len(terminals)}
+    rules = {rule: n for n, rule in enumerate(made.rules)}
+    origins: dict[str, int] = {}
+    for rule in made.rules:
+        origins.setdefault(rule.origin.name, len(origins))
+    states = {state: n for n, state in enumerate(sorted(table.states))}
+    rows, gotos = [], []
+    for state in sorted(table.states):
+        row: list[int] = []
+        goto: list[int] = []
+        for name, (_, argument) in table.states[state].items():
+            if name in origins:
+                goto += (origins[name], states[argument])
+            elif type(argument) is int:
+                row += (numbers[name], 2 * states[argument])
+            else:
+                row += (numbers[name], 2 * rules[argument] + 1)
+        rows.append(" ".join(map(str, row)))
+        gotos.append(" ".join(map(str, goto)))
+    return (
+        [_terminal(t, lexer, terminals) for t in lexer.terminals],
+        [_rule(rule, origins) for rule in made.rules],
+        rows,
+        gotos,
+        states[table.start_states["start"]],
+        states[table.end_states["start"]],
+    )
+
+
+def _terminal(terminal: Any, lexer: Any, numbers: dict[str, int]) -> tuple[Any, ...]:
+    import re
+
+    literal = terminal.pattern.type == "str"
+    pattern = terminal.pattern.value if literal else terminal.pattern.to_regexp()
+    words = {} if literal else {
+        other.pattern.value: numbers[other.name]
+        for other in lexer.terminals
+        if other.pattern.type == "str" and other.priority == terminal.priority
+        and (m := re.match(pattern, other.pattern.value)) and m[0] == other.pattern.value
+    }  # fmt: skip
+    return terminal.name, pattern, literal, terminal.name in lexer.ignore_types, words
+
+
+def _rule(rule: Any, origins: dict[str, int]) -> tuple[Any, ...]:
+    keep = [
+        n if symbol.is_term or not symbol.name.startswith("_") else ~n
+        for n, symbol in enumerate(rule.expansion)
+        if rule.options.keep_all_tokens or not (symbol.is_term and symbol.filter_out)
+    ]
+    whole = keep == list(range(len(rule.expansion)))
+    single = bool(rule.options.expand1 and not rule.alias)
+    data = rule.alias or rule.options.template_source or rule.origin.name
+    return str(data), origins[rule.origin.name], len(rule.expansion), None if whole else keep, single
 
 
 @cache
-def parser() -> Lark:
-    """The parser: from the saved table, or computed when another lark than the table's is installed."""
-    from lark import Lark
-
-    made_from, data, memo = json.loads(zlib.decompress(TABLE.read_bytes()))
-    import lark
-
-    if not made_from.endswith(" " + lark.__version__):
-        return build()
-    return _load(Lark, data, memo)
-
-
-def _load(lark: type[Lark], data: dict[str, Any], memo: dict[str, Any]) -> Lark:
-    table = data["parser"]["parser"]
-    table["tokens"] = _int_keys(table["tokens"])
-    table["states"] = _int_keys({state: _int_keys(actions) for state, actions in table["states"].items()})
-    made: Lark = lark._load_from_dict(data, _int_keys(memo))  # type: ignore[no-untyped-call]
-    return made
-
-
-def _int_keys(mapping: dict[str, Any]) -> dict[int, Any]:
-    """Undo what JSON does to number keys."""
-    return {int(key): value for key, value in mapping.items()}
+def parser() -> Parser:
+    """The parser of scripts, from the saved table."""
+    _, terminals, rules, rows, gotos, start, final = json.loads(zlib.decompress(read(TABLE)))
+    return Parser([Terminal(*t) for t in terminals], [Rule(*r) for r in rules], rows, gotos, start, final)
 
 
 if __name__ == "__main__":
-    TABLE.write_bytes(dump())
+    with open(TABLE, "wb") as file:
+        file.write(dump())
