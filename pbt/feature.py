@@ -228,8 +228,11 @@ class Checks(Protocol):
     def error(self, message: str, span: Span, hint: str = "") -> Exception:
         """A ScriptError to raise."""
 
-    def option(self, name: str) -> str | None:
-        """The text of the script's option `--name`, "" if it stands alone, None if it was not given."""
+    def option(self, name: str, about: str = "") -> str | None:
+        """The text of the script's option `--name`, "" if it stands alone, None if it was not given.
+
+        `about`: what it is for, as the script's own help says it.
+        """
 
     def become(self, node: ast.Expr, value: bool | int | str) -> Type:
         """Let a node stand for a value known now; the value's type."""

@@ -16,7 +16,7 @@ from pbt.data import dataclass, field, replace
 from pbt.ir.core import Program as IrProgram
 from pbt.ir.passes import run as run_passes
 from pbt.lang.check import check
-from pbt.lang.expand import Attached, Expanded, expand
+from pbt.lang.expand import Attached, Expanded, expand, filtered
 from pbt.lang.macros import bring_in, expand_macros
 from pbt.lang.parse import Parsed, parse
 from pbt.lang.settings import settle
@@ -36,7 +36,8 @@ class Options:
     `params`: the words after the script; `pid`: probes tied to a process fire for this one alone;
     `fallback`: probes that this kernel does not have are replaced by others that come near, which is said;
     `environment`: where BPFTRACE_* config variables come from; `mode`: "test" or "bench" for the session that
-    runs such probes alone.
+    runs such probes alone; `probe_filter`: a regular expression that the names of probes must match, BEGIN
+    and END apart.
     """
 
     params: Sequence[str] = ()
@@ -45,6 +46,7 @@ class Options:
     fallback: bool = True
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     mode: str = ""
+    probe_filter: str = ""
 
     @property
     def positional(self) -> list[str]:
@@ -95,6 +97,7 @@ def _expand(work: Work) -> None:
         options.fallback,
         options.mode,
     )  # fmt: skip
+    work.expanded = filtered(work.expanded, options.probe_filter)
     work.warnings += warnings
 
 

@@ -11,9 +11,8 @@ _TRUTH = {"": True, "true": True, "1": True, "false": False, "0": False}
 def _check_getopt(checks: Checks, call: Call) -> Type:
     """The option's text as what the default is: a flag without one, a number or a string."""
     name = checks.literal_str(call.args[0], "getopt() name")
-    given = checks.option(name)
-    if len(call.args) > 2:
-        checks.literal_str(call.args[2], "getopt() description")
+    about = checks.literal_str(call.args[2], "getopt() description") if len(call.args) > 2 else ""
+    given = checks.option(name, about)
     if len(call.args) < 2 or isinstance(checks.type_of(call.args[1]), Bool):
         default = bool(len(call.args) > 1 and checks.known_int(call.args[1]))
         if given is not None and given.lower() not in _TRUTH:

@@ -40,10 +40,11 @@ class Arguments:
         return self.given.get(name, ())
 
 
-def parse(argv: Sequence[str], options: Sequence[Option], optional: Sequence[str] = ()) -> Arguments:
+def parse(argv: Sequence[str], options: Sequence[Option], permute: bool = False) -> Arguments:
     """Options up to the first other word or `--`; short ones may be grouped, as in -lv.
 
-    UsageError for unknown options and missing values. After an option in `optional`, options go on.
+    `permute`: options may follow other words, too; there, what is no option of the table is such a word.
+    UsageError for unknown options and missing values.
     """
     made, words = Arguments(), list(argv)
     while words:
@@ -51,14 +52,27 @@ def parse(argv: Sequence[str], options: Sequence[Option], optional: Sequence[str
         if word == "--":
             made.rest += words
             break
-        if word.startswith("--"):
+        if not word.startswith("-") or word == "-" or (made.rest and not _known(word, options)):
+            made.rest.append(word)
+            if not permute:
+                made.rest += words
+                break
+        elif word.startswith("--"):
             _long(word, words, options, made)
-        elif word.startswith("-") and len(word) > 1:
-            _short(word, words, options, made)
         else:
-            made.rest += [word, *words]
-            break
+            _short(word, words, options, made)
     return made
+
+
+def _known(word: str, options: Sequence[Option]) -> bool:
+    """Whether a word is an option, or several short ones."""
+    if word.startswith("--"):
+        return any(option.long == word[2:].partition("=")[0] for option in options)
+    for letter in word[1:]:
+        option = next((o for o in options if o.short == letter), None)
+        if option is None or option.value:
+            return option is not None
+    return True
 
 
 def _name(option: Option) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pbt.host.target import Target
 
 STAGES = ("ast", "types", "ir", "bpf", "verifier")
+STAGE_NAMES = {"parse": "ast", "codegen": "ir", "codegen-opt": "ir", "dis": "bpf"}  # as bpftrace says it
 BUFFERING = ("none", "line", "full")
 FORMATS = ("text", "json")
 
@@ -29,14 +31,26 @@ OPTIONS = (
     Option("q", "quiet", "", "no messages but the program's own"),
     Option("B", "", "MODE", "output buffering: none, line, full"),
     Option("d", "debug", "STAGE[,STAGE]", "show stages and stop: " + ", ".join((*STAGES, "all"))),
+    Option("", "emit-elf", "FILE", "write the programs as a BPF object file and stop"),
     Option("", "dry-run", "", "attach, then stop"),
     Option("", "test", "", "run the script's test: probes and say which passed"),
     Option("", "bench", "", "run the script's bench: probes and say how long they take"),
     Option("", "unsafe", "", "allow system(), signal() and other functions that change things"),
     Option("", "no-warnings", "", "no warnings"),
     Option("", "no-fallback", "", "no other probes in place of those that this kernel does not have"),
-    Option("k", "warnings", "", "", many=True),
+    Option("k", "warnings", "", "warn when a read of memory or a look into a map fails", many=True),
     Option("b", "btf", "", ""),
+    Option("", "traceable-functions", "FILE", "the kernel functions that can be traced, one a line"),
+    Option("", "probe-filter", "REGEX", "of the probes, only those whose names match"),
+    Option("", "no-feature", "NAME[,NAME]", "do without features of the kernel (pbt --info lists them)"),
+    Option("", "mode", "MODE", ""),
+    Option("", "no-run", "", "compile and judge, then stop"),
+    Option("", "usdt-file-activation", "", ""),
+    Option("", "debuginfo", "DIR[:DIR]", "", many=True),
+    Option("", "dwarf-pid", "PID", "", many=True),
+    Option("", "aot", "FILE", ""),
+    Option("", "emit-llvm", "FILE", ""),
+    Option("", "verify-llvm-ir", "", ""),
     Option("I", "", "DIR", "", many=True),
     Option("", "include", "FILE", "", many=True),
     Option("", "target", "DIR", "compile for the machine saved in DIR (see pbt target)"),
@@ -48,9 +62,12 @@ OPTIONS = (
 
 
 def main(argv: Sequence[str]) -> int:
-    args = parse(argv, OPTIONS)
+    args = parse(argv, OPTIONS, permute=True)
+    mode(args)
     if args.has("help"):
         print(help_text())
+        if args.has("e") or args.rest:
+            print(script_help(args), end="")
         return 0
     if args.has("version"):
         print(f"pbt v{__version__}")
@@ -64,6 +81,18 @@ def main(argv: Sequence[str]) -> int:
 
         return listing(args)
     return trace(args)
+
+
+def mode(args: Arguments) -> None:
+    """Let --mode stand for the option that it names."""
+    if args.has("mode"):
+        known = ", ".join(MODES)
+        name = MODES.get(args.get("mode"))
+        if name is None:
+            raise UsageError(f"invalid value for --mode: {args.get('mode')}", f"one of {known}")
+        if not any(option.long == name for option in OPTIONS):
+            raise UsageError(f"--mode {args.get('mode')} is not there")
+        args.given[name] = [""]
 
 
 def help_text() -> str:
@@ -91,6 +120,21 @@ EXAMPLES:
         list system call tracepoints"""
 
 
+def script_help(args: Arguments) -> str:
+    """The options of a script: what it asks of getopt()."""
+    from pbt.pipeline import Options, run
+
+    source, params = source_of(args)
+    work = run(source, target_of(args), Options([*params, "--help"], unsafe=True), until="check")
+    assert work.typed is not None
+    rows = [(f"--{name}", about) for name, about in sorted(work.typed.options.items())]
+    if not rows:
+        return "\nThe script has no options of its own.\n"
+    return "\nOPTIONS OF THE SCRIPT, after --:\n" + "".join(
+        f"    {name:26} {about}".rstrip() + "\n" for name, about in rows
+    )
+
+
 def source_of(args: Arguments) -> tuple[Source, list[str]]:
     """The script and its positional parameters."""
     if args.has("e"):
@@ -103,8 +147,6 @@ def source_of(args: Arguments) -> tuple[Source, list[str]]:
 
 def read(name: str) -> Source:
     """A script from a file, or from standard input for "-". UsageError if it cannot be read as text."""
-    import os
-
     try:
         if name == "-":
             return Source("stdin", sys.stdin.buffer.read().decode())
@@ -140,7 +182,14 @@ def choice(args: Arguments, name: str, shown: str, known: Sequence[str], default
 def target_of(args: Arguments) -> Target:
     from pbt.host.target import Target
 
-    return Target.load(args.get("target")) if args.has("target") else Target.live()
+    target = Target.load(args.get("target")) if args.has("target") else Target.live()
+    if args.has("no-feature"):
+        target.without = frozenset(filter(None, args.get("no-feature").split(",")))
+        _known_features(target.without)
+    target.traceable = args.get("traceable-functions")
+    if target.traceable and not os.access(target.traceable, os.R_OK):
+        raise UsageError(f"cannot read {target.traceable}, the functions that can be traced")
+    return target
 
 
 def mode_of(args: Arguments) -> str:
@@ -151,38 +200,92 @@ def mode_of(args: Arguments) -> str:
     return given[0] if given else ""
 
 
-def trace(args: Arguments) -> int:
+def _known_features(names: frozenset[str]) -> None:
+    from pbt.source import nearest
+    from pbt.uapi.features import FEATURES
+
+    for name in sorted(names - FEATURES.keys()):
+        close = nearest(name, FEATURES, 1)
+        raise UsageError(
+            f"unknown feature: {name}", f"did you mean {close[0]}?" if close else "pbt --info lists them"
+        )
+
+
+REFUSED = {
+    "emit-llvm": ("pbt makes no LLVM code, so it has none to write", "-d ir and -d bpf show what it makes"),
+    "verify-llvm-ir": (
+        "pbt makes no LLVM code, so it has none to verify",
+        "its own code is verified always: -d verifier shows how",
+    ),
+    "aot": ("pbt compiles into a file by a verb of its own", "pbt build SCRIPT -o FILE"),
+    "dwarf-pid": ("pbt unwinds no stacks by DWARF", "ustack follows frame pointers"),
+}
+"""Options of bpftrace that have no meaning here: why, and what to do."""
+
+MODES = {"bench": "bench", "test": "test", "format": "fmt", "codegen": "no-run"}
+"""Values of --mode, and the options that they stand for."""
+
+
+def combined(args: Arguments) -> None:
+    """UsageError for options that exclude each other or mean nothing."""
+    for name, (reason, hint) in REFUSED.items():
+        if args.has(name):
+            raise UsageError(f"--{name}: {reason}", hint)
+    if args.count("warnings") > 1:
+        raise UsageError("-kk is gone since bpftrace 0.23", "-k warns of failed reads of memory and maps")
     if args.has("warnings") and args.has("no-warnings"):
         raise UsageError("Cannot use both -k and --no-warnings.")
     if args.has("pid") and args.has("cmd"):
         raise UsageError("Cannot use both -c and -p.")
+
+
+def stages_of(args: Arguments) -> list[str]:
+    """The stages that -d names, in the order given."""
+    stages = [STAGE_NAMES.get(stage, stage) for stage in args.get("debug").split(",") if stage]
+    for stage in stages:
+        if stage not in (*STAGES, "all"):
+            raise UsageError(f"unknown stage: {stage}", "one of " + ", ".join((*STAGES, "all")))
+    if args.has("debug") and not stages:
+        raise UsageError("-d names no stage", "one of " + ", ".join((*STAGES, "all")))
+    return list(STAGES) if "all" in stages else stages
+
+
+def trace(args: Arguments) -> int:
+    """Compile the script of the command line, then show it, write it, or run it."""
+    combined(args)
     source, params = source_of(args)
     pid = number(args, "pid")
     buffering = choice(args, "B", "-B", BUFFERING, "line")
     form = choice(args, "f", "-f", FORMATS, "text")
-    stages = [s for s in args.get("debug").split(",") if s]
-    for stage in stages:
-        if stage not in (*STAGES, "all"):
-            raise UsageError(f"unknown stage: {stage}", "one of " + ", ".join((*STAGES, "all")))
+    stages = stages_of(args)
     target = target_of(args)
+    if "--help" in params:
+        print(script_help(args).lstrip("\n"), end="")
+        return 0
 
     from pbt.pipeline import Options, run
 
-    work = run(
-        source,
-        target,
-        Options(params, args.has("unsafe"), pid, not args.has("no-fallback"), mode=mode_of(args)),
-    )
+    options = Options(
+        params, args.has("unsafe"), pid, not args.has("no-fallback"), mode=mode_of(args),
+        probe_filter=args.get("probe-filter"),
+    )  # fmt: skip
+    work = run(source, target, options)
     if not args.has("no-warnings"):
         for warning in work.warnings:
             print(warning, file=sys.stderr)
     if stages:
         from pbt.teach.stages import show
 
-        for stage in STAGES if "all" in stages else stages:
+        for stage in stages:
             print(show(stage, work), end="")
         return 0
     assert work.bundle is not None
+    if args.has("emit-elf"):
+        from pbt.cli.verbs import write_bytes
+        from pbt.objfile import write
+
+        write_bytes(args.get("emit-elf"), write(work.bundle, len(target.cpus)))
+        return 0
     if args.has("target"):
         raise UsageError(
             "a program for another machine cannot run here", "pbt build -o FILE --target DIR SCRIPT"
@@ -194,6 +297,9 @@ def start(bundle: Bundle, target: Target, args: Arguments, pid: int | None, buff
     """Judge and run a compiled script with the options of the command line."""
     if not args.has("no-verify"):
         judge(bundle, args.count("verbose") > 0)
+    if args.has("no-run"):
+        return 0
+    from pbt.cli.service import teller
     from pbt.output.sink import JsonSink, TextSink
     from pbt.runtime.session import Session
 
@@ -202,7 +308,7 @@ def start(bundle: Bundle, target: Target, args: Arguments, pid: int | None, buff
     session = Session(
         bundle, target, pid=pid, cmd=args.get("cmd") if args.has("cmd") else None, sink=sink,
         quiet=args.has("quiet"), escape=sink.is_terminal(), warnings=not args.has("no-warnings"),
-        dry_run=args.has("dry-run"), mode=mode_of(args),
+        dry_run=args.has("dry-run"), mode=mode_of(args), tell=teller(sink.write),
     )  # fmt: skip
     try:
         return session.run()

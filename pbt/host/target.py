@@ -34,6 +34,11 @@ _FIRST_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
 class Target:
     """What the compiler may ask about a machine; `Target.live()` and `Target.load()` make one."""
 
+    without: frozenset[str] = frozenset()
+    """Features that count as missing, whatever the kernel says (`--no-feature`)."""
+    traceable: str = ""
+    """A file in the place of ftrace's list of functions that can be traced (`--traceable-functions`)."""
+
     @staticmethod
     def live() -> Target:
         """The machine we run on. Costs nothing until it is asked something."""
@@ -215,7 +220,7 @@ class _Live(Target):
         from pbt.host.tracefs import Tracefs
         from pbt.sys.mount import tracefs
 
-        return Tracefs(tracefs())
+        return Tracefs(tracefs(), self.traceable)
 
     @cached_property
     def kallsyms(self) -> Kallsyms:
@@ -235,10 +240,10 @@ class _Live(Target):
         return _btf(f"{_BTF_FOLDER}/vmlinux") if "BPFTRACE_BTF" in os.environ else self.types
 
     def has(self, feature: str) -> bool:
-        return self._features.has(feature)
+        return feature not in self.without and self._features.has(feature)
 
     def features(self) -> frozenset[str]:
-        return self._features.all()
+        return self._features.all() - self.without
 
 
 class _Saved(Target):
@@ -282,7 +287,7 @@ class _Saved(Target):
 
         if not os.path.isdir(f"{self.folder}/tracefs"):
             raise UsageError(f"the target saved in {self.folder} has no tracepoints: no folder tracefs in it")
-        return Tracefs(f"{self.folder}/tracefs")
+        return Tracefs(f"{self.folder}/tracefs", self.traceable)
 
     @cached_property
     def kallsyms(self) -> Kallsyms:
@@ -298,7 +303,7 @@ class _Saved(Target):
 
     @cached_property
     def _feature_names(self) -> frozenset[str]:
-        return frozenset(self._facts["features"])
+        return frozenset(self._facts["features"]) - self.without
 
 
 def _btf(path: str, base: Btf | None = None) -> Btf | None:

@@ -190,8 +190,9 @@ def _array(spelling: str, size: int, signed: bool, types: Types | None, space: S
 class Tracefs:
     """A tracefs folder, mounted or copied."""
 
-    def __init__(self, root: str) -> None:
-        self.root = root
+    def __init__(self, root: str, traceable: str = "") -> None:
+        """`traceable`: a file that stands for available_filter_functions."""
+        self.root, self._list = root, traceable
         self._formats: dict[tuple[str, str, bool], Format | None] = {}
 
     def path(self, *parts: str) -> str:
@@ -266,9 +267,11 @@ class Tracefs:
     @cached_property
     def _traced(self) -> list[tuple[str, str]]:
         try:
-            with open(self.path("available_filter_functions"), "rb") as file:
+            with open(self._list or self.path("available_filter_functions"), "rb") as file:
                 lines = file.read().decode("utf-8", "replace").splitlines()
-        except OSError:
+        except OSError as error:
+            if self._list:
+                raise UsageError(f"cannot read {self._list}: {error.strerror}") from None
             return []
         rows = {_function(line) for line in lines}
         return sorted(row for row in rows if row[0] and not row[0].startswith("__ftrace_invalid_address__"))

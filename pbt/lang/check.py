@@ -62,7 +62,7 @@ class Script:
         self.errors: dict[tuple[int, str], ScriptError] = {}
         for declared in script.maps:
             self.maps[declared.name] = _declared(declared, self.maps)
-        self.asked: set[str] = set()  # options of the script that it knows
+        self.asked: dict[str, str] = {}  # options of the script that it knows, and what they are for
         self.assigned: set[str] = set()  # maps that get a value somewhere, rightly or wrongly
 
     def run(self) -> Typed:
@@ -87,7 +87,7 @@ class Script:
                 self.report(_undefined_map(known, self.maps))
         self.raise_errors()
         self._no_unknown_options()
-        return Typed(self.script, tuple(instances), self.maps, tuple(self.warnings.values()))
+        return Typed(self.script, tuple(instances), self.maps, tuple(self.warnings.values()), self.asked)
 
     def _round(
         self, names: Mapping[ast.Probe, Names], variables: dict[tuple[int, int], dict[str, Type]]
@@ -152,7 +152,7 @@ class Script:
 
     def _no_unknown_options(self) -> None:
         for name in self.options.named:
-            if name not in self.asked:
+            if name not in self.asked and name != "help":
                 known = ", ".join(f"--{n}" for n in sorted(self.asked))
                 raise UsageError(
                     f"the script has no option --{name}", f"it has {known}" if known else "it has none at all"

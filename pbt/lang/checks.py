@@ -89,9 +89,9 @@ class Checks:
 
     # --- feature.Checks
 
-    def option(self, name: str) -> str | None:
+    def option(self, name: str, about: str = "") -> str | None:
         """The text of the script's option `--name`, "" if it stands alone, None if it was not given."""
-        self.shared.asked.add(name)
+        self.shared.asked[name] = about
         return self.shared.options.named.get(name)
 
     def become(self, node: ast.Expr, value: bool | int | str) -> Type:

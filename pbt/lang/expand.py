@@ -124,6 +124,26 @@ def _unique_trials(expanded: Sequence[Expanded]) -> None:
         seen.add(place.context.label)
 
 
+def filtered(expanded: Sequence[Expanded], pattern: str) -> list[Expanded]:
+    """Of each probe the places whose names a regular expression matches somewhere; the session's own stay.
+
+    UsageError if none are left, or for a bad expression.
+    """
+    if not pattern:
+        return list(expanded)
+    try:
+        found = re.compile(pattern)
+    except re.error as error:
+        raise UsageError(f"invalid regular expression {pattern}: {error}") from None
+    kept = [
+        Expanded(e.probe, tuple(p for p in e.places if p.provider.auto or found.search(p.context.label)))
+        for e in expanded
+    ]
+    if not any(each.places for each in kept):
+        raise UsageError(f"no probe of the script matches {pattern}")
+    return kept
+
+
 class _Wanted(NamedTuple):
     """An attach point as its provider reads it; it may stand for many places, or for none."""
 

@@ -46,12 +46,13 @@ class Instance:
 
 @dataclass(frozen=True, eq=False)
 class Typed:
-    """A checked script."""
+    """A checked script; `options`: those of its own, and what they are for."""
 
     script: ast.Script
     instances: tuple[Instance, ...]
     maps: Mapping[str, MapType]
     warnings: tuple[ScriptWarning, ...]
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass

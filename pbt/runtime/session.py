@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pbt.bundle import Bundle, Program
 from pbt.output.sink import Captured, Collector, Message
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pbt.output.sink import Sink
     from pbt.sys.ring import Run
 
+State = Literal["ready", "stopping"]
 TICK = 0.1  # seconds between looks at what no descriptor announces
 _START = struct.Struct("=4Q")  # the map "start": boot_ns, tai_offset, unix_offset, cpid
 _MOST_WAITING = 64 << 20  # bytes of records kept here while their text is made
@@ -63,12 +64,14 @@ class Session:
         mode: str = "",
         notify: Callable[[str], None] = to_stderr,
         verifier_log: Callable[[str, str], None] | None = None,
+        tell: Callable[[State], None] = lambda state: None,
     ) -> None:
         """`pid` or `cmd`: only that process, and no longer than it lives. `quiet`: no "Attached" line.
 
         `dry_run`: end right after attaching. `mode`: "test" or "bench" runs such probes and attaches nothing.
         `escape`: output goes to a terminal, see World. `notify` gets lines for the user,
-        `verifier_log` each program's name and log. Raises UsageError for impossible combinations.
+        `verifier_log` each program's name and log, `tell` is called once all is attached and when the end
+        begins. Raises UsageError for impossible combinations.
         """
         if pid is not None and cmd is not None:
             raise UsageError("Cannot use both -c and -p.")
@@ -77,7 +80,7 @@ class Session:
         self.cpus: Sequence[int] = bpf.online_cpus()
         self._bundle, self._cmd, self._notify = bundle, cmd, notify
         self._quiet, self._escape, self._warnings, self._dry = quiet, escape, warnings, dry_run
-        self._verifier_log, self._mode = verifier_log, mode
+        self._verifier_log, self._mode, self._tell = verifier_log, mode, tell
         self.coloured = escape
         self.sink: Sink = sink if sink is not None else Collector()
         self._owned = ExitStack()
@@ -187,13 +190,14 @@ class Session:
         self._attach()
 
     def _attach(self) -> None:
-        automatic = self._run_auto("BEGIN")
+        automatic = self._run_auto("" if self._dry else "BEGIN")
         if self._mode:
             self._try()
             return
-        if not self.world.exiting or self._dry:
+        if not self.world.exiting:
             self._links = self._owned.enter_context(closing(attach(self._loaded, self, self._warn)))
         self._say_attached((self._links.count if self._links else 0) + automatic)
+        self._tell("ready")
         if isinstance(self._process, Child):
             self._process.go()
 
@@ -294,6 +298,7 @@ class Session:
 
     def wind_up(self) -> None:
         """The orderly end: detach, handle what is left, run END, print maps; maps stay readable."""
+        self._tell("stopping")
         if self._links is not None:
             self._links.close()
         if self._process is not None:

@@ -1,0 +1,37 @@
+"""Telling others how far the script is: systemd, and whoever waits for a line of output."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pbt.runtime.session import State
+
+WANTED = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"
+"""The environment variable that asks for a line of its own name once all probes are attached."""
+
+_MESSAGES = {"ready": b"READY=1", "stopping": b"STOPPING=1"}  # sd_notify(3)
+
+
+def teller(write: Callable[[bytes], None]) -> Callable[[State], None]:
+    """What the session is to call at each state; `write` puts a line into the script's output."""
+    wanted, address = WANTED in os.environ, os.environ.get("NOTIFY_SOCKET", "")
+
+    def tell(state: State) -> None:
+        if state == "ready" and wanted:
+            write(f"{WANTED}\n".encode())
+        if address:
+            _notify(address, _MESSAGES[state])
+
+    return tell
+
+
+def _notify(address: str, message: bytes) -> None:
+    """To a service manager's socket, a path or an abstract name ("@..."); one that is gone is no matter."""
+    name = "\0" + address[1:] if address.startswith("@") else address
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as service:
+        service.sendto(message, name)

@@ -1,0 +1,162 @@
+"""Options of the command line, run for real."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Pbt
+
+pytestmark = pytest.mark.live
+
+OPTIONS = 'BEGIN { print((getopt("n", 5, "how many"), getopt("v", false))); exit(); }'
+
+
+def test_help_of_a_script(pbt: Pbt, tmp_path: Path) -> None:
+    (tmp_path / "tool.bt").write_text(OPTIONS)
+    asked = pbt(str(tmp_path / "tool.bt"), "--", "--help")
+    assert asked.status == 0
+    assert asked.out == "OPTIONS OF THE SCRIPT, after --:\n    --n                        how many\n    --v\n"
+    both = pbt("-h", str(tmp_path / "tool.bt"))
+    assert both.status == 0 and both.out.startswith("USAGE:") and both.out.endswith(asked.out)
+    assert "has no options of its own" in pbt("-e", "BEGIN { exit(); }", "--", "--help").out
+
+
+def test_options_may_follow_the_script(pbt: Pbt, tmp_path: Path) -> None:
+    (tmp_path / "tool.bt").write_text('BEGIN { printf("%d %s\\n", $1, str($2)); exit(); }')
+    made = pbt(str(tmp_path / "tool.bt"), "-4", "-q", "x", "-f", "json")
+    assert [json.loads(line)["data"] for line in made.out.splitlines()] == [{"probes": 1}, "-4 x\n"][::-1]
+    plain = pbt("-e", 'BEGIN { printf("%d %s\\n", $1, str($2)); exit(); }', "--", "-4", "-q")
+    assert plain.out == "-4 -q\n" and plain.err == "Attached 1 probe\n"
+
+
+def test_grouped_options(pbt: Pbt) -> None:
+    made = pbt("-qe", "BEGIN { exit(4); }")
+    assert (made.status, made.out, made.err) == (4, "", "")
+
+
+def test_the_program_from_standard_input(pbt: Pbt) -> None:
+    assert pbt("-q", "-", "7", input=b"BEGIN { print($1); exit(); }").out == "7\n"
+    wrong = pbt("-", input=b"BEGIN { print($a); }")
+    assert wrong.status == 1 and wrong.err.startswith("stdin:1:15: ERROR:")
+
+
+FILTERED = 'BEGIN { printf("b "); } interval:s:9 { @++; } interval:ms:9 { printf("ms "); exit(); } END { printf("e"); }'
+
+
+@pytest.mark.parametrize(
+    ("filter", "out"), [("ms:", "b ms e"), ("^interval:m", "b ms e"), ("nothing", "b e")]
+)
+def test_probe_filter(pbt: Pbt, filter: str, out: str) -> None:
+    assert pbt("-q", "--probe-filter", filter, "-e", FILTERED).out == out
+
+
+def test_the_filter_leaves_no_probe(pbt: Pbt) -> None:
+    made = pbt("--probe-filter", "x", "-e", "interval:s:1 { exit(); }")
+    assert made.status == 1 and made.err == "ERROR: no probe of the script matches x\n"
+
+
+def test_traceable_functions(pbt: Pbt, tmp_path: Path) -> None:
+    (tmp_path / "list").write_text("vfs_write\nvfs_read\nother [module]\n")
+    words = ("--traceable-functions", str(tmp_path / "list"), "-l")
+    assert pbt(*words, "kprobe:*").lines() == ["kprobe:other", "kprobe:vfs_read", "kprobe:vfs_write"]
+    assert pbt(*words, "kprobe:vmlinux:*").lines() == ["kprobe:vmlinux:vfs_read", "kprobe:vmlinux:vfs_write"]
+    assert pbt(*words, "fentry:vfs_*").lines() == ["fentry:vmlinux:vfs_read", "fentry:vmlinux:vfs_write"]
+
+
+def test_without_a_feature(pbt: Pbt) -> None:
+    """A uprobe through the PMU instead of a uprobe_multi link: the same events."""
+    load = "import ctypes; ctypes.CDLL(None).labs(-3)"
+    made = pbt(
+        "--no-feature", "uprobe_multi,kprobe_multi,kprobe_session", "-q", "-c", f"{sys.executable} -c '{load}'",
+        "-e", "uprobe:libc:labs { print((int32)arg0); exit(); }",
+    )  # fmt: skip
+    assert made.out == "-3\n", made
+
+
+def test_dry_run_prints_nothing_of_the_script(pbt: Pbt) -> None:
+    made = pbt(
+        "--dry-run", "-e", 'BEGIN { printf("b"); @ = 1; } interval:ms:1 { printf("i"); } END { printf("e"); }'
+    )
+    assert (made.status, made.out, made.err) == (0, "", "Attached 3 probes\n")
+
+
+def test_mode_codegen_stops_before_the_kernel(pbt: Pbt) -> None:
+    made = pbt("--mode", "codegen", "-e", 'BEGIN { printf("b"); }')
+    assert (made.status, made.out, made.err) == (0, "", "")
+
+
+def test_output_to_a_file(pbt: Pbt, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    made = pbt("-o", str(out), "-c", "/bin/echo from the child", "-e", 'BEGIN { printf("b\\n"); @ = 1; }')
+    assert made.out == "from the child\n" and made.err == "Attached 1 probe\n"
+    assert out.read_text() == "b\n\n\n@: 1\n"
+
+
+@pytest.mark.parametrize(("mode", "early"), [("none", True), ("line", True), ("full", False)])
+def test_buffering(pbt: Pbt, tmp_path: Path, mode: str, early: bool) -> None:
+    """What is in the file while the script runs."""
+    out = tmp_path / "out"
+    run = pbt.start(
+        "-B", mode, "-o", str(out), "-e", 'BEGIN { printf("b\\n"); } interval:s:60 { }'
+    ).attached()
+    seen = out.read_text()
+    run.interrupt()
+    assert (seen == "b\n") is early and out.read_text() == "b\n"
+
+
+def test_probes_attached_is_said_to_who_asks(pbt: Pbt) -> None:
+    env = {"__BPFTRACE_NOTIFY_PROBES_ATTACHED": "1"}
+    made = pbt("-e", "interval:ms:1 { exit(); }", env=env)
+    assert made.out == "__BPFTRACE_NOTIFY_PROBES_ATTACHED\n"
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_systemd_is_told(pbt: Pbt, tmp_path: Path, abstract: bool) -> None:
+    name = f"@pbt-test-{tmp_path.name}-{id(tmp_path)}" if abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(name.replace("@", "\0", 1) if abstract else name)
+        manager.settimeout(30)
+        run = pbt.start("-e", "interval:s:60 { }", env={"NOTIFY_SOCKET": name})
+        assert manager.recv(100) == b"READY=1"
+        run.attached().interrupt()
+        assert manager.recv(100) == b"STOPPING=1"
+
+
+OBJECT = """tracepoint:syscalls:sys_enter_openat { @[comm] = count(); printf("%s\\n", str(args.filename)); }
+rawtracepoint:sched_switch { @last = nsecs; }
+profile:hz:99 { @k[kstack] = count(); }
+BEGIN { @n[1] = 2; for ($kv : @n) { print($kv); } }
+"""
+
+
+def test_an_object_file(pbt: Pbt, tmp_path: Path) -> None:
+    made = pbt("--emit-elf", str(tmp_path / "o.o"), "-e", OBJECT)
+    assert (made.status, made.out, made.err) == (0, "", "")
+    said = subprocess.run(
+        ["readelf", "-hSsr", "-W", tmp_path / "o.o"], capture_output=True, text=True, check=True
+    )
+    assert "Linux BPF" in said.stdout and "R_BPF" in said.stdout and not said.stderr
+
+
+@pytest.mark.skipif(not shutil.which("bpftool"), reason="no bpftool installed")
+def test_libbpf_loads_the_object_file(pbt: Pbt, tmp_path: Path) -> None:
+    pbt("--emit-elf", str(tmp_path / "o.o"), "-e", OBJECT)
+    mount = tmp_path / "bpf"
+    mount.mkdir()
+    subprocess.run(["mount", "-t", "bpf", "bpf", mount], check=True)
+    try:
+        words = ["bpftool", "prog", "loadall", str(tmp_path / "o.o"), str(mount / "programs")]
+        loaded = subprocess.run(words, capture_output=True, text=True)
+        assert loaded.returncode == 0, loaded.stderr
+        assert {path.name for path in (mount / "programs").iterdir()} == {
+            "tracepoint_syscalls_sys_enter_openat", "rawtracepoint_sched_switch", "profile_hz_99", "BEGIN",
+        }  # fmt: skip
+    finally:
+        subprocess.run(["umount", mount], check=True)
