@@ -93,9 +93,9 @@ def test_mode_codegen_stops_before_the_kernel(pbt: Pbt) -> None:
 
 
 def test_output_to_a_file(pbt: Pbt, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    made = pbt("-o", str(out), "-c", "/bin/echo from the child", "-e", 'BEGIN { printf("b\\n"); @ = 1; }')
-    assert made.out == "from the child\n" and made.err == "Attached 1 probe\n"
+    out, script = tmp_path / "out", 'BEGIN { printf("b\\n"); @ = 1; } interval:s:60 { }'
+    made = pbt("-o", str(out), "-c", "/bin/echo from the child", "-e", script)
+    assert made.out == "from the child\n" and made.err == "Attached 2 probes\n"
     assert out.read_text() == "b\n\n\n@: 1\n"
 
 
