@@ -335,6 +335,40 @@ RETURNS: dict[str, tuple[int, int]] = {
 """Return values by expected_attach_type, where these decide rather than the program type."""
 
 
+_BY4 = "CGROUP_INET4_BIND CGROUP_INET4_CONNECT CGROUP_INET4_GETPEERNAME CGROUP_INET4_GETSOCKNAME "
+_BY6 = _BY4.replace("INET4", "INET6")
+_CREATED = "CGROUP_INET_SOCK_CREATE CGROUP_INET_SOCK_RELEASE"
+_GUARDED: dict[str, tuple[tuple[int, int, str, str], ...]] = {
+    "CGROUP_SOCK": (
+        (0, 4, "rw", _CREATED),
+        (16, 24, "rw", _CREATED),
+        (24, 28, "rw", "CGROUP_INET4_POST_BIND"),
+        (28, 44, "rw", "CGROUP_INET6_POST_BIND"),
+        (44, 48, "rw", "CGROUP_INET4_POST_BIND CGROUP_INET6_POST_BIND"),
+    ),
+    "CGROUP_SOCK_ADDR": (
+        (4, 8, "rw", _BY4 + "CGROUP_UDP4_SENDMSG CGROUP_UDP4_RECVMSG"),
+        (8, 24, "rw", _BY6 + "CGROUP_UDP6_SENDMSG CGROUP_UDP6_RECVMSG"),
+        (40, 44, "rw", "CGROUP_UDP4_SENDMSG"),
+        (44, 60, "rw", "CGROUP_UDP6_SENDMSG"),
+    ),
+    "CGROUP_SOCKOPT": (
+        (24, 32, "w", "CGROUP_SETSOCKOPT"),
+        (36, 40, "rw", "CGROUP_GETSOCKOPT"),
+    ),
+}
+"""Parts of contexts that only some attach types may access: start, end, how, attach types."""
+
+
+def attached_access(prog_type: str, attach_type: str, offset: int, size: int, write: bool) -> bool:
+    """Whether programs of an attach type may access bytes of the context that their type offers."""
+    for start, end, how, types in _GUARDED.get(prog_type, ()):
+        if offset < end and start < offset + size and ("w" if write else "r") in how:
+            default = "CGROUP_INET_SOCK_CREATE" if prog_type == "CGROUP_SOCK" else "CGROUP_INET_INGRESS"
+            return (attach_type or default) in types.split()
+    return True
+
+
 def returns(prog_type: str, attach_type: str = "") -> tuple[int, int] | None:
     """The smallest and the largest value that a program may return; None if the verifier does not mind."""
     return RETURNS.get(attach_type, PROG_TYPES[prog_type].returns)

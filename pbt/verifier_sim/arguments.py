@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pbt.uapi.helpers import Helper
-from pbt.verifier_sim import memory
+from pbt.verifier_sim import dynptr, fields, memory, objects
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
-from pbt.verifier_sim.reg import UNINIT, UNKNOWN_PLACE, MapInfo, Reg, names
+from pbt.verifier_sim.reg import UNINIT, Field, MapInfo, Reg, names
 from pbt.verifier_sim.state import State
+
+if TYPE_CHECKING:
+    from pbt.verifier_sim.functions import Param
 
 _MAX_SIZE = 1 << 29  # BPF_MAX_VAR_SIZ
 _MEM = ("fp", "pkt", "pkt_meta", "map_key", "map_value", "mem", "ringbuf_mem", "buf", "trusted_ptr_")
@@ -39,7 +44,8 @@ _OPTIONAL = {
     "PTR_TO_BTF_ID_OR_NULL": "PTR_TO_BTF_ID",
     "PTR_TO_STACK_OR_NULL": "PTR_TO_STACK",
 }
-RELEASES = names("sk_release ringbuf_submit ringbuf_discard")
+RELEASES = {"sk_release": 1, "ringbuf_submit": 1, "ringbuf_discard": 1, "kptr_xchg": 2}
+"""Helper → the argument that it takes over."""
 _READS_PACKET = names(
     "map_lookup_elem map_update_elem map_delete_elem map_push_elem map_pop_elem map_peek_elem "
     "csum_diff sk_lookup_tcp sk_lookup_udp skc_lookup_tcp tcp_check_syncookie tcp_gen_syncookie "
@@ -47,13 +53,18 @@ _READS_PACKET = names(
     "tcp_raw_gen_syncookie_ipv4 tcp_raw_gen_syncookie_ipv6 tcp_raw_check_syncookie_ipv4 "
     "tcp_raw_check_syncookie_ipv6 sk_storage_get strncmp check_mtu"
 )
-_UNJUDGED = names("TIMER KPTR DYNPTR DYNPTR_UNINIT CONST_STR")
+_UNJUDGED = names("CONST_STR")
+_OBJECTS = {"SPIN_LOCK": objects.spin_lock, "TIMER": objects.timer, "KPTR": objects.kptr}
+_DYNPTRS = {"DYNPTR_UNINIT": objects.new_dynptr, "DYNPTR": objects.old_dynptr}
 
 
 class Given:
     """What the arguments of one call told: the map, sizes, the reference given back, the callback."""
 
-    __slots__ = ("callback", "fills", "key", "map", "memory", "most", "ref", "size", "stack")
+    __slots__ = (
+        "callback", "created", "dynptr", "fills", "key", "kptr", "map", "memory", "most", "ref", "size",
+        "stack", "uid",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.map: MapInfo | None = None
@@ -65,6 +76,10 @@ class Given:
         self.stack: Reg = UNINIT
         self.memory: tuple[int, Reg, str] | None = None
         self.fills: list[tuple[int, Reg, int]] = []
+        self.uid = 0  # which of several maps inside a map
+        self.kptr: Field | None = None
+        self.dynptr: Reg | None = None  # the dynptr that is used
+        self.created: tuple[Reg, str] | None = None  # where a dynptr is made, and its type
 
 
 def named(kind: str) -> tuple[str, str]:
@@ -99,6 +114,10 @@ def argument(env: Env, state: State, helper: Helper, given: Given, regno: int, k
             env.precise(reg)
             given.memory = (regno, reg, name)
             return
+        if reg.null and "null_folds" in env.rules:
+            if helper.name in RELEASES and regno == RELEASES[helper.name]:
+                raise Refuse(f"Possibly NULL pointer passed to helper arg{regno}")
+            reg = reg._replace(null=False)
     if name == "MAP_VALUE" and given.map is not None and given.map.map_type in ("SOCKMAP", "SOCKHASH"):
         name = "BTF_ID_SOCK_COMMON"
     if name in _UNJUDGED:
@@ -185,7 +204,7 @@ def helper_memory(
                 memory.stack_range(regno, reg, 0, size, "write")
             memory.helper_stack(env, state, regno, reg, size, False, write)
     elif kind == "map_value":
-        memory.map_value(env, regno, reg, 0, size, write, zero)
+        memory.map_value(env, regno, reg, 0, size, write, zero, True)
     elif kind == "map_key":
         if write:
             raise Refuse(f"R{regno} cannot write into {reg.type_name}")
@@ -209,9 +228,13 @@ def _object_argument(
     env: Env, state: State, helper: Helper, given: Given, regno: int, reg: Reg, name: str, parameter: str
 ) -> None:
     _check_type(regno, reg, _EXPECTED[name])
+    if reg.kind == "dynptr_ptr":
+        _unmoved(regno, reg)
     if name == "CONST_MAP_PTR":
-        if reg.obj is None:
-            raise Unsupported("a map inside a map")
+        if given.map is not None and (given.map != reg.obj or given.uid != reg.id):
+            raise Refuse(
+                f"timer pointer in R1 map_uid={given.uid} doesn't match map pointer in R2 map_uid={reg.id}"
+            )
         given.map = reg.obj
     elif name == "PTR_TO_CTX":
         _unmoved(regno, reg)
@@ -223,45 +246,66 @@ def _object_argument(
     elif name == "PTR_TO_BTF_ID":
         if parameter and reg.obj and reg.obj != parameter:
             raise Refuse(f"R{regno} is of type {reg.obj} but {parameter} is expected")
-    elif name == "SPIN_LOCK":
-        _spin_lock(env, state, helper, regno, reg)
-    if helper.name in RELEASES and regno == 1:
+    elif name in _OBJECTS:
+        _OBJECTS[name](env, state, helper, given, regno, reg)
+    elif name in _DYNPTRS:
+        _DYNPTRS[name](env, state, helper, given, regno, reg, parameter)
+    if regno == RELEASES.get(helper.name):
         if not reg.ref:
             raise Refuse(f"R{regno} must be referenced when passed to release function")
         if reg.off or reg.num.mask:
             raise Refuse(f"R{regno} must have zero offset when passed to release func")
         given.ref = reg.ref
+    if given.kptr is not None and regno == 2:
+        fields.matches(given.kptr, regno, reg)
 
 
 def _unmoved(regno: int, reg: Reg) -> None:
+    kind = reg.kind
     if reg.off < 0:
-        raise Refuse(f"negative offset ctx ptr R{regno} off={reg.off} disallowed")
+        raise Refuse(f"negative offset {kind} ptr R{regno} off={reg.off} disallowed")
     if reg.off:
-        raise Refuse(f"dereference of modified ctx ptr R{regno} off={reg.off} disallowed")
+        raise Refuse(f"dereference of modified {kind} ptr R{regno} off={reg.off} disallowed")
     if reg.num.mask or reg.num.value:
-        raise Refuse(f"variable ctx access var_off=({reg.num.value:#x}; {reg.num.mask:#x}) disallowed")
+        raise Refuse(f"variable {kind} access var_off=({reg.num.value:#x}; {reg.num.mask:#x}) disallowed")
 
 
-def _spin_lock(env: Env, state: State, helper: Helper, regno: int, reg: Reg) -> None:
-    info = reg.obj
-    if env.prog.name in ("KPROBE", "TRACEPOINT", "PERF_EVENT", "RAW_TRACEPOINT"):
-        raise Refuse("tracing progs cannot use bpf_spin_lock yet")
-    if reg.kind == "map_value" and info.lock_at == UNKNOWN_PLACE:
-        raise Unsupported("a spin lock whose place is in BTF")
-    if reg.kind != "map_value" or info.lock_at < 0:
-        raise Refuse(f"map '{getattr(info, 'name', '')}' has no valid bpf_spin_lock")
-    if reg.num.mask:
-        raise Refuse(f"R{regno} doesn't have constant offset. bpf_spin_lock has to be at the constant offset")
-    at = reg.off + reg.num.smin
-    if at != info.lock_at:
-        raise Refuse(f"off {at} doesn't point to 'struct bpf_spin_lock' that is at {info.lock_at}")
-    if helper.name == "spin_lock":
-        if state.lock:
-            raise Refuse("Locking two bpf_spin_locks are not allowed")
-        state.lock = (info.name, reg.id)
+# arguments of global functions ----------------------------------------------------------------------
+
+
+def passed(env: Env, state: State, at: int, param: Param) -> None:
+    """Judge argument number `at` (from 0) of a call of a global function."""
+    regno = at + 1
+    reg = state.frames[-1].regs[regno]
+    if reg.kind == "uninit":
+        raise Refuse(f"R{regno} !read_ok")
+    null = reg.kind == "scalar" and reg.num.const == 0
+    if param.kind == "number":
+        if reg.kind != "scalar":
+            raise Refuse(f"R{regno} is not a scalar")
+    elif "untrusted_" in param.mods:
+        return
+    elif param.kind == "ctx":
+        if reg.kind != "ctx":
+            raise Refuse(f"arg#{at} expects pointer to ctx")
+        _unmoved(regno, reg)
+    elif param.kind == "dynptr":
+        _check_type(regno, reg, _EXPECTED["DYNPTR"])
+        if reg.kind == "dynptr_ptr":
+            _unmoved(regno, reg)
+        dynptr.existing(state, regno, reg, "")
+    elif param.kind == "btf":
+        if not (null and param.null):
+            _check_type(regno, reg, _EXPECTED["PTR_TO_BTF_ID"])
+            if reg.obj and reg.obj != param.struct:
+                raise Refuse(f"R{regno} is of type {reg.obj} but {param.struct} is expected")
+    elif null:
+        if not param.null and "null_param" in env.rules:
+            raise Refuse(f"arg#{at} is expected to be non-NULL")
     else:
-        if not state.lock:
-            raise Refuse("bpf_spin_unlock without taking a lock")
-        if state.lock != (info.name, reg.id):
-            raise Refuse("bpf_spin_unlock of different lock")
-        state.lock = None
+        solid = reg._replace(null=False)
+        if "rdonly" in reg.mods or reg.kind not in _MEM:
+            raise Refuse(f"R{regno} type={reg.type_name} expected=fp")
+        helper_memory(env, state, regno, solid, param.size, True, False, Given(), True)
+        if reg.null and not param.null:
+            raise Refuse(f"arg#{at} is expected to be non-NULL")

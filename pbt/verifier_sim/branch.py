@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
-from pbt.verifier_sim import arith, scalar, tnum
+from pbt.verifier_sim import arith, fields, scalar, tnum
 from pbt.verifier_sim.calls import DONE, earlier, widen
 from pbt.verifier_sim.env import Env, read_reg
 from pbt.verifier_sim.reg import NULL, Deps, Reg, exact, immediate, merge_deps, names
@@ -67,8 +67,8 @@ def _decide(env: Env, name: str, dst: Reg, src: Reg, wide: bool) -> bool | None:
     if dst.kind == "scalar" and src.kind == "scalar":
         if "register_branches" not in env.rules and src.num.mask & (tnum.M64 if wide else tnum.M32):
             return None
-        return scalar.taken(name, dst.num, src.num, wide)
-    if not wide:
+        return scalar.taken(name, dst.num, src.num, wide, env.rules)
+    if not wide and "null_is_wide" in env.rules:
         return None
     pointer, other = (dst, src) if dst.kind != "scalar" else (src, dst)
     if other.kind == "scalar":
@@ -148,9 +148,9 @@ def _learn_numbers(env: Env, state: State, insn: Insn, holds: str, dst: Reg, src
     except scalar.Empty:
         return "empty_is_dead" not in env.rules
     deps = merge_deps(dst.deps, src.deps) if register else dst.deps
-    if left is not dst.num:
+    if left is not dst.num or dst.id:
         _put(env, state, insn.dst_reg, dst, left, deps)
-    if register and insn.src_reg != insn.dst_reg and right is not src.num:
+    if register and insn.src_reg != insn.dst_reg and (right is not src.num or src.id):
         _put(env, state, insn.src_reg, state.frames[-1].regs[insn.src_reg], right, deps)
     return True
 
@@ -174,13 +174,16 @@ def _spread(env: Env, state: State, new: Reg) -> None:
 
 
 def _follow(env: Env, reg: Reg, new: Reg) -> Reg:
+    if reg.size and new.size and reg.size != new.size:
+        return reg  # one moved by a 32-bit addition, one by a 64-bit one
     deps = merge_deps(reg.deps, new.deps)
-    if reg.delta == new.delta:
-        return reg._replace(num=new.num, deps=deps)
+    if reg.delta == new.delta or not (reg.size or new.size):
+        return new._replace(deps=deps)
     if "linked_deltas" not in env.rules:
         return reg
-    moved = arith.binary("ADD", new.num, scalar.const(reg.delta - new.delta), True, env.rules)
-    return reg._replace(num=moved, deps=deps)
+    step = scalar.const(reg.delta - new.delta)
+    wide = 32 not in (reg.size, new.size)
+    return reg._replace(num=arith.binary("ADD", new.num, step, wide, env.rules), deps=deps)
 
 
 def settle_null(state: State, pointer: Reg, is_null: bool) -> None:
@@ -201,7 +204,9 @@ def settle_null(state: State, pointer: Reg, is_null: bool) -> None:
 def _settled(reg: Reg, is_null: bool) -> Reg:
     if is_null:
         return NULL
-    keep = reg.id if reg.ref else 0
+    keep = reg.id if reg.ref or (reg.kind == "map_value" and fields.find(reg.obj, "spin_lock")) else 0
+    if reg.kind == "map_value" and reg.obj.inner is not None:
+        return Reg("map_ptr", id=reg.id, obj=reg.obj.inner._replace(inner_of=reg.obj.name))
     return reg._replace(null=False, id=keep)
 
 

@@ -9,20 +9,15 @@ from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
 from pbt.uapi.helpers import BY_ID, Helper
 from pbt.uapi.maps import MAP_TYPES
-from pbt.verifier_sim import memory, scalar
-from pbt.verifier_sim.arguments import Given, argument, named
-from pbt.verifier_sim.env import Env, Refuse, Unsupported
+from pbt.verifier_sim import dynptr, fields, memory, scalar
+from pbt.verifier_sim.arguments import Given, argument, named, passed
+from pbt.verifier_sim.env import MOVES_PACKET, Env, Refuse, Unsupported
 from pbt.verifier_sim.reg import ANY, UNINIT, MapInfo, Reg, names, number
 from pbt.verifier_sim.state import SPILL, ZEROED, Frame, Slot, State
 
 DONE: Final = -1  # the path ends here
+_INNER_MAP: Final = 1 << 12  # BPF_F_INNER_MAP
 _ACQUIRES = names("sk_lookup_tcp sk_lookup_udp skc_lookup_tcp ringbuf_reserve")
-_MOVES_PACKET = names(
-    "skb_store_bytes skb_vlan_push skb_vlan_pop skb_change_proto skb_change_head skb_change_tail "
-    "skb_pull_data skb_adjust_room clone_redirect l3_csum_replace l4_csum_replace xdp_adjust_head "
-    "xdp_adjust_tail xdp_adjust_meta msg_pull_data msg_push_data msg_pop_data lwt_push_encap "
-    "lwt_seg6_store_bytes lwt_seg6_adjust_srh lwt_seg6_action store_hdr_opt"
-)
 _SIZED_RESULT = names("get_stack get_task_stack probe_read_str probe_read_kernel_str probe_read_user_str")
 
 
@@ -30,19 +25,20 @@ _SIZED_RESULT = names("get_stack get_task_stack probe_read_str probe_read_kernel
 
 
 def call(env: Env, state: State, pc: int, insn: Insn) -> int:
-    if insn.opcode & op.X:
-        raise Unsupported("an indirect call")
     if insn.src_reg == op.CALL_KFUNC:
         raise Unsupported("a kernel function")
-    if state.lock and (insn.src_reg or insn.imm not in (93, 94)):
+    own = insn.src_reg == op.CALL_LOCAL and "local_calls_locked" in env.rules
+    if state.lock and not own and (insn.src_reg or insn.imm not in (93, 94)):
         raise Refuse("function calls are not allowed while holding a lock")
     if insn.src_reg == op.CALL_LOCAL:
-        return _enter(state, pc, pc + 1 + insn.imm)
+        return _enter(env, state, pc, pc + 1 + insn.imm)
     return _helper(env, state, pc, insn.imm)
 
 
-def _enter(state: State, pc: int, target: int) -> int:
+def _enter(env: Env, state: State, pc: int, target: int) -> int:
     frames = state.frames
+    if target in env.globals:
+        return _call_global(env, state, pc, target)
     if len(frames) >= op.MAX_CALL_FRAMES:
         raise Refuse(f"the call stack of {len(frames) + 1} frames is too deep")
     frame = Frame(pc, target, len(frames))
@@ -51,6 +47,29 @@ def _enter(state: State, pc: int, target: int) -> int:
     caller[0:6] = [UNINIT] * 6
     frames.append(frame)
     return target
+
+
+def _call_global(env: Env, state: State, pc: int, target: int) -> int:
+    """A function that is judged by itself: its arguments must fit, its result is any number."""
+    function = env.globals[target]
+    number_ = sorted(env.starts).index(target)
+    try:
+        for at, param in enumerate(env.wanted(target)):
+            passed(env, state, at, param)
+    except Refuse as refusal:
+        why = f"Caller passes invalid args into func#{number_} ('{function.name}')"
+        raise Refuse(why, f"{refusal.reason} {refusal.hint}".strip()) from None
+    if state.lock:
+        raise Refuse("global function calls are not allowed while holding a lock,")
+    env.called.add(target)
+    state.frames[-1].regs[0:6] = [ANY, UNINIT, UNINIT, UNINIT, UNINIT, UNINIT]
+    if "packet_by_global" in env.rules and env.moves_packet(target):
+        forget_packets(state)
+    return pc + 1
+
+
+def forget_packets(state: State) -> None:
+    _forget(state, lambda reg: reg.kind in ("pkt", "pkt_meta", "pkt_end"))
 
 
 def _helper(env: Env, state: State, pc: int, number_: int) -> int:
@@ -67,6 +86,8 @@ def _helper(env: Env, state: State, pc: int, number_: int) -> int:
             "cannot call GPL-restricted function from non-GPL compatible program",
             "Compile with a GPL-compatible license.",
         )
+    if helper.name in _SLEEPS and not env.sleepable and "sleeping_helpers" in env.rules:
+        raise Refuse("helper call might sleep in a non-sleepable prog")
     given = Given()
     for at, kind in enumerate(helper.args):
         argument(env, state, helper, given, at + 1, kind)
@@ -76,22 +97,50 @@ def _helper(env: Env, state: State, pc: int, number_: int) -> int:
         low = reg.off + reg.num.smin
         memory.use_stack(env, state.frames[reg.obj], low)
         memory.helper_stack(env, state, 0, reg, size, True)
+    _local_rules(env, state, helper)
     if given.ref:
         _release(state, given.ref)
+    if given.created is not None:
+        _make_dynptr(env, state, pc, helper, given)
     if helper.name == "tail_call":
         _tail_call(env, state)
     if given.callback >= 0:
-        _call_back(env, state, pc, helper, given)
+        if helper.name == "timer_set_callback":
+            _call_later(env, state, given)
+        else:
+            _call_back(env, state, pc, helper, given)
     if helper.name == "set_retval" and "retval_range" in env.rules:
         _in_range(env, state.frames[-1].regs[1], (-4095, 0), "bpf_set_retval")
     result = _result(env, state, pc, helper, given)
     regs = state.frames[-1].regs
     regs[0:6] = [result, UNINIT, UNINIT, UNINIT, UNINIT, UNINIT]
-    if helper.name in _MOVES_PACKET:
-        _forget(state, lambda reg: reg.kind in ("pkt", "pkt_meta", "pkt_end"))
+    if helper.name in MOVES_PACKET:
+        forget_packets(state)
     return pc + 1
 
 
+def _local_rules(env: Env, state: State, helper: Helper) -> None:
+    """What single helpers want beside the kinds of their arguments."""
+    regs = state.frames[-1].regs
+    if helper.name == "get_local_storage":
+        if "flags_precise" in env.rules:
+            env.precise(regs[2])
+        if regs[2].num.const != 0 or regs[2].kind != "scalar":
+            raise Refuse("get_local_storage() doesn't support non-zero flags")
+    elif helper.name == "dynptr_from_mem" and regs[1].kind != "map_value":
+        raise Refuse(f"Unsupported reg type {regs[1].type_name} for bpf_dynptr_from_mem data")
+
+
+def _make_dynptr(env: Env, state: State, pc: int, helper: Helper, given: Given) -> None:
+    assert given.created is not None
+    reg, kind = given.created
+    ref = acquire(env, state, pc) if dynptr.counted(kind) else 0
+    dynptr.create(env, state, reg, (-(reg.off + reg.num.smin) - 1) >> 3, kind, ref)
+
+
+_SLEEPS = names(
+    "copy_from_user copy_from_user_task ima_inode_hash ima_file_hash sys_bpf sys_close btf_find_by_name_kind"
+)
 _CHANGES_SOCKMAPS = names("SCHED_CLS SCHED_ACT XDP SK_REUSEPORT FLOW_DISSECTOR SK_LOOKUP SOCKET_FILTER")
 
 
@@ -118,7 +167,7 @@ def _tail_call(env: Env, state: State) -> None:
     if len(state.frames) > 1 and "tail_call_exit" in env.rules:
         other = state.copy()
         other.frames[-1].regs[0] = ANY
-        _forget(other, lambda reg: reg.kind in ("pkt", "pkt_meta", "pkt_end"))
+        forget_packets(other)
         env.push(_leave(env, other), other)
 
 
@@ -137,6 +186,7 @@ def _release(state: State, ref: int) -> None:
     if all(held != ref for held, _ in state.refs):
         raise Refuse(f"release reference id={ref} that is not held")
     state.refs = tuple(held for held in state.refs if held[0] != ref)
+    dynptr.release(state, ref)
     _forget(state, lambda reg: reg.ref == ref)
 
 
@@ -166,6 +216,13 @@ def _result(env: Env, state: State, pc: int, helper: Helper, given: Given) -> Re
         return _map_result(env, state, pc, given, null)
     ref = acquire(env, state, pc) if helper.name in _ACQUIRES else 0
     fresh = ref or (env.new_id() if null else 0)
+    if kind == "PTR_TO_DYNPTR_MEM_OR_NULL":
+        assert given.dynptr is not None
+        owner = given.dynptr
+        return Reg("mem", id=env.new_id(), null=True, obj=owner.id, size=given.size, ref=owner.ref)
+    if given.kptr is not None:
+        ref = acquire(env, state, pc)
+        return Reg("ptr_", id=ref, null=True, obj=given.kptr.struct, ref=ref)
     if kind == "PTR_TO_ALLOC_MEM_OR_NULL":
         return Reg("mem", id=fresh, null=True, size=given.size, ref=ref, mods="ringbuf_")
     if kind in _OBJECTS:
@@ -192,17 +249,23 @@ def _map_result(env: Env, state: State, pc: int, given: Given, null: bool) -> Re
     info = given.map
     assert info is not None
     if info.map_type in ("ARRAY_OF_MAPS", "HASH_OF_MAPS"):
-        return Reg("map_ptr", id=env.new_id(), null=null)
+        if info.inner is None:
+            raise Unsupported("a map inside a map that is not described")
+        inside = info.inner._replace(inner_of=info.name)
+        if "inner_map_pointer" in env.rules:
+            return Reg("map_ptr", id=env.new_id(), null=null, obj=inside)
+        return Reg("map_value", id=env.new_id(), null=null, obj=info)
     if info.map_type in ("SOCKMAP", "SOCKHASH"):
         ref = acquire(env, state, pc)
         return Reg("sock", id=ref, null=null, ref=ref)
     if info.map_type == "XSKMAP":
         return Reg("xdp_sock", id=env.new_id(), null=null)
-    if null and "const_key" in env.rules and info.map_type in ("ARRAY", "PERCPU_ARRAY"):
+    fixed = not (info.flags & _INNER_MAP and info.inner_of and "inner_map_flag" in env.rules)
+    if null and "const_key" in env.rules and info.map_type in ("ARRAY", "PERCPU_ARRAY") and fixed:
         key = _constant_key(env, state, given.key)
         if key is not None and key < info.max_entries:
-            return Reg("map_value", obj=info)
-    identity = env.new_id() if null or info.lock_at >= 0 else 0
+            null = False
+    identity = env.new_id() if null or fields.find(info, "spin_lock") else 0
     return Reg("map_value", id=identity, null=null, obj=info)
 
 
@@ -237,14 +300,14 @@ def _call_back(env: Env, state: State, pc: int, helper: Helper, given: Given) ->
         widen(before, other)
     frame = Frame(pc, given.callback, len(other.frames))
     frame.callback = helper
-    frame.regs[1:6] = _callback_arguments(helper, given, state.frames[-1].regs)
+    frame.regs[1:6] = _callback_arguments(env, helper, given, state.frames[-1].regs)
     other.frames.append(frame)
     other.loops += 1
     env.callback_calls.add(pc)
     env.push(given.callback, other)
 
 
-def _callback_arguments(helper: Helper, given: Given, regs: list[Reg]) -> list[Reg]:
+def _callback_arguments(env: Env, helper: Helper, given: Given, regs: list[Reg]) -> list[Reg]:
     """r1 to r5 of the callback (Documentation of each helper in <linux/bpf.h>)."""
     if helper.name == "loop":
         return [ANY, regs[3], UNINIT, UNINIT, UNINIT]
@@ -260,7 +323,26 @@ def _callback_arguments(helper: Helper, given: Given, regs: list[Reg]) -> list[R
     if helper.name == "find_vma":
         task, area = Reg("ptr_", obj="task_struct"), Reg("ptr_", obj="vm_area_struct")
         return [task, area, regs[4], UNINIT, UNINIT]
+    if helper.name == "user_ringbuf_drain":
+        sample = Reg("dynptr_ptr", obj="LOCAL", id=env.new_id(), size=1)
+        return [sample, regs[3], UNINIT, UNINIT, UNINIT]
     raise Unsupported(f"the callback of bpf_{helper.name}")
+
+
+def _call_later(env: Env, state: State, given: Given) -> None:
+    """The callback of a timer runs by itself, with nothing of the program around it."""
+    info = given.map
+    frame = Frame(-1, given.callback, 0)
+    frame.callback = LATER
+    frame.regs[1:4] = [Reg("map_ptr", obj=info), Reg("map_key", obj=info), Reg("map_value", obj=info)]
+    if info is not None and fields.find(info, "spin_lock"):
+        frame.regs[3] = frame.regs[3]._replace(id=env.new_id())
+    later = State([frame])
+    later.node, later.written = state.node, state.written.copy()
+    env.push(given.callback, later)
+
+
+LATER: Final = "a callback that runs later"
 
 
 def earlier(node: Any, pc: int, depth: int) -> Any:
@@ -296,6 +378,8 @@ def widen(node: Any, state: State) -> None:
 
 def exit_(env: Env, state: State, pc: int, insn: Insn) -> int:
     if len(state.frames) > 1:
+        if state.lock and "local_calls_locked" not in env.rules:
+            raise Refuse("bpf_spin_unlock is missing")
         return _leave(env, state)
     if state.refs:
         raise Refuse(
@@ -309,6 +393,13 @@ def exit_(env: Env, state: State, pc: int, insn: Insn) -> int:
         raise Refuse("R0 !read_ok", "A program must set its return value.")
     if result.kind != "scalar" and not env.privileged:
         raise Refuse("R0 leaks addr as return value")
+    if env.subprogram:
+        if result.kind != "scalar":
+            raise Refuse(f"At subprogram exit the register R0 is not a scalar value ({result.type_name})")
+        return DONE
+    if state.frames[-1].callback is LATER:
+        _in_range(env, result, (0, 0), "async callback return")
+        return DONE
     limits = env.limits
     if limits is not None:
         _in_range(env, result, limits, "program exit")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
-from pbt.verifier_sim.env import Refuse, Unsupported
+from pbt.verifier_sim.env import Refuse
 from pbt.verifier_sim.kernels import Features
 from pbt.verifier_sim.reg import MapInfo
 from pbt.verifier_sim.require import uses
@@ -153,7 +153,7 @@ def _malformed_jump(insn: Insn, rules: Features) -> str:
         return f"unknown opcode {insn.opcode:02x}"
     if code == op.CALL:
         if insn.opcode & op.X:
-            raise Unsupported("an indirect call")
+            return f"unknown opcode {insn.opcode:02x}"
         bad = insn.dst_reg or (insn.offset and insn.src_reg != op.CALL_KFUNC) or insn.src_reg > op.CALL_KFUNC
         return "BPF_CALL uses reserved fields" if bad else ""
     if code == op.EXIT:

@@ -43,7 +43,9 @@ def _allowed(env: Env, offset: int, size: int, write: bool) -> bool:
     known = env.context_access.get(key)
     if known is None:
         rules = env.prog.writes if write else env.prog.reads
-        known = env.context_access[key] = offset >= 0 and progs.may_access(rules, offset, size)
+        known = offset >= 0 and progs.may_access(rules, offset, size)
+        known = known and progs.attached_access(env.prog.name, env.attach, offset, size, write)
+        env.context_access[key] = known
     return known
 
 

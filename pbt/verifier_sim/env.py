@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
+from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
 from pbt.source import PbtError
 from pbt.uapi import progs
-from pbt.uapi.helpers import Helper
+from pbt.uapi.helpers import BY_ID, Helper
 from pbt.verifier_sim import kernels
 from pbt.verifier_sim.kernels import Features
 from pbt.verifier_sim.reg import MapInfo, Reg, names
 from pbt.verifier_sim.state import State
+
+if TYPE_CHECKING:
+    from pbt.verifier_sim.functions import Declared, Param
+    from pbt.verifier_sim.progbtf import Function
 
 _PACKET_READ = names(
     "SCHED_CLS SCHED_ACT XDP LWT_XMIT SK_SKB SK_MSG LWT_IN LWT_OUT LWT_SEG6LOCAL SK_REUSEPORT "
@@ -28,6 +34,12 @@ _OF_TASK = frozenset(  # in network programs since 6.18 ("comm_everywhere")
         "get_current_ancestor_cgroup_id",
         "get_cgroup_classid",
     ]
+)
+MOVES_PACKET = names(
+    "skb_store_bytes skb_vlan_push skb_vlan_pop skb_change_proto skb_change_head skb_change_tail "
+    "skb_pull_data skb_adjust_room clone_redirect l3_csum_replace l4_csum_replace xdp_adjust_head "
+    "xdp_adjust_tail xdp_adjust_meta msg_pull_data msg_push_data msg_pop_data lwt_push_encap "
+    "lwt_seg6_store_bytes lwt_seg6_adjust_srh lwt_seg6_action store_hdr_opt"
 )
 _PRIVATE = names("KPROBE TRACEPOINT PERF_EVENT RAW_TRACEPOINT")
 _WITH_RESULT = names("CGROUP_DEVICE CGROUP_SYSCTL CGROUP_SOCK CGROUP_SOCK_ADDR CGROUP_SOCKOPT")
@@ -65,11 +77,21 @@ class Env:
         arguments: Sequence[Reg] | None = None,
         missing: frozenset[str] = frozenset(),
         release: tuple[int, ...] = (),
+        state_freq: bool = False,
+        declared: Declared | None = None,
     ) -> None:
         self.insns, self.prog, self.attach = insns, prog, attach
         self.maps, self.map_of, self.rules = maps, map_of, rules
         self.privileged, self.strict, self.sleepable, self.gpl = privileged, strict, sleepable, gpl
         self.arguments, self.missing, self.release = arguments, missing, release
+        self.declared = declared
+        self.structs = declared.sizes if declared else {}
+        self.params: dict[int, tuple[Param, ...]] = {}  # of global functions, by first slot
+        self.starts: tuple[int, ...] = (0,)  # first slots of all functions
+        self.moving: dict[int, bool] = {}
+        self.globals: dict[int, Function] = {}
+        self.called: set[int] = set()  # global functions that something called
+        self.subprogram = False  # a global function is judged by itself
         self.processed = 0
         self.jumps = 0
         self.last_id = 0
@@ -82,6 +104,48 @@ class Env:
         self.packet_write = prog.name in _PACKET_WRITE
         self.private_stack = "private_stack" in rules and prog.name in _PRIVATE
         self.limits = progs.returns(prog.name, attach)
+        self.state_freq = state_freq
+
+    def kernel_struct(self, name: str) -> bool:
+        """Whether a struct is the kernel's own (as far as is known)."""
+        return name not in self.structs
+
+    def struct_size(self, name: str) -> int:
+        """Bytes of a struct of the program's own types."""
+        if name not in self.structs:
+            raise Unsupported(f"the size of struct {name}, which no type of the program tells")
+        return self.structs[name]
+
+    def moves_packet(self, start: int) -> bool:
+        """Whether the function at a slot, or one that it calls, calls a helper that moves packet data."""
+        known = self.moving.get(start)
+        if known is None:
+            self.moving[start] = False  # while recursion is followed
+            known = self.moving[start] = any(self._moves(pc) for pc in range(start, self._end(start)))
+        return known
+
+    def _end(self, start: int) -> int:
+        return min((at for at in self.starts if at > start), default=len(self.insns))
+
+    def _moves(self, pc: int) -> bool:
+        insn = self.insns[pc]
+        if insn.opcode != op.JMP | op.CALL:
+            return False
+        if insn.src_reg == op.CALL_LOCAL:
+            return self.moves_packet(pc + 1 + insn.imm)
+        helper = BY_ID.get(insn.imm) if insn.src_reg == op.CALL_HELPER else None
+        return helper is not None and (helper.name in MOVES_PACKET or helper.name == "tail_call")
+
+    def wanted(self, start: int) -> tuple[Param, ...]:
+        """What the global function at a slot takes; Refuse if the kernel does not support it."""
+        found = self.params.get(start)
+        if found is None:
+            from pbt.verifier_sim.functions import params
+
+            assert self.declared is not None
+            found = params(self.globals[start], self.declared.types, self.prog, self.rules)
+            self.params[start] = found
+        return found
 
     def new_id(self) -> int:
         self.last_id += 1

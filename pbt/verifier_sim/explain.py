@@ -16,6 +16,7 @@ from pbt.verifier_sim.words import plain
 if TYPE_CHECKING:
     from pbt.bundle import Bundle, Program
     from pbt.source import Source, Span
+    from pbt.verifier_sim.functions import Declared
 
 MapOf = Mapping[int, tuple[int, str, int]]
 
@@ -109,6 +110,8 @@ def verify(
     gpl: bool = True,
     arguments: Sequence[Reg] | None = None,
     missing: frozenset[str] = frozenset(),
+    state_freq: bool = False,
+    declared: Declared | None = None,
 ) -> Verdict:
     """Judge a program as the kernel's verifier would.
 
@@ -130,6 +133,8 @@ def verify(
         "arguments": arguments,
         "missing": missing,
         "release": kernels.release(kernel),
+        "state_freq": state_freq,
+        "declared": declared,
     }
     try:
         found = walk(

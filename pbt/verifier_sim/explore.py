@@ -16,6 +16,8 @@ from pbt.uapi.progs import PROG_TYPES
 from pbt.verifier_sim import check as shape
 from pbt.verifier_sim.calls import DONE
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
+from pbt.verifier_sim.fields import usable
+from pbt.verifier_sim.functions import arguments, check_layout
 from pbt.verifier_sim.kernels import Features
 from pbt.verifier_sim.memory import note_read
 from pbt.verifier_sim.prune import COVERS, EXACTLY, WITHIN, Node, covers, find
@@ -53,9 +55,14 @@ class Explorer:
         self.states: dict[int, list[State]] = {}
         self.jumps_before = self.insns_before = 0
         self.jumps = 0
+        self.pc = 0
 
-    def run(self, state: State) -> Walk:
-        env, pc = self.env, 0
+    def run(self, state: State, start: int = 0) -> Walk:
+        """Walk the main program, or a global function by itself, from a first state."""
+        env, pc = self.env, start
+        env.subprogram = start > 0
+        self.nodes.clear()
+        self.pc = start
         current = state
         try:
             while True:
@@ -64,11 +71,10 @@ class Explorer:
                 if not env.pending:
                     break
                 pc, current = env.pending.pop()
-            depth = shape.longest_stack(env.insns, self.flow.starts, env.depths, env.rules, env.private_stack)
         except Refuse as refusal:
             where = refusal.pc if refusal.pc is not None else self.pc
             return Walk(refusal, where, env.processed, 0, self.states, self.current)
-        return Walk(None, -1, env.processed, depth, self.states, None)
+        return Walk(None, -1, env.processed, 0, self.states, None)
 
     def _path(self, pc: int, state: State) -> tuple[int, State]:
         """Walk until the path ends or an earlier state covers it."""
@@ -109,7 +115,8 @@ class Explorer:
         """Whether an earlier state covers this one; else perhaps remember it."""
         env = self.env
         forced = self._forced(pc)
-        add = forced or (self.jumps - self.jumps_before >= 2 and env.processed - self.insns_before >= 8)
+        far = self.jumps - self.jumps_before >= 2 and env.processed - self.insns_before >= 8
+        add = forced or far or env.state_freq
         nodes = self.nodes.get(pc)
         if nodes:
             found = self._compare(pc, state, nodes, forced)
@@ -215,12 +222,52 @@ def walk(
     except Refuse as refusal:
         return Walk(refusal, refusal.pc or 0, 0, 0, {}, None)
     env = Env(insns, PROG_TYPES[prog_type], attach, maps, map_of, rules, **options)
-    first = Frame(-1, 0, 0)
-    first.regs[1] = Reg("ctx")
+    env.starts = flow.starts
+    for pc, (index, _, _) in map_of.items():
+        reason = usable(prog_type, maps[index])
+        if reason:
+            return Walk(Refuse(reason), pc, 0, 0, {}, None)
     for pc, insn in enumerate(insns):
         if insn.opcode == 0x85 and not insn.src_reg and insn.imm in _ROUNDS:
             flow.prune[pc] = 1
-    return Explorer(env, flow, keep, thorough).run(State([first]))
+    return _judge(env, flow, Explorer(env, flow, keep, thorough))
+
+
+def _judge(env: Env, flow: shape.Flow, explorer: Explorer) -> Walk:
+    """The main program and the global functions, in the kernel's order; then the depth of the stack."""
+    known = env.declared
+    try:
+        if known is not None:
+            check_layout(env.insns, flow.starts, known)
+            env.globals.update((at, f) for at, f in known.functions.items() if at and f.is_global)
+        lazy = "main_first" in env.rules
+        order = [0] if lazy else [*env.globals, 0]
+        judged: set[int] = set()
+        while order:
+            start = order.pop(0)
+            if start in judged:
+                continue
+            judged.add(start)
+            found = explorer.run(_entry(env, start), start)
+            if found.refusal is not None:
+                return found
+            if lazy:
+                order = [at for at in env.globals if at in env.called and at not in judged]
+        depth = shape.longest_stack(env.insns, flow.starts, env.depths, env.rules, env.private_stack)
+    except Refuse as refusal:
+        where = refusal.pc if refusal.pc is not None else explorer.pc
+        return Walk(refusal, where, env.processed, 0, explorer.states, None)
+    return Walk(None, -1, env.processed, depth, explorer.states, None)
+
+
+def _entry(env: Env, start: int) -> State:
+    """The state in which a function judged by itself begins."""
+    frame = Frame(-1, start, 0)
+    if not start:
+        frame.regs[1] = Reg("ctx")
+    else:
+        frame.regs[1:6] = arguments(env.wanted(start), env.new_id)
+    return State([frame])
 
 
 __all__ = ["LIMIT", "Unsupported", "Walk", "walk"]

@@ -9,25 +9,32 @@ from typing import IO, Any
 from pbt.uapi.consts import ATTACH_TYPE, PROG_TYPE
 from pbt.uapi.maps import MAP_BY_ID
 from pbt.verifier_sim.kernels import features
-from pbt.verifier_sim.reg import UNKNOWN_PLACE, MapInfo
+from pbt.verifier_sim.reg import Field, MapInfo
 
-_STRICT, _SLEEPABLE = 1 << 0, 1 << 4  # BPF_F_STRICT_ALIGNMENT, BPF_F_SLEEPABLE
+# BPF_F_STRICT_ALIGNMENT, BPF_F_ANY_ALIGNMENT, BPF_F_TEST_STATE_FREQ, BPF_F_SLEEPABLE
+_STRICT, _ANY, _STATE_FREQ, _SLEEPABLE = 1 << 0, 1 << 1, 1 << 3, 1 << 4
+_RDONLY_PROG = 1 << 7
 _WRITTEN = {"6.18": "6.18.44", "6.18deb": "6.18.15"}
 
 
+def _map(row: Mapping[str, Any], name: str) -> MapInfo:
+    flags = row.get("flags", 0)
+    fixed = row.get("frozen") and flags & _RDONLY_PROG and row.get("data")
+    return MapInfo(
+        name,
+        MAP_BY_ID[row["type"]].name,
+        row["key_size"],
+        row["value_size"],
+        row["max_entries"],
+        flags,
+        tuple(Field(f["kind"], f["off"], f["size"], f.get("struct", "")) for f in row.get("special", ())),
+        _map(row["inner"], f"{name}.inner") if row.get("inner") else None,
+        bytes.fromhex(row["data"]) if fixed else b"",
+    )
+
+
 def _maps(rows: list[Mapping[str, Any]]) -> list[MapInfo]:
-    return [
-        MapInfo(
-            f"map{at}",
-            MAP_BY_ID[row["type"]].name,
-            row["key_size"],
-            row["value_size"],
-            row["max_entries"],
-            row.get("flags", 0),
-            row.get("lock_at", UNKNOWN_PLACE),
-        )
-        for at, row in enumerate(rows)
-    ]
+    return [_map(row, row.get("name") or f"map{at}") for at, row in enumerate(rows)]
 
 
 def _name(table: Mapping[str, int], number: int) -> str:
@@ -40,7 +47,7 @@ def judge(line: Mapping[str, Any]) -> dict[str, Any]:
     The program: `insns` (hex), `prog_type`, `expected_attach_type`, `prog_flags`, `maps`, `relocs`,
     `kernel`. The verdict: "accept", "reject" or "unsupported".
     """
-    from pbt.verifier_sim import explain
+    from pbt.verifier_sim import explain, functions
 
     answer: dict[str, Any] = {"id": line.get("id"), "verdict": "unsupported", "insn": None, "walked": 0}
     prog_type = _name(PROG_TYPE, line["prog_type"])
@@ -50,6 +57,12 @@ def judge(line: Mapping[str, Any]) -> dict[str, Any]:
     if blocked:
         return answer | {"reason": blocked}
     kernel = str(line.get("kernel", "6.18"))
+    known = None
+    if line.get("btf") and line.get("func_info"):
+        try:
+            known = functions.declared(line["btf"], line["func_info"])
+        except functions.BadTypes as error:
+            return answer | {"verdict": "reject", "reason": str(error)}
     flags = line.get("prog_flags", 0)
     verdict = explain.verify(
         bytes.fromhex(line["insns"]),
@@ -62,6 +75,8 @@ def judge(line: Mapping[str, Any]) -> dict[str, Any]:
         privileged=not line.get("unprivileged", False),
         strict=bool(flags & _STRICT),
         sleepable=bool(flags & _SLEEPABLE),
+        state_freq=bool(flags & _STATE_FREQ),
+        declared=known,
         gpl="GPL" in line.get("license", "GPL"),
     )
     if verdict.unsupported:

@@ -24,7 +24,24 @@ RULES = (
     Rule("narrow_spill", (5, 16), "numbers of 1, 2, 4 bytes keep their bounds on the stack"),
     Rule("uninit_stack", (6, 1), "privileged programs may read stack that nobody wrote"),
     Rule("register_null", (6, 2), "a comparison with a register tells about null; maps are never null"),
+    Rule("rcu_kptrs", (6, 4), "kernel pointers in maps may be used inside RCU sections"),
+    Rule("dynptr_reinit", (6, 3), "an initialised dynptr without reference may be initialised anew"),
+    Rule("narrow_links", (6, 5), "a 32-bit copy of a number below 2**32 is refined with it"),
     Rule("signed_isa", (6, 6), "sign extension, signed division, bswap, gotol (cpu v4)"),
+    Rule("memory_params", (5, 12), "global functions take pointers to memory"),
+    Rule("dynptr_params", (6, 8), "global functions take dynptrs"),
+    Rule("arg_tags", (6, 8), "tags of the parameters of global functions"),
+    Rule("main_first", (6, 8), "only global functions that are called are judged, after the main program"),
+    Rule("packet_by_global", (6, 12), "global functions that move packet data end packet pointers"),
+    Rule("dynptr_spill", (7, 0), "a pointer to a dynptr of the kernel survives on the stack"),
+    Rule("void_functions", (7, 0), "global functions may return nothing"),
+    Rule("null_param", (7, 0), "null is no argument for a parameter that may not be null"),
+    Rule("sleeping_helpers", (5, 10), "helpers that may sleep are for sleepable programs alone"),
+    Rule("null_folds", (5, 17), "arguments that may be null take pointers that may be"),
+    Rule("ids_compared", (6, 2), "states are compared with the identities of all pointers"),
+    Rule("equal_ranges", (6, 2), "ranges that do not meet decide == and !="),
+    Rule("loops_anywhere", (6, 8), "a cycle may close at any instruction, not only at a jump"),
+    Rule("local_calls_locked", (6, 9), "functions of the program may be called while a lock is held"),
     Rule("mixed_bounds", (6, 8), "32-bit and 64-bit, signed and unsigned bounds refine each other"),
     Rule("register_branches", (6, 8), "comparing two registers refines both"),
     Rule("spill_imm", (6, 8), "a constant stored to the stack stays known"),
@@ -34,11 +51,14 @@ RULES = (
     Rule("stack_round_16", (6, 12), "frames of one call chain are rounded to 16 bytes, not 32"),
     Rule("cpu_bounded", (6, 12), "get_smp_processor_id() is below the number of CPUs"),
     Rule("helper_reads", (6, 14), "what a helper only reads on the stack stays known"),
-    Rule("may_goto", (6, 14), "the may_goto instruction (needs the JIT of x86-64 or arm64)"),
+    Rule("may_goto", (6, 9), "the may_goto instruction (needs the JIT of x86-64 or arm64)"),
+    Rule("may_goto_zero", (6, 14), "may_goto over no instruction"),
     Rule("load_acquire", (6, 15), "load_acquire and store_release"),
     Rule("const_key", (6, 15), "an array looked up with a constant key in range is not null"),
     Rule("overflow_pairs", (6, 17), "adding keeps bounds when both ends overflow"),
-    Rule("sign_split", (6, 17), "signed ranges over the sign boundary refine unsigned ones"),
+    Rule("sign_split", (6, 17), "signed 64-bit ranges over the sign boundary refine unsigned ones"),
+    Rule("inner_map_flag", (6, 19), "arrays in maps may differ in size: a constant key may be out of range"),
+    Rule("sign_split32", (6, 19), "signed 32-bit ranges over the sign boundary refine unsigned ones"),
     Rule("negation", (6, 17), "negation keeps bounds"),
     Rule("comm_everywhere", (6, 18), "current task's helpers in socket filters"),
     Rule("tail_call_exit", (6, 15), "a tail call in a function may also return from it"),
@@ -46,6 +66,13 @@ RULES = (
     Rule("fork_bits", (6, 19), "0 or -1, masked by a constant, is followed as two paths"),
     Rule("tnum_steps", (6, 19), "a range with one value that fits the known bits is that value"),
     Rule("swap_known", (6, 19), "byte swaps keep known bits"),
+    Rule("negative_deltas", (6, 19), "copies minus a constant are refined together"),
+    Rule("narrow_deltas", (6, 19), "32-bit additions keep copies together"),
+    Rule("delta_cleared", (6, 19), "a number that leaves its copies forgets its distance from them"),
+    Rule("commuted_kept", (7, 0), "a number plus a pointer keeps the pointer's frame and reference"),
+    Rule("inner_map_pointer", (7, 0), "what a map of maps gives is a map, even before the check for null"),
+    Rule("flags_precise", (7, 0), "flags of get_local_storage are compared exactly"),
+    Rule("null_is_wide", (7, 0), "a 32-bit comparison does not tell that a pointer is null"),
     Rule("division_bounds", (7, 0), "division and modulo by a constant keep bounds"),
     Rule("retval_range", (7, 0), "the argument of set_retval is checked"),
     Rule("zeros_anywhere", (7, 0), "a stack read at a variable offset finds spilled zeros"),
@@ -65,12 +92,25 @@ def release(text: str) -> tuple[int, ...]:
     return tuple(numbers[:3])
 
 
+_LATE_6_18 = (
+    "swap_known tnum_steps fork_bits sign_split32 negative_deltas narrow_deltas delta_cleared inner_map_flag"
+)
+
+STABLE = (
+    ((6, 1), 1, "commuted_kept"),
+    ((6, 12), 60, "fork_bits sign_split sign_split32"),
+    ((6, 18), 44, _LATE_6_18),
+)
+"""What stable series took early, as far as it was measured: (series, point release, rules)."""
+
+
 def features(kernel: str) -> Features:
-    """The rules of a kernel release such as "6.18" or "6.1.0-31-amd64"."""
+    """The rules of a kernel release such as "6.18" (its last point release) or "6.1.0-31-amd64"."""
     numbers = release(kernel)
     names = {rule.name for rule in RULES if rule.release <= numbers}
-    if numbers[:2] == (6, 18) and (len(numbers) < 3 or numbers[2] >= 44):
-        names.update(("swap_known", "tnum_steps", "fork_bits"))
+    for series, point, taken in STABLE:
+        if numbers[:2] == series and (len(numbers) < 3 or numbers[2] >= point):
+            names.update(taken.split())
     return frozenset(names)
 
 

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Final
 
 from pbt.uapi import progs
-from pbt.verifier_sim import scalar, tnum
+from pbt.verifier_sim import dynptr, fields, scalar, tnum
 from pbt.verifier_sim.context import UNTYPED, read_context, write_context
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
 from pbt.verifier_sim.reg import ANY, NULL, MapInfo, Reg, number
-from pbt.verifier_sim.scalar import Scalar
+from pbt.verifier_sim.reg import tnum_text as _tnum
 from pbt.verifier_sim.state import (
+    DYNPTR,
     INVALID,
     MISC,
     MISC_SLOT,
@@ -26,13 +27,8 @@ from pbt.verifier_sim.state import (
 STACK: Final = 512  # MAX_BPF_STACK
 MAX_OFFSET: Final = 1 << 29  # BPF_MAX_VAR_OFF
 RDONLY_PROG, WRONLY_PROG = 1 << 7, 1 << 8
+_NOT_SPILLED: Final = ("tp_buffer", "dynptr_ptr")  # what is_spillable_regtype() leaves out
 _VERBS = {"read": " read from", "write": " write to"}
-
-
-def _tnum(num: Scalar) -> str:
-    if not num.mask:
-        return f"{num.value:#x}" if num.value else "0"
-    return f"({num.value:#x}; {num.mask:#x})"
 
 
 # stack --------------------------------------------------------------------------------------------
@@ -88,6 +84,18 @@ def _bytes(frame: Frame, low: int, high: int) -> str:
     return "".join(out)
 
 
+def _readable(env: Env, types: str, where: str, size: int) -> None:
+    """Refuse to read bytes that nobody wrote, on kernels that mind, and bytes that are the kernel's."""
+    at = types.find(DYNPTR)
+    if at < 0 and "uninit_stack" not in env.rules:
+        at = types.find(INVALID)
+    if at >= 0:
+        raise Refuse(
+            f"invalid read from stack {where}+{at} size {size}",
+            "A dynptr lies there." if types[at] == DYNPTR else "Nothing was written there before.",
+        )
+
+
 def load_stack(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
     low, high = stack_range(regno, reg, offset, size, "read")
     number_ = reg.obj
@@ -105,11 +113,7 @@ def load_stack(env: Env, state: State, regno: int, reg: Reg, offset: int, size: 
     types = _bytes(frame, low, low + size)
     if types == ZEROED * size:
         return NULL
-    if INVALID in types and "uninit_stack" not in env.rules:
-        at = low + types.index(INVALID)
-        raise Refuse(
-            f"invalid read from stack off {low}+{at - low} size {size}", "Nothing was written there before."
-        )
+    _readable(env, types, f"off {low}", size)
     return number(scalar.of_size(size, sign=sign)) if size < 8 else ANY
 
 
@@ -120,7 +124,7 @@ def _load_anywhere(
     zeros = "zeros_anywhere" in env.rules and SPILL in types and set(types) <= {ZEROED, SPILL}
     if zeros and _only_zeros(env, frame, low, high):
         return NULL
-    if "uninit_stack" not in env.rules and INVALID in types:
+    if DYNPTR in types or ("uninit_stack" not in env.rules and INVALID in types):
         raise Refuse(
             f"invalid variable-offset read from stack R{regno} var_off={_tnum(reg.num)} "
             f"off={reg.off + offset} size={size}"
@@ -143,6 +147,8 @@ def _fill(env: Env, slot: Slot, at: int, size: int, sign: bool) -> Reg | None:
     """The spilled register, or the part of it that is read; None if it is not a simple read."""
     reg, spilled = slot.reg, slot.types.count(SPILL)
     assert reg is not None
+    if not spilled:
+        return None  # a dynptr
     if reg.kind != "scalar":
         if size != 8:
             raise Refuse("invalid size of register fill", "A pointer on the stack is read as 8 bytes.")
@@ -174,6 +180,11 @@ def store_stack(
         _store_anywhere(env, state, frame, reg, low, high + size, value)
         return
     index, at = (-low - 1) >> 3, low & 7
+    dynptr.overwrite(env, state, frame, index)
+    if value.kind in _NOT_SPILLED and not ("dynptr_spill" in env.rules and value.kind == "dynptr_ptr"):
+        types = _scrub(env, state, frame, reg.obj, index)
+        frame.stack[index] = Slot(types[:at] + MISC * size + types[at + size :])
+        return
     if value.kind not in ("scalar", "uninit"):
         if size != 8:
             raise Refuse("invalid size of register spill", "A pointer is stored as 8 bytes.")
@@ -220,6 +231,8 @@ def _store_anywhere(env: Env, state: State, frame: Frame, reg: Reg, low: int, hi
     zero = value.kind == "scalar" and value.num.const == 0
     if zero:
         env.precise(value)
+    for index in range((-high) >> 3, ((-low - 1) >> 3) + 1):
+        dynptr.overwrite(env, state, frame, max(index, 0))
     first: set[int] = set()
     for at in range(low, high):
         index = (-at - 1) >> 3
@@ -244,13 +257,7 @@ def helper_stack(
     if fills and not reg.num.mask:
         _overwrite(state, frame, reg.obj, low, size)
         return
-    types = _bytes(frame, low, high + size)
-    if INVALID in types and "uninit_stack" not in env.rules:
-        at = types.index(INVALID)
-        raise Refuse(
-            f"invalid indirect read from stack R{regno} off {low}+{at} size {size}",
-            "The helper would read stack bytes that nobody wrote.",
-        )
+    _readable(env, _bytes(frame, low, high + size), f"R{regno} off {low}", size)
     clobbers = write or "helper_reads" not in env.rules
     for index in range(max((-high - size) >> 3, 0), ((-low - 1) >> 3) + 1):
         note_read(state, reg.obj, index)
@@ -312,7 +319,14 @@ def region(regno: int, reg: Reg, offset: int, size: int, limit: int, zero: bool 
 
 
 def map_value(
-    env: Env, regno: int, reg: Reg, offset: int, size: int, write: bool, zero: bool = False
+    env: Env,
+    regno: int,
+    reg: Reg,
+    offset: int,
+    size: int,
+    write: bool,
+    zero: bool = False,
+    helper: bool = False,
 ) -> None:
     info: MapInfo = reg.obj
     flag = RDONLY_PROG if write else WRONLY_PROG
@@ -320,11 +334,8 @@ def map_value(
         verb = "write into" if write else "read from"
         raise Refuse(f"{verb} map forbidden, value_size={info.value_size} off={reg.off + offset} size={size}")
     region(regno, reg, offset, size, info.value_size, zero)
-    for at, width, what in ((info.lock_at, 4, "spin_lock"), (info.timer_at, 16, "timer")):
-        if at >= 0:
-            low, high = reg.off + offset + reg.num.smin, reg.off + offset + reg.num.umax + size
-            if low < at + width and at < high:
-                raise Refuse(f"bpf_{what} cannot be accessed directly by load/store")
+    if info.fields:
+        fields.touch(info, reg, offset, size, helper)
 
 
 def packet(env: Env, regno: int, reg: Reg, offset: int, size: int, zero: bool = False) -> None:
@@ -369,7 +380,12 @@ Storer = Callable[[Env, State, int, Reg, int, int, Reg, bool], None]
 
 def _load_value(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
     map_value(env, regno, reg, offset, size, False)
-    return _plain(size, sign)
+    info: MapInfo = reg.obj
+    pointer = fields.pointer_at(info, reg, offset)
+    if pointer is not None:
+        return fields.load_pointer(env, state, pointer)
+    known = fields.constant(info, reg, offset, size, sign)
+    return _plain(size, sign) if known is None else number(known)
 
 
 def _load_key(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
@@ -488,7 +504,15 @@ def _access_hint(reg: Reg) -> str:
 
 
 def store(
-    env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, value: Reg, immediate: bool = False
+    env: Env,
+    state: State,
+    regno: int,
+    reg: Reg,
+    offset: int,
+    size: int,
+    value: Reg,
+    immediate: bool = False,
+    valueno: int = -1,
 ) -> None:
     """Write `size` bytes of `value` at reg + offset; Refuse if that may not be done."""
     kind = reg.kind
@@ -500,6 +524,9 @@ def store(
         store_stack(env, state, regno, reg, offset, size, value, immediate)
     elif kind == "map_value":
         map_value(env, regno, reg, offset, size, True)
+        pointer = fields.pointer_at(reg.obj, reg, offset)
+        if pointer is not None:
+            fields.store_pointer(pointer, valueno, value, immediate)
     elif kind == "ctx":
         write_context(env, state, regno, reg, offset, size, value)
     elif kind in ("pkt", "pkt_meta"):

@@ -8,7 +8,7 @@ from typing import Final
 from pbt.verifier_sim import scalar
 from pbt.verifier_sim.kernels import Features
 from pbt.verifier_sim.reg import ANY, NULL, Deps, Reg
-from pbt.verifier_sim.state import INVALID, MISC, SPILL, ZEROED, Frame, Slot, State
+from pbt.verifier_sim.state import DYNPTR, INVALID, MISC, SPILL, ZEROED, Frame, Slot, State
 
 COVERS: Final = 0
 EXACTLY: Final = 1
@@ -88,34 +88,46 @@ class Match:
             return False
         if old.kind == "scalar":
             return self._scalar(old, new, place)
+        ids = "ids_compared" in self.rules or old.null or old.kind not in ("map_value", "pkt", "pkt_meta")
         if (
             old.off != new.off
             or old.null != new.null
             or old.mods != new.mods
-            or not (old.obj is new.obj or old.obj == new.obj)
-            or not self.same_id(old.id, new.id)
+            or not (old.obj is new.obj or old.obj == new.obj or self._same_dynptr(old, new))
+            or (ids and not self.same_id(old.id, new.id))
             or not self.same_id(old.ref, new.ref)
         ):
             return False
         if self.mode == EXACTLY or old.kind == "fp":
             return old.size == new.size and old.num == new.num
         if old.kind in ("pkt", "pkt_meta"):
-            if old.size > new.size:
+            if old.size > new.size or (not ids and old.id and not self.same_id(old.id, new.id)):
                 return False
         elif old.size != new.size:
             return False
         return scalar.includes(old.num, new.num)
 
+    def _same_dynptr(self, old: Reg, new: Reg) -> bool:
+        """Slices of dynptrs: the ids of these correspond."""
+        return old.kind == "mem" and bool(old.obj) and bool(new.obj) and self.same_id(old.obj, new.obj)
+
     def _scalar(self, old: Reg, new: Reg, place: tuple[int, int]) -> bool:
         if old.mods != new.mods:
             return False
         if self.mode == EXACTLY:
-            return old.num == new.num and old.delta == new.delta and self.scalar_id(old.id, new.id)
+            return (
+                old.num == new.num
+                and old.size == new.size
+                and old.delta == new.delta
+                and self.scalar_id(old.id, new.id)
+            )
         if self.mode == COVERS and place not in self.node.precise:
             return True
         if not scalar.includes(old.num, new.num):
             return False
-        return not old.id or (old.delta == new.delta and self.scalar_id(old.id, new.id))
+        if old.size != new.size or (old.size and old.delta != new.delta):
+            return False
+        return not old.id or self.scalar_id(old.id, new.id)
 
     def slot(self, old: Slot, new: Slot | None, place: tuple[int, int]) -> bool:
         types = new.types if new is not None else INVALID * 8
@@ -126,6 +138,12 @@ class Match:
                 return (old.reg is None) == (new is None or new.reg is None)
             return self.reg(old.reg, new.reg, place)
         reg = new.reg if new is not None else None
+        if DYNPTR in old.types:
+            before = old.reg
+            if before is None or reg is None or types != old.types:
+                return False
+            same = before.obj == reg.obj and before.size == reg.size
+            return same and self.same_id(before.ref, reg.ref)
         if old.reg is not None:
             if types != old.types or reg is None:
                 reg = _as_number(types, old.types, reg)

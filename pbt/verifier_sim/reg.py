@@ -12,16 +12,30 @@ Deps = tuple[tuple[Any, tuple[int, int]], ...]
 """Where a number came from: (checkpoint, (frame, place)); see explore.Node."""
 
 
-UNKNOWN_PLACE = -2  # a field of a map's value may exist, but the map's BTF is not at hand
-
-
 def names(text: str) -> frozenset[str]:
     """The words of a text, as a set."""
     return frozenset(text.split())
 
 
+class Field(NamedTuple):
+    """A field of a map's value that the kernel keeps for itself.
+
+    kind: "spin_lock", "timer", "wq", "kptr" (referenced), "kptr_untrusted", "kptr_percpu", "uptr",
+    "list_head", "rb_root" …; off, size: bytes; struct: what a pointer points to.
+    """
+
+    kind: str
+    off: int
+    size: int
+    struct: str = ""
+
+
 class MapInfo(NamedTuple):
-    """What the verifier knows of a map; `map_type` as in uapi.maps, `data` only if frozen at load."""
+    """What the verifier knows of a map; `map_type` as in uapi.maps.
+
+    data: of the one element, if programs only read it and it was frozen before they load. inner:
+    what the maps inside look like. fields: see `Field`.
+    """
 
     name: str
     map_type: str
@@ -29,8 +43,10 @@ class MapInfo(NamedTuple):
     value_size: int
     max_entries: int
     flags: int = 0
-    lock_at: int = -1  # offset of a struct bpf_spin_lock in the value, or -1
-    timer_at: int = -1
+    fields: tuple[Field, ...] = ()
+    inner: MapInfo | None = None
+    data: bytes = b""
+    inner_of: str = ""  # the map of maps that this map was found in
 
 
 class Reg(NamedTuple):
@@ -41,7 +57,8 @@ class Reg(NamedTuple):
     id: what else has the same unknown origin (0: nothing): linked numbers, or-null pointers, packets.
     obj: a MapInfo, the name of a BTF struct, a frame number for "fp", a slot for "func".
     size: bytes of "mem"; checked range of "pkt". ref: the reference that must be released (0: none).
-    delta: distance from the other numbers of the same id. mods: "rdonly_", "ringbuf_", "untrusted_" …
+    delta: distance from the other numbers of the same id, which an addition of `size` bits (64, 32) made.
+    mods: "rdonly_", "ringbuf_", "untrusted_" …
     """
 
     kind: str
@@ -93,6 +110,13 @@ def merge_deps(a: Deps, b: Deps) -> Deps:
     if not a:
         return b
     return a + tuple(dep for dep in b if dep not in a)
+
+
+def tnum_text(num: Scalar) -> str:
+    """Known bits as the kernel prints them."""
+    if not num.mask:
+        return f"{num.value:#x}" if num.value else "0"
+    return f"({num.value:#x}; {num.mask:#x})"
 
 
 def _bounds(s: Scalar) -> str:

@@ -212,7 +212,7 @@ def _deduce_mixed(s: Scalar, rules: Features) -> Scalar:
         s32min, s32max = max(s32min, s32(u32min)), min(s32max, s32(u32max))
     if s32min & M32 <= s32max & M32:
         u32min, u32max = max(u32min, s32min & M32), min(u32max, s32max & M32)
-    elif "sign_split" in rules:
+    elif "sign_split32" in rules:
         if u32max < s32min & M32:
             s32min, u32max = s32(u32min), min(u32max, s32max & M32)
         elif s32max & M32 < u32min:
@@ -327,7 +327,7 @@ INVERSE = {
 }  # fmt: skip
 
 
-def taken(name: str, a: Scalar, b: Scalar, wide: bool) -> bool | None:
+def taken(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -> bool | None:
     """Whether `if a NAME b` jumps: always, never, or (None) it depends."""
     amin, amax, asmin, asmax = a[2:6] if wide else a[6:10]
     bmin, bmax, bsmin, bsmax = b[2:6] if wide else b[6:10]
@@ -336,6 +336,8 @@ def taken(name: str, a: Scalar, b: Scalar, wide: bool) -> bool | None:
     if name in ("JEQ", "JNE"):
         if not amask and not bmask:
             same: bool | None = avalue == bvalue
+        elif "equal_ranges" not in rules:
+            same = None
         elif (
             amax < bmin
             or amin > bmax

@@ -41,12 +41,13 @@ class Frame:
 class State:
     """All frames of a path, what it holds, and which stack slots it wrote since its checkpoint."""
 
-    __slots__ = ("frames", "lock", "loops", "node", "refs", "written")
+    __slots__ = ("frames", "lock", "loops", "node", "rcu", "refs", "written")
 
     def __init__(self, frames: list[Frame]) -> None:
         self.frames = frames
         self.refs: tuple[tuple[int, int], ...] = ()  # (reference, slot of the instruction that took it)
         self.lock: tuple[Any, int] | None = None  # (what holds the spin lock, id)
+        self.rcu = 0  # RCU sections that are open
         self.loops = 0  # rounds of callbacks on this path
         self.node: Any = None  # the checkpoint this path comes from
         self.written: set[tuple[int, int]] = set()
@@ -55,6 +56,7 @@ class State:
         new = State.__new__(State)
         new.frames = [frame.copy() for frame in self.frames]
         new.refs, new.lock, new.loops = self.refs, self.lock, self.loops
+        new.rcu = self.rcu
         new.node, new.written = self.node, self.written.copy()
         return new
 

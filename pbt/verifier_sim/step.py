@@ -47,7 +47,7 @@ def _move(env: Env, state: State, insn: Insn, wide: bool) -> None:
             src = _link(env, state, insn.src_reg, src)
         regs[insn.dst_reg] = src
     elif src.kind == "scalar":
-        if src.num.umax <= tnum.M32:
+        if src.num.umax <= tnum.M32 and "narrow_links" in env.rules:
             regs[insn.dst_reg] = _link(env, state, insn.src_reg, src)
         else:
             regs[insn.dst_reg] = number(scalar.zero_extend32(src.num, env.rules), src.deps)
@@ -64,11 +64,17 @@ def _move_signed(env: Env, src: Reg, insn: Insn, wide: bool) -> Reg:
 
 
 def _link(env: Env, state: State, regno: int, src: Reg) -> Reg:
-    """Give a number an id, so that what one copy learns its other copies learn too."""
-    if src.num.mask == 0 or "linked_scalars" not in env.rules:
+    """Give a number an id, so that what one copy learns its other copies learn too.
+
+    A number that was moved away from its copies (`size`) cannot be copied as such: it leaves them.
+    """
+    if "linked_scalars" not in env.rules:
         return src
-    if not src.id:
-        src = src._replace(id=env.new_id(), delta=0)
+    if src.size:
+        src = src._replace(id=0, delta=0, size=0)
+        state.frames[-1].regs[regno] = src
+    if not src.id and src.num.mask:
+        src = src._replace(id=env.new_id())
         state.frames[-1].regs[regno] = src
     return src
 
@@ -118,11 +124,34 @@ def _fork(env: Env, state: State, pc: int, insn: Insn, dst: Reg, wide: bool) -> 
 def _arithmetic(env: Env, name: str, dst: Reg, src: Reg, insn: Insn, wide: bool) -> Reg:
     result = arith.binary(name, dst.num, src.num, wide, env.rules)
     deps = merge_deps(dst.deps, src.deps)
-    if dst.id and wide and name == "ADD" and not insn.opcode & op.X and "linked_deltas" in env.rules:
-        delta = dst.delta + insn.imm
-        if not dst.delta and -(1 << 31) <= delta < 1 << 31 and result.mask:
-            return Reg("scalar", result, 0, dst.id, False, None, 0, 0, delta, "", deps)
-    return number(result, deps)
+    if "linked_deltas" not in env.rules:
+        return number(result, deps)
+    step = _distance(env, name, dst, src, insn, wide, result)
+    if step is not None and not dst.size:
+        return Reg("scalar", result, 0, dst.id, False, None, 64 if wide else 32, 0, step, "", deps)
+    left = step is not None or "delta_cleared" in env.rules
+    return number(result, deps)._replace(delta=0 if left else dst.delta)
+
+
+def _distance(env: Env, name: str, dst: Reg, src: Reg, insn: Insn, wide: bool, result: Scalar) -> int | None:
+    """How far an addition moves a number from its copies; None if they part."""
+    if not dst.id or name not in ("ADD", "SUB") or not (wide or "narrow_deltas" in env.rules):
+        return None
+    itself = bool(insn.opcode & op.X) and insn.src_reg == insn.dst_reg
+    late = "negative_deltas" in env.rules
+    if (late and itself) or (not late and name == "SUB"):
+        return None
+    num = result if itself else src.num  # before: the kernel looked at the register after the sum
+    if num.mask & (tnum.M64 if wide else tnum.M32):
+        return None
+    if not wide and dst.num.umax > tnum.M32:
+        return None
+    step = num.smin if wide else scalar.s32(num.value & tnum.M32)
+    if not late:
+        return step if 0 <= step < 1 << 31 else None
+    if name == "SUB":
+        step = -step
+    return step if -(1 << 31) <= step < 1 << 31 else None
 
 
 def _unary(env: Env, dst: Reg, insn: Insn, wide: bool, code: int) -> Reg:
@@ -165,6 +194,8 @@ def _pointer(env: Env, name: str, dst: Reg, src: Reg, insn: Insn, wide: bool) ->
         raise Refuse(f"R{regno} pointer arithmetic on {pointer.type_name} prohibited")
     _sane(off, pointer)
     if name == "ADD":
+        if pointer is src and "commuted_kept" not in env.rules:
+            pointer = pointer._replace(ref=0, obj=0 if pointer.kind == "fp" else pointer.obj)
         return _check_moved(_moved(env, pointer, off.num, 1))
     if name == "SUB":
         if dst is off:
@@ -238,7 +269,7 @@ def stx(env: Env, state: State, pc: int, insn: Insn) -> int:
     if reg.kind == "fp" and value.kind == "scalar" and size == 8:
         value = _link(env, state, insn.src_reg, value)
     _leak(env, insn.src_reg, value, reg)
-    store(env, state, insn.dst_reg, reg, insn.offset, size, value)
+    store(env, state, insn.dst_reg, reg, insn.offset, size, value, False, insn.src_reg)
     _same_pointer(env, pc, reg)
     return pc + 1
 

@@ -86,7 +86,7 @@ def _jumps(name: str, wide: bool, a: int, b: int) -> bool:
 def test_branches(a: tuple[Scalar, int], b: tuple[Scalar, int], name: str, wide: bool, kernel: str) -> None:
     """A decided branch goes the decided way; refinement keeps the numbers that go that way."""
     goes = _jumps(name, wide, a[1], b[1])
-    assert scalar.taken(name, a[0], b[0], wide) in (None, goes)
+    assert scalar.taken(name, a[0], b[0], wide, features(kernel)) in (None, goes)
     holds = name if goes else scalar.INVERSE[name]
     left, right = scalar.refine(holds, a[0], b[0], wide, features(kernel))
     assert left.contains(a[1]) and right.contains(b[1])

@@ -1,0 +1,157 @@
+"""Fields of map values that the kernel keeps for itself: locks, timers, kernel pointers, lists.
+
+What of a map's value a program may touch directly, and what a kernel pointer loaded from there is.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pbt.verifier_sim import scalar
+from pbt.verifier_sim.env import Env, Refuse
+from pbt.verifier_sim.reg import Field, MapInfo, Reg, names, tnum_text
+from pbt.verifier_sim.state import State
+
+POINTERS: Final = names("kptr kptr_untrusted kptr_percpu uptr")
+_SHOWN = {"kptr": "kptr", "kptr_untrusted": "kptr", "kptr_percpu": "percpu_kptr", "uptr": "uptr"}
+_TRACERS = names("KPROBE TRACEPOINT PERF_EVENT RAW_TRACEPOINT RAW_TRACEPOINT_WRITABLE")
+_NOT_TRACED = {
+    "spin_lock": "bpf_spin_lock",
+    "res_spin_lock": "bpf_spin_lock",
+    "timer": "bpf_timer",
+    "wq": "bpf_wq",
+    "list_head": "bpf_{list_head,rb_root}",
+    "rb_root": "bpf_{list_head,rb_root}",
+}
+# structs whose objects the kernel frees only after a grace period (rcu_protected_types of verifier.c)
+_RCU_OBJECTS = names("prog_test_ref_kfunc cgroup bpf_cpumask task_struct bpf_crypto_ctx")
+
+
+def shown(field: Field) -> str:
+    """The field's kind as the kernel's messages have it."""
+    return _SHOWN.get(field.kind, f"bpf_{field.kind}")
+
+
+def find(info: MapInfo, kind: str) -> Field | None:
+    return next((field for field in info.fields if field.kind == kind), None)
+
+
+def usable(prog_type: str, info: MapInfo) -> str:
+    """Why programs of a type may not refer to a map with such fields; "" if they may."""
+    for field in info.fields:
+        what = _NOT_TRACED.get(field.kind)
+        if what is None:
+            continue
+        if what == "bpf_spin_lock" and prog_type == "SOCKET_FILTER":
+            return "socket filter progs cannot use bpf_spin_lock yet"
+        if prog_type in _TRACERS:
+            return f"tracing progs cannot use {what} yet"
+    return ""
+
+
+def touch(info: MapInfo, reg: Reg, offset: int, size: int, helper: bool) -> None:
+    """Refuse an access that meets a field it may not meet; kernel pointers are loaded and stored whole."""
+    low, high = reg.off + offset + reg.num.smin, reg.off + offset + reg.num.umax + size
+    for field in info.fields:
+        if not (low < field.off + field.size and field.off < high):
+            continue
+        if field.kind not in POINTERS:
+            raise Refuse(f"{shown(field)} cannot be accessed directly by load/store")
+        if helper:
+            raise Refuse(f"{shown(field)} cannot be accessed indirectly by helper")
+        if reg.num.mask:
+            raise Refuse(f"{shown(field)} access cannot have variable offset")
+        if field.off != low:
+            raise Refuse(f"{shown(field)} access misaligned expected={field.off} off={low}")
+        if size != 8:
+            raise Refuse(f"{shown(field)} access size must be BPF_DW")
+
+
+def pointer_at(info: MapInfo, reg: Reg, offset: int) -> Field | None:
+    """The kernel pointer kept at a place of a map's value."""
+    if not info.fields or reg.num.mask:
+        return None
+    at = reg.off + offset + reg.num.smin
+    return next((f for f in info.fields if f.off == at and f.kind in POINTERS), None)
+
+
+def load_pointer(env: Env, state: State, field: Field) -> Reg:
+    """What a kernel pointer read from a map is: perhaps null, and trusted only while nothing frees it."""
+    fresh = env.new_id()
+    if field.kind == "uptr":
+        return Reg("mem", id=fresh, null=True, size=env.struct_size(field.struct))
+    guarded = not env.sleepable or bool(state.lock) or state.rcu > 0
+    safe = field.kind == "kptr_percpu" or (field.kind == "kptr" and _counted(env, field.struct))
+    mods = "rcu_" if safe and guarded and "rcu_kptrs" in env.rules else "untrusted_"
+    return Reg("ptr_", id=fresh, null=True, obj=field.struct, mods=mods)
+
+
+def _counted(env: Env, struct: str) -> bool:
+    return struct in _RCU_OBJECTS or not env.kernel_struct(struct)
+
+
+def store_pointer(field: Field, regno: int, value: Reg, immediate: bool) -> None:
+    """Only a pointer of the right kind, or null, may be put into an unreferenced kernel pointer."""
+    if field.kind in ("kptr", "kptr_percpu"):
+        raise Refuse("store to referenced kptr disallowed")
+    if field.kind == "uptr":
+        raise Refuse("store to uptr disallowed")
+    if value.kind == "scalar" and value.num.const == 0:
+        return
+    if immediate:
+        raise Refuse(f"BPF_ST imm must be 0 when storing to kptr at off={field.off}")
+    matches(field, regno, value)
+
+
+def matches(field: Field, regno: int, value: Reg) -> None:
+    """Whether a register holds what a kernel pointer's type asks for."""
+    allowed = {"", "trusted_", "rcu_"} | ({"untrusted_"} if field.kind == "kptr_untrusted" else set())
+    wanted = f"ptr_{field.struct}"
+    name = value.type_name + (str(value.obj or "") if value.kind == "ptr_" else "")
+    if value.kind != "ptr_" or value.mods not in allowed:
+        other = f" or untrusted_{wanted}" if field.kind == "kptr_untrusted" else ""
+        raise Refuse(f"invalid kptr access, R{regno} type={name} expected={wanted}{other}")
+    if value.num.mask:
+        raise Refuse(f"variable {value.type_name} access var_off={tnum_text(value.num)} disallowed")
+    if value.off + value.num.smin < 0:
+        raise Refuse(f"negative offset {value.type_name} ptr R{regno} off={value.off} disallowed")
+    moved = value.off + value.num.smin
+    if value.obj and (value.obj != field.struct or (moved and field.kind != "kptr_untrusted")):
+        raise Refuse(f"invalid kptr access, R{regno} type={name} expected={wanted}")
+
+
+def place(info: MapInfo | None, regno: int, reg: Reg, kind: str) -> Field:
+    """The field of one kind that an argument of a helper points to."""
+    what = f"bpf_{kind}"
+    field = find(info, kind) if info is not None else None
+    if info is None or field is None:
+        raise Refuse(f"map '{info.name if info else ''}' has no valid {what}")
+    if reg.num.mask:
+        raise Refuse(f"R{regno} doesn't have constant offset. {what} has to be at the constant offset")
+    at = reg.off + reg.num.smin
+    if at != field.off:
+        raise Refuse(f"off {at} doesn't point to 'struct {what}' that is at {field.off}")
+    return field
+
+
+def exchanged(info: MapInfo, regno: int, reg: Reg) -> Field:
+    """The referenced kernel pointer that bpf_kptr_xchg swaps."""
+    if reg.num.mask:
+        raise Refuse(f"R{regno} doesn't have constant offset. kptr has to be at the constant offset")
+    if not any(field.kind in POINTERS for field in info.fields):
+        raise Refuse(f"R{regno} has no valid kptr")
+    at = reg.off + reg.num.smin
+    field = next((f for f in info.fields if f.off == at and f.kind in POINTERS), None)
+    if field is None:
+        raise Refuse(f"off={at} doesn't point to kptr")
+    if field.kind not in ("kptr", "kptr_percpu"):
+        raise Refuse(f"off={at} kptr isn't referenced kptr")
+    return field
+
+
+def constant(info: MapInfo, reg: Reg, offset: int, size: int, sign: bool) -> scalar.Scalar | None:
+    """The number in the frozen data of a map that programs only read."""
+    if not info.data or reg.num.mask:
+        return None
+    at = reg.off + offset + reg.num.smin
+    return scalar.const(int.from_bytes(info.data[at : at + size], "little", signed=sign))

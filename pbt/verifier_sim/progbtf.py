@@ -1,0 +1,149 @@
+"""The types that come with a program: what its functions take and return.
+
+A function of linkage "global" is judged by itself, for any arguments of its parameters' types; calls
+of it only have their arguments checked. Source: Documentation/bpf/btf.rst; btf_prepare_func_args() of
+kernel/bpf/btf.c.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pbt.source import PbtError
+
+_MAGIC = 0xEB9F
+INT, PTR, ARRAY, STRUCT, UNION, ENUM, FWD, TYPEDEF, VOLATILE, CONST, RESTRICT, FUNC, FUNC_PROTO = range(1, 14)
+VAR, DATASEC, FLOAT, DECL_TAG, TYPE_TAG, ENUM64 = range(14, 20)
+_NAMES = (
+    "UNKN", "INT", "PTR", "ARRAY", "STRUCT", "UNION", "ENUM", "FWD", "TYPEDEF", "VOLATILE", "CONST",
+    "RESTRICT", "FUNC", "FUNC_PROTO", "VAR", "DATASEC", "FLOAT", "DECL_TAG", "TYPE_TAG", "ENUM64",
+)  # fmt: skip
+_ONCE = {INT: 1, ARRAY: 3, VAR: 1, DECL_TAG: 1}
+_EACH = {STRUCT: 3, UNION: 3, ENUM: 2, FUNC_PROTO: 2, DATASEC: 3, ENUM64: 3}
+_MODIFIERS = (TYPEDEF, VOLATILE, CONST, RESTRICT, TYPE_TAG)
+_LONGEST_CHAIN = 64
+
+
+class BadTypes(PbtError):
+    """Bytes that are not BTF, or BTF that contradicts itself."""
+
+
+class Row(NamedTuple):
+    """One type: kind, name, vlen, size (or the type it refers to), kind_flag, the words that follow."""
+
+    kind: int
+    name: str
+    vlen: int
+    size: int
+    words: tuple[int, ...]
+
+
+class Function(NamedTuple):
+    """A function of the program: where it starts, and what its BTF says of it (id 0: nothing)."""
+
+    name: str
+    is_global: bool
+    params: tuple[int, ...]  # type ids
+    result: int
+    tags: tuple[frozenset[str], ...]  # of each parameter: "ctx", "nonnull", "nullable", "trusted" …
+
+
+class ProgramTypes:
+    """A BTF section, small enough to be taken apart at once."""
+
+    def __init__(self, types: bytes, strings: bytes) -> None:
+        self.rows: list[Row] = [Row(0, "void", 0, 0, ())]
+        if len(types) % 4:
+            raise BadTypes("the type section is no sequence of words")
+        words = struct.unpack(f"<{len(types) // 4}I", types)
+        at = 0
+        while at < len(words):
+            if at + 3 > len(words):
+                raise BadTypes("the type section ends within a type")
+            name, info, size = words[at : at + 3]
+            kind, count = info >> 24 & 31, info & 0xFFFF
+            more = _ONCE.get(kind, 0) + _EACH.get(kind, 0) * count
+            if not 0 < kind <= ENUM64 or at + 3 + more > len(words):
+                raise BadTypes(f"type {len(self.rows)} is malformed")
+            end = strings.find(b"\0", name)
+            text = strings[name : end if end >= 0 else len(strings)].decode("utf-8", "replace")
+            self.rows.append(Row(kind, text, count, size, words[at + 3 : at + 3 + more]))
+            at += 3 + more
+
+    @staticmethod
+    def parse(data: bytes) -> ProgramTypes:
+        """A whole BTF blob with its header."""
+        try:
+            magic, _, _, header, type_off, type_len, str_off, str_len = struct.unpack_from("<HBBIIIII", data)
+        except struct.error:
+            raise BadTypes("the BTF is shorter than its header") from None
+        if magic != _MAGIC or header + max(type_off + type_len, str_off + str_len) > len(data):
+            raise BadTypes("these bytes are not BTF")
+        types = data[header + type_off : header + type_off + type_len]
+        return ProgramTypes(types, data[header + str_off : header + str_off + str_len])
+
+    def row(self, id: int) -> Row:
+        if not 0 <= id < len(self.rows):
+            raise BadTypes(f"there is no type {id}")
+        return self.rows[id]
+
+    def plain(self, id: int) -> tuple[int, Row]:
+        """A type without its names and qualifiers."""
+        for _ in range(_LONGEST_CHAIN):
+            row = self.row(id)
+            if row.kind not in _MODIFIERS:
+                return id, row
+            id = row.size
+        raise BadTypes(f"type {id} refers to itself")
+
+    def kind_name(self, id: int) -> str:
+        return _NAMES[self.plain(id)[1].kind]
+
+    def is_scalar(self, id: int) -> bool:
+        return self.plain(id)[1].kind in (INT, ENUM, ENUM64)
+
+    def target(self, id: int) -> tuple[int, Row]:
+        """What a pointer points to."""
+        return self.plain(self.plain(id)[1].size)
+
+    def size_of(self, id: int) -> int | None:
+        """Bytes of a type, None if it has no size."""
+        factor = 1
+        for _ in range(_LONGEST_CHAIN):
+            id, row = self.plain(id)
+            if row.kind == ARRAY:
+                factor *= row.words[2]
+                id = row.words[0]
+            elif row.kind == PTR:
+                return factor * 8
+            elif row.kind in (INT, STRUCT, UNION, ENUM, ENUM64, FLOAT):
+                return factor * row.size
+            else:
+                return None
+        raise BadTypes(f"type {id} refers to itself")
+
+    def struct_sizes(self) -> dict[str, int]:
+        return {row.name: row.size for row in self.rows if row.kind in (STRUCT, UNION) and row.name}
+
+    def function(self, id: int) -> Function:
+        row = self.row(id)
+        if row.kind != FUNC:
+            raise BadTypes(f"type {id} is no function")
+        proto = self.row(row.size)
+        if proto.kind != FUNC_PROTO:
+            raise BadTypes(f"the function of type {id} has no prototype")
+        params = tuple(proto.words[1::2])
+        tags: list[set[str]] = [set() for _ in params]
+        for tag in self.rows:
+            if tag.kind == DECL_TAG and tag.size == id and tag.words[0] < len(params):
+                prefix, _, what = tag.name.partition(":")
+                if prefix == "arg":
+                    tags[tag.words[0]].add(what)
+        return Function(row.name, row.vlen == 1, params, proto.size, tuple(map(frozenset, tags)))
+
+
+def functions(types: ProgramTypes, info: Sequence[Sequence[int]]) -> dict[int, Function]:
+    """The functions of a program by their first slots, from its func_info rows [slot, type id]."""
+    return {slot: types.function(id) for slot, id in info}
