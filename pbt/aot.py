@@ -78,9 +78,10 @@ _KINDS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (waist.Map, ("name", "map_type", "key_size", "value_size", "max_entries", "flags", "key", "value",
                  "aggregation", "args", "data", "span")),
     (waist.Event, ("action", "record", "text", "args", "span")),
+    (waist.Failure, ("helper", "map", "span")),
     (Layout, Layout._fields),
     (waist.Bundle, ("name", "source", "programs", "maps", "events", "arch", "release", "features", "license",
-                    "config", "warnings")),
+                    "config", "warnings", "failures")),
     (Tool, Tool._fields),
 )  # fmt: skip
 """Every class that a file may hold, with its fields in the order of its constructor."""

@@ -110,6 +110,18 @@ class Event:
     span: Place = Place(-1, -1)
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A call of a helper that is counted when it fails: its position in `Bundle.failures` is its number.
+
+    `map`: the map that the helper was to work on, "" for none.
+    """
+
+    helper: str
+    map: str
+    span: Place
+
+
 @dataclass(frozen=True)
 class Bundle:
     """A whole compiled script."""
@@ -125,6 +137,7 @@ class Bundle:
     license: str = "GPL"
     config: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
 
     def map(self, name: str) -> Map:
         return next(m for m in self.maps if m.name == name)

@@ -342,6 +342,9 @@ class Gen(Protocol):
     def leave(self) -> None:
         """End the probe here."""
 
+    def watch(self, helper: str, result: Value) -> None:
+        """With -k, count a negative result of a helper as a failure here, for the user to be warned of."""
+
     def has(self, feature: str) -> bool: ...
 
 

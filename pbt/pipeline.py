@@ -35,6 +35,8 @@ class Options:
 
     `params`: the words after the script; `pid`: probes tied to a process fire for this one alone;
     `fallback`: probes that this kernel does not have are replaced by others that come near, which is said;
+    `warnings`: of which calls of the kernel's helpers that fail the user is warned: 0 none, 1 those that have
+    no room in a map, 2 also reads of memory, of keys, and all others (-k);
     `environment`: where BPFTRACE_* config variables come from; `mode`: "test" or "bench" for the session that
     runs such probes alone; `probe_filter`: a regular expression that the names of probes must match, BEGIN
     and END apart.
@@ -44,6 +46,7 @@ class Options:
     unsafe: bool = False
     pid: int | None = None
     fallback: bool = True
+    warnings: int = 1
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     mode: str = ""
     probe_filter: str = ""
@@ -113,7 +116,9 @@ def _check(work: Work) -> None:
 
 def _lower(work: Work) -> None:
     assert work.typed is not None and work.config is not None
-    work.lowered = lower(work.typed, work.source, work.target, work.config, work.options.pid)
+    work.lowered = lower(
+        work.typed, work.source, work.target, work.config, work.options.pid, work.options.warnings
+    )
 
 
 def _passes(work: Work) -> None:
@@ -136,7 +141,7 @@ def _link(work: Work) -> None:
     work.bundle = Bundle(
         work.source.name, work.source.text, tuple(programs), work.lowered.maps, work.lowered.events,
         work.target.arch.name, work.target.release, _relied_on(work), str(work.config["license"]), work.config,
-        tuple(str(w) for w in work.warnings),
+        tuple(str(w) for w in work.warnings), work.lowered.failures,
     )  # fmt: skip
 
 

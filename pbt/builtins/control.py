@@ -154,7 +154,7 @@ def _check_signal(checks: Checks, call: Call) -> Type:
 def _signal(gen: Gen, call: Call) -> None:
     number = gen.kept(call.node)
     helper = "send_signal" if call.name == "signal" else "send_signal_thread"
-    gen.b.call(helper, gen.value(call.args[0]) if number is None else number)
+    gen.watch(helper, gen.b.call(helper, gen.value(call.args[0]) if number is None else number))
 
 
 def _check_unwatch(checks: Checks, call: Call) -> Type:

@@ -268,6 +268,7 @@ def trace(args: Arguments) -> int:
     options = Options(
         params, args.has("unsafe"), pid, not args.has("no-fallback"), mode=mode_of(args),
         probe_filter=args.get("probe-filter"),
+        warnings=2 if args.has("warnings") else int(not args.has("no-warnings")),
     )  # fmt: skip
     work = run(source, target, options)
     if not args.has("no-warnings"):

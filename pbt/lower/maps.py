@@ -17,7 +17,7 @@ from pbt.feature import Aggregation, Mem, Sample
 from pbt.ir.core import Value
 from pbt.lang import ast
 from pbt.lang.typed import MapType, aggregations
-from pbt.lower import expr, memory
+from pbt.lower import expr, failures, memory
 from pbt.lower.memory import MOST_ZEROS, ZEROS, Loc
 from pbt.record import Record
 from pbt.types import I64, U32, U64, Tuple, Type, is_integral, is_signed
@@ -137,7 +137,17 @@ def read(body: Body, node: ast.Expr) -> Value:
     if not keys:
         return memory.load(body, Loc("bpf", body.b.map_value(name)), kind)
     found = _lookup(body, name, _key(body, name, keys))
-    return body.b.choose("ne", found, 0, lambda: body.b.load(found, 0, kind.size, is_signed(kind)), lambda: 0)
+
+    def have() -> Value:
+        return body.b.load(found, 0, kind.size, is_signed(kind))
+
+    return body.b.choose("ne", found, 0, have, lambda: _missed(body, name))
+
+
+def _missed(body: Body, name: str) -> int:
+    """There is no such key: what is read then."""
+    failures.count(body, "map_lookup_elem", 0, 2, name)
+    return 0
 
 
 def merged(body: Body, name: str, key: Mem) -> Value:
@@ -173,7 +183,12 @@ def locate(body: Body, node: ast.Expr) -> Loc:
         return Loc("bpf", body.b.map_value(name))
     found = _lookup(body, name, _key(body, name, keys))
     zeros = body.declare(Map(ZEROS, "ARRAY", 4, MOST_ZEROS, 1))
-    return Loc("bpf", body.b.choose("ne", found, 0, lambda: found, lambda: body.b.map_value(zeros)))
+
+    def none() -> Value:
+        _missed(body, name)
+        return body.b.map_value(zeros)
+
+    return Loc("bpf", body.b.choose("ne", found, 0, lambda: found, none))
 
 
 def find(body: Body, name: str, keys: Sequence[ast.Expr], variable: str) -> Value:
@@ -254,7 +269,9 @@ def assign(body: Body, target: ast.Expr, value: ast.Expr) -> None:
     else:
         body.into(value, room, kind)
     key = _key(body, name, keys)
-    body.b.call("map_update_elem", body.b.map(name), body.address(key), body.address(room), 0)
+    result = body.b.call("map_update_elem", body.b.map(name), body.address(key), body.address(room), 0)
+    if not body.map_type(name).kind.startswith("LRU_"):  # there, the oldest makes room
+        failures.watch(body, "map_update_elem", result, 1, name)
 
 
 def _mark(body: Body, place: Value, kind: Type) -> None:
@@ -274,10 +291,14 @@ def _cell_of(body: Body, name: str, key: Mem, size: int) -> Iterator[Mem]:
     b.place(insert)
     zeros = body.temp(size, f"{name} zero")
     body.zero(zeros, size)
-    b.call("map_update_elem", b.map(name), body.address(key), body.address(zeros), _NOEXIST)
+    result = b.call("map_update_elem", b.map(name), body.address(key), body.address(zeros), _NOEXIST)
     again = _lookup(body, name, key)
     b.assign(variable, again)
-    b.branch("ne", again, 0, have, after)
+    none = b.block("no room")
+    b.branch("ne", again, 0, have, none)
+    b.place(none)
+    failures.count(body, "map_update_elem", result, 1, name)
+    b.jump(after)
     b.place(have)
     yield Mem(b.read(variable))
     b.jump(after)
@@ -363,8 +384,11 @@ def aggregate(body: Body, target: ast.Expr, record: Aggregation, args: Sequence[
 # --- deleting ---------------------------------------------------------------------------------
 
 
-def delete(body: Body, name: str, keys: Sequence[ast.Expr]) -> Value | None:
-    """1 if there was something to delete, else 0; None where only user space can do it."""
+def delete(body: Body, name: str, keys: Sequence[ast.Expr], ignored: bool = False) -> Value | None:
+    """1 if there was something to delete, else 0; None where only user space can do it.
+
+    `ignored`: nobody looks at the value, so -k warns where it is 0.
+    """
     known, b = body.map_type(name), body.b
     record = aggregations().get(known.aggregation)
     if not keys and record is not None:
@@ -378,7 +402,11 @@ def delete(body: Body, name: str, keys: Sequence[ast.Expr]) -> Value | None:
         return was
     if record is not None and record.bucket is not None:
         return _any_bucket(body, name, keys, _delete)
-    return _delete(body, name, _key(body, name, keys))
+    key = _key(body, name, keys)
+    result = b.call("map_delete_elem", b.map(name), body.address(key))
+    if ignored:
+        failures.watch(body, "map_delete_elem", result, 2, name)
+    return b.compare("eq", result, 0)
 
 
 def _delete(body: Body, name: str, key: Mem) -> Value:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pbt.bundle import Map
 from pbt.feature import Mem
+from pbt.lower import failures
 from pbt.types import Array, Int, Member, Pointer, Space, Str, Type, is_signed
 
 if TYPE_CHECKING:
@@ -39,12 +40,23 @@ def address(body: Body, place: Mem) -> Value:
 
 def probe_read(body: Body, to: Mem, size: Number, source: Value, space: str) -> Value:
     """Copy bytes from kernel or user memory; clears `to` and returns < 0 where that fails."""
-    return body.b.call(_reader(body, space, ""), address(body, to), size, source)
+    helper = _reader(body, space, "")
+    result = body.b.call(helper, address(body, to), size, source)
+    failures.watch(body, helper, result, level=2)
+    return result
+
+
+def _copy_own(body: Body, to: Mem, size: int, source: Value) -> None:
+    """Copy bytes that the program owns by one call, which does not fail."""
+    body.b.call(_reader(body, "kernel", ""), address(body, to), size, source)
 
 
 def probe_read_str(body: Body, to: Mem, size: Number, source: Value, space: str) -> Value:
     """Copy text up to its NUL, which is always written; the tail of `to` stays as it was."""
-    return body.b.call(_reader(body, space, "_str"), address(body, to), size, source)
+    helper = _reader(body, space, "_str")
+    result = body.b.call(helper, address(body, to), size, source)
+    failures.watch(body, helper, result, level=2)
+    return result
 
 
 def _reader(body: Body, space: str, suffix: str) -> str:
@@ -85,7 +97,7 @@ def copy(body: Body, to: Mem, loc: Loc, size: int) -> None:
     if loc.space in ("kernel", "user", ""):
         probe_read(body, to, size, address(body, Mem(loc.base, loc.offset)), loc.space)
     elif loc.space == "bpf" and size > INLINE:
-        probe_read(body, to, size, address(body, Mem(loc.base, loc.offset)), "kernel")
+        _copy_own(body, to, size, address(body, Mem(loc.base, loc.offset)))
     else:
         body.b.copy(to.base, to.offset, loc.base, loc.offset, size)
 
@@ -107,7 +119,7 @@ def zero(body: Body, to: Mem, size: int) -> None:
     for at in range(0, size, MOST_ZEROS):
         part = min(MOST_ZEROS, size - at)
         name = body.declare(Map(ZEROS, "ARRAY", 4, MOST_ZEROS, 1))
-        probe_read(body, to + at, part, body.b.map_value(name), "kernel")
+        _copy_own(body, to + at, part, body.b.map_value(name))
 
 
 def write(body: Body, to: Mem, data: bytes) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from pbt.bundle import Event, Map, Place
+from pbt.bundle import Event, Failure, Map, Place
 from pbt.data import dataclass, field
 from pbt.feature import Builtin, Call, Context, Gen, Mem
 from pbt.ir import core as ir
@@ -17,7 +17,7 @@ from pbt.ir.build import Builder, NoContext, Number
 from pbt.lang import ast
 from pbt.lang.typed import Instance, MapType, Typed
 from pbt.lower import event as events
-from pbt.lower import expr, loops, maps, memory, stmt, text, turns
+from pbt.lower import expr, failures, loops, maps, memory, stmt, text, turns
 from pbt.record import Record
 from pbt.source import ScriptError, Source, Span
 from pbt.types import U64, Pointer, Tuple, Type, is_integral
@@ -41,6 +41,7 @@ class Lowered:
     maps: tuple[Map, ...]
     events: tuple[Event, ...]
     features: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
 
 
 @dataclass
@@ -52,6 +53,8 @@ class Unit:
     config: Mapping[str, Any]
     map_types: Mapping[str, MapType]
     pid: int | None = None
+    warnings: int = 1
+    failures: dict[Failure, int] = field(default_factory=dict)
     maps: dict[str, Map] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     features: set[str] = field(default_factory=set)  # asked for and there
@@ -63,18 +66,29 @@ class Unit:
 
 
 def lower(
-    typed: Typed, source: Source, target: Target, config: Mapping[str, Any], pid: int | None = None
+    typed: Typed,
+    source: Source,
+    target: Target,
+    config: Mapping[str, Any],
+    pid: int | None = None,
+    warnings: int = 1,
 ) -> Lowered:
-    """All programs of a script. `pid`: programs tied to a process return at once in any other."""
-    unit = Unit(source, target, config, typed.maps, pid)
+    """All programs of a script. `pid`: programs tied to a process return at once in any other.
+
+    `warnings`: which failing helper calls are counted (see pipeline.Options).
+    """
+    unit = Unit(source, target, config, typed.maps, pid, warnings)
     for known in typed.maps.values():
         unit.maps[known.name] = maps.declaration(known, config, unit.place_of(known.span))
     programs = [_program(unit, number, instance) for number, instance in enumerate(typed.instances)]
     if unit.scratch:
         unit.maps[SCRATCH] = Map(SCRATCH, "PERCPU_ARRAY", 4, unit.scratch, len(typed.instances))
+    if unit.failures:
+        unit.maps[failures.FAILURES] = failures.declaration(len(unit.failures))
     return Lowered(
-        tuple(programs), tuple(unit.maps.values()), tuple(unit.events), tuple(sorted(unit.features))
-    )
+        tuple(programs), tuple(unit.maps.values()), tuple(unit.events), tuple(sorted(unit.features)),
+        tuple(unit.failures),
+    )  # fmt: skip
 
 
 def _program(unit: Unit, number: int, instance: Instance) -> ir.Program:
@@ -120,6 +134,7 @@ class Body(Gen):
         self.returns: Callable[[ast.Jump], None] | None = None  # inside a function of the script
         self.pairs: dict[str, loops.Pair] = {}
         self.shared = loops.Shared.of(instance, limit)
+        self.ignored: ast.Expr | None = None  # the statement whose value nobody wants
         self._limit = limit
         self._with_scratch = scratch
         self._scratch: ir.Value | None = None
@@ -366,7 +381,8 @@ class Body(Gen):
         return self.b.load(self.b.map_value(START), record[name].offset, 8)
 
     def delete(self, node: ast.Expr) -> ir.Value | None:
-        return maps.delete(self, *self.kept(node))
+        name, keys = self.kept(node)
+        return maps.delete(self, name, keys, node is self.ignored)
 
     def find(self, node: ast.Expr, variable: ast.Expr) -> ir.Value:
         assert isinstance(variable, ast.Var)
@@ -389,6 +405,9 @@ class Body(Gen):
     def leave(self, value: ir.Value | None = None) -> None:
         """End the probe; its program's result is `value`, where the probe answers."""
         self.b.ret(self.probe.result if value is None else value)
+
+    def watch(self, helper: str, result: ir.Value) -> None:
+        failures.watch(self, helper, result, level=2)
 
     def has(self, feature: str) -> bool:
         found = self.target.has(feature)

@@ -31,6 +31,7 @@ def statements(body: Body, items: Sequence[ast.Stmt]) -> None:
 
 def statement(body: Body, node: ast.Stmt) -> None:
     if isinstance(node, ast.ExprStmt):
+        body.ignored = None if node.dropped else node.value
         expr.effect(body, node.value)
     elif isinstance(node, ast.Assign):
         _assign(body, node)

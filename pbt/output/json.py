@@ -47,9 +47,9 @@ def _quote(text: str) -> str:
     return '"' + _SPECIAL.sub(lambda m: _SHORT.get(m[0]) or f"\\u{ord(m[0]):04x}", text) + '"'
 
 
-def line(kind: str, data: Any, **more: Any) -> bytes:
+def line(kind: str, data: Any = None, **more: Any) -> bytes:
     """One message: `more` stands beside the type."""
-    return (dumps({"type": kind, **more, "data": data}) + "\n").encode()
+    return (dumps({"type": kind, **more, **({} if data is None else {"data": data})}) + "\n").encode()
 
 
 def converter(type_: Type, opaque: Callable[[Opaque, bytes], Any]) -> ToJson:

@@ -115,6 +115,8 @@ class JsonSink(Stream):
 
         if data is not None:
             self.write(line(kind, data, **more))
+        elif more:
+            self.write(line(kind, **more))
 
 
 class Message(NamedTuple):

@@ -32,7 +32,6 @@ class LiveMap:
         hidden = self.keyed and aggregation is not None and aggregation.bucket is not None
         self.key_types = [field.type for field in (fields[:-1] if hidden else fields)]  # without the bucket
         self.signed = map_.value is not None and is_signed(map_.value)
-        self.full = False  # whether the last look found no room for another key
         self._per_cpu = map_.map_type.startswith(("PERCPU_", "LRU_PERCPU_"))
         self._size = _round8(map_.value_size) * cpus if self._per_cpu else map_.value_size
         cell = aggregation.cell(self.signed) if aggregation else ()
@@ -68,9 +67,7 @@ class LiveMap:
         self._write_zeros(True)
 
     def _raw(self) -> list[tuple[bytes, bytes]]:
-        found = bpf.map_items(self._fd, self.map.key_size, self._size)
-        self.full = self.keyed and len(found) >= self.map.max_entries
-        return found
+        return bpf.map_items(self._fd, self.map.key_size, self._size)
 
     def _merge(self, cells: Any) -> Any:
         assert self.aggregation is not None

@@ -18,6 +18,7 @@ from pbt.output.sink import Captured, Collector, Message
 from pbt.runtime import events
 from pbt.runtime.attach import Links, attach, providers
 from pbt.runtime.child import Child, Watch
+from pbt.runtime.failures import Failures, message
 from pbt.runtime.load import Loaded, load
 from pbt.runtime.world import Maps, World, boot_ns
 from pbt.source import UsageError
@@ -181,6 +182,7 @@ class Session:
         self.world.detach = self._detach
         if isinstance(self.sink, Collector):
             self.sink.values = self.world.arguments
+        self._failures = Failures(self._bundle, self._loaded)
         self._fill_start()
         self._reader = owned.enter_context(closing(events.Reader(self._bundle, self._loaded)))
         self._epoll = owned.enter_context(select.epoll())
@@ -288,6 +290,7 @@ class Session:
         self._epoll.poll(0 if self._queue or iterating else timeout)
         self._consume(TICK)
         self._count_lost()
+        self._tell_failures()
 
     def finish(self) -> None:
         """`wind_up`, then close everything."""
@@ -314,6 +317,7 @@ class Session:
         self.world.exiting = False
         self._run_auto("END")
         self._count_lost()
+        self._tell_failures(last=True)
         if self._bundle.config.get("print_maps_on_exit", True):
             self.world.print_all()
         self.sink.flush()
@@ -382,6 +386,14 @@ class Session:
             self._notify(f"Lost {new} events")
         else:
             self.sink.emit("lost_events", b"Lost %d events\n" % new, {"events": new}, count=new)
+
+    def _tell_failures(self, last: bool = False) -> None:
+        """Warn of helper calls that failed: once for each, and once more at the end if they went on."""
+        for report in self._failures.news(last):
+            if self.sink.messages == "json":
+                self.sink.emit("helper_error", b"", None, **message(report))
+            elif self._warnings and self.sink.messages == "text":
+                self._notify(str(report.warning))
 
     def _warn(self, message: str) -> None:
         if self._warnings:

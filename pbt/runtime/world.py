@@ -82,7 +82,7 @@ class World:
         message = text.decode(errors="replace").removesuffix("\n")
         if self.sink.messages != "text":
             place = {"msg": message, "filename": source.name, "line": line, "col": column}
-            self.sink.emit(kind, text, message, **place)
+            self.sink.emit(kind, text, None if self.sink.messages == "json" else message, **place)
         elif kind == "warnf":
             self.warn(f"{source.name}:{line}:{column}: {message}")
         else:
@@ -229,8 +229,6 @@ class World:
                     self.sink.write(gap)
                 gap = b""
                 self._send_map(live, items)
-            if live.full:
-                self.warn(f"{name} is full with {live.map.max_entries} keys; later ones may be missing")
 
     def _send_map(self, live: LiveMap, items: drawn.Items, top: int = 0, div: int = 0) -> None:
         rank = _rank(live)

@@ -103,13 +103,6 @@ def test_buckets_of_each_key(monkeypatch):
     assert {key: value.total for key, value in found.items()} == {(b"a",): 0, (b"b",): 0}
 
 
-def test_a_map_without_room_is_noticed(monkeypatch):
-    found = live("HASH", 8, KEY)
-    for count, full in ((7, False), (8, True)):
-        Kernel(monkeypatch, *((b"ab\0\0" + bytes([n, 0, 0, 0]), words(1)) for n in range(count)))
-        assert len(list(found.items())) == count and found.full is full
-
-
 @pytest.mark.parametrize("name, value", [("count", 0), ("min", 0), ("avg", 0)])
 def test_what_nobody_wrote_is_zero(name, value):
     assert live("PERCPU_ARRAY", 24, NONE, name).empty() == value
