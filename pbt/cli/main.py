@@ -16,6 +16,7 @@ VERBS = {
     "asm": "assemble BPF text into bytes",
     "disasm": "disassemble bytes into BPF text",
     "verify": "judge BPF programs as the kernel's verifier would",
+    "tool": "run a tool that comes with pbt, such as opensnoop; alone, list them",
     "target": "save a description of this machine to compile for it elsewhere",
 }
 """What `pbt VERB` does; without a verb it traces. Each is a module of this package with `main(argv)`."""
