@@ -20,10 +20,10 @@ from pbt.lang.expand import Attached, Expanded, expand, filtered
 from pbt.lang.macros import bring_in, expand_macros
 from pbt.lang.parse import Parsed, parse
 from pbt.lang.settings import settle
+from pbt.lang.typed import Instance, Typed
 from pbt.lang.typed import Options as CheckOptions
-from pbt.lang.typed import Typed
 from pbt.lower.script import Lowered, lower
-from pbt.source import ScriptWarning, Source
+from pbt.source import ScriptError, ScriptWarning, Source
 
 if TYPE_CHECKING:
     from pbt.host.target import Target
@@ -89,7 +89,7 @@ def _parse(work: Work) -> None:
     script = bring_in(parsed.script, lambda source: parse(source, names, whole=False).script)
     work.parsed = parsed._replace(script=expand_macros(script))
     work.warnings += work.parsed.warnings
-    work.config = settle(work.parsed.script.settings, work.options.environment)
+    work.config = settle(work.parsed.script.settings, work.options.environment, work.warnings.append)
 
 
 def _expand(work: Work) -> None:
@@ -112,6 +112,17 @@ def _check(work: Work) -> None:
     work.warnings += typed.warnings
     wanted = tuple(each for each in typed.instances if each.places[0].runs_in(own.mode))
     work.typed = replace(typed, instances=wanted)
+    _not_too_many(wanted, int(work.config["max_bpf_progs"]))
+
+
+def _not_too_many(instances: Sequence[Instance], most: int) -> None:
+    if len(instances) > most:
+        raise ScriptError(
+            f"Your program is trying to generate {len(instances)} BPF programs, which exceeds the current limit "
+            f"of {most}",
+            instances[most].probe.points[0].span,
+            "raise it with BPFTRACE_MAX_BPF_PROGS=N; a body that does not use `probe` is one program for all",
+        )
 
 
 def _lower(work: Work) -> None:

@@ -270,3 +270,13 @@ def is_integral(type_: Type) -> bool:
 
 def is_signed(type_: Type) -> bool:
     return isinstance(type_, (Int, Enum)) and type_.signed
+
+
+def parts(type_: Type) -> Iterator[Type]:
+    """The type and all that its values hold, tuples and arrays taken apart."""
+    yield type_
+    inner = (
+        type_.elements if isinstance(type_, Tuple) else (type_.element,) if isinstance(type_, Array) else ()
+    )
+    for each in inner:
+        yield from parts(each)

@@ -186,13 +186,13 @@ class UserSymbols:
         return UserSymbol(function.name, virtual - function.address, mapping.path) if function else None
 
     def _elfs(self, mapping: Mapping) -> tuple[Elf, ...]:
-        """The file behind a mapping, as the process sees it; through map_files when it was replaced."""
-        direct = f"{self._proc}/{self.pid}/root{mapping.path}"
-        try:
-            if os.stat(direct).st_ino == mapping.inode:
-                return self._files.open(direct)
-        except OSError:
-            pass
+        """The file behind a mapping, as the process sees or saw it; through map_files when it was replaced."""
+        for path in (f"{self._proc}/{self.pid}/root{mapping.path}", mapping.path):
+            try:
+                if os.stat(path).st_ino == mapping.inode:
+                    return self._files.open(path)
+            except OSError:
+                continue
         return self._files.open(f"{self._proc}/{self.pid}/map_files/{mapping.start:x}-{mapping.end:x}")
 
     def _jit_symbol(self, address: int) -> UserSymbol | None:

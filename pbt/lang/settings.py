@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pbt.lang import ast
-from pbt.source import ScriptError, UsageError, nearest
+from pbt.source import ScriptError, ScriptWarning, UsageError, nearest
 
 
 class Setting(NamedTuple):
@@ -14,7 +14,10 @@ class Setting(NamedTuple):
     default: int | str | bool
     choices: tuple[str, ...] = ()
     least: int = 0
+    also: Mapping[str, str] = {}  # other spellings of the choices
 
+
+_CACHES = {"1": "PER_PID", "0": "NONE"}  # as bpftrace before 0.20 had it
 
 SETTINGS: dict[str, Setting] = {
     row.name: row
@@ -27,9 +30,15 @@ SETTINGS: dict[str, Setting] = {
         Setting("on_stack_limit", 128),
         Setting("perf_rb_pages", 1024, least=1),
         Setting("print_maps_on_exit", True),
-        Setting("stack_mode", "bpftrace", ("bpftrace", "perf", "raw")),
+        Setting("stack_mode", "bpftrace", ("bpftrace", "perf", "raw", "build_id")),
         Setting("str_trunc_trailer", ".."),
-        Setting("cache_user_symbols", "PER_PID"),
+        Setting(
+            "cache_user_symbols",
+            "PER_PID",
+            ("PER_PID", "PER_PROGRAM", "NONE"),
+            also={"1": "PER_PID", "0": "NONE"},
+        ),
+        Setting("user_symbols", True),
         Setting("lazy_symbolication", True),
         Setting("cpp_demangle", True),
         Setting("max_cat_bytes", 10240, least=1),
@@ -43,6 +52,8 @@ SETTINGS: dict[str, Setting] = {
         Setting("use_blazesym", False),
         Setting("unstable_tseries", "warn", ("error", "warn", "enable")),
         Setting("unstable_dw_ustack", "warn", ("error", "warn", "enable")),
+        Setting("unstable_import_statement", "error", ("error", "warn", "enable")),
+        Setting("unstable_typeinfo", "error", ("error", "warn", "enable")),
     )
 }
 """Every config variable that scripts may set."""
@@ -51,12 +62,17 @@ REMOVED = ("symbol_source", "max_type_res_iterations", "unstable_addr", "unstabl
            "unstable_map_decl")  # fmt: skip
 ENVIRONMENT_ONLY = ("btf", "kernel_build", "kernel_source", "vmlinux")
 RENAMED = {"strlen": "max_strlen", "map_keys_max": "max_map_keys", "cat_bytes_max": "max_cat_bytes",
-           "no_cpp_demangle": "cpp_demangle"}  # fmt: skip
+           "no_cpp_demangle": "cpp_demangle", "no_user_symbols": "user_symbols"}  # fmt: skip
+"""Names of bpftrace before 0.20; those that begin with "no_" say the opposite."""
 _PREFIX = "BPFTRACE_"
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
-def settle(settings: Sequence[ast.Setting], environment: Mapping[str, str]) -> dict[str, Any]:
+def settle(
+    settings: Sequence[ast.Setting],
+    environment: Mapping[str, str],
+    warn: Callable[[ScriptWarning], None] = lambda warning: None,
+) -> dict[str, Any]:
     """All config variables: defaults, then the script's, then the environment's.
 
     Raises ScriptError for a name or value in the script, UsageError for one in the environment.
@@ -65,35 +81,44 @@ def settle(settings: Sequence[ast.Setting], environment: Mapping[str, str]) -> d
     for node in settings:
         name = node.name.removeprefix(_PREFIX).lower()
         if name in REMOVED:
-            continue
-        if name in ENVIRONMENT_ONLY:
-            raise ScriptError(
-                f"{node.name} can only be set in the environment, as {_PREFIX}{name.upper()}", node.span
-            )
-        if name in RENAMED:
-            raise ScriptError(f"{node.name} was renamed to {RENAMED[name]}", node.span)
-        row = SETTINGS.get(name)
-        if row is None:
-            close = nearest(name, SETTINGS)
-            raise ScriptError(
-                f"Unrecognized config variable: {node.name}",
-                node.span,
-                f"did you mean {close[0]}?" if close else "",
-            )
-        problem, config[name] = _convert(row, node.value)
-        if problem:
-            raise ScriptError(f"Invalid value for {name}: {node.value}", node.span, problem)
+            warn(ScriptWarning(f"{node.name} has no effect any more", node.span))
+        else:
+            config.update(_from_script(node, name, warn))
     for key, text in environment.items():
-        if not key.startswith(_PREFIX):
-            continue
-        name = key.removeprefix(_PREFIX).lower()
-        row = SETTINGS.get(RENAMED.get(name, name))
-        if row is not None:
-            problem, value = _convert(row, text)
-            if problem:
-                raise UsageError(f"Invalid value for {key}: {text}", problem)
-            config[row.name] = not value if name.startswith("no_") else value
+        if key.startswith(_PREFIX):
+            config.update(_from_environment(key, text))
     return config
+
+
+def _from_script(
+    node: ast.Setting, name: str, warn: Callable[[ScriptWarning], None]
+) -> Iterator[tuple[str, Any]]:
+    if name in ENVIRONMENT_ONLY:
+        raise ScriptError(
+            f"{node.name} can only be set in the environment, as {_PREFIX}{name.upper()}", node.span
+        )
+    row = SETTINGS.get(RENAMED.get(name, name))
+    if row is None:
+        close = nearest(name, SETTINGS)
+        hint = f"did you mean {close[0]}?" if close else ""
+        raise ScriptError(f"Unrecognized config variable: {node.name}", node.span, hint)
+    if name in RENAMED:
+        warn(ScriptWarning(f"{node.name} was renamed to {row.name}", node.span))
+    problem, value = _convert(row, node.value)
+    if problem:
+        raise ScriptError(f"Invalid value for {name}: {node.value}", node.span, problem)
+    yield row.name, not value if name.startswith("no_") else value
+
+
+def _from_environment(key: str, text: str) -> Iterator[tuple[str, Any]]:
+    """Other variables of this prefix are none of ours to judge."""
+    name = key.removeprefix(_PREFIX).lower()
+    row = SETTINGS.get(RENAMED.get(name, name))
+    if row is not None:
+        problem, value = _convert(row, text)
+        if problem:
+            raise UsageError(f"Invalid value for {key}: {text}", problem)
+        yield row.name, not value if name.startswith("no_") else value
 
 
 def _convert(row: Setting, value: str | int) -> tuple[str, Any]:
@@ -106,6 +131,7 @@ def _convert(row: Setting, value: str | int) -> tuple[str, Any]:
         if not text.isdigit() or int(text) < row.least:
             return f"a number, at least {row.least}", None
         return "", int(text)
-    if row.choices and str(value) not in row.choices:
+    text = row.also.get(str(value), str(value))
+    if row.choices and text not in row.choices:
         return "one of " + ", ".join(row.choices), None
-    return "", str(value)
+    return "", text

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 State = Literal["ready", "stopping"]
 TICK = 0.1  # seconds between looks at what no descriptor announces
+_FIRST_LOOK = 0.002  # seconds after its start when a process has mapped its libraries, mostly
 _START = struct.Struct("=4Q")  # the map "start": boot_ns, tai_offset, unix_offset, cpid
 _MOST_WAITING = 64 << 20  # bytes of records kept here while their text is made
 _BULK = "printf"  # the one action whose records become text without being looked at one by one
@@ -93,6 +94,7 @@ class Session:
         self._lost = self._unmissed = 0  # records: those reported, and those that nobody minds
         self._signalled = 0  # signals to this process that wait for their programs
         self._stopped = self._started = self._finished = False
+        self._next_look, self._pause = 0.0, _FIRST_LOOK
 
     # --- what callers may ask --------------------------------------------------------------------
 
@@ -287,10 +289,24 @@ class Session:
         while self._signalled:
             self._signalled -= 1
             self._run_auto("self")
-        self._epoll.poll(0 if self._queue or iterating else timeout)
+        self._epoll.poll(0 if self._queue or iterating else min(timeout, self._look()))
         self._consume(TICK)
         self._count_lost()
         self._tell_failures()
+
+    def _look(self) -> float:
+        """Seconds until the process is to be looked at again; does so if it is time.
+
+        A process that has just begun is looked at more often: it may be gone soon.
+        """
+        if self.pid is None:
+            return TICK
+        now = time.monotonic()
+        if now >= self._next_look:
+            self._pause = min(2 * self._pause, TICK)
+            self._next_look = now + self._pause
+            self.world.remember(self.pid)
+        return self._next_look - now
 
     def finish(self) -> None:
         """`wind_up`, then close everything."""

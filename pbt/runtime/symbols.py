@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+from pbt.source import UsageError
 from pbt.values import Symbol
 
 if TYPE_CHECKING:
@@ -14,7 +16,12 @@ if TYPE_CHECKING:
 class Symbols:
     """The names of one session; what a process had is remembered when it is gone."""
 
-    def __init__(self, kallsyms: Kallsyms) -> None:
+    def __init__(self, kallsyms: Kallsyms, config: Mapping[str, Any] | None = None) -> None:
+        """`config`: of its variables cache_user_symbols, user_symbols and cpp_demangle count."""
+        settings = config or {}
+        self._keep = settings.get("cache_user_symbols", "PER_PID") != "NONE"
+        self._named = bool(settings.get("user_symbols", True))
+        self._demangled = bool(settings.get("cpp_demangle", True))
         self._kallsyms = kallsyms
         self._kernel: dict[int, Symbol | None] = {}
         self._user: dict[tuple[int, int], Symbol | None] = {}
@@ -38,7 +45,12 @@ class Symbols:
 
     def user(self, address: int, pid: int, offset: bool = False) -> str:
         """The same for an address of a process."""
-        return _text(self._user_symbol(address, pid), address, offset)
+        return _text(self._user_symbol(address, pid) if self._named else None, address, offset)
+
+    def remember(self, pid: int) -> None:
+        """Look where a process has its files now: it may be gone when its addresses are to be named."""
+        if self._keep:
+            self._process(pid).load()
 
     def user_module(self, address: int, pid: int) -> str:
         """The file that an address of a process belongs to, "" where it is unknown."""
@@ -47,13 +59,25 @@ class Symbols:
 
     def _user_symbol(self, address: int, pid: int) -> Symbol | None:
         at = pid, address
-        if at not in self._user:
+        if at not in self._user or not self._keep:
             found = self._process(pid).symbol(address)
-            self._user[at] = found and Symbol(*found)
+            self._user[at] = found and Symbol(self._readable(found.name), *found[1:])
         return self._user[at]
 
+    def _readable(self, name: str) -> str:
+        """The name as C++ writes it, where it is one and the machine has a library that understands it."""
+        if not self._demangled or not name.startswith("_Z"):
+            return name
+        from pbt.host.demangle import demangle
+
+        try:
+            return demangle(name)
+        except UsageError:
+            self._demangled = False
+            return name
+
     def _process(self, pid: int) -> UserSymbols:
-        if pid not in self._processes:
+        if pid not in self._processes or not self._keep:
             from pbt.host.proc import ElfFiles, UserSymbols
 
             self._files = self._files or ElfFiles()

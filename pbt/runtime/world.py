@@ -18,7 +18,7 @@ from pbt.registry import collect
 from pbt.runtime.maps import LiveMap
 from pbt.source import Source, Span
 from pbt.sys import bpf
-from pbt.types import Opaque, Type
+from pbt.types import Opaque, Type, parts
 from pbt.values import Histogram, jsonable
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pbt.runtime.symbols import Symbols
 
 BUILTINS = "pbt.builtins"
+OF_USERS = ("ustack", "usym")  # opaque values that are drawn with a process's symbols
 
 
 def _to_stderr(text: str) -> None:
@@ -169,7 +170,22 @@ class World:
     def _symbols(self) -> Symbols:
         from pbt.runtime.symbols import Symbols
 
-        return Symbols(self._target.kallsyms)
+        return Symbols(self._target.kallsyms, self.config)
+
+    def remember(self, pid: int) -> None:
+        """Keep what names the addresses of a process that may be gone when they are drawn, if any are."""
+        if self._names_users:
+            self._symbols.remember(pid)
+
+    @cached_property
+    def _names_users(self) -> bool:
+        records = [event.record for event in self._bundle.events]
+        records += [map_.key for map_ in self._bundle.maps if map_.key is not None]
+        found = [field.type for record in records for field in record.fields]
+        found += [map_.value for map_ in self._bundle.maps if map_.value is not None]
+        return any(
+            isinstance(part, Opaque) and part.name in OF_USERS for each in found for part in parts(each)
+        )
 
     def kernel_symbol(self, address: int, offset: bool = False) -> str:
         return self._symbols.kernel(address, offset)

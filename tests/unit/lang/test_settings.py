@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pbt.lang.settings import SETTINGS, settle
-from pbt.source import ScriptError, UsageError
+from pbt.source import ScriptError, ScriptWarning, UsageError
 from tests.unit.lang.shown import parsed
 
 
@@ -56,7 +56,6 @@ def test_the_environment_wins() -> None:
     ("block", "message"),
     [
         ("max_strlne = 1", "Unrecognized config variable: max_strlne"),
-        ("strlen = 64", "renamed to max_strlen"),
         ("vmlinux = x", "can only be set in the environment, as BPFTRACE_VMLINUX"),
         ("missing_probes = maybe", "Invalid value for missing_probes"),
         ("max_strlen = 0", "Invalid value for max_strlen: 0"),
@@ -84,3 +83,38 @@ def test_removed_variables_are_ignored() -> None:
 def test_the_environments_mistakes_are_not_the_scripts() -> None:
     with pytest.raises(UsageError, match="BPFTRACE_MAX_STRLEN: much"):
         settled(BPFTRACE_MAX_STRLEN="much")
+
+
+@pytest.mark.parametrize(
+    ("block", "name", "value", "message"),
+    [
+        ("strlen = 64", "max_strlen", 64, "strlen was renamed to max_strlen"),
+        ("BPFTRACE_MAP_KEYS_MAX = 9", "max_map_keys", 9, "was renamed to max_map_keys"),
+        ("no_cpp_demangle = 1", "cpp_demangle", False, "was renamed to cpp_demangle"),
+        ("unstable_map_decl = enable", "max_strlen", 1024, "unstable_map_decl has no effect any more"),
+        ("symbol_source = dwarf", "max_strlen", 1024, "symbol_source has no effect any more"),
+    ],
+)
+def test_old_names_are_warned_about(block: str, name: str, value: object, message: str) -> None:
+    said: list[ScriptWarning] = []
+    config = settle(parsed(f"config = {{ {block} }}\nBEGIN {{ }}").script.settings, {}, said.append)
+    assert config[name] == value and [message in str(each) for each in said] == [True]
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "name", "value"),
+    [
+        ("BPFTRACE_STRLEN", "32", "max_strlen", 32),
+        ("BPFTRACE_MAP_KEYS_MAX", "8", "max_map_keys", 8),
+        ("BPFTRACE_CAT_BYTES_MAX", "8", "max_cat_bytes", 8),
+        ("BPFTRACE_NO_CPP_DEMANGLE", "1", "cpp_demangle", False),
+        ("BPFTRACE_NO_USER_SYMBOLS", "1", "user_symbols", False),
+        ("BPFTRACE_CACHE_USER_SYMBOLS", "0", "cache_user_symbols", "NONE"),
+        ("BPFTRACE_CACHE_USER_SYMBOLS", "PER_PROGRAM", "cache_user_symbols", "PER_PROGRAM"),
+        ("BPFTRACE_STACK_MODE", "build_id", "stack_mode", "build_id"),
+        ("BPFTRACE_MAX_TYPE_RES_ITERATIONS", "9", "max_strlen", 1024),
+        ("BPFTRACE_DEBUG_OUTPUT", "1", "max_strlen", 1024),
+    ],
+)
+def test_the_environment_knows_old_names(variable: str, text: str, name: str, value: object) -> None:
+    assert settled(**{variable: text})[name] == value
