@@ -51,15 +51,31 @@ def _map(detail: Detail, _: BtfId) -> bool:
 
 
 def _prog(detail: Detail, btf_id: BtfId) -> bool:
+    prog = _loaded(detail, btf_id)
+    if prog is not None:
+        prog.close()
+    return prog is not None
+
+
+def _attachable(detail: Detail, btf_id: BtfId) -> bool:
+    prog = _loaded(detail, btf_id)
+    if prog is None:
+        return False
+    with prog:
+        bpf.raw_tracepoint_open("", prog.fileno()).close()
+    return True
+
+
+def _loaded(detail: Detail, btf_id: BtfId) -> bpf.Fd | None:
+    """A program that returns at once; None when BTF does not know what it belongs to."""
     prog_type, attach_type, kind, name = map(str, detail)
     target = btf_id(kind, name) if name else 0
     if name and not target:
-        return False
+        return None
     flags = BPF_F_SLEEPABLE if prog_type == "SYSCALL" else 0
-    bpf.prog_load(
+    return bpf.prog_load(
         prog_type, native(_RETURN), expected_attach_type=attach_type, attach_btf_id=target, flags=flags
-    ).close()
-    return True
+    )
 
 
 def _insns(detail: Detail, _: BtfId) -> bool:
@@ -119,6 +135,7 @@ _KINDS: dict[str, Callable[[Detail, BtfId], bool]] = {
     "helper": _helper,
     "map": _map,
     "prog": _prog,
+    "attach": _attachable,
     "insns": _insns,
     "link": _link,
     "batch": _batch,

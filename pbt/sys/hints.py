@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import errno
-import os
+
+CAPABILITIES = {  # <linux/capability.h>
+    "CAP_DAC_READ_SEARCH": 2, "CAP_SYS_ADMIN": 21, "CAP_SYS_RESOURCE": 24, "CAP_SYSLOG": 34, "CAP_PERFMON": 38,
+    "CAP_BPF": 39,
+}  # fmt: skip
+TRACING = ("CAP_BPF", "CAP_PERFMON")  # what loading and attaching take since Linux 5.8
 
 _MEANINGS = {
     errno.EINVAL: "the kernel does not know this request, or a number in it is out of range",
@@ -28,22 +33,26 @@ def hint(number: int) -> str:
 
 def permission() -> str:
     """Why a system call may have answered EPERM."""
-    if os.geteuid() != 0 and not _capable():
+    missing = lacking(*TRACING)
+    if missing:
         off = _read("/proc/sys/kernel/unprivileged_bpf_disabled")
         extra = " (kernel.unprivileged_bpf_disabled is set)" if off not in ("", "0") else ""
-        return f"run as root, or with CAP_BPF and CAP_PERFMON{extra}"
+        named = f"{missing[0]} is missing: " if len(missing) < len(TRACING) else ""
+        return f"{named}run as root, or with {' and '.join(TRACING)}{extra}"
     mode = _read("/sys/kernel/security/lockdown").partition("[")[2].partition("]")[0]
     if mode not in ("", "none"):
         return f"the kernel is locked down ({mode}); see kernel_lockdown(7)"
     return "a security policy of this machine or its container forbids this"
 
 
-def _capable() -> bool:
-    """Whether CAP_SYS_ADMIN (21) or CAP_BPF (39) is effective."""
+def lacking(*names: str) -> list[str]:
+    """Those of the named capabilities that this process does not have; CAP_SYS_ADMIN stands for each of TRACING."""
     for line in _read("/proc/self/status").splitlines():
         if line.startswith("CapEff:"):
-            return bool(int(line.split()[1], 16) & (1 << 21 | 1 << 39))
-    return False
+            effective = int(line.split()[1], 16)
+            admin = bool(effective >> CAPABILITIES["CAP_SYS_ADMIN"] & 1)
+            return [n for n in names if not effective >> CAPABILITIES[n] & 1 and not (admin and n in TRACING)]
+    return []
 
 
 def _read(path: str) -> str:

@@ -5,6 +5,7 @@
           With an empty program type, knowing it is enough.
   map     (map type, key size, value size, entries, flags): create one.
   prog    (program type, attach type, BTF kind, BTF name): load a program that returns at once.
+  attach  the same, and attach it: some machines load what they cannot attach.
   insns   (program type, instructions in hexadecimal, little-endian): load them.
   link    (program type, attach type): attach such a program to nothing; the refusal tells.
   batch   (map type): read a map by MAP_LOOKUP_BATCH.
@@ -70,8 +71,8 @@ _ROWS = (
     # types of programs, and where they attach
     Feature("btf", "5.4", "file", ("/sys/kernel/btf/vmlinux",)),
     Feature("raw_tp_btf", "5.5", "prog", ("TRACING", "TRACE_RAW_TP", "typedef", "btf_trace_sched_switch")),
-    Feature("fentry", "5.5", "prog", ("TRACING", "TRACE_FENTRY", "func", "bpf_fentry_test1")),
-    Feature("fexit", "5.5", "prog", ("TRACING", "TRACE_FEXIT", "func", "bpf_fentry_test1")),
+    Feature("fentry", "5.5", "attach", ("TRACING", "TRACE_FENTRY", "func", "bpf_fentry_test1")),
+    Feature("fexit", "5.5", "attach", ("TRACING", "TRACE_FEXIT", "func", "bpf_fentry_test1")),
     Feature("iter", "5.8", "prog", ("TRACING", "TRACE_ITER", "func", "bpf_iter_task")),
     Feature("iter_task_vma", "5.12", "prog", ("TRACING", "TRACE_ITER", "func", "bpf_iter_task_vma")),
     Feature("lsm", "5.7", "prog", ("LSM", "LSM_MAC", "func", "bpf_lsm_file_open")),

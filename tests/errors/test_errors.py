@@ -152,10 +152,11 @@ def test_no_types_of_the_kernel(text, place, capsys, monkeypatch):
     assert place in err and "BTF" in err and "define the type in the script" in err
 
 
-def powerless(*words: str, wrap: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    """Run pbt as nobody, able to read all files (for Python lies where it lies) but to do nothing else."""
+def powerless(*words: str, wrap: tuple[str, ...] = (), more: str = "") -> subprocess.CompletedProcess[str]:
+    """Run pbt as nobody, able to read all files (for Python lies where it lies) but to do nothing `more`."""
     user = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
-    caps = ("--inh-caps", "-all,+dac_read_search", "--ambient-caps", "-all,+dac_read_search")
+    able = "-all,+dac_read_search" + more
+    caps = ("--inh-caps", able, "--ambient-caps", able)
     return subprocess.run(
         [*wrap, *user, *caps, sys.executable, "-m", "pbt", *words],
         capture_output=True, text=True, timeout=60, cwd=HERE.parent.parent,
@@ -171,6 +172,17 @@ def test_no_permission(text):
     assert done.returncode == 1 and done.stdout == "" and "Traceback" not in done.stderr
     assert "EPERM (Operation not permitted)" in done.stderr
     assert "HINT: run as root, or with CAP_BPF and CAP_PERFMON" in done.stderr
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("has, lacks", [("bpf", "CAP_PERFMON"), ("perfmon", "CAP_BPF"), ("bpf,+perfmon", "")])
+def test_the_capability_that_is_missing(has, lacks):
+    done = powerless("-e", "rawtracepoint:sched_switch { exit(); }", more=f",+{has}")
+    if lacks:
+        assert done.returncode == 1
+        assert f"HINT: {lacks} is missing: run as root, or with CAP_BPF and CAP_PERFMON" in done.stderr
+    else:
+        assert (done.returncode, done.stderr) == (0, "Attached 1 probe\n")
 
 
 @pytest.mark.live

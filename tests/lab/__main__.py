@@ -21,7 +21,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--kernel", default="6.1", help="all, or names with commas: " + ", ".join(kernels.KERNELS)
     )
-    parser.add_argument("--timeout", type=float, default=600, help="seconds for the command in each kernel")
+    parser.add_argument("--timeout", type=float, default=1500, help="seconds for the command in each kernel")
     parser.add_argument("--here", action="store_true", help="this machine's kernel too (rows only)")
     parser.add_argument("--save", action="store_true", help="keep the outcome of the rows in docs/kernels.md")
     parser.add_argument("command", nargs="*", help="after --, a program and its arguments")

@@ -6,10 +6,12 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from pbt.uapi.features import FEATURES
+from tests.lab.machines import USERLAND
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -18,13 +20,15 @@ class Kernel(NamedTuple):
     """One kernel: where its packages are.
 
     `suites`: (suite, mirror path) to search; `packages`: regular expressions, one package each, of
-    which the newest version is taken; `keyring`: the file in /usr/share/keyrings that signs them.
+    which the newest version is taken; `keyring`: the file in /usr/share/keyrings that signs them; `machine`:
+    the architecture, of machines.MACHINES.
     """
 
     name: str
     suites: tuple[tuple[str, str], ...]
     packages: tuple[str, ...]
     keyring: str = "debian-archive-keyring.gpg"
+    machine: str = "amd64"
 
 
 _MAIN, _SECURITY = "debian", "debian-security"
@@ -45,6 +49,12 @@ KERNELS = {
             (("trixie-backports", _MAIN),),
             tuple(rf"linux-{part}-7\.[0-9.]*\+deb13-amd64" for part in ("base", "binary", "modules")),
         ),
+        Kernel(
+            "6.1-arm64",
+            (("bookworm", _MAIN), ("bookworm-security", _SECURITY)),
+            (r"linux-image-6\.1\.0-[0-9]+-arm64",),
+            machine="arm64",
+        ),
     )
 }
 
@@ -60,6 +70,13 @@ LACKS: dict[str, dict[str, str]] = {  # kernel → feature → why it is absent 
     },
     "6.1": {"kprobe_multi": "Debian built it without CONFIG_FPROBE", **_COOKIE},
     "6.12": _COOKIE,
+    "6.1-arm64": {
+        **dict.fromkeys(
+            ("fentry", "fexit", "module_btf", "lsm"), "arm64 attaches no trampolines before Linux 6.4"
+        ),
+        "kprobe_multi": "Debian built it without CONFIG_FPROBE",
+        **_COOKIE,
+    },
 }
 RELEASES = {"module_btf": "5.11"}  # features that only the rows ask for
 
@@ -106,11 +123,35 @@ def fetch(name: str) -> Unpacked:
     if not (folder / "complete").exists():
         shutil.rmtree(root, ignore_errors=True)
         root.mkdir(parents=True)
-        for package in _download(KERNELS[name], folder):
+        for package in _download(KERNELS[name], folder, ()):
             subprocess.run(["dpkg-deb", "-x", package, root], check=True)
             package.unlink()
         (folder / "complete").touch()
     return _find(root)
+
+
+def userland(kernel: Kernel) -> Path:
+    """The root folder of guests of another architecture; downloads and unpacks it the first time (40 MB)."""
+    folder = cache() / f"userland-{kernel.machine}"
+    root = folder / "root"
+    if not (folder / "complete").exists():
+        shutil.rmtree(root, ignore_errors=True)
+        for name in ("bin", "dev", "etc", "proc", "run", "sys", "tmp", "root", "sbin", "var", "usr/bin"):
+            (root / name).mkdir(parents=True)
+        for package in _download(kernel, folder, USERLAND):
+            subprocess.run(["dpkg-deb", "-x", package, root], check=True)
+            package.unlink()
+        _complete(root)
+        (folder / "complete").touch()
+    return root
+
+
+def _complete(root: Path) -> None:
+    """What installation scripts would have done: names of shell and Python, users, the library cache's folder."""
+    for name, to in (("bin/sh", "dash"), ("usr/bin/python3", "python3.11")):
+        if not (root / name).exists():
+            (root / name).symlink_to(to)
+    (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n" + "daemon:x:1:1::/:/bin/false\n" * 9)
 
 
 def _find(root: Path) -> Unpacked:
@@ -125,11 +166,11 @@ def _find(root: Path) -> Unpacked:
     return Unpacked(image, root, release)
 
 
-def _download(kernel: Kernel, folder: Path) -> list[Path]:
-    """The kernel's .deb files, through apt with lists and sources of its own."""
+def _download(kernel: Kernel, folder: Path, packages: Sequence[str]) -> list[Path]:
+    """The .deb files of the packages, or the kernel's own, through apt with lists and sources of its own."""
     options = _apt_options(kernel, folder)
     subprocess.run(["apt-get", *options, "-qq", "update"], check=True)
-    names = [_newest(pattern, options) for pattern in kernel.packages]
+    names = packages or [_newest(pattern, options) for pattern in kernel.packages]
     subprocess.run(["apt-get", *options, "-qq", "download", *names], check=True, cwd=folder)
     return sorted(folder.glob("*.deb"))
 
@@ -138,7 +179,7 @@ def _apt_options(kernel: Kernel, folder: Path) -> list[str]:
     for part in ("lists/partial", "archives/partial"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     sources = folder / "sources.list"
-    mirror, signed = _mirror(), f"[signed-by=/usr/share/keyrings/{kernel.keyring}]"
+    mirror, signed = _mirror(), f"[arch={kernel.machine} signed-by=/usr/share/keyrings/{kernel.keyring}]"
     sources.write_text(
         "".join(f"deb {signed} {mirror}/{path} {suite} main\n" for suite, path in kernel.suites)
     )
@@ -149,6 +190,8 @@ def _apt_options(kernel: Kernel, folder: Path) -> list[str]:
         "Dir::Cache": folder,
         "APT::Sandbox::User": "root",
         "Acquire::Languages": "none",
+        "APT::Architecture": kernel.machine,
+        "APT::Architectures::": kernel.machine,
     }
     return [item for key, value in settings.items() for item in ("-o", f"{key}={value}")]
 

@@ -14,6 +14,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -22,15 +23,16 @@ from typing import NamedTuple
 
 from tests.lab import kernels
 from tests.lab.kernels import PROJECT
+from tests.lab.machines import MACHINES, OURS, Machine
 
 MODULES = ("virtio_pci", "9pnet_virtio", "9p", "overlay")
 TOOLS = (  # command, the Debian package that has it
-    ("qemu-system-x86_64", "qemu-system-x86"),
     ("busybox", "busybox-static"),
     ("cpio", "cpio"),
     ("modprobe", "kmod"),
 )
 MEMORY = 3072  # MiB
+PYTHON = "/usr/bin/python3"  # of guests with a root of their own
 
 
 class Command(NamedTuple):
@@ -68,9 +70,11 @@ mount -t devtmpfs devtmpfs /dev
 for module in $(cat /modules/order); do insmod /modules/$module || echo "insmod $module failed"; done
 options=trans=virtio,version=9p2000.L,msize=1048576
 mount -t 9p -o $options,ro,cache=loose hostroot /host || echo "no hostroot"
+lower=/host
+if mount -t 9p -o $options,ro,cache=loose userland /userland; then lower=/userland; fi 2>/dev/null
 mount -t tmpfs tmpfs /top
 mkdir /top/upper /top/work
-mount -t overlay -o lowerdir=/host,upperdir=/top/upper,workdir=/top/work overlay /new || echo "no overlay"
+mount -t overlay -o lowerdir=$lower,upperdir=/top/upper,workdir=/top/work overlay /new || echo "no overlay"
 mount -t proc proc /new/proc
 mount -t sysfs sysfs /new/sys
 mount -t devtmpfs devtmpfs /new/dev
@@ -82,6 +86,9 @@ mount -t debugfs debugfs /new/sys/kernel/debug
 mount -t bpf bpf /new/sys/fs/bpf
 mount -t cgroup2 cgroup2 /new/sys/fs/cgroup
 mount -t 9p -o $options,cache=none share /new/run/lab || echo "no share"
+for path in $(cat /modules/bound); do
+    if [ $lower = /userland ]; then mkdir -p /new$path; mount --bind /host$path /new$path; fi
+done
 ip link set lo up
 chroot /new /bin/sh /run/lab/start </dev/null
 sync
@@ -89,9 +96,10 @@ poweroff -f
 """
 
 
-def install_tools() -> None:
+def install_tools(machine: Machine) -> None:
     """Install with apt whichever of QEMU, busybox, cpio and kmod is missing."""
-    missing = [package for command, package in TOOLS if shutil.which(command) is None]
+    wanted = (*TOOLS, (machine.qemu, machine.package))
+    missing = [package for command, package in wanted if shutil.which(command) is None]
     if missing:
         subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing], check=True)
 
@@ -101,25 +109,27 @@ def unavailable(name: str) -> str:
     if os.geteuid() != 0:
         return "the lab of kernels needs root, to install QEMU and to read what the guest shall see"
     try:
-        install_tools()
+        kernel = kernels.KERNELS[name]
+        install_tools(MACHINES[kernel.machine])
         kernels.fetch(name)
+        if kernel.machine != OURS:
+            kernels.userland(kernel)
     except (subprocess.CalledProcessError, OSError, AssertionError, StopIteration) as error:
         return f"no kernel {name} or no QEMU to boot it: {error}"
     return ""
 
 
-def _initramfs(kernel: kernels.Unpacked) -> Path:
+def _initramfs(kernel: kernels.Unpacked, busybox: str) -> Path:
     """busybox, the modules that reach the host's files, and INIT; remade when INIT changes."""
     made = kernels.cache() / f"initramfs-{kernel.release}.cpio"
     with tempfile.TemporaryDirectory() as name:
         top = Path(name)
-        for folder in ("bin", "dev", "proc", "host", "top", "new", "modules"):
+        for folder in ("bin", "dev", "proc", "host", "userland", "top", "new", "modules"):
             (top / folder).mkdir()
-        busybox = shutil.which("busybox")
-        assert busybox
         shutil.copy(busybox, top / "bin/busybox")
         order = [_unpack(Path(path), top / "modules") for path in _modules(kernel)]
         (top / "modules/order").write_text("\n".join(order) + "\n")
+        (top / "modules/bound").write_text("".join(f"{path}\n" for path in _bound()))
         (top / "init").write_text(INIT)
         (top / "init").chmod(0o755)
         files = "\n".join(str(path.relative_to(top)) for path in sorted(top.rglob("*")))
@@ -146,9 +156,15 @@ def _unpack(module: Path, folder: Path) -> str:
     return name
 
 
-def _start_script() -> str:
-    """What the guest runs in the host's root: guest.py, by the interpreter of the tests."""
-    path = os.pathsep.join(filter(None, (str(PROJECT), os.environ.get("PYTHONPATH", ""))))
+def _bound() -> list[str]:
+    """What guests with a root of their own see of ours, at the same place: this tree, and Python's packages."""
+    return [str(PROJECT), sysconfig.get_path("purelib")]
+
+
+def _start_script(python: str) -> str:
+    """What the guest runs in its root: guest.py, by the interpreter of the tests or its own."""
+    bound = [] if python == sys.executable else _bound()
+    path = os.pathsep.join(filter(None, (str(PROJECT), *bound, os.environ.get("PYTHONPATH", ""))))
     settings = {
         "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
         "PYTHONPATH": path,
@@ -159,27 +175,24 @@ def _start_script() -> str:
     lines = [f"export {key}={shlex.quote(value)}" for key, value in settings.items()]
     lines += [
         f"cd {shlex.quote(str(PROJECT))}",
-        shlex.join(["exec", sys.executable, "-S", str(Path(__file__).parent / "guest.py"), "/run/lab"]),
+        shlex.join(["exec", python, "-S", str(Path(__file__).parent / "guest.py"), "/run/lab"]),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _qemu(kernel: kernels.Unpacked, initramfs: Path, share: Path) -> list[str]:
-    def folder(tag: str, path: str, extra: str) -> list[str]:
-        return ["-virtfs", f"local,path={path},mount_tag={tag},security_model=none,multidevs=remap{extra}"]
-
-    machine = ["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", str(MEMORY)]
-    console = ["-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio"]
-    boot = [
-        "-kernel",
-        str(kernel.image),
-        "-initrd",
-        str(initramfs),
-        "-append",
-        "console=ttyS0 quiet panic=-1",
-    ]
-    shares = [*folder("hostroot", "/", ",readonly=on"), *folder("share", str(share), "")]
-    return ["qemu-system-x86_64", *machine, *console, *boot, *shares]
+def _qemu(machine: Machine, image: Path, initramfs: Path, folders: Mapping[str, str]) -> list[str]:
+    """`folders`: the guest's name → a folder here; all but "share" may only be read."""
+    command = [machine.qemu, "-accel", "tcg,thread=multi", *machine.options, "-smp", "2", "-m", str(MEMORY)]
+    command += ["-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio"]
+    command += ["-kernel", str(image), "-initrd", str(initramfs)]
+    command += ["-append", f"console={machine.console} quiet panic=-1"]
+    for tag, path in folders.items():
+        ending = "" if tag == "share" else ",readonly=on"
+        command += [
+            "-virtfs",
+            f"local,path={path},mount_tag={tag},security_model=none,multidevs=remap{ending}",
+        ]
+    return command
 
 
 def run(
@@ -193,23 +206,36 @@ def run(
     `timeout`: seconds for everything. `files`: texts that the guest finds under /run/lab.
     Raises LabError when a command has no result.
     """
-    install_tools()
+    machine = MACHINES[kernels.KERNELS[name].machine]
+    install_tools(machine)
     kernel = kernels.fetch(name)
-    initramfs = _initramfs(kernel)
+    root = "/" if machine.name == OURS else str(kernels.userland(kernels.KERNELS[name]))
+    python, busybox = (
+        (sys.executable, shutil.which("busybox")) if root == "/" else (PYTHON, f"{root}/bin/busybox")
+    )
+    assert busybox
+    initramfs = _initramfs(kernel, busybox)
     limit = timeout or 60 + sum(command.timeout for command in commands)
     with tempfile.TemporaryDirectory(prefix="lab") as folder:
         share = Path(folder)
-        (share / "start").write_text(_start_script())
-        (share / "commands.json").write_text(json.dumps([command._asdict() for command in commands]))
+        (share / "start").write_text(_start_script(python))
+        asked = [command._replace(argv=_argv(command, python))._asdict() for command in commands]
+        (share / "commands.json").write_text(json.dumps(asked))
         for path, text in (files or {}).items():
             (share / path).write_text(text, encoding="utf-8")
         with (share / "console").open("wb") as console:
-            command = _qemu(kernel, initramfs, share)
+            folders = {"hostroot": "/", "share": str(share)} | ({} if root == "/" else {"userland": root})
+            command = _qemu(machine, kernel.image, initramfs, folders)
             with suppress(subprocess.TimeoutExpired):  # _result says which command was last
                 subprocess.run(
                     command, stdin=subprocess.DEVNULL, stdout=console, stderr=console, timeout=limit
                 )
         return [_result(share, index) for index in range(len(commands))]
+
+
+def _argv(command: Command, python: str) -> list[str]:
+    """The interpreter of the tests means the guest's."""
+    return [python if word == sys.executable else word for word in command.argv]
 
 
 def _result(share: Path, index: int) -> Result:
