@@ -30,7 +30,8 @@ class Booted(NamedTuple):
 @pytest.fixture(scope="session", params=kernels.chosen())
 def booted(request: pytest.FixtureRequest) -> Booted:
     """A kernel after all commands of all tests."""
-    commands = {**COMMANDS, "rows": ROWS, "live": LIVE} if kernels.thorough() else dict(COMMANDS)
+    every = {**COMMANDS, "rows": ROWS, "live": LIVE} if kernels.thorough() else dict(COMMANDS)
+    commands = every if kernels.native(request.param) else {"rows": ROWS}
     results = dict(zip(commands, vm.run(request.param, list(commands.values()), files=FILES), strict=True))
     rows = results.get("rows")
     assert rows is None or rows.code == 0, rows.stdout + rows.stderr

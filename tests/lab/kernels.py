@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pbt.uapi.features import FEATURES
-from tests.lab.machines import USERLAND
+from tests.lab.machines import OURS, USERLAND
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -100,6 +100,11 @@ def chosen(names: str | None = None) -> list[str]:
     if unknown:
         raise SystemExit(f"no kernel {unknown[0]} in the lab: it has {', '.join(KERNELS)}")
     return found
+
+
+def native(name: str) -> bool:
+    """Whether a kernel is for our own architecture; others run the rows alone, they are slower by far."""
+    return KERNELS[name].machine == OURS
 
 
 class Unpacked(NamedTuple):

@@ -56,6 +56,8 @@ ROWS = (
     Row("kretprobe, wildcard", "kretprobe:vfs_r* { @[retval > 100] = count(); }", r"@\[true\]: [1-9]", READ),
     Row("kprobe, wildcard as one link", "kprobe:vfs_r* { @[func] = count(); }", r"@\[vfs_read\]: [1-9]", READ,
         feature="kprobe_multi", links=1),
+    Row("kstack", "kprobe:vfs_read { @[kstack(3)] = count(); }", r"^\s*vfs_read\+\d+\n\s*\S+\+\d+\n", READ),
+    Row("ustack", 'uprobe:libc:atoi { printf("%s", ustack(3)); }', r"^\s*atoi\+\d+\n", f"{ATOI[:-1]}; c.sleep(3)'"),
     Row("fentry", "fentry:vfs_read { @[str(args.file->f_path.dentry->d_name.name, 64), args.count > 100] = count(); }",
         r"@\[passwd, true\]: [1-9]", READ, feature="fentry"),
     Row("fexit", "fexit:vfs_read { @[str(args.file->f_path.dentry->d_name.name, 64), retval > 100] = count(); }",

@@ -13,13 +13,13 @@ pytestmark = [
     pytest.mark.skipif(not kernels.thorough(), reason="every type of probe: PBT_LAB_KERNELS=6.1, or all"),
 ]
 
-EMULATED = {"hardware": "the emulated processor has no counters"}
+EMULATED = {"hardware": "some emulated processors have no counters"}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_row(booted, row):
     outcome = booted.found["rows"][row.name]
-    if row.name in EMULATED:
+    if row.name in EMULATED and not outcome["ok"]:
         assert "this machine does not count the event" in outcome["text"]
     elif not row.feature or row.feature in booted.found["features"]:
         assert outcome["ok"], outcome["text"]
@@ -40,5 +40,7 @@ def test_no_feature_is_missing_without_a_reason(booted):
 
 
 def test_the_live_tests_of_probes_pass_here_too(booted):
+    if not kernels.native(booted.kernel):
+        pytest.skip(f"{booted.kernel} is emulated at a third of the speed: it runs rows.py alone")
     result = booted.results["live"]
     assert result.code == 0, result.stdout + result.stderr
