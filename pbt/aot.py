@@ -15,11 +15,12 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pbt import bundle as waist
 from pbt import record, types
 from pbt.bundle import Bundle
+from pbt.data import NamedTuple
 from pbt.source import UsageError
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ only `World`. Neither sees a register, a stage or another record.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from pbt.data import dataclass, field
+from pbt.data import NamedTuple, dataclass, field
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

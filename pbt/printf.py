@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from pbt.data import NamedTuple
 from pbt.types import Enum, Int, Type
 
 Draw = Callable[[Any], bytes]

@@ -1,27 +1,100 @@
-"""The whole plug-in mechanism: a package's modules, imported, are the list of its features."""
+"""The whole plug-in mechanism: a package's modules, imported, are the list of its features
+
+A module is imported when one of its records is asked for: one that mentions the name, in double quotes
+(or as "name{" in a formatted string, for names that end in a number). Going through all records imports
+all modules.
+"""
 
 from __future__ import annotations
 
 import importlib
-import pkgutil
+import os
+from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-@cache
-def collect(package: str, kind: type[T]) -> dict[str, T]:
-    """Every `kind` record at the top level of the package's modules, alone or in a tuple, by `.name`.
+class Records(Mapping[str, T]):
+    """Every `kind` record at the top level of a package's modules, alone or in a tuple, by `.name`.
 
-    Modules load in name order; a name that occurs twice is an error in pbt.
+    With `aliases` also by each of `.aliases`. Modules load in name order; a name that occurs twice is an
+    error in pbt.
     """
-    found: dict[str, T] = {}
-    for module in sorted(m.name for m in pkgutil.iter_modules(importlib.import_module(package).__path__)):
-        for value in vars(importlib.import_module(f"{package}.{module}")).values():
+
+    def __init__(self, package: str, kind: type[T], aliases: bool) -> None:
+        self._package, self._kind, self._aliases = package, kind, aliases
+        self._left = _modules(package)
+        self._found: dict[str, T] = {}
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._found:
+            for module in [m for m in self._left if mentions(_text(self._package, m), name)]:
+                self._load(module)
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Names, then aliases, in the order of the modules."""
+        self._all()
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        self._all()
+        return len(self._found)
+
+    def _all(self) -> None:
+        if self._left:
+            self._left = _modules(self._package)
+            self._found = {}
+            for module in list(self._left):
+                self._load(module)
+
+    def _load(self, module: str) -> None:
+        self._left.remove(module)
+        for value in vars(importlib.import_module(f"{self._package}.{module}")).values():
             for record in value if isinstance(value, tuple) else (value,):
-                if isinstance(record, kind):
-                    name: str = record.name  # type: ignore[attr-defined]
-                    assert found.get(name, record) is record, f"{kind.__name__} {name} is defined twice"
-                    found[name] = record
-    return found
+                if isinstance(record, self._kind):
+                    self._add(record)
+
+    def _add(self, record: Any) -> None:
+        for name in (record.name, *(record.aliases if self._aliases else ())):
+            known = self._found.setdefault(name, record)
+            assert known is record, f"{self._kind.__name__} {name} is defined twice"
+
+
+@cache
+def collect(package: str, kind: type[T], aliases: bool = False) -> Records[T]:
+    """The records of a kind that a package holds."""
+    return Records(package, kind, aliases)
+
+
+def _modules(package: str) -> list[str]:
+    """Names of a package's modules, sorted."""
+    (folder,) = importlib.import_module(package).__path__
+    if os.path.isdir(folder):
+        return sorted(n[:-3] for n in os.listdir(folder) if n.endswith(".py") and n != "__init__.py")
+    import pkgutil  # for an archive; it imports `inspect`
+
+    return sorted(m.name for m in pkgutil.iter_modules([folder]))
+
+
+def mentions(text: bytes, name: str) -> bool:
+    """Whether a module's source names a record."""
+    plain, stem = b'"%s"' % name.encode(), name.rstrip("0123456789")
+    return plain in text or (stem != name and b'"%s{' % stem.encode() in text)
+
+
+@cache
+def _text(package: str, module: str) -> bytes:
+    """The source of a module; what could be any module's where there is no source."""
+    home = importlib.import_module(package)
+    try:
+        return home.__spec__.loader.get_data(os.path.join(home.__path__[0], f"{module}.py"))  # type: ignore
+    except (AttributeError, OSError):
+        return _Anything()
+
+
+class _Anything(bytes):
+    def __contains__(self, part: object) -> bool:
+        return True

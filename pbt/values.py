@@ -6,7 +6,9 @@ Each value draws itself as text and as JSON-able data; both are plain functions 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
+
+from pbt.data import NamedTuple
 
 BAR_WIDTH = 52
 _UNITS = ("", "K", "M", "G", "T", "P", "E")

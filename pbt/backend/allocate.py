@@ -9,7 +9,6 @@ The graph is a bit set of neighbours per register.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from pbt.backend.liveness import live_out, mask, members
 from pbt.backend.machine import (
@@ -26,6 +25,7 @@ from pbt.backend.machine import (
     rename,
     renamed,
 )
+from pbt.data import NamedTuple
 from pbt.ir.core import Slot
 from pbt.isa import insn as isa
 

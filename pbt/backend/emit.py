@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from pbt.backend.allocate import ABlock, AFunction, Allocation
 from pbt.backend.frame import Frame
 from pbt.backend.machine import MEnd, MInsn
 from pbt.bundle import Code, Place, Reloc
+from pbt.data import NamedTuple
 from pbt.isa import opcodes as op
 from pbt.isa.insn import EXIT, Insn, encode, jump, wide
 from pbt.source import NOWHERE, ScriptError, Span

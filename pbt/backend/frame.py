@@ -7,10 +7,10 @@ were followed through copies, block parameters and calls when `touches` was comp
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from pbt.backend.allocate import ABlock, AFunction
 from pbt.backend.liveness import members
+from pbt.data import NamedTuple
 from pbt.ir.core import Slot
 from pbt.isa.opcodes import STACK_SIZE
 from pbt.source import NOWHERE, ScriptError

@@ -7,8 +7,9 @@ named by slot number until `frame` has given every slot its offset.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from pbt.data import NamedTuple
 from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
 

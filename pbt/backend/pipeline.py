@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from pbt.backend.allocate import Allocation, allocate
 from pbt.backend.emit import emit
@@ -11,6 +10,7 @@ from pbt.backend.frame import Frame, check_depth, layout
 from pbt.backend.machine import MachineProgram
 from pbt.backend.select import select
 from pbt.bundle import Code
+from pbt.data import NamedTuple
 from pbt.ir.core import Program
 
 

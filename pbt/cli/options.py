@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
-from typing import NamedTuple
 
-from pbt.source import UsageError
+from pbt.data import NamedTuple
+from pbt.source import UsageError, nearest
 
 
 class Option(NamedTuple):
@@ -91,7 +90,7 @@ def _long(word: str, words: list[str], options: Sequence[Option], made: Argument
     name, equals, value = word[2:].partition("=")
     option = next((o for o in options if o.long == name), None)
     if option is None:
-        close = difflib.get_close_matches(name, [o.long for o in options if o.long], 1)
+        close = nearest(name, [o.long for o in options if o.long], 1)
         raise UsageError(
             f"unknown option --{name}", f"did you mean --{close[0]}?" if close else "pbt --help lists them"
         )

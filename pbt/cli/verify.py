@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pbt.cli.options import Arguments, Option
 from pbt.cli.verbs import HELP, PROGRAM, TARGET, explained, mixed, read_bytes, text_of
+from pbt.data import NamedTuple
 from pbt.source import Source, UsageError
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import NamedTuple
 
+from pbt.data import NamedTuple
 from pbt.host.cint import alignment, basic, integer, strip_qualifiers
 from pbt.source import UsageError
 from pbt.types import BOOL, I8, VOID, Array, Enum, Function, Member, Pointer, Struct, Type

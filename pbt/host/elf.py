@@ -12,8 +12,8 @@ import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import NamedTuple
 
+from pbt.data import NamedTuple
 from pbt.source import UsageError
 
 _PT_LOAD, _PT_NOTE = 1, 4

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from functools import cached_property
-from typing import NamedTuple
+
+from pbt.data import NamedTuple
 
 _FARTHEST = 1 << 24  # bytes after its start that a symbol is believed to reach
 _DIGITS = 16

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from typing import NamedTuple
 
+from pbt.data import NamedTuple
 from pbt.host.elf import Elf
 from pbt.source import UsageError
 

@@ -12,8 +12,9 @@ import sys
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
 
+from pbt.data import NamedTuple
 from pbt.host.cint import alignment, basic, integer, strip_qualifiers
 from pbt.source import UsageError
 from pbt.types import BOOL, I8, I32, U8, U16, U32, VOID, Array, Member, Pointer, Space, Struct, Type

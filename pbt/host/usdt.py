@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Mapping
-from typing import NamedTuple
 
+from pbt.data import NamedTuple
 from pbt.host.elf import Elf, ElfError
 
 _OWNER, _TYPE = "stapsdt", 3

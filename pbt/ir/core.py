@@ -8,9 +8,9 @@ name a width. Blocks take parameters; an edge passes their arguments (there are 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import Literal
 
-from pbt.data import dataclass, field
+from pbt.data import NamedTuple, dataclass, field
 from pbt.source import Span
 
 Kind = Literal["int", "ctx", "stack", "map", "value", "mem", "func"]

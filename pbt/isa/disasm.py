@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
+from pbt.data import NamedTuple
 from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn, imm64
 

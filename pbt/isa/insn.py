@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
+from pbt.data import NamedTuple
 from pbt.isa import opcodes as op
 from pbt.source import PbtError
 

@@ -7,8 +7,8 @@ which region it means and one that leaves its region faults. Helpers are Python 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
+from pbt.data import NamedTuple
 from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn, imm64, signed
 from pbt.source import PbtError

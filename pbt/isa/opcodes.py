@@ -5,7 +5,7 @@ Source: RFC 9669, and <linux/bpf.h> for what the kernel added after it (marked "
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from pbt.data import NamedTuple
 
 # RFC 9669 section 3.1: the low three bits of the opcode
 LD, LDX, ST, STX, ALU, JMP, JMP32, ALU64 = range(8)

@@ -7,7 +7,7 @@ come from all their uses: integers and strings widen, so checking is repeated un
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pbt.data import replace
 from pbt.feature import Context
@@ -56,8 +56,8 @@ class Script:
         self.defines = defines
         self.define_values: dict[str, ast.Expr] = {}
         self.maps: dict[str, MapType] = {}
-        self.known_builtins = _with_aliases(builtins())
-        self.known_aggregations = _with_aliases(aggregations())
+        self.known_builtins = builtins()
+        self.known_aggregations = aggregations()
         self.warnings: dict[tuple[int, str], ScriptWarning] = {}
         self.errors: dict[tuple[int, str], ScriptError] = {}
         for declared in script.maps:
@@ -198,10 +198,6 @@ def _declared(node: ast.MapDecl, known: Mapping[str, MapType]) -> MapType:
     if not 1 <= node.entries < 1 << 31:
         raise ScriptError(f"{node.name} cannot have {node.entries} entries", node.span)
     return MapType(node.name, node.span, kind=_KINDS[node.kind], entries=node.entries)
-
-
-def _with_aliases(records: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: record for record in records.values() for name in (record.name, *record.aliases)}
 
 
 def _by_context(places: Sequence[Attached]) -> list[tuple[Attached, ...]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from pbt.data import dataclass
+from pbt.data import NamedTuple, dataclass
 from pbt.feature import Context, Place, Provider
 from pbt.lang import ast
 from pbt.lang.renamed import successors
@@ -39,16 +39,15 @@ class Expanded:
 
 
 def providers() -> Mapping[str, Provider]:
-    return collect("pbt.probes", Provider)
+    """By name and alias."""
+    return collect("pbt.probes", Provider, aliases=True)
 
 
 def find_provider(name: str) -> Provider | None:
     """By full name in any case, or by alias as written."""
-    known = providers()
-    for provider in known.values():
-        if name == provider.name or name in provider.aliases:
-            return provider
-    lowered = name.lower()
+    known, lowered = providers(), name.lower()
+    if name in known:
+        return known[name]
     return next(
         (p for p in known.values() if lowered == p.name.lower() or (len(name) > 2 and lowered in p.aliases)),
         None,
@@ -163,8 +162,7 @@ def _wanted(point: ast.AttachPoint, params: Sequence[str], pid: int | None, unsa
     parts = [_substitute(part, params) for part in point.parts]
     provider = find_provider(parts[0])
     if provider is None:
-        names = [n for p in providers().values() for n in (p.name, *p.aliases)]
-        close = nearest(parts[0].lower(), names, 1)
+        close = nearest(parts[0].lower(), list(providers()), 1)
         raise ScriptError(
             f"Invalid probe type: {parts[0]}",
             point.span,

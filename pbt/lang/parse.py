@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
+from pbt.data import NamedTuple
 from pbt.lang import ast
 from pbt.lang.lalr import Branch
 from pbt.lang.literals import number, split_attach_point, unquote

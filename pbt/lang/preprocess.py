@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
 
+from pbt.data import NamedTuple
 from pbt.source import ScriptError, ScriptWarning, Source, Span
 
 _DIRECTIVE = re.compile(

@@ -66,8 +66,10 @@ class Options:
 
 
 def builtins() -> Mapping[str, Builtin]:
-    return collect("pbt.builtins", Builtin)
+    """By name and alias."""
+    return collect("pbt.builtins", Builtin, aliases=True)
 
 
 def aggregations() -> Mapping[str, Aggregation]:
-    return collect("pbt.builtins", Aggregation)
+    """By name and alias."""
+    return collect("pbt.builtins", Aggregation, aliases=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from pbt.data import dataclass, field
+from pbt.data import NamedTuple, dataclass, field
 from pbt.feature import Mem
 from pbt.ir.core import Value
 from pbt.lang import ast

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pbt.bundle import Map
+from pbt.data import NamedTuple
 from pbt.feature import Mem
 from pbt.lower import failures
 from pbt.types import Array, Int, Member, Pointer, Space, Str, Type, is_signed

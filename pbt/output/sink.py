@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from select import select
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, Protocol
 
+from pbt.data import NamedTuple
 from pbt.source import UsageError
 
 Buffering = Literal["none", "line", "full"]

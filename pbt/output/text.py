@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from pbt.data import NamedTuple
 from pbt.printf import Draw, escaped
 from pbt.types import (
     Array,

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from errno import EINVAL, ENOENT, ESRCH
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from pbt.data import replace
+from pbt.data import NamedTuple, replace
 from pbt.feature import AttachHost, Closeable, Context, Place, Provider
 from pbt.probes.common import (
     count_parts,

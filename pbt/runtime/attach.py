@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from threading import Thread
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pbt.bundle import Bundle, Program
+from pbt.data import NamedTuple
 from pbt.feature import AttachHost, Closeable, Iteration, Provider
 from pbt.registry import collect
 from pbt.source import KernelError, UsageError, show
@@ -19,7 +20,7 @@ _FEW, _THREADS = 4, 32
 _SPARE = 64  # descriptors for everything but maps, programs and links
 
 
-def providers() -> dict[str, Provider]:
+def providers() -> Mapping[str, Provider]:
     """All probe types, by name."""
     return collect("pbt.probes", Provider)
 
@@ -77,7 +78,7 @@ def _close(closeables: Sequence[Closeable]) -> None:
         closeable.close()
 
 
-def order(programs: Sequence[Program], known: dict[str, Provider]) -> list[int]:
+def order(programs: Sequence[Program], known: Mapping[str, Provider]) -> list[int]:
     """Positions of the programs to attach, in turn: those of `reverse` providers last first.
 
     Programs that the session runs itself (`auto`, `mode`) are not among them.
@@ -124,7 +125,7 @@ def attach(loaded: Loaded, host: AttachHost, warn: Callable[[str], None]) -> Lin
         return Links(count, made, held)
 
 
-def _groups(wanted: Sequence[int], loaded: Loaded, known: dict[str, Provider]) -> list[list[int]]:
+def _groups(wanted: Sequence[int], loaded: Loaded, known: Mapping[str, Provider]) -> list[list[int]]:
     """Neighbours that share a program are attached together, if their provider can."""
     groups: list[list[int]] = []
     for i in wanted:
@@ -143,7 +144,7 @@ def _groups(wanted: Sequence[int], loaded: Loaded, known: dict[str, Provider]) -
 
 
 def _attach(
-    host: AttachHost, fd: int, programs: Sequence[Program], known: dict[str, Provider]
+    host: AttachHost, fd: int, programs: Sequence[Program], known: Mapping[str, Provider]
 ) -> tuple[Sequence[Closeable], int]:
     """What holds the programs attached, and how many are: a wildcard may meet what cannot be traced."""
     provider = known[programs[0].provider]

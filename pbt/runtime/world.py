@@ -100,7 +100,7 @@ class World:
         act(self, event, values)
 
     @cached_property
-    def _builtins(self) -> dict[str, Builtin]:
+    def _builtins(self) -> Mapping[str, Builtin]:
         return collect(BUILTINS, Builtin)
 
     # drawing
@@ -146,7 +146,7 @@ class World:
         return lambda values: template % tuple(p(v) for p, v in zip(prepare, values, strict=True))
 
     @cached_property
-    def _presentations(self) -> dict[str, Presentation]:
+    def _presentations(self) -> Mapping[str, Presentation]:
         return collect(BUILTINS, Presentation)
 
     def _draw_opaque(self, type_: Opaque, raw: bytes) -> bytes:

@@ -6,8 +6,9 @@ import ctypes
 import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from pbt.data import NamedTuple
 from pbt.source import KernelError
 from pbt.sys.hints import hint
 from pbt.sys.syscall import Fd, call

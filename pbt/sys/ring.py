@@ -9,8 +9,8 @@ and two flags. Source: kernel/bpf/ringbuf.c.
 from __future__ import annotations
 
 import mmap
-from typing import NamedTuple
 
+from pbt.data import NamedTuple
 from pbt.source import KernelError
 from pbt.sys.fence import fence
 from pbt.sys.hints import hint

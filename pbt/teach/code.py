@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from pbt.data import NamedTuple
 from pbt.isa.disasm import listing
 from pbt.isa.insn import Insn, decode
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pbt.backend.machine import VIRTUAL, MInsn
+from pbt.data import NamedTuple
 from pbt.ir.text import dump
 from pbt.isa import opcodes as op
 from pbt.isa.disasm import anatomy

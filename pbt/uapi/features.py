@@ -16,8 +16,7 @@ Releases are Linux's; distributions carry features back, so a release is never a
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from pbt.data import NamedTuple
 from pbt.uapi.helpers import HELPERS
 from pbt.uapi.progs import PROG_TYPES
 

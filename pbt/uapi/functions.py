@@ -7,7 +7,7 @@ places that call trace_*().
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from pbt.data import NamedTuple
 
 Argument = int | str | None
 

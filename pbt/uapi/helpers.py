@@ -10,7 +10,7 @@ Checked against Linux 6.18 by the answers of its verifier; the names are its own
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from pbt.data import NamedTuple
 
 
 class Helper(NamedTuple):

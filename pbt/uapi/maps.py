@@ -6,7 +6,7 @@ kernel/bpf/verifier.c, as of Linux 6.18.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from pbt.data import NamedTuple
 
 
 class MapType(NamedTuple):

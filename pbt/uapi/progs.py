@@ -9,7 +9,8 @@ allows can only be found by trying.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+
+from pbt.data import NamedTuple
 
 
 class ProgType(NamedTuple):

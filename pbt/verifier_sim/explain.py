@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from pbt.data import NamedTuple
 from pbt.isa.insn import Insn, decode
 from pbt.verifier_sim import kernels
 from pbt.verifier_sim.env import Unsupported

@@ -6,7 +6,7 @@ rows early; `features("6.18.44")` knows the ones that were measured.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from pbt.data import NamedTuple
 
 Features = frozenset[str]
 

@@ -8,8 +8,8 @@ deductions that the kernel in question has (pbt.verifier_sim.kernels).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
+from pbt.data import NamedTuple
 from pbt.verifier_sim import tnum
 from pbt.verifier_sim.kernels import Features
 from pbt.verifier_sim.tnum import M32, M64

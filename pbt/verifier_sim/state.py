@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
+from pbt.data import NamedTuple
 from pbt.verifier_sim.reg import UNINIT, Reg, draw
 from pbt.verifier_sim.scalar import ZERO
 

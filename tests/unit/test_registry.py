@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 from pbt.feature import Aggregation, Builtin, Presentation, Provider
-from pbt.registry import collect
+from pbt.registry import Records, collect
 
 
 class Thing:
@@ -19,8 +20,8 @@ class Thing:
 
 FILES = {
     "__init__": "",
-    "beta": "from things import Thing\nB = Thing('b')\nMORE = (Thing('c'), Thing('d'))\n_HIDDEN = 5\n",
-    "alpha": "from things import Thing\nA = Thing('a')\nfrom NAME.beta import B\n",
+    "beta": 'from things import Thing\nB = Thing("b")\nMORE = (Thing("c"), Thing("d"))\n_HIDDEN = 5\n',
+    "alpha": 'from things import Thing\nA = Thing("a")\nfrom NAME.beta import B\n',
 }
 
 
@@ -48,8 +49,10 @@ def test_records_alone_and_in_tuples(folder: Path) -> None:
 
 def test_a_name_that_occurs_twice_is_an_error(folder: Path) -> None:
     with pytest.raises(AssertionError, match="Thing a is defined twice"):
-        collect(
-            package(folder, "sample_twice", gamma="from things import Thing\nOTHER = Thing('a')\n"), Thing
+        len(
+            collect(
+                package(folder, "sample_twice", gamma='from things import Thing\nOTHER = Thing("a")\n'), Thing
+            )
         )
 
 
@@ -65,6 +68,31 @@ def test_every_record_has_a_name_of_its_own() -> None:
     names = [n for r in (*builtins.values(), *aggregations.values()) for n in (r.name, *r.aliases)]
     assert len(names) == len(set(names))
     assert {"count", "sum", "avg", "min", "max", "stats", "hist", "lhist"} <= set(aggregations)
+
+
+@pytest.mark.parametrize(
+    ("package", "kind"),
+    [
+        ("pbt.builtins", Builtin),
+        ("pbt.builtins", Aggregation),
+        ("pbt.builtins", Presentation),
+        ("pbt.probes", Provider),
+    ],
+)
+def test_each_record_can_be_found_without_the_others(package: str, kind: type[Any]) -> None:
+    """Its module's source mentions its name; aliases that are only the name in other letters need not be."""
+    aliases = kind is not Presentation
+    for name, record in collect(package, kind, aliases).items():
+        if name == record.name or name != record.name.lower():
+            alone = Records(package, kind, aliases)
+            assert alone[name].name == record.name
+
+
+def test_asking_for_one_record_imports_its_module_alone(folder: Path) -> None:
+    found = collect(package(folder, "sample_lazy"), Thing)
+    assert "x" not in found and "sample_lazy.alpha" not in sys.modules
+    assert found["c"].name == "c" and "sample_lazy.alpha" not in sys.modules
+    assert len(found) == 4 and "sample_lazy.alpha" in sys.modules
 
 
 def test_every_opaque_type_can_be_drawn() -> None:

@@ -7,9 +7,7 @@ the stored value.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from pbt.data import replace
+from pbt.data import NamedTuple, replace
 from pbt.ir.core import Block, Function, Op, Value
 from pbt.ir.flow import dominators, resolved, substitute, with_args
 
