@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from pbt.arch import get
 from pbt.bundle import Bundle, Code, Map, Place, Program
+from pbt.data import NamedTuple
 from pbt.source import Source
 from pbt.uapi import btf, elf
 from pbt.uapi.consts import MAP_TYPE

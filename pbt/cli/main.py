@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ VERBS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status: the script's own, or 1 for what is wrong with script, options or machine."""
+    gc.disable()  # until a script runs: compiling makes many objects and hardly a cycle
     words = list(sys.argv[1:] if argv is None else argv)
     verb = words[0] if words and words[0] in VERBS else ""
     try:
@@ -42,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RecursionError:
         _complain("ERROR: the script is nested too deep\nHINT: split it into several statements")
         return 1
+    finally:
+        gc.enable()
 
 
 def _complain(text: str) -> None:

@@ -1,7 +1,8 @@
-"""`pbt [options] FILE | -e PROG | -`: compile, judge, load, attach, print. Also -l, --info, -V, -h."""
+"""`pbt [options] FILE | -e PROG | -`: compile, load, attach, print. Also -l, --info, -V, -h."""
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -54,7 +55,8 @@ OPTIONS = (
     Option("I", "", "DIR", "", many=True),
     Option("", "include", "FILE", "", many=True),
     Option("", "target", "DIR", "compile for the machine saved in DIR (see pbt target)"),
-    Option("", "no-verify", "", "load without asking the built-in verifier first"),
+    Option("", "verify", "", "have the built-in verifier judge before the kernel's does; so does -v"),
+    Option("", "no-verify", "", ""),
     Option("", "info", "", "what this kernel and machine can do"),
     Option("V", "version", "", "version"),
     Option("h", "help", "", "this help"),
@@ -295,13 +297,18 @@ def trace(args: Arguments) -> int:
 
 
 def start(bundle: Bundle, target: Target, args: Arguments, pid: int | None, buffering: str, form: str) -> int:
-    """Judge and run a compiled script with the options of the command line."""
-    if not args.has("no-verify"):
+    """Run a compiled script with the options of the command line.
+
+    The kernel's verifier is the judge; the built-in one is asked before if that is wished for, and afterwards
+    to explain a refusal.
+    """
+    if args.has("verify") or args.count("verbose"):
         judge(bundle, args.count("verbose") > 0)
     if args.has("no-run"):
         return 0
     from pbt.cli.service import teller
     from pbt.output.sink import JsonSink, TextSink
+    from pbt.runtime.load import LoadError
     from pbt.runtime.session import Session
 
     kind = JsonSink if form == "json" else TextSink
@@ -311,8 +318,14 @@ def start(bundle: Bundle, target: Target, args: Arguments, pid: int | None, buff
         quiet=args.has("quiet"), escape=sink.is_terminal(), warnings=not args.has("no-warnings"),
         dry_run=args.has("dry-run"), mode=mode_of(args), tell=teller(sink.write),
     )  # fmt: skip
+    gc.freeze()  # the compiler's objects, which nobody will collect
+    gc.enable()
     try:
         return session.run()
+    except LoadError:
+        if not args.has("no-verify"):
+            judge(bundle)
+        raise
     finally:
         sink.close()
 
@@ -322,7 +335,7 @@ class VerifierError(PbtError):
 
 
 def judge(bundle: Bundle, verbose: bool = False) -> None:
-    """Have every program judged before the kernel sees it; VerifierError for the first that fails."""
+    """Have every program judged by the built-in verifier; VerifierError for the first that fails."""
     from pbt.verifier_sim import verify_bundle
 
     source = Source(bundle.name, bundle.source)
@@ -331,9 +344,7 @@ def judge(bundle: Bundle, verbose: bool = False) -> None:
         walked += verdict.insns_processed
         if not verdict.ok:
             text = verdict.story(source)
-            raise VerifierError(
-                f"{text}\nHINT: the kernel would refuse this program; --no-verify asks it all the same"
-            )
+            raise VerifierError(text)
     if verbose:
         count = len(bundle.programs)
         print(f"built-in verifier: {count} programs accepted, {walked} instructions walked", file=sys.stderr)

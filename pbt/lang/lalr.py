@@ -67,13 +67,14 @@ class Rule(NamedTuple):
 
 class Terminal(NamedTuple):
     """`pattern`: a regular expression, or with `literal` the text itself. `words`: texts that, though the
-    pattern matches them, are terminals of their own."""
+    pattern matches them, are terminals of their own. `first`: ASCII characters that a match may begin with."""
 
     name: str
     pattern: str
     literal: bool
     ignored: bool
     words: dict[str, int]
+    first: str
 
 
 Match: TypeAlias = Callable[[str, int], int]
@@ -81,9 +82,10 @@ Match: TypeAlias = Callable[[str, int], int]
 
 
 class Context(NamedTuple):
-    """What the lexer looks for, in order; `allowed`: terminals that may come."""
+    """What the lexer looks for, in order, in general and at certain characters; `allowed`: terminals that may come."""
 
-    matches: tuple[tuple[int, Match], ...]
+    tried: tuple[int, ...]
+    at: dict[str, tuple[tuple[int, Match], ...]]
     allowed: frozenset[int]
 
 
@@ -143,9 +145,17 @@ class Parser:
         if allowed not in self._contexts:
             tried = sorted(allowed | self._ignored)
             within = {t for n in tried for w, t in self.terminals[n].words.items()}
-            matches = tuple((n, self._match(n)) for n in tried if n not in within)
-            self._contexts[allowed] = Context(matches, allowed)
+            self._contexts[allowed] = Context(tuple(n for n in tried if n not in within), {}, allowed)
         return self._contexts[allowed]
+
+    def _candidates(self, context: Context, character: str) -> tuple[tuple[int, Match], ...]:
+        """Those terminals of a context that may begin with a character."""
+        found = context.at.get(character)
+        if found is None:
+            beyond = character > "\x7f"
+            numbers = [n for n in context.tried if beyond or character in self.terminals[n].first]
+            found = context.at[character] = tuple((n, self._match(n)) for n in numbers)
+        return found
 
     def _match(self, number: int) -> Match:
         if number not in self._matches:
@@ -161,7 +171,7 @@ class Parser:
         """
         size = len(text)
         while at < size:
-            number, end = _first(context.matches, text, at)
+            number, end = _first(self._candidates(context, text[at]), text, at)
             if number < 0:
                 return -1, None, at
             terminal = self.terminals[number]
@@ -220,7 +230,7 @@ class Parser:
         everything = self._context(frozenset(range(self.end)) - self._ignored)
         number, word, _ = self.token(text, at, everything)
         if number < 0 or word is None:
-            allowed = {n for n, _ in self.context(states[-1]).matches} - self._ignored
+            allowed = set(self.context(states[-1]).tried) - self._ignored
             return Unexpected(at, None, {self.terminals[n].name for n in allowed})
         return Unexpected(word.start_pos, word, self._accepted(states))
 

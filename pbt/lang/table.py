@@ -92,6 +92,8 @@ def _table(made: Lark) -> tuple[Any, ...]:
 def _terminal(terminal: Any, lexer: Any, numbers: dict[str, int]) -> tuple[Any, ...]:
     import re
 
+    from pbt.lang.first import first_characters
+
     literal = terminal.pattern.type == "str"
     pattern = terminal.pattern.value if literal else terminal.pattern.to_regexp()
     words = {} if literal else {
@@ -100,7 +102,8 @@ def _terminal(terminal: Any, lexer: Any, numbers: dict[str, int]) -> tuple[Any, 
         if other.pattern.type == "str" and other.priority == terminal.priority
         and (m := re.match(pattern, other.pattern.value)) and m[0] == other.pattern.value
     }  # fmt: skip
-    return terminal.name, pattern, literal, terminal.name in lexer.ignore_types, words
+    first = pattern[0] if literal else first_characters(pattern)
+    return terminal.name, pattern, literal, terminal.name in lexer.ignore_types, words, first
 
 
 def _rule(rule: Any, origins: dict[str, int]) -> tuple[Any, ...]:

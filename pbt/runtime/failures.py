@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import Any, NamedTuple
+from typing import Any
 
 from pbt.bundle import Bundle, Failure, Map
+from pbt.data import NamedTuple
 from pbt.runtime.load import Loaded
 from pbt.source import ScriptWarning, Source, Span
 from pbt.sys import bpf

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import NamedTuple
+
+from pbt.data import NamedTuple
 
 MAGIC, VERSION = 0xEB9F, 1
 _HEADER, _HEADER_EXT = 24, 24

@@ -6,7 +6,8 @@ Source: <linux/elf.h>; for EM_BPF, Documentation/bpf/linux-notes.rst and llvm_re
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+
+from pbt.data import NamedTuple
 
 EM_BPF, ET_REL = 247, 1
 SHT_PROGBITS, SHT_SYMTAB, SHT_STRTAB, SHT_REL = 1, 2, 3, 9

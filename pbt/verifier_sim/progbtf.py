@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import NamedTuple
 
+from pbt.data import NamedTuple
 from pbt.source import PbtError
 
 _MAGIC = 0xEB9F
