@@ -29,6 +29,10 @@ kprobe:vfs_open
     printf("open path: %s\\n", str(((struct path *)arg0)->dentry->d_name.name));
 }
 """
+FALLBACK = """
+kprobe:vfs_read { @[func, arg2 > 100] = count(); @f[str(((struct file *)arg0)->f_path.dentry->d_name.name)] = count(); }
+kretprobe:vfs_read { @r[retval > 100] = count(); }
+"""
 SCRIPTS = {  # row of the table of examples: script, load
     "lhist": ("kretprobe:vfs_read { @bytes = lhist(retval, 0, 2000, 200); }", READ),
     "latency": (
@@ -49,6 +53,9 @@ COMMANDS = {
 }
 COMMANDS["file"] = vm.Command([*PBT, "/run/lab/path.bt"], load=READ, ready="Attached", timeout=240)
 COMMANDS["text"] = vm.Command([*PBT, "-e", OPENED], load=READ, ready="Attached", timeout=240)
+COMMANDS["trampolines"] = vm.Command(
+    [*PBT, "--no-feature", "kprobe", "-e", FALLBACK], load=READ, ready="Attached", timeout=240
+)
 FILES = {"path.bt": OPENED}
 
 
@@ -107,3 +114,12 @@ def test_a_wildcard_attaches_to_all(outcome):
 def test_the_name_of_the_function(outcome):
     found = set(re.findall(r"^@\[([^,]+), (\w+)\]: ", outcome("functions").stdout, re.M))
     assert found <= {("kprobe:vfs_read", "vfs_read"), ("kprobe:vfs_write", "vfs_write")} and found
+
+
+def test_trampolines_stand_in_for_kprobes(outcome):
+    result = outcome("trampolines")
+    assert "NOTE: kprobe:vfs_read is not to be had here; using fentry:vfs_read" in result.stderr
+    assert "NOTE: kretprobe:vfs_read is not to be had here; using fexit:vfs_read" in result.stderr
+    counts = dict(re.findall(r"^(@\w*\[[^]]+\]): (\d+)$", result.stdout, re.M))
+    assert int(counts["@f[passwd]"]) >= 8 and int(counts["@[vfs_read, true]"]) >= 16
+    assert int(counts["@r[true]"]) >= 8
