@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pbt.backend.pipeline import Compiled, compile_program
 from pbt.bundle import Bundle, Code, Place, Program
-from pbt.data import dataclass, field, replace
+from pbt.data import NamedTuple, dataclass, field, replace
 from pbt.ir.core import Program as IrProgram
 from pbt.ir.passes import run as run_passes
 from pbt.lang.check import check
@@ -27,6 +27,15 @@ from pbt.source import ScriptError, ScriptWarning, Source
 
 if TYPE_CHECKING:
     from pbt.host.target import Target
+    from pbt.lang.headers import Headers
+
+
+class HeaderOptions(NamedTuple):
+    folders: Sequence[str] = ()
+    files: Sequence[str] = ()
+
+
+_NO_HEADERS = HeaderOptions()
 
 
 @dataclass(frozen=True)
@@ -37,9 +46,10 @@ class Options:
     `fallback`: probes that this kernel does not have are replaced by others that come near, which is said;
     `warnings`: of which calls of the kernel's helpers that fail the user is warned: 0 none, 1 those that have
     no room in a map, 2 also reads of memory, of keys, and all others (-k);
-    `environment`: where BPFTRACE_* config variables come from; `mode`: "test" or "bench" for the session that
-    runs such probes alone; `probe_filter`: a regular expression that the names of probes must match, BEGIN
-    and END apart.
+    `environment`: where BPFTRACE_* config variables and folders of headers come from; `headers`: more folders
+    of those, and files that come before the script's own includes; `mode`: "test" or "bench" for the session
+    that runs such probes alone; `probe_filter`: a regular expression that the names of probes must match,
+    BEGIN and END apart.
     """
 
     params: Sequence[str] = ()
@@ -50,6 +60,7 @@ class Options:
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     mode: str = ""
     probe_filter: str = ""
+    headers: HeaderOptions = _NO_HEADERS
 
     @property
     def positional(self) -> list[str]:
@@ -71,6 +82,7 @@ class Work:
     target: Target
     options: Options
     parsed: Parsed | None = None
+    headers: Headers | None = None
     config: dict[str, Any] | None = None
     expanded: Sequence[Expanded] = ()
     typed: Typed | None = None
@@ -83,13 +95,31 @@ class Work:
 
 def _parse(work: Work) -> None:
     predefined = {"BPFTRACE_HAVE_BTF": "1", "_LINUX_TYPES_H": "1"} if work.target.types is not None else {}
-    arch = {f"__{work.target.arch.name}__": "1", "__KERNEL__": "1"}
-    names = {**predefined, **arch}
-    parsed = parse(work.source, names)
+    machine = {name: value or "1" for name, _, value in (m.partition("=") for m in work.target.arch.macros)}
+    names = {**predefined, **machine, "__KERNEL__": "1", "KBUILD_MODNAME": '"pbt"', **_version(work.target)}
+    work.headers = _headers(work)
+    parsed = parse(work.source, names, headers=work.headers)
     script = bring_in(parsed.script, lambda source: parse(source, names, whole=False).script)
     work.parsed = parsed._replace(script=expand_macros(script))
     work.warnings += work.parsed.warnings
     work.config = settle(work.parsed.script.settings, work.options.environment, work.warnings.append)
+
+
+def _version(target: Target) -> dict[str, str]:
+    """The kernel's own version, whatever headers are installed."""
+    major, minor, patch = target.version
+    return {"LINUX_VERSION_CODE": str((major << 16) + (minor << 8) + min(patch, 255))}
+
+
+def _headers(work: Work) -> Headers | None:
+    """Headers, where the script or the user names any."""
+    options = work.options
+    if "#" not in work.source.text and not options.headers.files:
+        return None
+    from pbt.lang.headers import Headers, search
+
+    where = search(work.target.arch, work.target.release, options.environment, *options.headers)
+    return Headers(where, os.path.dirname(work.source.name) or ".")
 
 
 def _expand(work: Work) -> None:
@@ -108,7 +138,7 @@ def _check(work: Work) -> None:
     assert work.parsed is not None and work.config is not None
     own = work.options
     options = CheckOptions(work.config, own.positional, own.unsafe, own.named)
-    typed = check(work.parsed.script, work.expanded, work.parsed.defines, work.target, options)
+    typed = check(work.parsed.script, work.expanded, work.parsed.defines, work.target, options, work.headers)
     work.warnings += typed.warnings
     wanted = tuple(each for each in typed.instances if each.places[0].runs_in(own.mode))
     work.typed = replace(typed, instances=wanted)

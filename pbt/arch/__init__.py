@@ -31,6 +31,8 @@ class Arch:
     syscall_prefix: what stands before "open" in the name of the kernel function behind that system call.
     page: bytes, when the machine has one page size; 0 when the kernel's configuration chooses.
     syscall_args_indirect: whether the syscall function gets one argument, a pointer to registers.
+    triplet: the folder of its headers below /usr/include; source: that of the kernel's arch/; macros:
+    what C compilers (and tracers, `__TARGET_ARCH_*`) define for it, "NAME" or "NAME=value".
     """
 
     name: str
@@ -49,6 +51,9 @@ class Arch:
     syscall_args_indirect: bool
     stack_args: tuple[str, int] | None
     page: int = 0
+    triplet: str = ""
+    source: str = ""
+    macros: tuple[str, ...] = ()
 
     @property
     def struct_order(self) -> str:

@@ -23,4 +23,7 @@ ARCH = Arch(
     syscall_prefix="__arm64_sys_",
     syscall_args_indirect=True,
     stack_args=("sp", 0),
+    triplet="aarch64-linux-gnu",
+    source="arm64",
+    macros=("__aarch64__", "__AARCH64EL__", "__ARM_ARCH=8", "__TARGET_ARCH_arm64"),
 )

@@ -23,4 +23,7 @@ ARCH = Arch(
     syscall_args_indirect=False,
     stack_args=("sp", 0),
     page=4096,
+    triplet="arm-linux-gnueabihf",
+    source="arm",
+    macros=("__arm__", "__ARM_ARCH=7", "__ARM_EABI__", "__ARMEL__", "__TARGET_ARCH_arm"),
 )

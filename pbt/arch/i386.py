@@ -26,4 +26,7 @@ ARCH = Arch(
     syscall_args_indirect=True,
     stack_args=("sp", 4),
     page=4096,
+    triplet="i386-linux-gnu",
+    source="x86",
+    macros=("__i386__", "__i386", "__TARGET_ARCH_x86"),
 )

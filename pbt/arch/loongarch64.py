@@ -29,4 +29,7 @@ ARCH = Arch(
     syscall_prefix="sys_",
     syscall_args_indirect=False,
     stack_args=("sp", 0),
+    triplet="loongarch64-linux-gnu",
+    source="loongarch",
+    macros=("__loongarch__", "__loongarch64", "__loongarch_grlen=64", "__TARGET_ARCH_loongarch"),
 )

@@ -25,4 +25,7 @@ ARCH = Arch(
     syscall_prefix="sys_",
     syscall_args_indirect=True,
     stack_args=("r1", 96),  # the parameter save area starts at 32 and has room for the eight in registers
+    triplet="powerpc64le-linux-gnu",
+    source="powerpc",
+    macros=("__powerpc64__", "__powerpc__", "_CALL_ELF=2", "_LITTLE_ENDIAN", "__TARGET_ARCH_powerpc"),
 )

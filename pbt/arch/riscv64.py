@@ -25,4 +25,7 @@ ARCH = Arch(
     syscall_prefix="__riscv_sys_",
     syscall_args_indirect=True,
     stack_args=("sp", 0),
+    triplet="riscv64-linux-gnu",
+    source="riscv",
+    macros=("__riscv", "__riscv_xlen=64", "__TARGET_ARCH_riscv"),
 )

@@ -23,4 +23,7 @@ ARCH = Arch(
     syscall_prefix="__s390x_sys_",
     syscall_args_indirect=True,
     stack_args=("r15", 160),  # above the register save area
+    triplet="s390x-linux-gnu",
+    source="s390",
+    macros=("__s390x__", "__s390__", "__zarch__", "__TARGET_ARCH_s390"),
 )

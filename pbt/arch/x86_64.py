@@ -28,4 +28,7 @@ ARCH = Arch(
     syscall_args_indirect=True,
     stack_args=("sp", 8),  # the word at sp is the return address
     page=4096,
+    triplet="x86_64-linux-gnu",
+    source="x86",
+    macros=("__x86_64__", "__x86_64", "__amd64__", "__TARGET_ARCH_x86"),
 )

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from pbt.cli.options import Arguments, Option
 from pbt.cli.trace import judge, source_of, target_of
-from pbt.cli.verbs import HELP, PROGRAM, TARGET, explained, mixed
+from pbt.cli.verbs import HEADERS, HELP, PROGRAM, TARGET, explained, headers_of, mixed
 from pbt.source import UsageError
 
 if TYPE_CHECKING:
     from pbt.aot import Layout
-    from pbt.lang.ast import EnumDef, StructDef
+    from pbt.lang.ast import Definition
     from pbt.lang.typed import Instance
     from pbt.pipeline import Work
     from pbt.types import Struct, Type
@@ -23,6 +23,7 @@ OPTIONS = (
     PROGRAM,
     TARGET,
     Option("q", "quiet", "", "say nothing of what was built"),
+    *HEADERS,
     Option("", "unsafe", "", "allow system(), signal() and other functions that change things"),
     Option("", "no-warnings", "", "no warnings"),
     Option("", "no-verify", "", "do not ask the built-in verifier"),
@@ -61,7 +62,7 @@ def compiled(args: Arguments) -> Work:
     from pbt.pipeline import Options, run
 
     source, params = source_of(args)
-    return run(source, target_of(args), Options(params, args.has("unsafe")))
+    return run(source, target_of(args), Options(params, args.has("unsafe"), headers=headers_of(args)))
 
 
 # --- layouts ------------------------------------------------------------------------------------
@@ -83,7 +84,7 @@ def layouts(work: Work) -> tuple[Layout, ...]:
     return tuple(sorted(found))
 
 
-def _defined(definition: StructDef | EnumDef) -> Iterator[str]:
+def _defined(definition: Definition) -> Iterator[str]:
     """The struct that a definition in the script makes: it is the same everywhere."""
     from pbt.lang import ast
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pbt import __version__
 from pbt.cli.options import Arguments, Option, parse, usage
+from pbt.cli.verbs import HEADERS, headers_of
 from pbt.source import PbtError, Source, UsageError
 
 if TYPE_CHECKING:
@@ -52,8 +53,7 @@ OPTIONS = (
     Option("", "aot", "FILE", ""),
     Option("", "emit-llvm", "FILE", ""),
     Option("", "verify-llvm-ir", "", ""),
-    Option("I", "", "DIR", "", many=True),
-    Option("", "include", "FILE", "", many=True),
+    *HEADERS,
     Option("", "target", "DIR", "compile for the machine saved in DIR (see pbt target)"),
     Option("", "verify", "", "have the built-in verifier judge before the kernel's does; so does -v"),
     Option("", "no-verify", "", ""),
@@ -269,7 +269,7 @@ def trace(args: Arguments) -> int:
 
     options = Options(
         params, args.has("unsafe"), pid, not args.has("no-fallback"), mode=mode_of(args),
-        probe_filter=args.get("probe-filter"),
+        probe_filter=args.get("probe-filter"), headers=headers_of(args),
         warnings=2 if args.has("warnings") else int(not args.has("no-warnings")),
     )  # fmt: skip
     work = run(source, target, options)

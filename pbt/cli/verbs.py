@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pbt.cli.options import Arguments, Option, parse, usage
 from pbt.source import UsageError
 
+if TYPE_CHECKING:
+    from pbt.pipeline import HeaderOptions
+
 HELP = Option("h", "help", "", "this help")
 PROGRAM = Option("e", "", "PROG", "the program, in place of a file")
 TARGET = Option("", "target", "DIR", "for the machine saved in DIR (see pbt target)")
+
+HEADERS = (
+    Option("I", "", "DIR", "look for headers in DIR first", many=True),
+    Option("", "include", "FILE", "include FILE before the script's own headers", many=True),
+)
+
+
+def headers_of(args: Arguments) -> HeaderOptions:
+    """What -I and --include say."""
+    from pbt.pipeline import HeaderOptions
+
+    return HeaderOptions(tuple(args.all("I")), tuple(args.all("include")))
 
 
 def mixed(argv: Sequence[str], options: Sequence[Option], words: int) -> Arguments:

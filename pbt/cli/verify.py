@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pbt.cli.options import Arguments, Option
-from pbt.cli.verbs import HELP, PROGRAM, TARGET, explained, mixed, read_bytes, text_of
+from pbt.cli.verbs import HEADERS, HELP, PROGRAM, TARGET, explained, headers_of, mixed, read_bytes, text_of
 from pbt.data import NamedTuple
 from pbt.source import Source, UsageError
 
@@ -29,6 +29,7 @@ OPTIONS = (
     Option("", "jsonl", "", "a JSON object with a program a line on standard input, a verdict a line out"),
     PROGRAM,
     TARGET,
+    *HEADERS,
     Option("", "unsafe", "", "allow system(), signal() and other functions that change things"),
     HELP,
 )
@@ -103,7 +104,9 @@ def _script(name: str, data: bytes, args: Arguments, options: dict[str, object])
 
     text = args.get("e") if args.has("e") else text_of(data, name)
     params = args.rest if args.has("e") else ()
-    work = run(Source(name, text), target_of(args), Options(params, args.has("unsafe")))
+    work = run(
+        Source(name, text), target_of(args), Options(params, args.has("unsafe"), headers=headers_of(args))
+    )
     yield from _bundle(name, work.bundle, options)
 
 

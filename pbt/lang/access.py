@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pbt.lang import ast
 from pbt.lang.calls import Calls
-from pbt.lang.headers import CONSTANTS
+from pbt.lang.constants import CONSTANTS
 from pbt.lang.renamed import MEMBERS
 from pbt.lang.typenames import NO_BTF
 from pbt.source import ScriptError, Span, nearest
@@ -54,7 +54,9 @@ class Access(Calls):
             return I64
         known = [*self.shared.known_builtins, *CONSTANTS, *self._arrays, *self.shared.defines]
         close = nearest(node.name, known, 1)
-        hint = (
+        headers = self.shared.headers
+        hint = headers.hint(node.name) if headers is not None and not close else ""
+        hint = hint or (
             f"did you mean {close[0]}?" if close else 'variables are written $name, maps @name, texts "..."'
         )
         raise ScriptError(f"Unknown identifier: '{node.name}'", node.span, hint)

@@ -7,7 +7,7 @@ by the node; nothing is ever written on a node.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from pbt.source import Span
 
@@ -95,15 +95,19 @@ class TypeOf(Node):
 
 
 class FieldDef(Node):
-    """One member of a C definition. `type` is None for an anonymous struct or union (`inline`)."""
+    """A declarator of C with its base type: `words`, or what is defined in its place (`inline`).
+
+    `shape` is what is made of the base, in this order: "*" a pointer, "()" a function, an expression an
+    array of so many (None: `[]`). Anonymous structs and unions have no name, nor has room (`int : 3`).
+    """
 
     name: str
     words: str
-    stars: int
-    dims: tuple[int, ...]
-    bits: int
+    shape: tuple[str | Expr | None, ...]
+    bits: Expr | None
     inline: StructDef | EnumDef | None
-    function: bool
+    aligned: Expr | None
+    packed: bool
 
 
 class StructDef(Node):
@@ -111,11 +115,22 @@ class StructDef(Node):
     name: str  # "" when anonymous
     members: tuple[FieldDef, ...]
     packed: bool
+    aligned: Expr | None
 
 
 class EnumDef(Node):
     name: str
-    values: tuple[tuple[str, int | None], ...]
+    values: tuple[tuple[str, Expr | None], ...]
+    packed: bool
+
+
+class Typedef(Node):
+    """`typedef base declarator;`: the declarator's name is that of the type."""
+
+    field: FieldDef
+
+
+Definition: TypeAlias = "StructDef | EnumDef | Typedef"
 
 
 # --- expressions ------------------------------------------------------------------------------
@@ -399,5 +414,5 @@ class Script(Node):
     macros: tuple[Macro, ...]
     functions: tuple[Function, ...]
     imports: tuple[Import, ...]
-    types: tuple[StructDef | EnumDef, ...]
+    types: tuple[Definition, ...]
     probes: tuple[Probe, ...]

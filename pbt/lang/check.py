@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pbt.data import replace
 from pbt.feature import Context
 from pbt.lang import ast
+from pbt.lang.constants import CONSTANTS
 from pbt.lang.expand import Attached, Expanded
 from pbt.lang.parse import parse_expr
 from pbt.lang.scope import Names, resolve
@@ -24,6 +25,7 @@ from pbt.types import Type
 
 if TYPE_CHECKING:
     from pbt.host.target import Target
+    from pbt.lang.headers import Headers
     from pbt.lang.preprocess import Define
 
 MOST_ROUNDS = 12
@@ -35,9 +37,10 @@ def check(
     defines: Mapping[str, Define],
     target: Target,
     options: Options,
+    headers: Headers | None = None,
 ) -> Typed:
     """Type all probes; ScriptErrors with every independent mistake (one for each statement at most)."""
-    return Script(script, expanded, defines, target, options).run()
+    return Script(script, expanded, defines, target, options, headers).run()
 
 
 class Script:
@@ -50,9 +53,11 @@ class Script:
         defines: Mapping[str, Define],
         target: Target,
         options: Options,
+        headers: Headers | None,
     ) -> None:
         self.script, self.expanded, self.target, self.options = script, expanded, target, options
-        self.types = TypeNames(script.types, target.types)
+        self.headers = headers
+        self.types = TypeNames(script.types, target.types, headers, self.define)
         self.defines = defines
         self.define_values: dict[str, ast.Expr] = {}
         self.maps: dict[str, MapType] = {}
@@ -173,9 +178,19 @@ class Script:
     # --- names
 
     def define(self, name: str) -> ast.Expr | None:
-        if name in self.defines and name not in self.define_values:
-            self.define_values[name] = parse_expr(self.defines[name])
-        return self.define_values.get(name)
+        """What `#define` makes of a name, in the script or in its headers."""
+        if name not in self.define_values:
+            found = self.defines.get(name)
+            if (
+                found is None
+                and self.headers is not None
+                and (name not in CONSTANTS or self.headers.own(name))
+            ):
+                found = self.headers.define(name)
+            if found is None:
+                return None
+            self.define_values[name] = parse_expr(found)
+        return self.define_values[name]
 
     def map(self, name: str, span: Span) -> MapType:
         return self.maps.setdefault(name, MapType(name, span))

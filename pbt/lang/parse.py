@@ -10,7 +10,7 @@ from pbt.data import NamedTuple
 from pbt.lang import ast
 from pbt.lang.lalr import Branch
 from pbt.lang.literals import number, split_attach_point, unquote
-from pbt.lang.preprocess import Define, preprocess
+from pbt.lang.preprocess import Define, Include, Known, preprocess
 from pbt.lang.rules_expr import ExprRules
 from pbt.lang.rules_stmt import StmtRules
 from pbt.lang.syntax import syntax_tree
@@ -22,14 +22,21 @@ MOST_ERRORS = 10
 class Parsed(NamedTuple):
     script: ast.Script
     defines: Mapping[str, Define]
-    includes: tuple[str, ...]
+    includes: tuple[Include, ...]
     warnings: tuple[ScriptWarning, ...]
 
 
-def parse(source: Source, predefined: Mapping[str, str] | None = None, whole: bool = True) -> Parsed:
-    """A script; one that is not `whole` but imported needs no probes. ScriptErrors: one syntax error for each
-    probe that has any."""
-    text, defines, includes, warnings = preprocess(source, predefined or {})
+def parse(
+    source: Source,
+    predefined: Mapping[str, str] | None = None,
+    whole: bool = True,
+    headers: Known | None = None,
+) -> Parsed:
+    """A script; one that is not `whole` but imported needs no probes. `headers` learn what it includes.
+
+    ScriptErrors: one syntax error for each probe that has any.
+    """
+    text, defines, includes, warnings = preprocess(source, predefined or {}, headers)
     errors: list[ScriptError] = []
     while True:
         try:
@@ -58,7 +65,8 @@ def parse_expr(define: Define) -> ast.Expr:
     before, after = "BEGIN{", "}"
     room = span.start - len(before)
     if room >= 0 and span.source.name != "<predefined>":
-        text, source = " " * room + before + span.text + after, span.source
+        value = span.text.replace("\\\n", " \n")
+        text, source = " " * room + before + value + after, span.source
     else:
         source = Source(span.source.name, before + span.text + after)
         text = source.text
@@ -90,7 +98,7 @@ class Maker(StmtRules, ExprRules):
 
     def script(self, tree: Branch) -> ast.Script:
         settings: tuple[ast.Setting, ...] = ()
-        types: list[ast.StructDef | ast.EnumDef] = []
+        types: list[ast.Definition] = []
         probes: list[ast.Probe] = []
         maps: list[ast.MapDecl] = []
         macros: list[ast.Macro] = []
@@ -115,7 +123,7 @@ class Maker(StmtRules, ExprRules):
             elif isinstance(made, ast.Import):
                 imports.append(made)
             elif made is not None:
-                types.append(made)
+                types += made if isinstance(made, list) else [made]
         return ast.Script(
             self.span(tree), settings, tuple(maps), tuple(macros), tuple(functions), tuple(imports),
             tuple(types), tuple(probes),

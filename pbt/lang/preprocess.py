@@ -1,27 +1,26 @@
 """The C preprocessor's part of the language: `#define NAME value`, conditionals, `#include`.
 
 Directives and text that conditionals leave out become blanks, so every offset stays what it was in
-the file. Includes are noted, not read: types come from BTF, constants from `headers`. A line that
-starts with `#` and is no directive is a comment.
+the file. What headers define is looked up in `headers.Headers`, which is told of all directives in
+their order. A line that starts with `#` and is no directive is a comment.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Protocol
 
 from pbt.data import NamedTuple
 from pbt.source import ScriptError, ScriptWarning, Source, Span
 
-_DIRECTIVE = re.compile(
-    r"[ \t]*#[ \t]*(include|define|undef|ifdef|ifndef|if|elif|else|endif|pragma|error)\b(.*)"
+IS_DIRECTIVE = re.compile(
+    r"[ \t]*#[ \t]*(include|define|undef|ifdef|ifndef|if|elif|else|endif|pragma|error|warning)\b(.*)",
+    re.DOTALL,
 )
 _HASH = re.compile(r"[ \t]*#")
-_ARITHMETIC = re.compile(r"(?:\s+|0x[0-9a-fA-F]+|\d+|and\b|or\b|not\b|[<>=!]=|[<>()+*-])*")
-_NO_ARITHMETIC = re.compile(
-    r"\*\*|<<|>>|[\d)]\s*\("
-)  # powers and shifts could take all memory; 1(2) is a call
 _SKIP = re.compile(r'"([^"\\\n]|\\.)*"|//[^\n]*|/\*(?:.|\n)*?\*/')
+_COMMENT = re.compile(r'("(?:[^"\\\n]|\\.)*")|//.*|/\*(?:.|\n)*?\*/')
 
 
 class Define(NamedTuple):
@@ -31,10 +30,26 @@ class Define(NamedTuple):
     span: Span
 
 
+class Include(NamedTuple):
+    """`#include <name>` or, `quoted`, `#include "name"`."""
+
+    name: str
+    quoted: bool
+    span: Span
+
+
+class Known(Protocol):
+    """What headers define (see `headers.Headers`)."""
+
+    def directive(self, text: str, include: Include | None) -> None: ...
+
+    def define(self, name: str) -> Define | None: ...
+
+
 class Preprocessed(NamedTuple):
     text: str  # as long as the source's
     defines: Mapping[str, Define]
-    includes: tuple[str, ...]
+    includes: tuple[Include, ...]
     warnings: tuple[ScriptWarning, ...]
 
 
@@ -44,43 +59,160 @@ class _Conditional(NamedTuple):
     span: Span
 
 
-def preprocess(source: Source, predefined: Mapping[str, str]) -> Preprocessed:
+def preprocess(source: Source, predefined: Mapping[str, str], headers: Known | None = None) -> Preprocessed:
     """Carry out the directives of a script. `predefined`: names that `#ifdef` knows, with values."""
     if "#" not in source.text:
         return Preprocessed(source.text, {}, (), ())
-    comments = _line_starts_inside_comments(source.text)
-    defines: dict[str, Define] = {
-        name: Define(name, Span(Source("<predefined>", value), 0, len(value)))
-        for name, value in predefined.items()
-    }
-    includes: list[str] = []
-    warnings: list[ScriptWarning] = []
-    stack: list[_Conditional] = []
-    lines, at = [], 0
-    for line in source.text.splitlines(keepends=True):
-        start, at = at, at + len(line)
-        body = line.rstrip("\r\n")
-        span = Span(source, start + len(body) - len(body.lstrip()), start + max(len(body.rstrip()), 1))
-        match = None if start in comments else _DIRECTIVE.match(body)
-        keep = all(level.active for level in stack)
-        if match:
-            _directive(match, start, source, span, defines, includes, stack)
-            keep = False
-        elif start not in comments and _HASH.match(body) and not (start == 0 and body.startswith("#!")):
-            keep = False
-            if not warnings and all(level.active for level in stack):
-                warnings.append(
-                    ScriptWarning(
-                        "this line starts with # and is taken for a comment", span, "comments start with //"
-                    )
+    return _Preprocessor(source, predefined, headers).run()
+
+
+class _Preprocessor:
+    def __init__(self, source: Source, predefined: Mapping[str, str], headers: Known | None) -> None:
+        self.source, self.predefined, self.headers = source, predefined, headers
+        self.defines: dict[str, Define] = {}
+        self.undefined: set[str] = set()
+        self.includes: list[Include] = []
+        self.warnings: list[ScriptWarning] = []
+        self.stack: list[_Conditional] = []
+
+    @property
+    def active(self) -> bool:
+        return all(level.active for level in self.stack)
+
+    def run(self) -> Preprocessed:
+        text = self.source.text
+        comments = _line_starts_inside_comments(text)
+        kept = []
+        for start, line in _logical_lines(text):
+            body = line.rstrip("\r\n")
+            span = Span(
+                self.source, start + len(body) - len(body.lstrip()), start + max(len(body.rstrip()), 1)
+            )
+            match = None if start in comments else IS_DIRECTIVE.fullmatch(body)
+            keep = self.active
+            if match:
+                self.directive(match, start, span)
+                keep = False
+            elif start not in comments and _HASH.match(body):
+                keep = False
+                if not (start == 0 and body.startswith("#!")):
+                    self.comment(span)
+            kept.append(line if keep else _blank(line))
+        if self.stack:
+            raise ScriptError("this conditional has no #endif", self.stack[-1].span)
+        return Preprocessed("".join(kept), self.defines, tuple(self.includes), tuple(self.warnings))
+
+    def comment(self, span: Span) -> None:
+        if not self.warnings and self.active:
+            self.warnings.append(
+                ScriptWarning(
+                    "this line starts with # and is taken for a comment", span, "comments start with //"
                 )
-        elif start == 0 and body.startswith("#!"):
-            keep = False
-        lines.append(line if keep else _blank(line))
-    if stack:
-        raise ScriptError("this conditional has no #endif", stack[-1].span)
-    user = {name: define for name, define in defines.items() if name not in predefined}
-    return Preprocessed("".join(lines), user, tuple(includes), tuple(warnings))
+            )
+
+    def directive(self, match: re.Match[str], start: int, span: Span) -> None:
+        word, rest = match[1], _without_comments(match[2]).replace("\\\n", " ").strip()
+        if word in ("ifdef", "ifndef", "if"):
+            holds = self.active and self.holds(word, rest, span)
+            self.stack.append(_Conditional(holds, holds or not self.active, span))
+        elif word in ("elif", "else", "endif"):
+            self.next_branch(word, rest, span)
+        elif self.active:
+            self.act(word, rest, match, start, span)
+
+    def next_branch(self, word: str, rest: str, span: Span) -> None:
+        if not self.stack:
+            raise ScriptError(f"#{word} without #if", span)
+        last = self.stack.pop()
+        if word != "endif":
+            holds = self.active and not last.taken and (word == "else" or self.holds("if", rest, span))
+            self.stack.append(_Conditional(holds, last.taken or holds, last.span))
+
+    def act(self, word: str, rest: str, match: re.Match[str], start: int, span: Span) -> None:
+        """A directive that is no conditional and is not left out."""
+        if word == "include":
+            self.include(rest, span)
+        elif word == "undef":
+            self.defines.pop(rest, None)
+            self.undefined.add(rest)
+            self.tell(f"#undef {rest}")
+        elif word == "error":
+            raise ScriptError(f"#error {rest}", span)
+        elif word == "warning":
+            self.warnings.append(ScriptWarning(f"#warning {rest}", span))
+        elif word == "define":
+            self.define(match, start, span)
+            self.tell(f"#define {rest}")
+
+    def include(self, rest: str, span: Span) -> None:
+        match = re.fullmatch(r'<([^>]+)>|"([^"]+)"', rest)
+        if match is None:
+            raise ScriptError(
+                "#include needs the name of a file", span, '#include <name.h> or #include "name.h"'
+            )
+        made = Include(match[1] or match[2], match[2] is not None, span)
+        self.includes.append(made)
+        self.tell(f"#include {rest}", made)
+
+    def tell(self, text: str, include: Include | None = None) -> None:
+        if self.headers is not None:
+            self.headers.directive(text, include)
+
+    def define(self, match: re.Match[str], start: int, span: Span) -> None:
+        name = re.match(r"\s*(\w+)(\()?", match[2])
+        if not name:
+            raise ScriptError("#define needs a name", span)
+        if name[2]:
+            return  # with parameters: ignored, as bpftrace does
+        value = match.start(2) + name.end()
+        text = _without_comments(match[2][name.end() :])
+        first = start + value + len(text) - len(text.lstrip())
+        self.undefined.discard(name[1])
+        self.defines[name[1]] = Define(name[1], Span(self.source, first, first + len(text.strip())))
+
+    # --- conditions
+
+    def holds(self, word: str, rest: str, span: Span) -> bool:
+        if word != "if":
+            return (self.value_of(rest) is not None) == (word == "ifdef")
+        from pbt.lang.conditions import NotConstant, evaluate
+
+        try:
+            return evaluate(rest, self.value_of, {"KERNEL_VERSION": _kernel_version}) != 0
+        except NotConstant as error:
+            raise ScriptError(
+                f"cannot evaluate this condition: {error}", span, "defined(NAME), numbers and operators of C"
+            ) from None
+
+    def value_of(self, name: str) -> str | None:
+        """The text of a macro; None where it is not defined."""
+        if name in self.undefined:
+            return None
+        if name in self.predefined and name not in self.defines:
+            return self.predefined[name]
+        found = self.defines.get(name)
+        if found is None and self.headers is not None:
+            found = self.headers.define(name)
+        return None if found is None else _without_comments(found.span.text).replace("\\\n", " ")
+
+
+def _kernel_version(args: list[int]) -> int:
+    """KERNEL_VERSION(major, minor, patch) of <linux/version.h>."""
+    major, minor, patch, *_ = [*args, 0, 0, 0]
+    return (major << 16) + (minor << 8) + min(patch, 255)
+
+
+def _without_comments(text: str) -> str:
+    """Comments as blanks; strings stay."""
+    return _COMMENT.sub(lambda m: m[1] or re.sub(r"[^\n]", " ", m[0]), text)
+
+
+def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Lines with their offsets; a directive goes on where its line ends with a backslash."""
+    at = 0
+    for match in re.finditer(r"[ \t]*#(?:[^\n\\]|\\\n|\\)*\n?|[^\n]*\n|[^\n]+", text):
+        yield at, match[0]
+        at = match.end()
 
 
 def _blank(line: str) -> str:
@@ -94,69 +226,3 @@ def _line_starts_inside_comments(text: str) -> set[int]:
         if match[0].startswith("/*"):
             inside.update(match.start() + i + 1 for i, c in enumerate(match[0]) if c == "\n")
     return inside
-
-
-def _directive(
-    match: re.Match[str],
-    start: int,
-    source: Source,
-    span: Span,
-    defines: dict[str, Define],
-    includes: list[str],
-    stack: list[_Conditional],
-) -> None:
-    word, rest = match[1], re.sub(r"//.*|/\*.*?\*/", "", match[2]).strip()
-    active = all(level.active for level in stack)
-    if word in ("ifdef", "ifndef", "if"):
-        holds = active and _holds(word, rest, defines, span)
-        stack.append(_Conditional(holds, holds or not active, span))
-    elif word in ("elif", "else", "endif"):
-        if not stack:
-            raise ScriptError(f"#{word} without #if", span)
-        last = stack.pop()
-        if word != "endif":
-            outer = all(level.active for level in stack)
-            holds = outer and not last.taken and (word == "else" or _holds("if", rest, defines, span))
-            stack.append(_Conditional(holds, last.taken or holds, last.span))
-    elif not active:
-        return
-    elif word == "include":
-        includes.append(rest.strip('<>"'))
-    elif word == "undef":
-        defines.pop(rest, None)
-    elif word == "error":
-        raise ScriptError(f"#error {rest}", span)
-    elif word == "define":
-        name = re.match(r"\s*(\w+)(\()?", match[2])
-        if not name:
-            raise ScriptError("#define needs a name", span)
-        if not name[2]:  # with parameters: ignored, as bpftrace does
-            value = match.start(2) + name.end()
-            text = re.sub(r"//.*|/\*.*?\*/", lambda m: " " * len(m[0]), match[2][name.end() :])
-            lead = len(text) - len(text.lstrip())
-            first = start + value + lead
-            defines[name[1]] = Define(name[1], Span(source, first, first + len(text.strip())))
-
-
-def _holds(word: str, rest: str, defines: Mapping[str, Define], span: Span) -> bool:
-    if word != "if":
-        return (rest in defines) == (word == "ifdef")
-    text = re.sub(r"defined\s*(?:\(\s*(\w+)\s*\)|(\w+))", lambda m: str(int((m[1] or m[2]) in defines)), rest)
-    text = re.sub(r"[A-Za-z_]\w*", lambda m: _number(m[0], defines), text)
-    text = text.replace("&&", " and ").replace("||", " or ")
-    text = re.sub(r"!(?!=)", " not ", text)
-    if not _ARITHMETIC.fullmatch(text) or _NO_ARITHMETIC.search(text):
-        raise ScriptError(
-            "cannot evaluate this condition", span, "defined(NAME), numbers, ! && || and comparisons"
-        )
-    try:
-        return bool(eval(text, {"__builtins__": {}}))  # digits, parentheses and operators alone
-    except (SyntaxError, TypeError, ValueError) as error:
-        raise ScriptError("cannot evaluate this condition", span) from error
-
-
-def _number(name: str, defines: Mapping[str, Define]) -> str:
-    if name not in defines:
-        return "0"
-    value = defines[name].span.text.strip()
-    return value if re.fullmatch(r"\d+|0x[0-9a-fA-F]+", value) else "0"

@@ -17,61 +17,88 @@ class CRules(Rules):
     def _forward(self, tree: Any, span: Span) -> None:
         """A declaration without members says nothing that a pointer to the name does not."""
 
+    def _typedef(self, tree: Any, span: Span) -> list[ast.Typedef]:
+        return [ast.Typedef(made.span, made) for made in self._members(tree)]
+
     def _struct_def(self, tree: Any, span: Span) -> ast.StructDef:
         kind, *rest = tree.children
-        attributes = [part for part in rest if getattr(part, "type", "") == "ATTRIBUTE"]
-        rest = [part for part in rest if getattr(part, "type", "") != "ATTRIBUTE"]
-        name = str(rest.pop(0)) if rest and getattr(rest[0], "type", "") == "NAME" else ""
-        packed = any(re.search(r"\b(__)?packed(__)?\b", str(part)) for part in attributes)
-        members = [m for field in rest for m in self._members(field)]
-        return ast.StructDef(span, str(kind), name, tuple(members), packed)
+        attributes, name, inner = self._parts(rest)
+        members = [made for field in inner for made in self._members(field)]
+        packed, aligned = self._attributes(attributes)
+        return ast.StructDef(span, str(kind), name, tuple(members), packed, aligned)
+
+    def _enum_def(self, tree: Any, span: Span) -> ast.EnumDef:
+        attributes, name, inner = self._parts(tree.children[1:])
+        return ast.EnumDef(
+            span, name, tuple(self._enumerator(e) for e in inner), self._attributes(attributes)[0]
+        )
+
+    def _enumerator(self, tree: Any) -> tuple[str, ast.Expr | None]:
+        name, *value = tree.children
+        return str(name), self.make(value[0]) if value else None
+
+    def _parts(self, parts: list[Any]) -> tuple[list[Any], str, list[Any]]:
+        """Attributes, name and what is between the braces."""
+        attributes = [part for part in parts if getattr(part, "type", "") == "ATTRIBUTE"]
+        names = [str(part) for part in parts if getattr(part, "type", "") == "NAME"]
+        return attributes, (names or [""])[0], [part for part in parts if hasattr(part, "data")]
+
+    def _attributes(self, tokens: list[Any]) -> tuple[bool, ast.Expr | None]:
+        """Whether `packed` is among them, and what `aligned` says."""
+        packed, aligned = False, None
+        for token in tokens:
+            packed = packed or re.search(r"\b(__)?packed(__)?\b", token) is not None
+            match = re.search(r"\b(?:__)?aligned(?:__)?\b\s*(?:\(\s*(\w+)\s*\))?", token)
+            if match:
+                aligned = self._alignment(match[1] or "16", self.at(token))
+        return packed, aligned
+
+    def _alignment(self, word: str, span: Span) -> ast.Expr:
+        return ast.Int(span, number(word, span)) if word[0].isdigit() else ast.Ident(span, word)
 
     def _members(self, field: Any) -> list[ast.FieldDef]:
-        first = field.children[0]
-        if first.data != "word":
-            return [ast.FieldDef(self.span(field), "", "", 0, (), 0, self.make(first), False)]
         words: list[str] = []
-        inline, declarators = None, []
+        inline, made = None, []
         for part in field.children:
-            if part.data == "bits":
-                width = number(part.children[0], self.at(part.children[0]))
-                return [ast.FieldDef(self.span(field), "", words[0], 0, (), width, None, False)]
-            if part.data != "word":
-                declarators.append(part)
+            if part.data == "declarator":
+                made.append(self._declared(part, " ".join(words), inline))
+            elif part.data == "bits":
+                return [self._room(part, words[0])]
+            elif part.data != "word":
+                return [ast.FieldDef(self.span(field), "", "", (), None, self.make(part), None, False)]
             elif hasattr(part.children[0], "data"):
                 inline = self.make(part.children[0])
             else:
-                words.extend(str(token) for token in part.children)
-        spelled = " ".join(w for w in words if w not in ("const", "volatile", "restrict", "static"))
-        return [self._declared(d, spelled, inline) for d in declarators]
+                words += [str(token) for token in part.children if token.type != "QUALIFIER"]
+        return made
+
+    def _room(self, bits: Any, words: str) -> ast.FieldDef:
+        width = self.make(bits.children[0])
+        return ast.FieldDef(self.span(bits), "", words, (), width, None, None, False)
 
     def _declared(self, tree: Any, words: str, inline: Any) -> ast.FieldDef:
-        stars, name, dims, bits, function = 0, "", [], 0, False
-        for part in tree.children:
-            kind = getattr(part, "type", None) or part.data
-            if kind == "STAR":
-                stars += 1
-            elif kind == "NAME":
-                name = str(part)
-            elif kind == "dim":
-                dims.append(number(part.children[0], self.at(part.children[0])) if part.children else 0)
-            elif kind == "bits":
-                bits = number(part.children[0], self.at(part.children[0]))
-        tokens = self.source.text[tree.start_pos : tree.end_pos]
-        function = tokens.startswith("(")
-        return ast.FieldDef(self.span(tree), name, words, stars, tuple(dims), bits, inline, function)
+        name, shape, bits, attributes = self._declarator(tree)
+        if bits is not None and name in _BASE_WORDS:  # `unsigned int : 3`
+            name, words = "", f"{words} {name}"
+        packed, aligned = self._attributes(attributes)
+        return ast.FieldDef(self.span(tree), name, words, tuple(shape), bits, inline, aligned, packed)
 
-    def _enum_def(self, tree: Any, span: Span) -> ast.EnumDef:
-        _, *rest = tree.children
-        name = str(rest.pop(0)) if getattr(rest[0], "type", "") == "NAME" else ""
-        return ast.EnumDef(span, name, tuple(self._enumerator(e) for e in rest))
+    def _declarator(self, tree: Any) -> tuple[str, list[Any], ast.Expr | None, list[Any]]:
+        """Name, shape, width in bits, attributes."""
+        kinds = {kind: [p for p in tree.children if _kind(p) == kind] for kind in map(_kind, tree.children)}
+        behind = [self._suffix(p) for p in tree.children if _kind(p) in ("bound", "parameters")]
+        shape = ["*"] * len(kinds.get("pointer", ())) + behind[::-1]
+        bits = self.make(kinds["bits"][0].children[0]) if "bits" in kinds else None
+        attributes = kinds.get("ATTRIBUTE", [])
+        if "NAME" in kinds:
+            return str(kinds["NAME"][0]), shape, bits, attributes
+        name, inner, bits, more = self._declarator(kinds["declarator"][0])
+        return name, shape + inner, bits, attributes + more
 
-    def _enumerator(self, tree: Any) -> tuple[str, int | None]:
-        name, *value = tree.children
-        if not value:
-            return str(name), None
-        digits = value[0].children[-1]
-        return str(name), number(digits, self.at(digits)) * (-1 if len(value[0].children) > 1 else 1)
+    def _suffix(self, part: Any) -> Any:
+        if part.data == "parameters":
+            return "()"
+        return self.make(part.children[0]) if part.children else None
 
     def _type(self, tree: Any, span: Span) -> ast.TypeName | ast.TypeOf:
         first = tree.children[0]
@@ -96,3 +123,10 @@ class CRules(Rules):
 
     def _cast_type(self, token: Any) -> ast.TypeName:
         return parse_type(str(token)[1:-1], self.at(token))
+
+
+_BASE_WORDS = ("char", "short", "int", "long", "signed", "unsigned")
+
+
+def _kind(part: Any) -> str:
+    return str(getattr(part, "type", None) or part.data)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
 
+from pbt.host.cint import basic
 from pbt.lang import ast
+from pbt.lang.constants import CONSTANTS
+from pbt.lang.constexpr import evaluate
+from pbt.lang.layout import Part, lay_out
 from pbt.source import ScriptError, nearest
 from pbt.types import (
     BOOL,
@@ -41,59 +45,122 @@ _BASE: dict[str, Type] = {
     **{f"{prefix}{'s' if t.signed else 'u'}{8 * t.size}": t
        for t in (I8, I16, I32, I64, U8, U16, U32, U64) for prefix in ("", "__")},
     **{f"__be{8 * t.size}": t for t in (U16, U32, U64)},
+    "float": U32, "double": U64, "long double": Int(16), "__builtin_va_list": Array(U64, 3),
     "char": I8, "short": I16, "int": I32, "long": I64, "signed": I32, "unsigned": U32,
     **{f"{kind}_t": I64 for kind in ("sum", "min", "max", "avg")}, "count_t": U64,
     **{f"u{kind}_t": U64 for kind in ("sum", "min", "max", "avg")},
+}  # fmt: skip
+_USUAL: dict[str, Type] = {  # where neither headers nor the kernel say what they are
     "size_t": U64, "ssize_t": I64, "pid_t": I32, "uid_t": U32, "gid_t": U32, "dev_t": U32, "off_t": I64,
     "loff_t": I64, "mode_t": U32, "uintptr_t": U64, "intptr_t": I64, "wchar_t": I32, "sector_t": U64,
     "socklen_t": U32, "in_addr_t": U32, "in_port_t": U16, "sa_family_t": U16, "time_t": I64, "clock_t": I64,
 }  # fmt: skip
-_SIZES = {"char": 1, "short": 2, "long": 8}
-
 
 NO_BTF = "the kernel's own types are unknown, as it offers no BTF here: define the type in the script"
 
 
+class Known(Protocol):
+    """What headers define (see `headers.Headers`)."""
+
+    def definition(self, spelled: str) -> ast.Definition | None: ...
+
+    def enumeration(self, constant: str) -> ast.EnumDef | None: ...
+
+    def hint(self, name: str) -> str: ...
+
+
 class TypeNames:
-    """Resolves the type names of one script."""
+    """Resolves the type names and enum constants of one script: its own definitions before those of
+    headers, and these before the kernel's. `define`: values of names that `#define` makes."""
 
-    def __init__(self, definitions: Sequence[ast.StructDef | ast.EnumDef], btf: Btf | None) -> None:
-        self._btf = btf
-        self._defined: dict[str, ast.StructDef | ast.EnumDef] = {}
+    def __init__(
+        self,
+        definitions: Sequence[ast.Definition],
+        btf: Btf | None,
+        headers: Known | None = None,
+        define: Callable[[str], ast.Expr | None] = lambda name: None,
+    ) -> None:
+        self._btf, self._headers, self._define = btf, headers, define
+        self._defined: dict[str, ast.Definition] = {}
         self._made: dict[str, Type] = {}
+        self._enums: dict[str, ast.EnumDef] = {}  # by the names of their constants
+        self._made_enums: dict[ast.EnumDef, Enum] = {}
         self._under_way: set[str] = set()
-        self.constants: dict[str, tuple[Type, int]] = {}
         for node in definitions:
-            kind = node.kind if isinstance(node, ast.StructDef) else "enum"
-            self._collect(f"{kind} {node.name}", node)
+            self._collect(node)
 
-    def _collect(self, spelled: str, node: ast.StructDef | ast.EnumDef) -> None:
+    def _collect(self, node: ast.Definition) -> None:
+        """Remember a definition and those inside it."""
+        if isinstance(node, ast.Typedef):
+            self._defined[node.field.name] = node
+            if node.field.inline is not None:
+                self._collect(node.field.inline)
+            return
         if node.name:
-            self._defined[spelled] = node
+            self._defined[spelled(node)] = node
         if isinstance(node, ast.EnumDef):
-            self._made[spelled if node.name else f"enum {id(node)}"] = self._enum(node)
+            self._enums.update({name: node for name, _ in node.values})
             return
         for member in node.members:
             if member.inline is not None:
-                inner = member.inline
-                kind = inner.kind if isinstance(inner, ast.StructDef) else "enum"
-                self._collect(f"{kind} {inner.name}", inner)
+                self._collect(member.inline)
 
-    def _enum(self, node: ast.EnumDef) -> Enum:
-        values, at = [], 0
-        for name, number in node.values:
-            at = at if number is None else number
-            values.append((name, at))
-            at += 1
-        signed = any(v < 0 for _, v in values)
-        size = 4 if all(-(1 << 31) <= v < 1 << 32 for _, v in values) else 8
-        made = Enum(node.name or "(anon)", size, signed, tuple(values))
-        self.constants.update({name: (made, value) for name, value in values})
-        return made
+    # --- constants
 
     def constant(self, name: str) -> tuple[Type, int] | None:
-        """An enum constant of the script or of the kernel."""
-        return self.constants.get(name) or (self._btf.enum_constant(name) if self._btf else None)
+        """An enum constant of the script, of headers or of the kernel."""
+        if name not in self._enums and self._headers is not None:
+            found = self._headers.enumeration(name)
+            if found is not None:
+                self._collect(found)
+        if name in self._enums:
+            made = self._enum(self._enums[name])
+            return made, dict(made.values)[name]
+        return self._btf.enum_constant(name) if self._btf else None
+
+    def evaluate(self, node: ast.Expr) -> int:
+        """The value of a constant expression; ScriptError where it has none."""
+        return evaluate(node, self._named, self.resolve)
+
+    def _named(self, node: ast.Ident) -> int:
+        if node.name in self._under_way:
+            raise ScriptError(f"the macro {node.name} contains itself", node.span)
+        value = self._define(node.name)
+        if value is not None:
+            self._under_way.add(node.name)
+            try:
+                return self.evaluate(value)
+            finally:
+                self._under_way.discard(node.name)
+        found = self.constant(node.name)
+        if found is None and node.name not in CONSTANTS:
+            raise ScriptError(f"Unknown identifier: '{node.name}'", node.span, "a constant is wanted here")
+        return found[1] if found else CONSTANTS[node.name]
+
+    def _enum(self, node: ast.EnumDef) -> Enum:
+        if node not in self._made_enums:
+            self._made_enums[node] = self._count(node)
+        return self._made_enums[node]
+
+    def _count(self, node: ast.EnumDef) -> Enum:
+        """Values are counted on from the one before; expressions may name those that came earlier."""
+        values: dict[str, int] = {}
+
+        def earlier(ident: ast.Ident) -> int:
+            return values[ident.name] if ident.name in values else self._named(ident)
+
+        next_ = 0
+        for name, given in node.values:
+            if given is not None:
+                next_ = evaluate(given, earlier, self.resolve)
+            values[name] = next_
+            next_ += 1
+        signed = any(v < 0 for v in values.values())
+        top = max(map(abs, values.values())) if signed else max(values.values(), default=0) >> 1
+        fits = (size for size in ((1, 2, 4, 8) if node.packed else (4, 8)) if top < 1 << (8 * size - 1))
+        return Enum(node.name or "(anon)", next(fits, 8), signed, tuple(values.items()))
+
+    # --- types
 
     def resolve(self, node: ast.TypeName) -> Type:
         """The type that a name stands for; ScriptError if nobody knows it."""
@@ -103,15 +170,19 @@ class TypeNames:
         """A type without stars and dimensions, by its words; None if nobody knows it."""
         if words in self._defined:
             return self._definition(words)
-        if words in self._made:
-            return self._made[words]
         if words in _BASE:
             return _BASE[words]
         parts = [p for p in words.split() if p not in ("const", "volatile")]
-        if parts and all(p in ("unsigned", "signed", "char", "short", "int", "long") for p in parts):
-            size = next((_SIZES[p] for p in parts if p in _SIZES), 4)
-            return Int(size, "unsigned" not in parts)
-        return self._btf.lookup(" ".join(parts)) if self._btf else None
+        plain = basic(" ".join(parts))
+        if plain is not None and words not in _USUAL:
+            return plain
+        if self._headers is not None:
+            found = self._headers.definition(" ".join(parts))
+            if found is not None:
+                self._collect(found)
+                return self._definition(" ".join(parts))
+        known = self._btf.lookup(" ".join(parts)) if self._btf else None
+        return known or _USUAL.get(words)
 
     def _words(self, node: ast.TypeName) -> Type:
         if node.words == "string" and node.dims:
@@ -121,88 +192,103 @@ class TypeNames:
         found = self.find(node.words)
         if found is not None:
             return found
-        hint = "" if self._btf else NO_BTF
-        if self._btf and not node.words.startswith(("struct ", "union ", "enum ")):
-            for kind in ("struct", "union", "enum"):
-                if self._btf.lookup(f"{kind} {node.words}") is not None:
-                    hint = f"did you mean {kind} {node.words}?"
-        if self._btf and not hint:
-            kind, _, name = node.words.rpartition(" ")
-            kind = kind if kind in ("struct", "union", "enum") else ""
-            close = nearest(name, self._btf.names(kind or "typedef"), 1)
-            hint = f"did you mean {kind} {close[0]}?".replace("  ", " ") if close else ""
-        raise ScriptError(f'Cannot resolve unknown type "{node.words}"', node.span, hint)
+        raise ScriptError(f'Cannot resolve unknown type "{node.words}"', node.span, self._hint(node.words))
+
+    def _hint(self, words: str) -> str:
+        from_headers = self._headers.hint(words) if self._headers is not None else ""
+        if self._btf is None:
+            return from_headers or NO_BTF
+        kind, _, name = words.rpartition(" ")
+        if kind not in ("struct", "union", "enum"):
+            kind = ""
+            for other in ("struct", "union", "enum"):
+                if self._btf.lookup(f"{other} {words}") is not None:
+                    return f"did you mean {other} {words}?"
+        close = nearest(name, self._btf.names(kind or "typedef"), 1)
+        similar = f"did you mean {kind} {close[0]}?".replace("  ", " ") if close else ""
+        return from_headers or similar
 
     def _definition(self, words: str) -> Type:
         if words not in self._made:
             node = self._defined[words]
-            assert isinstance(node, ast.StructDef)
             if words in self._under_way:
                 raise ScriptError(f"{words} contains itself", node.span, "a pointer to itself would do")
             self._under_way.add(words)
             try:
-                self._made[words] = self._struct(node, words)
+                self._made[words] = self._make(node, words)
             finally:
                 self._under_way.discard(words)
         return self._made[words]
 
-    def _struct(self, node: ast.StructDef, name: str) -> Struct:
-        """Lay members out as C does on LP64: natural alignment, bitfields packed into their type.
+    def _make(self, node: ast.Definition, words: str) -> Type:
+        if isinstance(node, ast.Typedef):
+            field = node.field
+            opaque = field.words.startswith(("struct ", "union "))
+            return self._shape(self._base(field, opaque), field.shape)
+        return self._enum(node) if isinstance(node, ast.EnumDef) else self._struct(node, words)
 
-        What pointers point to does not matter here, and may be this very struct: it is looked up later.
-        """
-        at = most = 0  # bits
-        align = 1
-        places: list[tuple[ast.FieldDef, int, int]] = []  # member, byte, bit
-        for member in node.members:
-            type_ = self._member_type(member, layout=True)
-            own = 1 if node.packed else type_.align
-            start = 0 if node.kind == "union" else at
-            if not member.name and member.inline is None and not member.bits:
-                at = -(-at // (8 * type_.size)) * 8 * type_.size  # a bitfield of width 0 ends its unit
-                continue
-            if member.bits and (not is_integral(type_) or member.bits > 8 * type_.size):
-                raise ScriptError(f"{member.bits} bits do not fit '{type_}'", member.span)
-            if member.bits:
-                unit = 8 * type_.size
-                if start // unit != (start + member.bits - 1) // unit:
-                    start = -(-start // unit) * unit
-                byte, end = start // unit * type_.size, start + member.bits
-            else:
-                start = -(-start // (8 * own)) * 8 * own
-                byte, end = start // 8, start + 8 * type_.size
-            if member.name or member.inline is not None:
-                align = max(align, own)
-                places.append((member, byte, start - 8 * byte))
-            at, most = end, max(most, end)
-        size = -(-most // (8 * align)) * align
+    def _struct(self, node: ast.StructDef, name: str) -> Struct:
+        """What pointers point to does not matter to the layout, and may be this very struct: it is looked
+        up when somebody asks for the members."""
+        parts = [self._part(member) for member in node.members]
+        own = 1 if node.aligned is None else self.evaluate(node.aligned)
+        made = lay_out(parts, node.kind == "union", node.packed, own)
 
         def members() -> tuple[Member, ...]:
-            return tuple(Member(m.name, self._member_type(m), byte, bit, m.bits) for m, byte, bit in places)
+            return tuple(
+                Member(m.name, self._field_type(m), byte, bit, part.bits or 0)
+                for m, part, (byte, bit) in zip(node.members, parts, made.places, strict=True)
+                if m.name or m.bits is None
+            )
 
-        return Struct(name, size, align, members)
+        return Struct(name, made.size, made.align, members)
 
-    def _member_type(self, member: ast.FieldDef, layout: bool = False) -> Type:
-        """`layout`: size and alignment are enough."""
-        if member.function:
-            return Pointer(Function((), VOID))
-        if member.stars and layout:
-            return shaped(VOID, member.stars, member.dims)
+    def _part(self, member: ast.FieldDef) -> Part:
+        kind = self._field_type(member, layout=True)
+        bits = None if member.bits is None else self.evaluate(member.bits)
+        if bits is not None and (not is_integral(kind) or not 0 <= bits <= 8 * kind.size):
+            raise ScriptError(f"{bits} bits do not fit '{kind}'", member.span)
+        if bits == 0 and member.name:
+            raise ScriptError("a bitfield with a name has at least one bit", member.span)
+        align = kind.align
+        if member.aligned is not None:
+            align = max(1 if member.packed else align, self.evaluate(member.aligned))
+        packed = member.packed and member.aligned is None
+        return Part(kind.size, align, bits, bool(member.name), packed)
+
+    def _field_type(self, member: ast.FieldDef, layout: bool = False) -> Type:
+        """`layout`: size and alignment are enough, so pointers are not followed."""
+        pointed = "*" in member.shape
+        base = VOID if pointed and layout else self._base(member, opaque=pointed or "()" in member.shape)
+        return self._shape(base, member.shape)
+
+    def _base(self, member: ast.FieldDef, opaque: bool) -> Type:
+        """The type in front of a declarator. `opaque`: it need not be known, as only an address is kept."""
         inline = member.inline
+        if inline is not None and inline.name:
+            return self._definition(spelled(inline))
         if inline is not None:
-            if inline.name:
-                kind = inline.kind if isinstance(inline, ast.StructDef) else "enum"
-                base = self.find(f"{kind} {inline.name}")
-            elif isinstance(inline, ast.EnumDef):
-                base = self._enum(inline)
+            return self._make(inline, f"{spelled(inline)}(anon)")
+        found = self.find(member.words)
+        if found is None and opaque:
+            return Struct(member.words, 0, 1)
+        return found or self.resolve(ast.TypeName(member.span, member.words, 0, ()))
+
+    def _shape(self, kind: Type, shape: Sequence[str | ast.Expr | None]) -> Type:
+        for part in shape:
+            if part == "*":
+                kind = Pointer(kind)
+            elif part == "()":
+                kind = Function((), kind)
             else:
-                base = self._struct(inline, f"{inline.kind} (anon)")
-            assert base is not None
-            return shaped(base, member.stars, member.dims)
-        name = ast.TypeName(member.span, member.words, member.stars, member.dims)
-        if member.stars and self.find(member.words) is None:
-            return shaped(Struct(member.words, 0), member.stars, member.dims)
-        return self.resolve(name)
+                count = 0 if part is None else self.evaluate(part)  # type: ignore[arg-type]
+                kind = Array(kind, count)
+        return kind
+
+
+def spelled(node: ast.StructDef | ast.EnumDef) -> str:
+    """`struct x`, `union x`, `enum x`; with nothing behind the blank where there is no name."""
+    return f"{node.kind if isinstance(node, ast.StructDef) else 'enum'} {node.name}"
 
 
 def shaped(type_: Type, stars: int, dims: Sequence[int | None]) -> Type:

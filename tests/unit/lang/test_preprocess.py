@@ -67,7 +67,8 @@ def test_the_last_define_wins() -> None:
 
 def test_includes_are_noted() -> None:
     made = done('#include <linux/sched.h>\n#include "my.h"\nz')
-    assert made.includes == ("linux/sched.h", "my.h") and made.text.split() == ["z"]
+    assert [include[:2] for include in made.includes] == [("linux/sched.h", False), ("my.h", True)]
+    assert made.text.split() == ["z"]
 
 
 def test_predefined_names_are_not_the_scripts_defines() -> None:

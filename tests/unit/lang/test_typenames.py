@@ -178,9 +178,10 @@ def test_structs_may_name_later_and_themselves() -> None:
 
 def test_enums() -> None:
     known = names("enum e { A, B = 5, C, D = -1 };\nenum { F = 0x10 };\nstruct x { enum e v; };")
-    assert {n: known.constants[n][1] for n in "ABCDF"} == {"A": 0, "B": 5, "C": 6, "D": -1, "F": 16}
+    assert {n: known.constant(n)[1] for n in "ABCDF"} == {"A": 0, "B": 5, "C": 6, "D": -1, "F": 16}
     kind = known.find("enum e")
-    assert kind == Enum("e", 4, True) and known.constant("A") == (kind, 0)
+    assert isinstance(kind, Enum) and (kind.name, kind.size, kind.signed) == ("e", 4, True)
+    assert known.constant("A") == (kind, 0)
     assert known.constant("nothing") is None
 
 

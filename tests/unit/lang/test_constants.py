@@ -10,7 +10,7 @@ import stat
 
 import pytest
 
-from pbt.lang.headers import CONSTANTS
+from pbt.lang.constants import CONSTANTS
 
 assert errno and signal
 
