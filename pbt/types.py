@@ -70,7 +70,7 @@ class Enum(Type):
     name: str
     size: int = 4
     signed: bool = False
-    values: tuple[tuple[str, int], ...] = field(default=(), hash=False, repr=False)
+    values: tuple[tuple[str, int], ...] = field(default=(), repr=False)
 
     @property
     def align(self) -> int:

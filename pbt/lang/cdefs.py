@@ -20,18 +20,32 @@ _PRELUDE = (
     " uintptr_t , intptr_t , __be16 , __be32 , __be64 , __le16 , __le32 , __le64 , wchar_t ;"
 )
 _MOST_RETRIES = 60
+_TYPE_WORD = re.compile(
+    r"(?:(?<=[{;(,] )|(?<=const )|(?<=typedef )|(?<=volatile ))([A-Za-z_]\w*) (?=[A-Za-z_*])"
+)
+_KEYWORDS = frozenset(
+    (
+        "struct", "union", "enum", "const", "volatile", "signed", "unsigned", "char", "short", "int", "long",
+        "float", "double", "void", "_Bool", "typedef", "sizeof", "__int128",
+    )
+)  # fmt: skip
+"""What may stand in front of another word and is no name of a type."""
 
 
 def read(declarations: Sequence[Declaration]) -> dict[str, ast.Definition]:
     """What declarations define, by its spelling: "struct x", "enum y", the name of a typedef. Those without
     a name are there too, under numbers. What the parser does not understand is left out."""
     texts = [declaration.text for declaration in declarations]
-    tree = None
+    tree, assumed = None, set[str]()
     for _ in range(_MOST_RETRIES):
-        tree, bad = _parse(texts)
+        tree, bad = _parse([_PRELUDE + "".join(f" typedef int {name} ;" for name in sorted(assumed)), *texts])
         if tree is not None:
             break
-        texts[bad] = ""
+        more = set(_TYPE_WORD.findall(texts[bad - 1])) - assumed - _KEYWORDS
+        if more:
+            assumed |= more
+        else:
+            texts[bad - 1] = ""
     found: dict[str, ast.Definition] = {}
     for node in tree.ext if tree is not None else ():
         line = node.coord.line - 2
@@ -44,17 +58,17 @@ def read(declarations: Sequence[Declaration]) -> dict[str, ast.Definition]:
 def _parse(texts: Sequence[str]) -> tuple[Any, int]:
     """The tree of declarations, one a line; or None and the number of one that is not understood."""
     try:
-        return CParser().parse("\n".join((_PRELUDE, *texts))), 0
+        return CParser().parse("\n".join(texts)), 0
     except ParseError as error:
         line = re.match(r"[^:]*:(\d+):", str(error))
-    bad = int(line[1]) - 2 if line else -1
-    if 0 <= bad < len(texts) and texts[bad]:
+    bad = int(line[1]) - 1 if line else 0
+    if 0 < bad < len(texts) and texts[bad]:
         return None, bad
-    low, high = 0, len(texts)  # the fewest declarations that are not understood
+    low, high = 1, len(texts)  # the fewest declarations that are not understood
     while low + 1 < high:
         middle = (low + high) // 2
         try:
-            CParser().parse("\n".join((_PRELUDE, *texts[:middle])))
+            CParser().parse("\n".join(texts[:middle]))
             low = middle
         except ParseError:
             high = middle
