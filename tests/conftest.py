@@ -16,8 +16,6 @@ from typing import IO, NamedTuple
 
 import pytest
 
-from pbt.cli.main import VERBS
-
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = (sys.executable, "-m", "pbt")
 PATIENCE = 60.0  # seconds: the emulated machines of tests/lab are slow
@@ -189,9 +187,7 @@ class Pbt:
     def start(
         self, *words: str, env: Mapping[str, str] | None = None, input: bytes = b"", cwd: Path | None = None
     ) -> Run:
-        """The built-in verifier judges every script first."""
-        verified = words if words and words[0] in VERBS else ("--verify", *words)
-        return Run(verified, env or {}, input, cwd, self._stack)
+        return Run(words, env or {}, input, cwd, self._stack)
 
     def __call__(
         self,

@@ -41,7 +41,8 @@ def main(argv: Sequence[str]) -> int:
     pid = number(args, "pid")
     buffering = choice(args, "B", "-B", BUFFERING, "line")
     form = choice(args, "f", "-f", FORMATS, "text")
-    args.given["no-verify"] = [""]
+    if not args.has("verify"):
+        args.given["no-verify"] = [""]
 
     from pbt import aot
     from pbt.host.target import Target

@@ -1,4 +1,4 @@
-"""`pbt [options] FILE | -e PROG | -`: compile, load, attach, print. Also -l, --info, -V, -h."""
+"""`pbt [options] FILE | -e PROG | -`: compile, judge, load, attach, print. Also -l, --info, -V, -h."""
 
 from __future__ import annotations
 
@@ -55,8 +55,7 @@ OPTIONS = (
     Option("", "verify-llvm-ir", "", ""),
     *HEADERS,
     Option("", "target", "DIR", "compile for the machine saved in DIR (see pbt target)"),
-    Option("", "verify", "", "have the built-in verifier judge before the kernel's does; so does -v"),
-    Option("", "no-verify", "", ""),
+    Option("", "no-verify", "", "load without asking the built-in verifier first"),
     Option("", "info", "", "what this kernel and machine can do"),
     Option("V", "version", "", "version"),
     Option("h", "help", "", "this help"),
@@ -297,18 +296,13 @@ def trace(args: Arguments) -> int:
 
 
 def start(bundle: Bundle, target: Target, args: Arguments, pid: int | None, buffering: str, form: str) -> int:
-    """Run a compiled script with the options of the command line.
-
-    The kernel's verifier is the judge; the built-in one is asked before if that is wished for, and afterwards
-    to explain a refusal.
-    """
-    if args.has("verify") or args.count("verbose"):
+    """Judge and run a compiled script with the options of the command line."""
+    if not args.has("no-verify"):
         judge(bundle, args.count("verbose") > 0)
     if args.has("no-run"):
         return 0
     from pbt.cli.service import teller
     from pbt.output.sink import JsonSink, TextSink
-    from pbt.runtime.load import LoadError
     from pbt.runtime.session import Session
 
     kind = JsonSink if form == "json" else TextSink
@@ -322,10 +316,6 @@ def start(bundle: Bundle, target: Target, args: Arguments, pid: int | None, buff
     gc.enable()
     try:
         return session.run()
-    except LoadError:
-        if not args.has("no-verify"):
-            judge(bundle)
-        raise
     finally:
         sink.close()
 
@@ -335,7 +325,7 @@ class VerifierError(PbtError):
 
 
 def judge(bundle: Bundle, verbose: bool = False) -> None:
-    """Have every program judged by the built-in verifier; VerifierError for the first that fails."""
+    """Have every program judged before the kernel sees it; VerifierError for the first that fails."""
     from pbt.verifier_sim import verify_bundle
 
     source = Source(bundle.name, bundle.source)
@@ -344,7 +334,9 @@ def judge(bundle: Bundle, verbose: bool = False) -> None:
         walked += verdict.insns_processed
         if not verdict.ok:
             text = verdict.story(source)
-            raise VerifierError(text)
+            raise VerifierError(
+                f"{text}\nHINT: the kernel would refuse this program; --no-verify asks it all the same"
+            )
     if verbose:
         count = len(bundle.programs)
         print(f"built-in verifier: {count} programs accepted, {walked} instructions walked", file=sys.stderr)

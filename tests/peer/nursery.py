@@ -43,7 +43,7 @@ def _run(words: list[str], environment: dict[str, str], out: str, err: str) -> N
         file = os.open(path, os.O_RDWR)
         os.dup2(file, fd)
         os.close(file)
-    sys.argv = ["pbt", "--verify", *words]
+    sys.argv = ["pbt", *words]
     signal.alarm(TIMEOUT)
     try:
         status = main()
