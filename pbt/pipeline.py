@@ -23,7 +23,7 @@ from pbt.lang.settings import settle
 from pbt.lang.typed import Instance, Typed
 from pbt.lang.typed import Options as CheckOptions
 from pbt.lower.script import Lowered, lower
-from pbt.source import ScriptError, ScriptWarning, Source
+from pbt.source import ScriptError, ScriptWarning, Source, Undefined, caught, give
 
 if TYPE_CHECKING:
     from pbt.host.target import Target
@@ -91,6 +91,9 @@ class Work:
     compiled: tuple[Compiled, ...] = ()
     bundle: Bundle | None = None
     warnings: list[ScriptWarning] = field(default_factory=list)
+    errors: list[ScriptError] = field(
+        default_factory=list
+    )  # those of the last stage that it could go on from
 
 
 def _parse(work: Work) -> None:
@@ -98,11 +101,13 @@ def _parse(work: Work) -> None:
     machine = {name: value or "1" for name, _, value in (m.partition("=") for m in work.target.arch.macros)}
     names = {**predefined, **machine, "__KERNEL__": "1", "KBUILD_MODNAME": '"pbt"', **_version(work.target)}
     work.headers = _headers(work)
-    parsed = parse(work.source, names, headers=work.headers)
+    parsed = parse(work.source, names, headers=work.headers, errors=work.errors)
     script = bring_in(parsed.script, lambda source: parse(source, names, whole=False).script)
     work.parsed = parsed._replace(script=expand_macros(script))
     work.warnings += work.parsed.warnings
-    work.config = settle(work.parsed.script.settings, work.options.environment, work.warnings.append)
+    work.config = settle(
+        work.parsed.script.settings, work.options.environment, work.warnings.append, work.errors
+    )
 
 
 def _version(target: Target) -> dict[str, str]:
@@ -127,8 +132,7 @@ def _expand(work: Work) -> None:
     options = work.options
     work.expanded, warnings = expand(
         work.parsed.script, work.target, options.positional, work.config, options.pid, options.unsafe,
-        options.fallback,
-        options.mode,
+        options.fallback, options.mode, work.errors,
     )  # fmt: skip
     work.expanded = filtered(work.expanded, options.probe_filter)
     work.warnings += warnings
@@ -246,14 +250,53 @@ STAGES: tuple[tuple[str, Callable[[Work], None]], ...] = (
 )
 
 
+STAGE_NAMES = tuple(name for name, _ in STAGES)
+
+
 def run(source: Source, target: Target, options: Options | None = None, until: str = "link") -> Work:
     """All stages up to and including `until`. ScriptError(s) for what is wrong with the script."""
     work = Work(source, target, options or Options())
     for name, stage in STAGES:
         stage(work)
+        give(work.errors, None)
         if name == until:
             break
     return work
+
+
+def diagnose(source: Source, target: Target, options: Options | None = None) -> Work:
+    """Stage after stage like `run`, but going on with what has no mistakes in it: `errors` has all that were found.
+
+    UsageError for what is wrong outside the script.
+    """
+    work = Work(source, target, options or Options())
+    partial = False
+    for name, stage in STAGES:
+        if work.errors and STAGE_NAMES.index(name) > STAGE_NAMES.index("check"):
+            break
+        found: list[ScriptError] = []
+        with caught(found):
+            stage(work)
+        work.errors += [error for error in found if not (partial and isinstance(error, Undefined))]
+        if found:
+            break
+        partial = bool(work.errors)
+    work.errors.sort(key=lambda error: error.span.start)
+    return work
+
+
+def renamed(source: Source, target: Target) -> Source:
+    """The script with what the kernel calls otherwise now: members of structs, probed functions."""
+    for _ in range(5):  # a place that is mended may show the next
+        errors = diagnose(source, target, Options(environment={})).errors
+        fixes = {(e.span.start, e.span.end): e.fix for e in errors if e.fix}
+        if not fixes:
+            break
+        text = source.text
+        for start, end in sorted(fixes, reverse=True):
+            text = text[:start] + fixes[start, end] + text[end:]
+        source = Source(source.name, text)
+    return source
 
 
 def compile(source: Source, target: Target, options: Options | None = None) -> Bundle:

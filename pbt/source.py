@@ -98,14 +98,21 @@ class PbtError(Exception):
 
 
 class ScriptError(PbtError):
-    """A mistake in the user's script: what, where, and perhaps how to mend it."""
+    """A mistake in the user's script: what, where, and perhaps how to mend it.
 
-    def __init__(self, message: str, span: Span, hint: str = "") -> None:
+    `fix`: text that mends it, put in the place of `span`.
+    """
+
+    def __init__(self, message: str, span: Span, hint: str = "", fix: str = "") -> None:
         super().__init__(message)
-        self.message, self.span, self.hint = message, span, hint
+        self.message, self.span, self.hint, self.fix = message, span, hint, fix
 
     def __str__(self) -> str:
         return show("ERROR", self.message, self.span, self.hint)
+
+
+class Undefined(ScriptError):
+    """A name that nothing in the script defines, as far as the script could be read."""
 
 
 class ScriptErrors(PbtError):
@@ -117,6 +124,31 @@ class ScriptErrors(PbtError):
 
     def __str__(self) -> str:
         return "\n".join(str(error) for error in self.errors)
+
+
+class caught:
+    """`with caught(errors):` mistakes inside go to the list."""
+
+    def __init__(self, errors: list[ScriptError]) -> None:
+        self._errors = errors
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if isinstance(error, ScriptError):
+            self._errors.append(error)
+        elif isinstance(error, ScriptErrors):
+            self._errors.extend(error.errors)
+        return isinstance(error, (ScriptError, ScriptErrors))
+
+
+def give(found: Sequence[ScriptError], errors: list[ScriptError] | None) -> None:
+    """Add mistakes to a list from which others go on, or raise them if there is none."""
+    if errors is not None:
+        errors.extend(found)
+    elif found:
+        raise ScriptErrors(found) if len(found) > 1 else found[0]
 
 
 class UsageError(PbtError):

@@ -56,6 +56,13 @@ OPTIONS = (
     *HEADERS,
     Option("", "target", "DIR", "compile for the machine saved in DIR (see pbt target)"),
     Option("", "no-verify", "", "load without asking the built-in verifier first"),
+    Option("", "fmt", "", "format scripts and print them: pbt --fmt [-i | --check] FILE..."),
+    Option("i", "in-place", "", "with --fmt and --migrate, write back to the files"),
+    Option("", "check", "", "report all errors and warnings of scripts: pbt --check FILE...; no root needed"),
+    Option(
+        "", "migrate", "", "print scripts of older releases in today's syntax: pbt --migrate [-i] FILE..."
+    ),
+    Option("", "mode", "MODE", ""),
     Option("", "info", "", "what this kernel and machine can do"),
     Option("V", "version", "", "version"),
     Option("h", "help", "", "this help"),
@@ -77,6 +84,18 @@ def main(argv: Sequence[str]) -> int:
         from pbt.cli.info import main as info
 
         return info([])
+    if args.has("fmt") or args.get("mode") == "format":
+        from pbt.cli.fmt import main as fmt
+
+        return fmt(args)
+    if args.has("migrate"):
+        from pbt.cli.migrate import main as migrate
+
+        return migrate(args)
+    if args.has("check"):
+        from pbt.cli.check import main as check
+
+        return check(args)
     if args.has("list"):
         from pbt.cli.list import main as listing
 

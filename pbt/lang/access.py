@@ -176,6 +176,7 @@ class Access(Calls):
             f"Struct/union of type '{struct}' does not contain a field named '{node.name}'",
             node.name_span,
             hint,
+            close[0] if close and close[0] in renamed else "",
         )
 
     def fields_of(self, node: ast.Expr, base: ast.Expr) -> Type:

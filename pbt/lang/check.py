@@ -20,7 +20,7 @@ from pbt.lang.stmts import Body
 from pbt.lang.typed import Instance, MapType, Options, Typed, aggregations, builtins
 from pbt.lang.typenames import TypeNames
 from pbt.lang.unify import UNKNOWN
-from pbt.source import ScriptError, ScriptErrors, ScriptWarning, Span, UsageError, nearest
+from pbt.source import ScriptError, ScriptErrors, ScriptWarning, Span, Undefined, UsageError, nearest
 from pbt.types import Type
 
 if TYPE_CHECKING:
@@ -229,9 +229,9 @@ def _by_context(places: Sequence[Attached]) -> list[tuple[Attached, ...]]:
     return [tuple(members) for _, members in groups]
 
 
-def _undefined_map(known: MapType, maps: Mapping[str, MapType]) -> ScriptError:
+def _undefined_map(known: MapType, maps: Mapping[str, MapType]) -> Undefined:
     close = nearest(known.name, [m.name for m in maps.values() if m.value is not None or m.aggregation], 1)
-    return ScriptError(
+    return Undefined(
         f"Undefined map: {known.name}",
         known.span,
         f"did you mean {close[0]}?" if close else f"assign to it somewhere: {known.name} = ...",

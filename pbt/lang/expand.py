@@ -12,7 +12,7 @@ from pbt.feature import Context, Place, Provider
 from pbt.lang import ast
 from pbt.lang.renamed import successors
 from pbt.registry import collect
-from pbt.source import Notice, ScriptError, ScriptWarning, Span, UsageError, nearest
+from pbt.source import Notice, ScriptError, ScriptWarning, Span, UsageError, caught, give, nearest
 
 if TYPE_CHECKING:
     from pbt.host.target import Target
@@ -63,12 +63,14 @@ def expand(
     unsafe: bool = False,
     fallback: bool = True,
     mode: str = "",
+    errors: list[ScriptError] | None = None,
 ) -> tuple[list[Expanded], list[ScriptWarning]]:
     """All probes with their places. ScriptError for what does not exist, by config missing_probes;
     one of several attach points of a probe may be missing: published scripts name what a function was
     called in one kernel after the other.
 
     `pid`: files are those that this process sees. `unsafe`: places that may harm the machine are allowed.
+    `errors`: where mistakes go, and the probes that have them are left out; without it they are raised.
     `fallback`: where this kernel lacks a type of probe, its substitutes are taken, and said.
     `mode`: that of the session ("test", "bench"), where nothing is attached, so that anything may be missing.
     """
@@ -77,18 +79,25 @@ def expand(
     warnings: list[ScriptWarning] = []
     if mode:
         config = {**config, "missing_probes": "ignore"}
+    wrong: list[ScriptError] = []
     for probe in script.probes:
+        before = len(wrong)
         rows: list[tuple[ast.AttachPoint, Sequence[Attached]]] = []
         taken: list[Any] = []
         for point in probe.points:
-            wanted = _wanted(point, params, pid, unsafe)
-            rows.append((point, _present(wanted, target, taken, warnings) if fallback else wanted.at(target)))
-        places = [place for _, found in rows for place in found]
+            with caught(wrong):
+                wanted = _wanted(point, params, pid, unsafe)
+                found = _present(wanted, target, taken, warnings) if fallback else wanted.at(target)
+                rows.append((point, found))
+        places = [place for _, several in rows for place in several]
         policy = "warn" if places and config["missing_probes"] == "error" else config["missing_probes"]
-        for point, found in rows:
-            if not found:
-                _missing(point, target, policy, warnings)
-        expanded.append(Expanded(probe, tuple(places)))
+        for point, several in rows:
+            if not several:
+                with caught(wrong):
+                    _missing(point, target, policy, warnings)
+        if len(wrong) == before:
+            expanded.append(Expanded(probe, tuple(places)))
+    give(wrong, errors)
     _unique_trials(expanded)
     total = sum(len(e.places) for e in expanded)
     if total > int(config["max_probes"]):
@@ -99,7 +108,7 @@ def expand(
             "raise it with BPFTRACE_MAX_PROBES=N; attaching to many functions slows the machine",
         )
     places = [place for each in expanded for place in each.places]
-    if script.probes and not any(place.runs_in(mode) for place in places):
+    if script.probes and not wrong and not any(place.runs_in(mode) for place in places):
         first = next((place for place in places), None)
         hint = f"--{first.provider.mode} runs {first.provider.mode} probes" if first and not mode else ""
         raise ScriptError("No probes to attach", script.probes[0].points[0].span, hint)
@@ -219,10 +228,11 @@ def _missing(point: ast.AttachPoint, target: Target, policy: str, warnings: list
     message = f"No matches for {provider.name} {':'.join(point.parts[1:])}."
     if policy == "error":
         try:
-            hint = _suggest(provider, point, target)
+            later = _successor(provider, point, target)
+            hint = f"this kernel has {later}" if later else _suggest(provider, point, target)
         except UsageError as error:  # the place may exist, but cannot be looked up
             raise ScriptError(error.message, point.span, error.hint) from error
-        raise ScriptError(message, point.span, hint)
+        raise ScriptError(message, point.span, hint, later if later.startswith(provider.name + ":") else "")
     if policy == "warn":
         warnings.append(ScriptWarning(message, point.span))
 
@@ -234,12 +244,17 @@ def _exists(name: str, span: Span, target: Target) -> bool:
     return bool(provider.expand(provider.parse(parts, span), target))
 
 
-def _suggest(provider: Provider, point: ast.AttachPoint, target: Target) -> str:
-    wanted = ":".join(point.parts[1:])
-    for name in successors(wanted):
+def _successor(provider: Provider, point: ast.AttachPoint, target: Target) -> str:
+    """What this kernel has in the place of a function; "" if nothing is known."""
+    for name in successors(":".join(point.parts[1:])):
         later = name if ":" in name else f"{provider.name}:{name}"
         if _exists(later, point.span, target):
-            return f"this kernel has {later}"
+            return later
+    return ""
+
+
+def _suggest(provider: Provider, point: ast.AttachPoint, target: Target) -> str:
+    wanted = ":".join(point.parts[1:])
     if "*" in wanted:
         return "set the 'missing_probes' config variable to 'warn' to go on without it"
     path = point.parts[1:2] if not provider.listed and len(point.parts) > 2 else ()

@@ -94,6 +94,7 @@ class Parser:
 
     `rows`: for each state "terminal action ..." as text, an action being 2 * state for a shift and
     2 * rule + 1 for a reduction; `gotos`: "origin state ..." likewise; `start`, `final`: states.
+    `reduce`: what a rule makes of its parts, a `Tree` of those that it keeps unless said otherwise.
     """
 
     def __init__(
@@ -104,9 +105,11 @@ class Parser:
         gotos: Sequence[str],
         start: int,
         final: int,
+        reduce: Callable[[Rule, list[Any]], Any] | None = None,
     ) -> None:
         self.terminals, self.rules, self.rows, self.gotos = terminals, rules, rows, gotos
         self.start, self.final, self.end = start, final, len(terminals)
+        self._reduce = reduce or _reduced
         self._actions: dict[int, dict[int, int]] = {}
         self._targets: dict[int, dict[int, int]] = {}
         self._contexts: dict[frozenset[int], Context] = {}
@@ -187,7 +190,11 @@ class Parser:
 
     # --- the parser
 
-    def parse(self, text: str) -> Tree:
+    def reducing(self, reduce: Callable[[Rule, list[Any]], Any]) -> Parser:
+        """A parser of the same table that makes something else of it."""
+        return Parser(self.terminals, self.rules, self.rows, self.gotos, self.start, self.final, reduce)
+
+    def parse(self, text: str) -> Any:
         """The tree of the whole text, or Unexpected."""
         states, values, at = [self.start], list[Any](), 0
         while True:
@@ -195,7 +202,7 @@ class Parser:
             if number < 0:
                 raise self._unfit(text, at, states)
             if self._feed(number, word, states, values):
-                return values[-1]  # type: ignore[no-any-return]
+                return values[-1]
             if states[-1] < 0:
                 states.pop()
                 word = word or _end(at)
@@ -218,7 +225,7 @@ class Parser:
             if rule.size:
                 parts = values[-rule.size :]
                 del values[-rule.size :], states[-rule.size :]
-            values.append(_reduced(rule, parts))
+            values.append(self._reduce(rule, parts))
             states.append(self.target(states[-1], rule.origin))
             if number == self.end and states[-1] == self.final:
                 return True

@@ -14,7 +14,7 @@ from pbt.lang.preprocess import Define, Include, Known, preprocess
 from pbt.lang.rules_expr import ExprRules
 from pbt.lang.rules_stmt import StmtRules
 from pbt.lang.syntax import syntax_tree
-from pbt.source import ScriptError, ScriptErrors, ScriptWarning, Source, Span
+from pbt.source import ScriptError, ScriptErrors, ScriptWarning, Source, Span, give
 
 MOST_ERRORS = 10
 
@@ -31,32 +31,37 @@ def parse(
     predefined: Mapping[str, str] | None = None,
     whole: bool = True,
     headers: Known | None = None,
+    errors: list[ScriptError] | None = None,
 ) -> Parsed:
     """A script; one that is not `whole` but imported needs no probes. `headers` learn what it includes.
 
-    ScriptErrors: one syntax error for each probe that has any.
+    Syntax errors, one for each probe that has any, go to `errors`, and these probes are left out; or they are raised.
     """
     text, defines, includes, warnings = preprocess(source, predefined or {}, headers)
-    errors: list[ScriptError] = []
-    while True:
-        try:
-            tree = syntax_tree(source, text)
-            break
-        except ScriptError as error:
-            errors.append(error)
-            rest = _after_probe(text, error.span.start)
-            if rest is None or len(errors) >= MOST_ERRORS:
-                raise ScriptErrors(errors) from None
-            text = re.sub(r"[^\n]", " ", text[:rest]) + text[rest:]
-    if errors:
-        raise ScriptErrors(errors)
+    tree, wrong = _tree(source, text)
+    give(wrong, errors)
     script = Maker(source).script(tree)
-    if whole and not script.probes:
+    if whole and not script.probes and not wrong:
         raise ScriptError(
             "syntax error, unexpected end of file, expecting a probe", Span(source, len(source.text), len(source.text)),
             "a program has at least one probe, such as BEGIN { ... }",
         )  # fmt: skip
     return Parsed(script, defines, includes, warnings)
+
+
+def _tree(source: Source, text: str) -> tuple[Branch, list[ScriptError]]:
+    """The tree of all that can be read, and a syntax error for each probe that cannot."""
+    errors: list[ScriptError] = []
+    while True:
+        try:
+            return syntax_tree(source, text), errors
+        except ScriptError as error:
+            errors.append(error)
+            probe = _probe_around(text, error.span.start)
+            if probe is None or len(errors) >= MOST_ERRORS:
+                raise ScriptErrors(errors) from None
+            start, end = probe
+            text = text[:start] + re.sub(r"[^\n]", " ", text[start:end]) + text[end:]
 
 
 def parse_expr(define: Define) -> ast.Expr:
@@ -77,19 +82,21 @@ def parse_expr(define: Define) -> ast.Expr:
     raise ScriptError(f"the value of {define.name} is no expression", span)
 
 
-def _after_probe(text: str, offset: int) -> int | None:
-    """Where the probe that contains an error ends, if its braces tell."""
-    depth = 0
+def _probe_around(text: str, offset: int) -> tuple[int, int] | None:
+    """From where to where the probe reaches that contains an error, if its braces tell and text follows."""
+    depth = start = 0
     pattern = re.compile(r'"([^"\\\n]|\\.)*"|//[^\n]*|/\*(?:.|\n)*?\*/|[{}]')
     for match in pattern.finditer(text):
         if match[0] == "{":
             depth += 1
         elif match[0] == "}":
             depth -= 1
-            if depth == 0 and match.end() > offset:
-                return match.end() if text[match.end() :].strip() else None
             if depth < 0:
                 return None
+            if depth == 0 and match.end() > offset:
+                return (start, match.end()) if text[match.end() :].strip() else None
+            if depth == 0:
+                start = match.end()
     return None
 
 

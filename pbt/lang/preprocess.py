@@ -23,6 +23,10 @@ _SKIP = re.compile(r'"([^"\\\n]|\\.)*"|//[^\n]*|/\*(?:.|\n)*?\*/')
 _COMMENT = re.compile(r'("(?:[^"\\\n]|\\.)*")|//.*|/\*(?:.|\n)*?\*/')
 
 
+PREDEFINED = {"BPFTRACE_HAVE_BTF": "1", "_LINUX_TYPES_H": "1", "__KERNEL__": "1"}
+"""What conditionals go by where no machine is asked."""
+
+
 class Define(NamedTuple):
     """An object-like macro: where its value stands in the source; empty for `#define X`."""
 
@@ -81,7 +85,7 @@ class _Preprocessor:
 
     def run(self) -> Preprocessed:
         text = self.source.text
-        comments = _line_starts_inside_comments(text)
+        comments = comment_lines(text)
         kept = []
         for start, line in _logical_lines(text):
             body = line.rstrip("\r\n")
@@ -219,7 +223,7 @@ def _blank(line: str) -> str:
     return "".join(c if c in "\r\n" else " " for c in line)
 
 
-def _line_starts_inside_comments(text: str) -> set[int]:
+def comment_lines(text: str) -> set[int]:
     """Offsets of lines that begin within a block comment: `#` means nothing there."""
     inside: set[int] = set()
     for match in _SKIP.finditer(text):

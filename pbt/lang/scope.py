@@ -17,10 +17,12 @@ from pbt.source import ScriptError, nearest
 class Names:
     """`of` gives each Var node the unique name of its variable: `$x`, or `$x#2` for a second one.
 
+    `wide`: names that are one variable of the whole probe, by the rule of older releases.
     Unknown variables are in it too, so that checking can go on to further mistakes.
     """
 
     of: dict[ast.Var, str] = field(default_factory=dict)
+    wide: set[str] = field(default_factory=set)
     errors: list[ScriptError] = field(default_factory=list)
 
 
@@ -36,7 +38,7 @@ def resolve(probe: ast.Probe) -> Names:
         if not fallback:
             break
         wide |= fallback
-    names = Names(walk.of)
+    names = Names(walk.of, wide)
     for var in walk.unknown:
         names.of[var] = var.name
         close = nearest(var.name, (name for name in walk.assigned if "'" not in name), 1)

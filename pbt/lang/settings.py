@@ -7,7 +7,7 @@ from typing import Any
 
 from pbt.data import NamedTuple
 from pbt.lang import ast
-from pbt.source import ScriptError, ScriptWarning, UsageError, nearest
+from pbt.source import ScriptError, ScriptWarning, UsageError, caught, give, nearest
 
 
 class Setting(NamedTuple):
@@ -73,18 +73,22 @@ def settle(
     settings: Sequence[ast.Setting],
     environment: Mapping[str, str],
     warn: Callable[[ScriptWarning], None] = lambda warning: None,
+    errors: list[ScriptError] | None = None,
 ) -> dict[str, Any]:
     """All config variables: defaults, then the script's, then the environment's.
 
-    Raises ScriptError for a name or value in the script, UsageError for one in the environment.
+    Names and values in the script that are wrong go to `errors`, or are raised; UsageError for the environment's.
     """
     config: dict[str, Any] = {row.name: row.default for row in SETTINGS.values()}
+    found: list[ScriptError] = []
     for node in settings:
         name = node.name.removeprefix(_PREFIX).lower()
-        if name in REMOVED:
-            warn(ScriptWarning(f"{node.name} has no effect any more", node.span))
-        else:
-            config.update(_from_script(node, name, warn))
+        with caught(found):
+            if name in REMOVED:
+                warn(ScriptWarning(f"{node.name} has no effect any more", node.span))
+            else:
+                config.update(_from_script(node, name, warn))
+    give(found, errors)
     for key, text in environment.items():
         if key.startswith(_PREFIX):
             config.update(_from_environment(key, text))

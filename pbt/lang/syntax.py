@@ -35,7 +35,7 @@ _EXPRESSION = {"INT", "STRING", "VAR", "MAP", "LPAR"}
 
 def syntax_tree(source: Source, text: str) -> Branch:
     try:
-        tree = parser().parse(text)
+        tree: Branch = parser().parse(text)
     except Unexpected as error:
         raise _syntax_error(source, text, error) from None
     _check_depth(source, tree)

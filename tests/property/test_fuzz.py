@@ -1,7 +1,8 @@
 """Scripts with mistakes in them, of all kinds: they compile, or are refused in words, whatever they say.
 
-Seeds are the scripts of the golden tests and the rows of the language; each is changed by a few edits of its
-words or bytes. PBT_FUZZ sets how many are tried (CI: a few hundred), PBT_FUZZ_SEED where to begin.
+Seeds are probes of the repository's scripts and the rows of the language; each is changed by a few edits of
+its bytes, words, values or statements. Number n is always the same script: PBT_FUZZ_SEED=n PBT_FUZZ=1 tries it
+alone, PBT_FUZZ=200000 tries many, PBT_FUZZ_TARGET=live with the types of this machine's kernel.
 """
 
 from __future__ import annotations
@@ -9,18 +10,25 @@ from __future__ import annotations
 import os
 import random
 import re
-from collections.abc import Sequence
+import resource
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from pbt.host.target import Target
-from pbt.pipeline import Options, run
+from pbt.lang.parse import parse
+from pbt.pipeline import STAGES, Options, Work
 from pbt.source import PbtError, Source
-from tests.live.test_language import ROWS, TOP
+from tests.seeds import documents, rows
 
-TRIES = int(os.environ.get("PBT_FUZZ", "400"))
+TRIES = int(os.environ.get("PBT_FUZZ", "20000"))
 SEED = int(os.environ.get("PBT_FUZZ_SEED", "1"))
+SECONDS = 5  # of processor time, for one script
+MEMORY = 1 << 30  # bytes, for all
 HERE = Path(__file__).resolve().parent
 _WORD = re.compile(r'"(?:[^"\\\n]|\\.)*"|[@$]?\w+|\s+|[-+*/%&|^<>=!]=|&&|\|\||<<|>>|\+\+|--|->|\.\.|.', re.S)
 _EXTRA = (
@@ -47,60 +55,131 @@ _VALUES = (
 _VALUE = re.compile(r'"|[$@]|\d|true|pid|comm|nsecs|curtask')
 
 
+# --- mutants ----------------------------------------------------------------------------------
+
+
 def _seeds() -> list[str]:
-    golden = [path.read_text() for path in sorted((HERE.parent / "golden" / "text").glob("*.bt"))]
-    return [*golden, *(_defined(row.body) + "BEGIN { " + row.body + " }" for row in ROWS)]
+    """Short scripts: rows, and the probes of longer ones with the definitions before the first."""
+    found = rows()
+    for path in documents():
+        text = path.read_text()
+        probes = parse(Source(path.name, text), whole=False).script.probes
+        head = text[: probes[0].span.start] if probes else text
+        found += [head + probe.span.text for probe in probes]
+    return sorted({text for text in found if len(text) < 1200})
 
 
-def _defined(body: str) -> str:
-    """The definitions that a row uses."""
-    used = set(re.findall(r"[A-Za-z_]\w+", body)) - {"struct", "enum", "int", "char", "int64", "return", "if"}
-    return "".join(line + "\n" for line in TOP.splitlines() if used & set(re.findall(r"[A-Za-z_]\w+", line)))
+def _of_bytes(text: str, seeds: Sequence[str], choose: random.Random) -> str:
+    at, size = choose.randrange(len(text) + 1), choose.choice((0, 0, 1, 1, 2, 9))
+    put = "".join(
+        chr(choose.choice((*range(32, 127), 10, 0, 0xE9))) for _ in range(choose.choice((0, 1, 1, 2)))
+    )
+    return text[:at] + put + text[at + size :]
 
 
-def _mutant(seeds: Sequence[str], choose: random.Random) -> str:
-    words = _WORD.findall(choose.choice(seeds))
-    for _ in range(choose.choice((1, 1, 2, 3, 6))):
-        at = choose.randrange(len(words) + 1)
-        edit = choose.randrange(7) if choose.randrange(4) == 0 else 7
-        if edit == 0:
-            del words[at : at + choose.choice((1, 1, 2, 5))]
-        elif edit == 1:
-            words.insert(at, choose.choice(_EXTRA))
-        elif edit == 2 and words:
-            words[at % len(words)] = choose.choice(_EXTRA)
-        elif edit == 3 and words:
-            words.insert(at, words[choose.randrange(len(words))])
-        elif edit == 4 and words:
-            other = choose.randrange(len(words))
-            words[at % len(words)], words[other] = words[other], words[at % len(words)]
-        elif edit == 7:
-            places = [i for i, word in enumerate(words) if _VALUE.match(word)]
-            if places:
-                words[choose.choice(places)] = choose.choice(_VALUES)
-        elif edit == 5:
-            words[at:at] = _WORD.findall(choose.choice(seeds))[:12]
-        else:
-            text = "".join(words)
-            place = choose.randrange(len(text) + 1)
-            words = _WORD.findall(
-                text[:place] + chr(choose.choice((*range(32, 127), 10, 0, 0xE9))) + text[place + 1 :]
-            )
+def _of_words(text: str, seeds: Sequence[str], choose: random.Random) -> str:
+    words = _WORD.findall(text) or [""]
+    at, other = choose.randrange(len(words)), choose.randrange(len(words))
+    edit = choose.randrange(6)
+    if edit == 0:
+        del words[at : at + choose.choice((1, 1, 2, 5))]
+    elif edit == 1:
+        words.insert(at, choose.choice(_EXTRA))
+    elif edit == 2:
+        words[at] = choose.choice(_EXTRA)
+    elif edit == 3:
+        words.insert(at, words[other])
+    elif edit == 4:
+        words[at], words[other] = words[other], words[at]
+    else:
+        words[at:at] = _WORD.findall(choose.choice(seeds))[:12]
     return "".join(words)
+
+
+def _of_values(text: str, seeds: Sequence[str], choose: random.Random) -> str:
+    words = _WORD.findall(text)
+    places = [i for i, word in enumerate(words) if _VALUE.match(word)]
+    if places:
+        words[choose.choice(places)] = choose.choice(_VALUES)
+    return "".join(words)
+
+
+def _of_statements(text: str, seeds: Sequence[str], choose: random.Random) -> str:
+    """Statements of another script go in after one of this."""
+    donor = choose.choice(seeds)
+    inner = donor[donor.find("{") + 1 : donor.rfind("}")]
+    ends = [m.end() for m in re.finditer(r";|\{", text)] or [0]
+    at = choose.choice(ends)
+    return text[:at] + " " + inner + "; " + text[at:]
+
+
+_EDITS: tuple[Callable[[str, Sequence[str], random.Random], str], ...] = (
+    _of_bytes, _of_bytes, _of_words, _of_words, _of_words, _of_values, _of_values, _of_statements,
+)  # fmt: skip
+
+
+def mutant(seeds: Sequence[str], number: int) -> str:
+    choose = random.Random(number)
+    text = choose.choice(seeds)
+    for _ in range(choose.choice((1, 1, 2, 3))):
+        text = choose.choice(_EDITS)(text, seeds, choose)
+    return text
+
+
+# --- the law ----------------------------------------------------------------------------------
+
+
+class TooSlow(BaseException):
+    """Not to be caught by what handles exceptions on the way."""
+
+
+@contextmanager
+def limited() -> Iterator[None]:
+    """Processor time is limited for each script (`start_clock`), memory for all."""
+
+    def late(*_: object) -> None:
+        raise TooSlow
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    held = int(re.findall(r"VmSize:\s+(\d+)", Path("/proc/self/status").read_text())[0]) << 10
+    old = signal.signal(signal.SIGVTALRM, late)
+    resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY, hard))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, old)
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def start_clock() -> None:
+    signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
 
 
 @pytest.fixture(scope="module")
 def target() -> Target:
+    if os.environ.get("PBT_FUZZ_TARGET") == "live":
+        return Target.live()
     return Target.load(str(HERE.parent / "fixtures" / "target"))
 
 
 def test_nothing_but_words_comes_out(target: Target) -> None:
-    seeds = _seeds()
-    for number in range(SEED, SEED + TRIES):
-        text = _mutant(seeds, random.Random(number))
-        try:
-            run(Source("script", text), target, Options(environment={}))
-        except PbtError as error:
-            assert str(error)
-        except Exception as error:
-            pytest.fail(f"PBT_FUZZ_SEED={number}: {type(error).__name__}: {error}\n{text}")
+    seeds, stages = _seeds(), Counter[str]()
+    with limited():
+        for number in range(SEED, SEED + TRIES):
+            stages[_stage_reached(mutant(seeds, number), target, number)] += 1
+    assert TRIES < 1000 or stages["check"] > TRIES // 10 < 10 * stages["link"], stages
+
+
+def _stage_reached(text: str, target: Target, number: int) -> str:
+    work = Work(Source("script", text), target, Options(environment={}))
+    name = ""
+    start_clock()
+    try:
+        for name, stage in STAGES:  # noqa: B007
+            stage(work)
+    except PbtError as error:
+        assert str(error)
+    except (Exception, TooSlow) as error:
+        pytest.fail(f"PBT_FUZZ_SEED={number}: stage {name}: {type(error).__name__}: {error}\n{text}")
+    return name
