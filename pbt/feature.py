@@ -501,8 +501,13 @@ class MapView(Protocol):
 
 @dataclass(frozen=True)
 class Presentation:
-    """How user space draws the values of an `Opaque` type: raw bytes → text and JSON-able data."""
+    """How user space draws the values of an `Opaque` type: raw bytes → text and JSON-able data.
+
+    `spelled`: what scripts call the type, "" if they cannot; `size`: of its values.
+    """
 
     name: str
     text: Callable[[World, bytes, str], bytes]  # (world, raw, detail)
     json: Callable[[World, bytes, str], Any] = field(default=lambda world, raw, detail: None)
+    spelled: str = ""
+    size: int = 8

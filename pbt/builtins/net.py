@@ -118,6 +118,10 @@ PTON = Builtin(
 MACADDR = Builtin("macaddr", "(bytes) -> mac_t", "A MAC address as text.", _check_macaddr, into=_macaddr)
 BSWAP = Builtin("bswap", "(n) -> unsigned", "The bytes of an integer in reverse order.", _check_bswap, _bswap)
 DRAW_INET = Presentation(
-    "inet", _draw_inet, lambda world, raw, detail: _draw_inet(world, raw, detail).decode()
-)
-DRAW_MAC = Presentation("mac", _draw_mac, lambda world, raw, detail: _draw_mac(world, raw, detail).decode())
+    "inet", _draw_inet, lambda world, raw, detail: _draw_inet(world, raw, detail).decode(),
+    spelled="inet", size=INET.size,
+)  # fmt: skip
+DRAW_MAC = Presentation(
+    "mac", _draw_mac, lambda world, raw, detail: _draw_mac(world, raw, detail).decode(),
+    spelled="macaddr_t", size=MAC.size,
+)  # fmt: skip

@@ -207,4 +207,5 @@ DRAW_USERNAME = Presentation(
     "username",
     _draw_username,
     lambda world, raw, detail: _draw_username(world, raw, detail).decode("utf-8", "replace"),
+    spelled="username_t",
 )

@@ -109,7 +109,8 @@ def _draw(user: bool) -> Presentation:
     def json(world: World, raw: bytes, detail: str) -> Any:
         return "\n".join(["", *_frames(world, raw, detail, user), ""])
 
-    return Presentation("ustack" if user else "kstack", text, json)
+    name = "ustack" if user else "kstack"
+    return Presentation(name, text, json, spelled=f"{name}_t")
 
 
 def _check_symbol(checks: Checks, call: Call) -> Type:
@@ -149,8 +150,9 @@ KSYM_OF = Builtin(
 USYM_OF = Builtin("usym", "(address) -> usym_t", "The user symbol at an address.", _check_symbol, into=_usym)
 DRAW_KSTACK, DRAW_USTACK = _draw(False), _draw(True)
 DRAW_KSYM = Presentation(
-    "ksym", _draw_ksym, lambda world, raw, detail: _draw_ksym(world, raw, detail).decode()
+    "ksym", _draw_ksym, lambda world, raw, detail: _draw_ksym(world, raw, detail).decode(), spelled="ksym_t"
 )
 DRAW_USYM = Presentation(
-    "usym", _draw_usym, lambda world, raw, detail: _draw_usym(world, raw, detail).decode()
-)
+    "usym", _draw_usym, lambda world, raw, detail: _draw_usym(world, raw, detail).decode(),
+    spelled="usym_t", size=16,
+)  # fmt: skip

@@ -107,5 +107,6 @@ STRFTIME = Builtin(
     _check_strftime, into=_strftime,
 )  # fmt: skip
 DRAW_TIMESTAMP = Presentation(
-    "timestamp", _draw_timestamp, lambda world, raw, detail: _draw_timestamp(world, raw, detail).decode()
-)
+    "timestamp", _draw_timestamp, lambda world, raw, detail: _draw_timestamp(world, raw, detail).decode(),
+    spelled="timestamp",
+)  # fmt: skip

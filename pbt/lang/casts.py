@@ -6,11 +6,14 @@ from pbt.lang import ast
 from pbt.lang.access import Access
 from pbt.lang.typenames import shaped
 from pbt.lang.unify import stored
-from pbt.source import ScriptError
+from pbt.source import ScriptError, Span
 from pbt.types import (
     U64,
+    VOID,
     Array,
+    Bool,
     Buffer,
+    Enum,
     Int,
     Member,
     Opaque,
@@ -22,6 +25,18 @@ from pbt.types import (
     Void,
     is_integral,
 )
+
+_BASES: dict[type[Type], str] = {
+    Bool: "bool", Int: "int", Enum: "int", Pointer: "pointer", Array: "array", Str: "string", Buffer: "buffer",
+    Struct: "c_type", Void: "none",
+}  # fmt: skip
+
+
+def _base(kind: Type) -> str:
+    """What `typeinfo(...).base_type` says."""
+    if isinstance(kind, Tuple):
+        return "record" if kind.names else "tuple"
+    return _BASES.get(type(kind), str(kind))
 
 
 class Casts(Access):
@@ -37,6 +52,9 @@ class Casts(Access):
         """What sizeof, typeof and typeinfo are asked about: a type, or the type of an expression."""
         if isinstance(node, (ast.TypeName, ast.TypeOf)):
             return self._type(node)
+        if isinstance(node, ast.Map) and self.shared.map(node.name, node.span).key:
+            keys = self.shared.map(node.name, node.span).key or ()
+            return keys[0] if len(keys) == 1 else Tuple(keys)  # of a map with keys, its keys' type
         if isinstance(node, ast.Ident) and self._is_type(node.name):
             return self.shared.types.resolve(ast.TypeName(node.span, node.name, 0, ()))
         return self._expr(node)
@@ -47,12 +65,19 @@ class Casts(Access):
 
     def _typeinfo(self, node: ast.Typeinfo) -> Type:
         """(base_type, full_type): what kind of type it is, and how it is written."""
-        kind = self._of(node.of)
-        words = type(kind).__name__.lower()
-        parts = tuple(ast.Str(node.span, text) for text in (words, str(kind)))
+        if self.config["unstable_typeinfo"] != "enable":
+            report = self._refuse if self.config["unstable_typeinfo"] == "error" else self.warn
+            report("typeinfo is an unstable feature", node.span, "config = { unstable_typeinfo = enable }")
+        held = self.aggregation(node.of) if isinstance(node.of, ast.Expr) else ""
+        kind = self._of(node.of) if not held else VOID
+        words = (f"{held}_t",) * 2 if held else (_base(kind), str(kind))
+        parts = tuple(ast.Str(node.span, text) for text in words)
         made = ast.Record(node.span, ("base_type", "full_type"), parts)
         self.replaced[node] = made
         return self._expr(made)
+
+    def _refuse(self, message: str, span: Span, hint: str) -> None:
+        raise ScriptError(message, span, hint)
 
     def _cast(self, node: ast.Cast) -> Type:
         kind = self._type(node.type)
@@ -70,7 +95,7 @@ class Casts(Access):
         if isinstance(kind, Array):
             return self._array_cast(node, kind, source)
         if isinstance(kind, Str) and isinstance(stored(source), Str):
-            return kind
+            return kind if kind.size else stored(source)
         if not is_integral(kind):
             raise ScriptError(f'Cannot cast from "{source}" to "{kind}"', node.span)
         if isinstance(source, (Str, Tuple, Buffer, Opaque, Void, Struct)) or (
@@ -87,6 +112,12 @@ class Casts(Access):
 
     def _array_cast(self, node: ast.Cast, kind: Array, source: Type) -> Type:
         size = kind.size or source.size // kind.element.size * kind.element.size
+        value = self.known_int(node.operand)
+        if value is not None and size in (1, 2, 4, 8) and -(1 << 8 * size - 1) <= value < 1 << 8 * size:
+            cast = self._literal(node.operand, value, Int(size, value < 0))
+            self.replaced[node.operand] = cast
+            self.types[node.operand] = Int(size, value < 0)
+            return Array(kind.element, size // kind.element.size)
         if size != source.size:
             raise ScriptError(f'Cannot cast from "{source}" to "{kind}"', node.span, "sizes differ")
         return Array(kind.element, size // kind.element.size)

@@ -40,6 +40,7 @@ class Checks:
         self.replaced: dict[ast.Expr, ast.Expr] = {}
         self._arrays: dict[str, str] = {}
         self._declared: dict[str, Type] = {}  # variables whose type the script gives
+        self._open: dict[str, Type] = {}  # those of which it gives a part (see typenames.is_open)
         self._given: set[str] = set()  # variables that get values from builtins
         self._loops = 0
         self._returns: Type | None = None  # of the function of the script that is being checked

@@ -10,7 +10,7 @@ from pbt.lang.scope import shown
 from pbt.lang.typed import MapType
 from pbt.lang.unify import UNKNOWN, Mismatch, stored, unify
 from pbt.source import ScriptError, Span
-from pbt.types import I64, U64, Int, Pointer, Tuple, Type, Void
+from pbt.types import I64, U64, Int, Opaque, Pointer, Tuple, Type, Void
 
 
 class Maps(Checks):
@@ -115,10 +115,12 @@ class Maps(Checks):
 
     def _set_variable(self, var: ast.Var, kind: Type, value: ast.Expr | None = None) -> None:
         name = self.names[var]
-        known = self._declared.get(name) or self.variables.get(name)
+        known = self._declared.get(name) or self.variables.get(name) or self._open.get(name)
         kind = kind if isinstance(kind, Int) else stored(kind)  # bswap() asks how wide a variable's value is
         try:
-            made = kind if known is None else unify(known, kind, value is not None and self._is_zero(value))
+            zero = value is not None and self._is_zero(value)
+            first = known is None or (name not in self.variables and _fills(known, kind))
+            made = kind if known is None or first else unify(known, kind, zero)
             made = self._declared.get(name, made)
         except Mismatch:
             raise ScriptError(
@@ -129,6 +131,13 @@ class Maps(Checks):
             ) from None
         self.variables[name] = made
         self.types[var] = made
+
+
+def _fills(declared: Type | None, kind: Type) -> bool:
+    """Whether a type says what a declared one leaves open."""
+    if isinstance(declared, Opaque):
+        return isinstance(kind, Opaque) and kind.name == declared.name
+    return declared is not None and type(kind) is type(declared)
 
 
 def _types(kinds: Sequence[Type]) -> str:

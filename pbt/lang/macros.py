@@ -114,6 +114,7 @@ class _Expansion:
         macro = self._pick(node, args)
         if self._depth >= MOST_DEPTH:
             raise ScriptError(f"Recursive macro call detected: {macro.name}", node.span)
+        _no_other_maps(macro)
         self._copies += 1
         own = {p: a for p, a in zip(macro.params, (self.rewrite(arg) for arg in args), strict=True)}
         self._depth += 1
@@ -154,6 +155,16 @@ class _Expansion:
         if not fitting:
             raise _misfit(node.name, candidates[0], args)
         return max(fitting, key=lambda m: sum(p[0] in "$@" for p in m.params))
+
+
+def _no_other_maps(macro: ast.Macro) -> None:
+    for node in macro.body.walk():
+        if isinstance(node, ast.Map) and node.name not in macro.params:
+            raise ScriptError(
+                f"Unhygienic access to map: {node.name}. Maps must be passed into the macro as arguments.",
+                node.span,
+                f"macro {macro.name}({', '.join((*macro.params, node.name))})",
+            )
 
 
 def _fits(param: str, arg: ast.Expr) -> bool:

@@ -22,9 +22,31 @@ class StmtRules(Rules):
         return self.make(tree.children[0])
 
     def _block_value(self, tree: Any, span: Span) -> ast.BlockExpr:
-        made = self.all(tree.children)
-        valued = tree.children and tree.children[-1].data == "last" and isinstance(made[-1], ast.ExprStmt)
-        return ast.BlockExpr(span, made[:-1], made[-1].value) if valued else ast.BlockExpr(span, made, None)
+        """A block's value is that of the expression, block or `if` at its end, without a semicolon."""
+        if not tree.children:
+            return ast.BlockExpr(span, (), None)
+        *items, last = tree.children
+        ended = ";" in self.source.text[last.outer[1] : span.end - 1]
+        value = None if ended else self._value_of(last)
+        return ast.BlockExpr(span, self.all(items if value else tree.children), value)
+
+    def _value_of(self, tree: Any) -> ast.Expr | None:
+        """What a statement at the end of a block comes to; None if it has no value."""
+        if tree.data == "last":
+            return self._value_of(tree.children[0])
+        if tree.data == "expr_stmt":
+            made: ast.Expr = self.make(tree.children[0])
+            return made
+        if tree.data == "block":
+            block = self._block_value(tree, self.span(tree))
+            return block if block.value is not None else None
+        if tree.data != "if" or len(tree.children) < 3:
+            return None
+        condition, *arms = tree.children
+        then, other = map(self._value_of, arms)
+        if then is None or other is None:
+            return None
+        return ast.Ternary(self.span(tree), self.make(condition), then, other)
 
     def _if_value(self, tree: Any, span: Span) -> ast.Ternary:
         return ast.Ternary(span, *self.all(tree.children))

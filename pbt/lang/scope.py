@@ -32,9 +32,7 @@ def resolve(probe: ast.Probe) -> Names:
     while True:
         walk = _Walk(wide)
         walk.probe(probe)
-        fallback = {
-            v.name for v in walk.unknown if v.name in walk.assigned and v.name not in walk.declared
-        } - wide
+        fallback = walk.late - walk.declared - wide
         if not fallback:
             break
         wide |= fallback
@@ -62,6 +60,7 @@ class _Walk:
     def __init__(self, wide: set[str]) -> None:
         self.of: dict[ast.Var, str] = {}
         self.unknown: list[ast.Var] = []
+        self.late: set[str] = set()  # unknown in their block, but assigned in an earlier one
         self.assigned: set[str] = set()
         self.declared: set[str] = set()
         self.errors: list[ScriptError] = []
@@ -85,7 +84,7 @@ class _Walk:
     def _stmt(self, stmt: ast.Stmt) -> None:
         if isinstance(stmt, ast.Assign):
             self._expr(stmt.value)
-            if isinstance(stmt.target, ast.Var):
+            if isinstance(stmt.target, ast.Var) and stmt.op == "=":
                 self._assign(stmt.target)
             else:
                 self._expr(stmt.target)
@@ -158,6 +157,8 @@ class _Walk:
         found = self._find(var.name)
         if found is None:
             self.unknown.append(var)
+            if var.name in self.assigned:
+                self.late.add(var.name)
         else:
             self.of[var] = found
 

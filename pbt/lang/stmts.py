@@ -10,6 +10,7 @@ from pbt.lang import ast
 from pbt.lang.arith import binary_type
 from pbt.lang.exprs import Expressions
 from pbt.lang.scope import shown
+from pbt.lang.typenames import is_open
 from pbt.lang.unify import UNKNOWN, Mismatch, stored, unify
 from pbt.source import ScriptError, ScriptErrors
 from pbt.types import I64, VOID, Array, Enum, Int, Pointer, Str, Tuple, Type, Void, is_integral
@@ -155,7 +156,7 @@ class Body(Expressions):
                 node.span,
                 f"write @name = {node.name}(...)",
             )
-        kind = self._expr(node)
+        kind = self._effect(node)
         acts = (ast.Call, ast.Step, ast.Inlined, ast.BlockExpr)
         if (
             not stmt.dropped
@@ -165,6 +166,20 @@ class Body(Expressions):
             self.warn(
                 "Return value discarded.", stmt.span, "this does nothing; _ = ... says that it is meant"
             )
+
+    def _effect(self, node: ast.Expr) -> Type:
+        """The type of an expression that stands for what it does: arms may differ, and need no value."""
+        if isinstance(node, ast.BlockExpr):
+            self._statements(node.body)
+            kind = VOID if node.value is None else self._effect(node.value)
+        elif isinstance(node, ast.Ternary):
+            self._condition(node.condition)
+            arms = self._effect(node.then), self._effect(node.other)
+            kind = arms[0] if arms[0] == arms[1] else VOID
+        else:
+            return self._expr(node)
+        self.types[node] = kind
+        return kind
 
     def _assign(self, stmt: ast.Assign) -> None:
         call = stmt.value
@@ -181,6 +196,8 @@ class Body(Expressions):
             raise ScriptError("this has no value to assign", stmt.value.span)
         if isinstance(stmt.target, ast.Var):
             known = self.variables.get(self.names[stmt.target])
+            if self.names[stmt.target] in self._declared:
+                self._holds(stmt.target, self._declared[self.names[stmt.target]], stmt.value)
             fits = isinstance(known, Int) and self._fits(stmt.value, known)
             self._set_variable(stmt.target, known if known and fits else kind, stmt.value)
         else:
@@ -202,6 +219,8 @@ class Body(Expressions):
 
     def _let(self, stmt: ast.Let) -> None:
         declared = self._type(stmt.type) if stmt.type is not None else None
+        if declared is not None and is_open(declared):
+            self._open[self.names[stmt.var]], declared = declared, None
         if stmt.value is not None:
             kind = self._expr(stmt.value)
             if declared is not None and not _takes(declared, kind):
@@ -212,10 +231,30 @@ class Body(Expressions):
                 )
             if declared is not None:
                 self._declare(stmt.var, declared, kind)
+                self._holds(stmt.var, declared, stmt.value)
             self._set_variable(stmt.var, kind, stmt.value)
         elif declared is not None:
             self._declare(stmt.var, declared, declared)
             self._set_variable(stmt.var, declared)
+
+    def _holds(self, var: ast.Var, declared: Type, value: ast.Expr) -> None:
+        """A constant must fit what it is assigned to."""
+        text = value.value if isinstance(value, ast.Str) else None
+        if (
+            isinstance(declared, Int)
+            and self.known_int(value) is not None
+            and not self._fits(value, declared)
+        ):
+            hint = f"a cast cuts it: ({declared}){value.span.text}"
+            raise ScriptError(
+                f"{self.known_int(value)} does not fit {shown(var)}: '{declared}'", value.span, hint
+            )
+        if isinstance(declared, Str) and text is not None:
+            size = len(text.encode("utf-8", "surrogateescape")) + 1
+            if size > declared.size:
+                raise ScriptError(
+                    f"a text of {size} bytes does not fit {shown(var)}: '{declared}'", value.span
+                )
 
     def _declare(self, var: ast.Var, declared: Type, kind: Type) -> None:
         """The variable keeps its declared type; where a pointer without a known address space points,

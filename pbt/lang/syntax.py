@@ -14,7 +14,7 @@ MOST_DEPTH = 150  # of nesting: deeper trees would overrun Python's stack in lat
 _WORDS = {
     "ATTACH": "a probe", "END_PREDICATE": "/ before {", "INT": "a number", "STRING": "a string", "NAME": "a name",
     "VAR": "a variable", "MAP": "a map", "PARAM": "$1", "CAST": "a cast", "SEMICOLON": ";", "LBRACE": "{",
-    "RBRACE": "}",
+    "_OPEN": "{", "_IF": "if", "_IF_VALUE": "if", "RBRACE": "}",
     "LPAR": "(", "RPAR": ")", "LSQB": "[", "RSQB": "]", "COMMA": ",", "COLON": ":", "$END": "end of file",
     "__ANON_0": "=", "__ANON_1": "..",
 }  # fmt: skip

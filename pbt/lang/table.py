@@ -70,7 +70,7 @@ def _table(made: Lark) -> tuple[Any, ...]:
     for state in sorted(table.states):
         row: list[int] = []
         goto: list[int] = []
-        for name, (_, argument) in table.states[state].items():
+        for name, (_, argument) in sorted(table.states[state].items()):
             if name in origins:
                 goto += (origins[name], states[argument])
             elif type(argument) is int:

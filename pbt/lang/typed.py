@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pbt.data import dataclass, field
-from pbt.feature import Aggregation, Builtin, Call, Context
+from pbt.feature import Aggregation, Builtin, Call, Context, Presentation
 from pbt.lang import ast
 from pbt.lang.expand import Attached
 from pbt.registry import collect
 from pbt.source import ScriptWarning, Span
-from pbt.types import Type
+from pbt.types import Opaque, Type
 
 
 @dataclass
@@ -68,6 +68,12 @@ class Options:
 def builtins() -> Mapping[str, Builtin]:
     """By name and alias."""
     return collect("pbt.builtins", Builtin, aliases=True)
+
+
+def named_types() -> Mapping[str, Type]:
+    """Types of values that only user space can draw, by what scripts call them."""
+    records = collect("pbt.builtins", Presentation).values()
+    return {row.spelled: Opaque(row.name, row.size) for row in records if row.spelled}
 
 
 def aggregations() -> Mapping[str, Aggregation]:

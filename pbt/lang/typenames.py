@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from pbt.host.cint import basic
@@ -28,6 +28,7 @@ from pbt.types import (
     Function,
     Int,
     Member,
+    Opaque,
     Pointer,
     Str,
     Struct,
@@ -55,6 +56,7 @@ _USUAL: dict[str, Type] = {  # where neither headers nor the kernel say what the
     "loff_t": I64, "mode_t": U32, "uintptr_t": U64, "intptr_t": I64, "wchar_t": I32, "sector_t": U64,
     "socklen_t": U32, "in_addr_t": U32, "in_port_t": U16, "sa_family_t": U16, "time_t": I64, "clock_t": I64,
 }  # fmt: skip
+_MAPS_ALONE = ("stats_t", "ustats_t", "hist_t", "lhist_t", "tseries_t")
 
 NO_BTF = "the kernel's own types are unknown, as it offers no BTF here: define the type in the script"
 
@@ -79,7 +81,10 @@ class TypeNames:
         btf: Btf | None,
         headers: Known | None = None,
         define: Callable[[str], ast.Expr | None] = lambda name: None,
+        named: Mapping[str, Type] | None = None,
     ) -> None:
+        """`named`: types that the language has beside C's; those of the kernel come first."""
+        self._own = named or {}
         self._btf, self._headers, self._define = btf, headers, define
         self._defined: dict[str, ast.Definition] = {}
         self._made: dict[str, Type] = {}
@@ -182,13 +187,16 @@ class TypeNames:
                 self._collect(found)
                 return self._definition(" ".join(parts))
         known = self._btf.lookup(" ".join(parts)) if self._btf else None
-        return known or _USUAL.get(words)
+        return known or _USUAL.get(words) or self._own.get(words)
 
     def _words(self, node: ast.TypeName) -> Type:
-        if node.words == "string" and node.dims:
-            return Str(node.dims[-1] or 1)
-        if node.words == "buffer" and node.dims:
-            return Buffer(node.dims[-1] or 1)
+        if node.words == "string":
+            return Str(node.dims[-1] or 0 if node.dims else 0)
+        if node.words == "buffer":
+            return Buffer(node.dims[-1] or 0 if node.dims else 0)
+        if node.words in _MAPS_ALONE:
+            hint = "assign it to a map: @ = " + node.words.removeprefix("u").removesuffix("_t") + "(...)"
+            raise ScriptError(f"values of type {node.words} stay in their map", node.span, hint)
         found = self.find(node.words)
         if found is not None:
             return found
@@ -291,11 +299,17 @@ def spelled(node: ast.StructDef | ast.EnumDef) -> str:
     return f"{node.kind if isinstance(node, ast.StructDef) else 'enum'} {node.name}"
 
 
+def is_open(type_: Type) -> bool:
+    """Whether a type as written leaves open what its first value will say: how long a string is, how a
+    stack or a time is drawn."""
+    return isinstance(type_, Opaque) or type_ in (Str(0), Buffer(0))
+
+
 def shaped(type_: Type, stars: int, dims: Sequence[int | None]) -> Type:
     """A type with stars and dimensions behind it; those of strings and buffers are part of the type."""
     for _ in range(stars):
         type_ = Pointer(type_)
-    if isinstance(type_, (Str, Buffer)):
+    if isinstance(type_, (Str, Buffer, Opaque)):
         return type_
     for dim in reversed(dims):
         type_ = Array(type_, dim or 0)

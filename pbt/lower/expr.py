@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pbt.ir.build import Label
@@ -29,7 +30,8 @@ def effect(body: Body, node: ast.Expr) -> None:
     """An expression for what it does; a value, if any, is dropped."""
     found = body.call_of(node)
     if found is not None and found[0].effect is not None:
-        found[0].effect(body, found[1])
+        with early(body, found[1].args):
+            found[0].effect(body, found[1])
         return
     if isinstance(node, ast.BlockExpr):
         body.statements(node.body)
@@ -39,7 +41,7 @@ def effect(body: Body, node: ast.Expr) -> None:
     if isinstance(node, ast.Inlined):
         inlined(body, node, lambda value: effect(body, value))
         return
-    if isinstance(node, ast.Ternary) and not is_integral(body.type(node)):
+    if isinstance(node, ast.Ternary):
         _ternary_effect(body, node)
         return
     kind = body.type(node)
@@ -47,6 +49,32 @@ def effect(body: Body, node: ast.Expr) -> None:
         value(body, node)
     else:
         text.locate(body, node)
+
+
+@contextmanager
+def early(body: Body, args: Sequence[ast.Expr]) -> Iterator[None]:
+    """Arguments that do things are evaluated before the call, which may be filling a record by then."""
+    made = [arg for arg in args if any(_acts(body, inner) for inner in arg.walk())]
+    for arg in made:
+        kind = body.type(arg)
+        if is_integral(kind):
+            name = f"early.{body.b.unique()}"
+            body.b.assign(name, value(body, arg))
+            body.early[body.real(arg)] = name
+        else:
+            room = body.temp(kind.size, "argument")
+            body.into(arg, room, kind)
+            body.early[body.real(arg)] = room
+    yield
+    for arg in made:
+        del body.early[body.real(arg)]
+
+
+def _acts(body: Body, node: ast.Node) -> bool:
+    if isinstance(node, ast.Call):
+        found = body.call_of(node)
+        return found is not None and found[0].effect is not None
+    return isinstance(node, (ast.Jump, ast.ForMap, ast.Inlined))
 
 
 def _ternary_effect(body: Body, node: ast.Ternary) -> None:
@@ -73,6 +101,9 @@ def value(body: Body, node: ast.Expr) -> Value:
 
 def _value(body: Body, node: ast.Expr) -> Value:
     b = body.b
+    known = body.early.get(node)
+    if isinstance(known, str):
+        return b.read(known)
     if isinstance(node, ast.Int):
         return b.const(node.value)
     if isinstance(node, ast.Bool):

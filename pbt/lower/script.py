@@ -133,6 +133,7 @@ class Body(Gen):
         self.loops: list[tuple[Callable[[], None], Callable[[], None]]] = []  # (break, continue)
         self.returns: Callable[[ast.Jump], None] | None = None  # inside a function of the script
         self.pairs: dict[str, loops.Pair] = {}
+        self.early: dict[ast.Expr, str | Mem] = {}  # evaluated already: the name of a variable, or a place
         self.shared = loops.Shared.of(instance, limit)
         self.ignored: ast.Expr | None = None  # the statement whose value nobody wants
         self._limit = limit

@@ -38,6 +38,9 @@ def _label(node: ast.Node) -> str:
 
 
 def _place(body: Body, node: ast.Expr) -> Loc | None:
+    early = body.early.get(node)
+    if isinstance(early, Mem):
+        return Loc("bpf", early.base, early.offset)
     if body.call_of(node) is not None:
         return None
     if isinstance(node, (ast.Var, ast.Ident)):
@@ -149,6 +152,8 @@ def into(body: Body, node: ast.Expr, to: Mem, kind: Type) -> None:
 def _into(body: Body, node: ast.Expr, to: Mem, kind: Type) -> None:
     if is_integral(kind):
         body.b.store(to.base, to.offset, kind.size, expr.value(body, node))
+    elif node in body.early:
+        _copy(body, node, to, kind)
     elif isinstance(node, ast.Ternary):
         _ternary(body, node, to, kind)
     elif isinstance(node, ast.Cast) and not is_integral(body.type(node.operand)):
@@ -177,6 +182,16 @@ def _into(body: Body, node: ast.Expr, to: Mem, kind: Type) -> None:
         builtin.into(body, call, to)
     elif isinstance(node, ast.Cast) and is_integral(body.type(node.operand)):
         body.b.store(to.base, to.offset, body.type(node.operand).size, expr.value(body, node.operand))
+    else:
+        _copy(body, node, to, kind)
+
+
+def _copy(body: Body, node: ast.Expr, to: Mem, kind: Type) -> None:
+    """What lies somewhere already."""
+    if isinstance(kind, Str):
+        _text_into(body, node, to, kind)
+    elif isinstance(kind, Tuple) and body.type(node) != kind:
+        _convert_tuple(body, locate(body, node), body.type(node), to, kind)
     else:
         memory.copy(body, to, locate(body, node), min(kind.size, body.type(node).size))
 
