@@ -126,5 +126,13 @@ def parser() -> Parser:
 
 
 if __name__ == "__main__":
+    if (
+        os.environ.get("PYTHONHASHSEED") != "0"
+    ):  # lark numbers states as sets come: the same grammar, the same file
+        import sys
+
+        os.execve(
+            sys.executable, [sys.executable, "-m", "pbt.lang.table"], {**os.environ, "PYTHONHASHSEED": "0"}
+        )
     with open(TABLE, "wb") as file:
         file.write(dump())
