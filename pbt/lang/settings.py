@@ -52,8 +52,6 @@ SETTINGS: dict[str, Setting] = {
         Setting("show_debug_info", False),
         Setting("use_blazesym", False),
         Setting("unstable_tseries", "warn", ("error", "warn", "enable")),
-        Setting("unstable_typeinfo", "enable", ("error", "warn", "enable")),
-        Setting("unstable_import_statement", "enable", ("error", "warn", "enable")),
         Setting("unstable_dw_ustack", "warn", ("error", "warn", "enable")),
         Setting("unstable_import_statement", "error", ("error", "warn", "enable")),
         Setting("unstable_typeinfo", "error", ("error", "warn", "enable")),

@@ -65,9 +65,10 @@ def _table(made: Lark) -> tuple[Any, ...]:
     origins: dict[str, int] = {}
     for rule in made.rules:
         origins.setdefault(rule.origin.name, len(origins))
-    states = {state: n for n, state in enumerate(sorted(table.states))}
+    order = _order(table)
+    states = {state: n for n, state in enumerate(order)}
     rows, gotos = [], []
-    for state in sorted(table.states):
+    for state in order:
         row: list[int] = []
         goto: list[int] = []
         for name, (_, argument) in sorted(table.states[state].items()):
@@ -87,6 +88,16 @@ def _table(made: Lark) -> tuple[Any, ...]:
         states[table.start_states["start"]],
         states[table.end_states["start"]],
     )
+
+
+def _order(table: Any) -> list[int]:
+    """States as they are met from the first one on: lark numbers them differently each time."""
+    found = [table.start_states["start"]]
+    for state in found:
+        actions = table.states[state]
+        steps = [to for name in sorted(actions) for to in actions[name][1:] if type(to) is int]
+        found += dict.fromkeys(to for to in steps if to not in found)
+    return found
 
 
 def _terminal(terminal: Any, lexer: Any, numbers: dict[str, int]) -> tuple[Any, ...]:
@@ -126,13 +137,5 @@ def parser() -> Parser:
 
 
 if __name__ == "__main__":
-    if (
-        os.environ.get("PYTHONHASHSEED") != "0"
-    ):  # lark numbers states as sets come: the same grammar, the same file
-        import sys
-
-        os.execve(
-            sys.executable, [sys.executable, "-m", "pbt.lang.table"], {**os.environ, "PYTHONHASHSEED": "0"}
-        )
     with open(TABLE, "wb") as file:
         file.write(dump())

@@ -60,7 +60,8 @@ def _script(numbered: Iterable[tuple[int, Row]]) -> str:
     probes = (
         f'BEGIN {{ printf("#{number}\\n"); {_own_maps(number, row.body)}\n }}' for number, row in numbered
     )
-    return "config = { print_maps_on_exit = false }\n" + TOP + "\n".join(probes) + "\nBEGIN { exit(); }"
+    config = "config = { print_maps_on_exit = false; unstable_typeinfo = enable }\n"
+    return config + TOP + "\n".join(probes) + "\nBEGIN { exit(); }"
 
 
 def _run(numbered: Iterable[tuple[int, Row]]) -> dict[int, str]:
