@@ -82,6 +82,7 @@ else:
         names = tuple(f.name for f in own)
         gone = {*names, "__dict__", "__weakref__"}
         kept = {name: value for name, value in cls.__dict__.items() if name not in gone}
+        space |= {"__getstate__": _state, "__setstate__": _restore}
         made = type(cls)(cls.__name__, cls.__bases__, {**kept, **space, "__slots__": names})
         made.__qualname__ = cls.__qualname__
         return made
@@ -117,6 +118,13 @@ else:
     def _repr(self):
         parts = (f"{f.name}={getattr(self, f.name)!r}" for f in self._fields_ if f.repr)
         return f"{type(self).__qualname__}({', '.join(parts)})"
+
+    def _state(self):
+        return [getattr(self, f.name) for f in self._fields_]
+
+    def _restore(self, state):
+        for each, value in zip(self._fields_, state, strict=True):
+            _SET(self, each.name, value)
 
     def _refuse(self, name, value=None):
         raise AttributeError(f"cannot assign to field {name!r}")
