@@ -55,14 +55,21 @@ class Kallsyms:
 
     def address(self, name: str) -> int:
         """Where the symbol is, the first if there are several; 0 if it is absent or hidden."""
-        needle, data = b" " + name.encode() + b"\n", self._data
-        at = data.find(needle) if name else -1
-        if at < 0 and name:
-            at = data.find(needle[:-1] + b"\t")
+        at, data = self._find(name), self._data
         if at < 0:
             return 0
         start = data.rfind(b"\n", 0, at) + 1
         return int(data[start:at].partition(b" ")[0] or b"0", 16)
+
+    def has(self, name: str) -> bool:
+        """Whether there may be such a symbol: it is there, or the file cannot be read."""
+        return not self._data or self._find(name) >= 0
+
+    def _find(self, name: str) -> int:
+        """Where in the file the blank before the name is, -1 if nowhere."""
+        needle = b" " + name.encode() + b"\n"
+        at = self._data.find(needle) if name else -1
+        return self._data.find(needle[:-1] + b"\t") if name and at < 0 else at
 
     def symbol(self, address: int) -> Symbol | None:
         """The symbol that covers an address; None when no symbol is near below it."""
@@ -83,6 +90,10 @@ class Kallsyms:
 
     def functions(self) -> list[tuple[str, str]]:
         """(name, module) of all functions, sorted; "vmlinux" is the kernel's own module."""
+        return self._functions
+
+    @cached_property
+    def _functions(self) -> list[tuple[str, str]]:
         text = (line[19:] for line in self._data.splitlines() if line[17:18] in b"tTwW")
         rows = (line.decode("utf-8", "replace").partition("\t") for line in text)
         return sorted({(name, module.strip("[]") or "vmlinux") for name, _, module in rows})

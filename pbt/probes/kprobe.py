@@ -97,10 +97,7 @@ def _exists(function: str, module: str, target: Target) -> bool:
     if module not in ("", KERNEL):
         rows = target.kallsyms.functions()
         return not rows or (function, module) in rows
-    if target.kallsyms.address(function):
-        return True
-    names = target.kallsyms.names()  # addresses may be hidden
-    return not names or function in names
+    return target.kallsyms.has(function)
 
 
 def _name(place: Place) -> str:

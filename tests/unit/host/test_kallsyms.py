@@ -30,6 +30,12 @@ def test_addresses(kallsyms: Kallsyms) -> None:
     assert kallsyms.address("read") == kallsyms.address("") == kallsyms.address("vfs_rea") == 0
 
 
+def test_has(kallsyms: Kallsyms) -> None:
+    assert kallsyms.has("vfs_read") and kallsyms.has("in_module") and kallsyms.has("percpu_start")
+    assert not kallsyms.has("vfs_rea") and not kallsyms.has("")
+    assert Kallsyms("/no/such/file").has("vfs_read")  # there may be such a function
+
+
 def test_symbols(kallsyms: Kallsyms) -> None:
     assert kallsyms.symbol(0xFFFFFFFF81000000) == Symbol("_stext", 0, "")
     assert kallsyms.symbol(0xFFFFFFFF81000045) == Symbol("vfs_read", 5, "")

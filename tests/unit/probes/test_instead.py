@@ -57,9 +57,7 @@ def test_kprobes_stay_where_the_kernel_has_them():
     class Here(Bare):
         def __init__(self) -> None:
             super().__init__("kprobe", "fentry")
-            self.kallsyms = type(
-                "", (), {"address": lambda _, name: name == "typed", "names": lambda _: ["typed"]}
-            )()
+            self.kallsyms = type("", (), {"has": lambda _, name: name == "typed"})()
 
     instead = PROVIDERS["kprobe"].instead
     assert not instead(PLACE, Here())
