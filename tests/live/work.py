@@ -38,7 +38,8 @@ def kills() -> None:
 
 
 def stats() -> None:
-    """stat() of a file that is there, and of one that is not."""
+    """stat() of a file that is there, and of one that is not; statfs()."""
+    os.statvfs("/etc/hostname")
     os.stat("/etc/hostname")
     os.path.exists("/no/such/file")
 
