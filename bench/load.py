@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from contextlib import suppress
 
 
@@ -32,8 +33,27 @@ def writes(count: int) -> None:
         os.write(fd, b"x" * (n % 64))
 
 
+def parents(count: int) -> None:
+    """getppid(), as fast as one process can."""
+    getppid = os.getppid
+    for _ in range(count):
+        getppid()
+
+
+def steadily(count: int) -> None:
+    """getppid() 100,000 times a second, a thousand at a time."""
+    getppid, start = os.getppid, time.monotonic()
+    for n in range(count // 1000):
+        for _ in range(1000):
+            getppid()
+        time.sleep(max(0.0, start + (n + 1) * 0.01 - time.monotonic()))
+
+
 def main() -> None:
-    {f.__name__: f for f in (reads, opens, kills, writes)}[sys.argv[1]](int(sys.argv[2]))
+    known = {f.__name__: f for f in (reads, opens, kills, writes, parents, steadily)}
+    start = time.monotonic()
+    known[sys.argv[1]](int(sys.argv[2]))
+    print(time.monotonic() - start)
 
 
 main()
