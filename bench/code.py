@@ -127,7 +127,11 @@ def cost(tool: Tool, words: Sequence[str], load: str, count: int) -> Cost | None
             return None
         if load and count:
             before = _times(running)
-            subprocess.run([sys.executable, "-S", str(HERE / "load.py"), load, str(count)], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(
+                [sys.executable, "-S", str(HERE / "load.py"), load, str(count)],
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
             running.look()
             after = _times(running)
             ns = (after[0] - before[0]) / max(1, after[1] - before[1])

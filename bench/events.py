@@ -21,7 +21,7 @@ from typing import NamedTuple
 from bench.code import Running, program_ids
 from bench.tools import HERE, PBT, Tool, flag, in_turn, machine, median, option, peers, table
 
-PROBE = "tracepoint:syscalls:sys_enter_getppid /comm == \"python3\" || comm == \"python\"/"
+PROBE = 'tracepoint:syscalls:sys_enter_getppid /comm == "python3" || comm == "python"/'
 FLOOD = PROBE + r' { printf("%s %d %d\n", comm, pid, cpu); }'
 MAPS = {
     "map count": PROBE + " { @[nsecs] = count(); }",

@@ -1,42 +1,47 @@
-"""How long it takes until a script runs and ends: pbt beside an installed bpftrace, in turn.
+"""How long it takes until a script runs and ends: pbt beside installed bpftraces, in turn.
 
-    python bench/startup.py [--rounds N] [--json]
+    python -m bench.startup [--rounds N] [--short] [--json]
 
-Each round runs every program once with every tool, so that both see the same machine. Reported are
-medians of wall time, CPU time (user + system of the process) and the largest peak of memory, and the
-ratio pbt / bpftrace: below 1 is better. Needs root.
+pbt is installed into a folder of its own first, as pip would do it, byte code included. Each round runs
+every program once with every tool, so that all see the same machine. Reported are medians of wall time
+and of CPU time (user + system of the process), the largest peak of memory, and ratios pbt / bpftrace:
+below 1 is better. Needs root.
 """
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
-import tempfile
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
+
+from bench.tools import HERE, Tool, debian_tools, flag, in_turn, machine, median, option, peers, table
 
 PROGRAMS = {
     "hello": r'BEGIN { printf("hello\n"); exit(); }',
-    "openat": r'tracepoint:syscalls:sys_enter_openat { printf("%s %s\n", comm, str(args->filename)); } '
+    "openat, str()": r'tracepoint:syscalls:sys_enter_openat { printf("%s %s\n", comm, str(args->filename)); } '
     r"interval:ms:1 { exit(); }",
     "task_struct": r'BEGIN { printf("%d\n", ((struct task_struct *)curtask)->real_parent->pid); exit(); }',
+    "kstack profile": "profile:hz:99 { @[kstack] = count(); } interval:ms:100 { exit(); }",
 }
 
 
 class Run(NamedTuple):
     wall: float  # seconds
     cpu: float  # seconds, user and system
-    peak: int  # KiB of resident memory
+    peak: float  # MiB of resident memory
 
 
-def measure(command: list[str]) -> Run:
+def measure(command: list[str], environment: dict[str, str]) -> Run:
     """One run; its exit status must be 0."""
     start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
     assert process.stderr is not None
     complaint = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
@@ -45,64 +50,64 @@ def measure(command: list[str]) -> Run:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}:\n{complaint.decode()}")
-    return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
+    return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
-def tools(folder: str) -> dict[str, dict[str, list[str]]]:
-    """Tool → program → command. pbt also as a file built beforehand."""
-    pbt = [sys.executable, "-m", "pbt"]
-    made: dict[str, dict[str, list[str]]] = {"pbt": {}, "pbt run": {}}
-    for name, text in PROGRAMS.items():
-        made["pbt"][name] = [*pbt, "-e", text]
-        built = os.path.join(folder, f"{name}.pbt")
-        subprocess.run([*pbt, "build", "-e", text, "-o", built], check=True, stdout=subprocess.DEVNULL)
-        made["pbt run"][name] = [*pbt, "run", built]
-    peer = shutil.which("bpftrace")
-    if peer:
-        made["bpftrace"] = {name: [peer, "-e", text] for name, text in PROGRAMS.items()}
-    return made
+def installed(folder: str) -> tuple[Tool, dict[str, str]]:
+    """pbt as a package below `folder`, and the environment in which it is the one that runs."""
+    shutil.copytree(HERE.parent / "pbt", Path(folder) / "pbt", ignore=shutil.ignore_patterns("__pycache__"))
+    compileall.compile_dir(folder, quiet=2)
+    kept = {n: v for n, v in os.environ.items() if n != "PYTHONDONTWRITEBYTECODE"}
+    python = os.path.realpath(sys.executable)  # not that of a virtual environment with other things in it
+    return Tool("pbt", (python, "-m", "pbt")), {**kept, "PYTHONPATH": folder, "PYTHONSAFEPATH": "1"}
+
+
+def programs() -> dict[str, str]:
+    """Name → script: PROGRAMS, with exactly 25 tracepoints, and the largest tool."""
+    events = sorted(p.name for p in Path("/sys/kernel/tracing/events/syscalls").glob("sys_enter_*"))[:25]
+    points = ", ".join(f"tracepoint:syscalls:{name}" for name in events)
+    return {**PROGRAMS, "25 tracepoints": f"{points} {{ @[probe] = count(); }} interval:ms:1 {{ exit(); }}"}
+
+
+def largest_tool(tool: Tool) -> str | None:
+    """The longest packaged script that every kernel attaches: it is ended by one more probe."""
+    paths = sorted(debian_tools(tool), key=lambda p: -p.stat().st_size)
+    return next((p.read_text() for p in paths if p.name in ("setuids.bt", "statsnoop.bt")), None)
+
+
+def run(rounds: int) -> dict[str, object]:
+    rows: list[list[object]] = []
+    with TemporaryDirectory() as folder:
+        pbt, environment = installed(folder)
+        others = peers()
+        known = programs()
+        for peer in others[:1]:
+            text = largest_tool(peer)
+            if text:
+                known["largest tool"] = text + "\ninterval:ms:1 { exit(); }\n"
+        for name, script in known.items():
+            words = ["-e", script]
+            found = in_turn(
+                [pbt, *others], rounds + 1,
+                lambda tool: measure(tool.running(*words), environment),  # noqa: B023
+            )  # fmt: skip
+            medians = {n: _summary(runs[1:]) for n, runs in found.items()}  # the first warms the file cache
+            rows += ([name, n, *r, *_ratios(medians["pbt"], r, n)] for n, r in medians.items())
+    head = ["program", "tool", "wall s", "CPU s", "peak MiB", "pbt's wall", "pbt's CPU", "pbt's peak"]
+    return {"machine": dict(machine()), "rows": rows, "text": table(head, rows)}
+
+
+def _summary(runs: list[Run]) -> Run:
+    return Run(median(r.wall for r in runs), median(r.cpu for r in runs), max(r.peak for r in runs))
+
+
+def _ratios(mine: Run, other: Run, name: str) -> list[float | None]:
+    return [None] * 3 if name == "pbt" else [a / b for a, b in zip(mine, other, strict=True)]
 
 
 def main() -> None:
-    rounds = int(sys.argv[sys.argv.index("--rounds") + 1]) if "--rounds" in sys.argv else 10
-    with tempfile.TemporaryDirectory() as folder:
-        commands = tools(folder)
-        runs: dict[tuple[str, str], list[Run]] = {}
-        for number in range(rounds + 1):
-            for program in PROGRAMS:
-                for tool, known in commands.items():
-                    found = measure(known[program])
-                    if number:  # the first round only warms the caches
-                        runs.setdefault((program, tool), []).append(found)
-    report = {key: summary(found) for key, found in runs.items()}
-    if "--json" in sys.argv:
-        print(json.dumps({f"{program} {tool}": run._asdict() for (program, tool), run in report.items()}))
-        return
-    show(report, list(commands))
-
-
-def summary(runs: list[Run]) -> Run:
-    return Run(
-        statistics.median(r.wall for r in runs),
-        statistics.median(r.cpu for r in runs),
-        max(r.peak for r in runs),
-    )
-
-
-def show(report: dict[tuple[str, str], Run], names: list[str]) -> None:
-    print(
-        f"{'program':12} {'tool':10} {'wall s':>8} {'cpu s':>8} {'peak MiB':>9}   ratio to bpftrace: wall cpu peak"
-    )
-    for program in PROGRAMS:
-        peer = report.get((program, "bpftrace"))
-        for tool in names:
-            run = report[program, tool]
-            line = f"{program:12} {tool:10} {run.wall:8.3f} {run.cpu:8.3f} {run.peak / 1024:9.1f}"
-            if peer and tool != "bpftrace":
-                line += (
-                    f"   {run.wall / peer.wall:24.2f} {run.cpu / peer.cpu:5.2f} {run.peak / peer.peak:5.2f}"
-                )
-            print(line)
+    found = run(option("rounds", 1 if flag("short") else 7))
+    print(json.dumps(found) if flag("json") else found["text"])
 
 
 if __name__ == "__main__":

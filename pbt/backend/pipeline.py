@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 from pbt.backend.allocate import Allocation, allocate
 from pbt.backend.emit import emit
@@ -38,6 +39,7 @@ def compile_program(
     return Compiled(machine, allocation, frames, emit(allocation, frames, features))
 
 
+@cache
 def _helper_ids() -> Mapping[str, int]:
     from pbt.uapi.helpers import HELPERS
 

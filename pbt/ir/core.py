@@ -98,6 +98,9 @@ class Value:
     id: int
     kind: Kind
 
+    def __hash__(self) -> int:
+        return self.id
+
     def __str__(self) -> str:
         return f"%{self.id}"
 
