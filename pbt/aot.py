@@ -59,6 +59,7 @@ _KINDS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (types.Void, ()),
     (types.Bool, ()),
     (types.Int, ("size", "signed")),
+    (types.Char, ("size", "signed")),
     (types.Enum, ("name", "size", "signed", "values")),
     (types.Pointer, ("target", "space", "trusted")),
     (types.Array, ("element", "count")),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
 from pbt.data import dataclass
-from pbt.types import Array, Bool, Buffer, Enum, Int, Opaque, Pointer, Str, Struct, Tuple, Type
+from pbt.types import Array, Bool, Buffer, Char, Enum, Int, Opaque, Pointer, Str, Struct, Tuple, Type
 
 _CODES = {(1, False): "B", (1, True): "b", (2, False): "H", (2, True): "h",
           (4, False): "I", (4, True): "i", (8, False): "Q", (8, True): "q"}  # fmt: skip
@@ -109,7 +110,7 @@ def reader(type_: Type) -> Reader:
 
 def _array_reader(type_: Array) -> Reader:
     size, read = type_.element.size, reader(type_.element)
-    if type_.element == Int(1, True):  # C text
+    if isinstance(type_.element, Char):  # C text
         return lambda data: data.partition(b"\0")[0]
     return lambda data: [read(data[i : i + size]) for i in range(0, size * type_.count, size)]
 
@@ -141,10 +142,11 @@ def _slice_reader(start: int, end: int, read: Reader) -> Reader:
 
 def _bitfield_reader(start: int, shift: int, width: int, type_: Type) -> Reader:
     end, mask = start + (shift + width + 7) // 8, (1 << width) - 1
+    down = shift if sys.byteorder == "little" else 8 * (end - start) - shift - width
     sign = 1 << (width - 1) if isinstance(type_, Int) and type_.signed else 0
 
     def read(data: bytes) -> int:
-        value = int.from_bytes(data[start:end], "little") >> shift & mask
+        value = int.from_bytes(data[start:end], sys.byteorder) >> down & mask
         return (value ^ sign) - sign
 
     return read

@@ -54,6 +54,12 @@ class Int(Type):
         return f"{'' if self.signed else 'u'}int{self.size * 8}"
 
 
+class Char(Int):
+    """C's `char`: a signed byte whose arrays are text, unlike those of other bytes."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Bool(Type):
     size: ClassVar[int] = 1
@@ -115,7 +121,8 @@ class Array(Type):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A field of a struct. Bitfields: `bit_size` > 0, `bit_offset` counts from the byte at `offset`.
+    """A field of a struct. Bitfields: `bit_size` > 0, `bit_offset` counts from the byte at `offset`,
+    in the order of memory: on big-endian machines from its highest bit on.
 
     `data_loc` marks tracefs's `__data_loc` ("abs") and `__rel_loc` ("rel") fields: a u32 whose low
     half is where the real data begins and whose high half is its length.
@@ -258,7 +265,7 @@ class Opaque(Type):
         return f"{self.name}_t"
 
 
-VOID, BOOL = Void(), Bool()
+VOID, BOOL, CHAR = Void(), Bool(), Char(1, True)
 I8, I16, I32, I64 = (Int(n, True) for n in (1, 2, 4, 8))
 U8, U16, U32, U64 = (Int(n) for n in (1, 2, 4, 8))
 
@@ -266,6 +273,11 @@ U8, U16, U32, U64 = (Int(n) for n in (1, 2, 4, 8))
 def is_integral(type_: Type) -> bool:
     """Whether values of the type are numbers held in one register."""
     return isinstance(type_, (Int, Bool, Enum, Pointer)) and type_.size <= 8
+
+
+def is_text(type_: Type) -> bool:
+    """Whether values are text: strings, and C arrays of char."""
+    return isinstance(type_, Str) or (isinstance(type_, Array) and isinstance(type_.element, Char))
 
 
 def is_signed(type_: Type) -> bool:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pbt.builtins.process import always
-from pbt.builtins.text import is_text
 from pbt.feature import Builtin, Call, Checks, Gen, Mem
-from pbt.types import BOOL, I64, Array, Type, is_integral
+from pbt.types import BOOL, I64, Array, Type, is_integral, is_text
 
 if TYPE_CHECKING:
     from pbt.ir.core import Value

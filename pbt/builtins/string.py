@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pbt.feature import Builtin, Call, Checks, Gen, Mem
-from pbt.types import U64, Array, Buffer, Int, Pointer, Str, Type, is_integral
+from pbt.types import CHAR, U64, Array, Buffer, Int, Pointer, Str, Type, is_integral
 
 if TYPE_CHECKING:
     from pbt.ir.core import Value
@@ -115,7 +115,7 @@ def _check_pointer(checks: Checks, call: Call) -> Type:
         return Pointer(kind.target, "kernel" if space == "kernel" else "user")
     if not is_integral(kind):
         raise checks.error(f"{call.name}() expects an integer or a pointer ({kind} provided)", call.span)
-    return Pointer(Int(1, True), "kernel" if space == "kernel" else "user")
+    return Pointer(CHAR, "kernel" if space == "kernel" else "user")
 
 
 def _pointer(gen: Gen, call: Call) -> Value:

@@ -5,22 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pbt.feature import Builtin, Call, Checks, Gen, Mem
-from pbt.types import BOOL, I64, U64, Array, Int, Pointer, Str, Type
+from pbt.types import BOOL, CHAR, I8, I64, U64, Pointer, Str, Type, is_text
 
 if TYPE_CHECKING:
     from pbt.ir.core import Value
 
 MOST_INLINE = 8192  # turns of a loop that the verifier walks one by one: about 30 instructions each
-_CHAR = Int(1, True)
-
-
-def is_text(kind: Type) -> bool:
-    return isinstance(kind, Str) or (isinstance(kind, Array) and kind.element == _CHAR)
+_BYTES = (CHAR, I8)
 
 
 def _want_text(checks: Checks, call: Call, count: int, pointers: bool = False) -> None:
     for node, kind in zip(call.args[:count], call.types[:count], strict=True):
-        if not (is_text(kind) or (pointers and isinstance(kind, Pointer) and kind.target == _CHAR)):
+        if not (is_text(kind) or (pointers and isinstance(kind, Pointer) and kind.target in _BYTES)):
             raise checks.error(
                 f"{call.name}() expects a string ({kind} provided)",
                 checks.span(node),

@@ -17,7 +17,7 @@ from functools import cached_property
 from pbt.data import NamedTuple
 from pbt.host.cint import alignment, basic, integer, strip_qualifiers
 from pbt.source import UsageError
-from pbt.types import BOOL, I8, VOID, Array, Enum, Function, Member, Pointer, Struct, Type
+from pbt.types import BOOL, CHAR, VOID, Array, Enum, Function, Member, Pointer, Struct, Type
 
 MAGIC = 0xEB9F
 
@@ -311,7 +311,7 @@ class Btf:
         if encoding & _INT_BOOL and size == 1:
             return BOOL
         if self._name(self._words[at]) == "char":
-            return I8
+            return CHAR
         return integer(size, bool(encoding & _INT_SIGNED))
 
     def _tags(self, id: int) -> set[str]:
@@ -368,13 +368,11 @@ class Btf:
         return 0, position
 
     def _unit(self, position: int, width: int, unit: int, size: int) -> tuple[int, int]:
-        """Byte to load from and bits to shift right: within one aligned unit where the field fits in one."""
+        """Byte to load from and the bit that begins there: within one aligned unit where the field fits in one."""
         offset = position // 8 // unit * unit
         if position + width > (offset + unit) * 8 or offset + unit > size:
-            offset, unit = position // 8, (position % 8 + width + 7) // 8
-        shift = position - offset * 8
-        big = self._header.swapped == (sys.byteorder == "little")
-        return offset, unit * 8 - shift - width if big else shift
+            offset = position // 8
+        return offset, position - offset * 8
 
     def params(self, id: int) -> list[Param]:
         """The parameters of a function or function type, "..." left out."""

@@ -6,7 +6,7 @@ from bytes by it. Source: C11 6.7.2 and the ELF psABIs.
 
 from __future__ import annotations
 
-from pbt.types import BOOL, I8, I16, I32, I64, U8, U16, U32, U64, VOID, Int, Type
+from pbt.types import BOOL, CHAR, I8, I16, I32, I64, U8, U16, U32, U64, VOID, Int, Type
 
 _WORDS = frozenset(("signed", "unsigned", "char", "short", "int", "long", "__int128"))
 _QUALIFIERS = frozenset(
@@ -45,6 +45,8 @@ def strip_qualifiers(spelling: str) -> str:
 def basic(spelling: str) -> Type | None:
     """The type that a spelling such as "long unsigned int" or "u32" means without any BTF, or None."""
     words = spelling.split()
+    if words in (["char"], ["const", "char"]):
+        return CHAR
     if len(words) == 1 and words[0] in FIXED:
         return FIXED[words[0]]
     if not words or not _WORDS.issuperset(words):

@@ -17,7 +17,7 @@ from typing import Literal, Protocol
 from pbt.data import NamedTuple
 from pbt.host.cint import alignment, basic, integer, strip_qualifiers
 from pbt.source import UsageError
-from pbt.types import BOOL, I8, I32, U8, U16, U32, VOID, Array, Member, Pointer, Space, Struct, Type
+from pbt.types import BOOL, CHAR, I32, U8, U16, U32, VOID, Array, Member, Pointer, Space, Struct, Type
 
 _NAME_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 _DATA_LOC: dict[str, Literal["abs", "rel"]] = {"__data_loc": "abs", "__rel_loc": "rel"}
@@ -184,7 +184,8 @@ def _array(spelling: str, size: int, signed: bool, types: Types | None, space: S
     count, _, inner = rest.partition("]")
     number = int(count) if count.strip().isdigit() else 0
     each = size // number if number and size % number == 0 else 0
-    element = _resolve(base.strip() + inner, each, signed or basic(base) == I8, types, space)
+    text = basic(base) == CHAR and not inner
+    element = CHAR if text else _resolve(base.strip() + inner, each, signed, types, space)
     return Array(element, size // element.size) if element.size else Array(U8, size)
 
 

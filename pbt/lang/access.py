@@ -8,19 +8,7 @@ from pbt.lang.constants import CONSTANTS
 from pbt.lang.renamed import MEMBERS
 from pbt.lang.typenames import NO_BTF
 from pbt.source import ScriptError, Span, nearest
-from pbt.types import (
-    I64,
-    U64,
-    Array,
-    Int,
-    Pointer,
-    Str,
-    Struct,
-    Tuple,
-    Type,
-    Void,
-    is_integral,
-)
+from pbt.types import CHAR, I64, U64, Array, Pointer, Str, Struct, Tuple, Type, Void, is_integral
 
 
 class Access(Calls):
@@ -104,7 +92,7 @@ class Access(Calls):
         if isinstance(base, Str):
             if index is not None and not 0 <= index < base.size:
                 raise ScriptError(f"a string is indexed by a number below {base.size}", node.span)
-            return Int(1, True)
+            return CHAR
         if isinstance(base, Tuple):
             return self._tuple_item(base, str(self.literal_int(node.keys[0], "tuple index")), node.span)
         raise ScriptError(

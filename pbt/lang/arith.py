@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from pbt.source import ScriptError, Span
-from pbt.types import BOOL, I8, I64, U64, Array, Enum, Int, Opaque, Pointer, Str, Tuple, Type, is_integral
+from pbt.types import (
+    BOOL,
+    I64,
+    U64,
+    Array,
+    Enum,
+    Int,
+    Opaque,
+    Pointer,
+    Str,
+    Struct,
+    Tuple,
+    Type,
+    is_integral,
+    is_text,
+)
 
 COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
 _M64 = (1 << 64) - 1
 
 
-def is_text(type_: Type) -> bool:
+def _bytes(type_: Type) -> bool:
+    """What may be compared with text."""
     return isinstance(type_, Str) or (isinstance(type_, Array) and type_.element.size == 1)
 
 
@@ -48,12 +64,12 @@ def binary_type(
 
 
 def _comparable(left: Type, right: Type) -> bool:
-    if isinstance(left, Array) and isinstance(right, Array) and I8 not in (left.element, right.element):
+    if isinstance(left, Array) and isinstance(right, Array) and not (is_text(left) or is_text(right)):
         return left.size == right.size and left.element.size == right.element.size
-    if is_text(left) and is_text(right):
+    if _bytes(left) and _bytes(right):
         return True
-    if isinstance(left, Array) and isinstance(right, Array):
-        return left.size == right.size
+    if isinstance(left, Struct) and isinstance(right, Struct):
+        return left == right and left.size > 0
     if isinstance(left, Tuple) and isinstance(right, Tuple) and len(left.elements) == len(right.elements):
         pairs = zip(left.elements, right.elements, strict=True)
         return all(_comparable(a, b) or (is_integral(a) and is_integral(b)) for a, b in pairs)
@@ -70,8 +86,11 @@ def _pointer_type(op: str, left: Type, right: Type, span: Span) -> Type:
     raise ScriptError(f"The {op} operator can not be used on expressions of types {left}, {right}", span)
 
 
-def fold(op: str, a: int, b: int, is_signed: bool) -> int | None:
-    """The value of a constant expression in 64 bits; None where it is left to run time."""
+def fold(op: str, a: int, b: int, is_signed: bool, strict: bool = False) -> int | None:
+    """The value of a constant expression in 64 bits; None where it is left to run time.
+
+    OverflowError where a signed result (`strict`: any) does not fit; a shift counts modulo 64.
+    """
     if op == "+":
         value = a + b
     elif op == "-":
@@ -95,6 +114,8 @@ def fold(op: str, a: int, b: int, is_signed: bool) -> int | None:
         value = (a if is_signed else a & _M64) >> (b & 63)
     else:
         return None
+    if (is_signed or strict) and value != wrap(value, is_signed):
+        raise OverflowError
     return wrap(value, is_signed)
 
 
@@ -108,6 +129,12 @@ def holds(op: str, a: int, b: int, is_signed: bool) -> bool:
 
 def fold_unary(op: str, a: int) -> int:
     return wrap(-a if op == "-" else ~a, True)
+
+
+def cut(value: int, kind: Int) -> int:
+    """A number as an integer type holds it."""
+    value &= (1 << 8 * kind.size) - 1
+    return value - (1 << 8 * kind.size) if kind.signed and value >> (8 * kind.size - 1) else value
 
 
 def wrap(value: int, is_signed: bool) -> int:

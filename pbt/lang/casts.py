@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from pbt.lang import ast
 from pbt.lang.access import Access
+from pbt.lang.arith import cut
 from pbt.lang.typenames import shaped
 from pbt.lang.unify import stored
 from pbt.source import ScriptError, Span
 from pbt.types import (
+    I8,
+    I16,
+    I32,
+    I64,
     U64,
     VOID,
     Array,
@@ -63,13 +68,20 @@ class Casts(Access):
         known = (self.shared.known_builtins, self._arrays, self.shared.defines)
         return not any(name in names for names in known) and self.shared.types.constant(name) is None
 
+    def _smallest(self, of: ast.Node, kind: Type) -> Type:
+        """A literal by itself has the smallest signed type that holds it."""
+        value = self.known_int(of) if isinstance(of, ast.Expr) and kind == I64 else None
+        if value is None or not -(1 << 63) <= value < 1 << 63:
+            return kind
+        return next(i for i in (I8, I16, I32, I64) if cut(value, i) == value)
+
     def _typeinfo(self, node: ast.Typeinfo) -> Type:
         """(base_type, full_type): what kind of type it is, and how it is written."""
         if self.config["unstable_typeinfo"] != "enable":
             report = self._refuse if self.config["unstable_typeinfo"] == "error" else self.warn
             report("typeinfo is an unstable feature", node.span, "config = { unstable_typeinfo = enable }")
         held = self.aggregation(node.of) if isinstance(node.of, ast.Expr) else ""
-        kind = self._of(node.of) if not held else VOID
+        kind = VOID if held else self._smallest(node.of, self._of(node.of))
         words = (f"{held}_t",) * 2 if held else (_base(kind), str(kind))
         parts = tuple(ast.Str(node.span, text) for text in words)
         made = ast.Record(node.span, ("base_type", "full_type"), parts)
@@ -94,8 +106,11 @@ class Casts(Access):
             )
         if isinstance(kind, Array):
             return self._array_cast(node, kind, source)
-        if isinstance(kind, Str) and isinstance(stored(source), Str):
+        text = isinstance(source, Str) or (isinstance(source, Array) and source.element.size == 1)
+        if isinstance(kind, Str) and text:
             return kind if kind.size else stored(source)
+        if isinstance(kind, Bool) and isinstance(source, Str):
+            return kind
         if not is_integral(kind):
             raise ScriptError(f'Cannot cast from "{source}" to "{kind}"', node.span)
         if isinstance(source, (Str, Tuple, Buffer, Opaque, Void, Struct)) or (
@@ -104,13 +119,12 @@ class Casts(Access):
             raise ScriptError(f'Cannot cast from "{source}" to "{kind}"', node.span)
         value = self.known_int(node.operand)
         if value is not None and isinstance(kind, Int) and kind.size <= 8:
-            value &= (1 << 8 * kind.size) - 1
-            if kind.signed and value >> (8 * kind.size - 1):
-                value -= 1 << 8 * kind.size
-            self.replaced[node] = self._literal(node, value, kind)
+            self.replaced[node] = self._literal(node, cut(value, kind), kind)
         return kind
 
     def _array_cast(self, node: ast.Cast, kind: Array, source: Type) -> Type:
+        if self.known_int(node.operand) is not None and source == I64 and kind.size in (1, 2, 4):
+            return kind  # a literal has the size that is wanted
         size = kind.size or source.size // kind.element.size * kind.element.size
         value = self.known_int(node.operand)
         if value is not None and size in (1, 2, 4, 8) and -(1 << 8 * size - 1) <= value < 1 << 8 * size:

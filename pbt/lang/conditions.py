@@ -154,7 +154,10 @@ def _apply(op: str, left: int, right: int) -> int:
         return int(holds(op, left, right, is_signed))
     if op in ("<<", ">>") and not 0 <= right < 64:
         raise NotConstant("it shifts by more bits than there are")
-    value = fold(op, left, right, is_signed)
+    try:
+        value = fold(op, left, right, is_signed)
+    except OverflowError:
+        value = fold(op, left, right, False)
     if value is None:
         raise NotConstant("it divides by zero")
     return value

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pbt.lang import ast
-from pbt.lang.arith import COMPARISONS, fold, fold_unary, holds
+from pbt.lang.arith import COMPARISONS, cut, fold, fold_unary, holds
 from pbt.source import ScriptError
-from pbt.types import Int, Type, is_signed
+from pbt.types import Int, Type
 
 
 def evaluate(node: ast.Expr, named: Callable[[ast.Ident], int], typed: Callable[[ast.TypeName], Type]) -> int:
@@ -29,7 +29,8 @@ def evaluate(node: ast.Expr, named: Callable[[ast.Ident], int], typed: Callable[
         if isinstance(node, ast.Ternary):
             return value(node.then if value(node.condition) else node.other)
         if isinstance(node, ast.Cast) and isinstance(node.type, ast.TypeName):
-            return _cut(value(node.operand), typed(node.type))
+            kind = typed(node.type)
+            return cut(value(node.operand), kind) if isinstance(kind, Int) else value(node.operand)
         if isinstance(node, ast.Sizeof):
             return size(node)
         raise ScriptError("this is not known while compiling", node.span, "a constant is wanted here")
@@ -38,7 +39,10 @@ def evaluate(node: ast.Expr, named: Callable[[ast.Ident], int], typed: Callable[
         is_signed = max(left, right) < 1 << 63
         if node.op in ("&&", "||", *COMPARISONS):
             return int(holds(node.op, left, right, is_signed))
-        result = fold(node.op, left, right, is_signed)
+        try:
+            result = fold(node.op, left, right, is_signed)
+        except OverflowError:
+            result = fold(node.op, left, right, False)
         if result is None:
             raise ScriptError("division by zero", node.right.span)
         return result
@@ -52,11 +56,3 @@ def evaluate(node: ast.Expr, named: Callable[[ast.Ident], int], typed: Callable[
         raise ScriptError("the size of this is not known here", node.span, "sizeof(type)")
 
     return value(node)
-
-
-def _cut(value: int, kind: Type) -> int:
-    """A number as an integer type of C holds it."""
-    if not isinstance(kind, Int) or kind.size > 8:
-        return value
-    value &= (1 << 8 * kind.size) - 1
-    return value - (1 << 8 * kind.size) if is_signed(kind) and value >> (8 * kind.size - 1) else value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pbt.lang import ast
-from pbt.lang.arith import binary_type, fold, fold_unary, holds, signed
+from pbt.lang.arith import binary_type, cut, fold, fold_unary, holds, signed
 from pbt.lang.casts import Casts
 from pbt.lang.unify import UNKNOWN, Mismatch, stored, unify
 from pbt.source import ScriptError
@@ -81,7 +81,7 @@ class Expressions(Casts):
         if isinstance(node, ast.Tuple):
             return Tuple(tuple(stored(self._expr(item)) for item in node.items))
         if isinstance(node, ast.Sizeof):
-            self.replaced[node] = self._literal(node, self._of(node.of).size)
+            self.replaced[node] = self._literal(node, self._smallest(node.of, self._of(node.of)).size)
             return U64
         if isinstance(node, ast.Typeinfo):
             return self._typeinfo(node)
@@ -138,11 +138,14 @@ class Expressions(Casts):
             if value is not None:
                 self._known_truth(node, not value)
             return BOOL
+        kept = (
+            Int(kind.size)
+            if isinstance(kind, Int) and not kind.signed and not self._flexible(node.operand)
+            else I64
+        )
         if value is not None:
-            folded = fold_unary(node.op, value)
-            self.replaced[node] = self._literal(node, folded)
-            return I64 if folded < 1 << 63 else U64
-        return I64 if node.op == "-" else Int(8, isinstance(kind, Int) and kind.signed)
+            self.replaced[node] = self._literal(node, cut(fold_unary(node.op, value), kept), kept)
+        return kept
 
     def _step(self, node: ast.Step) -> Type:
         if not isinstance(node.operand, ast.Var):
@@ -165,19 +168,39 @@ class Expressions(Casts):
             node.op, left, right, self._flexible(node.left), self._flexible(node.right), node.span
         )
         self._no_zero_division(node.op, node.right)
+        self._shift_fits(node.op, node.right)
         self._mixed_signs(node, left, right)
         a, b = self.known_int(node.left), self.known_int(node.right)
         if a is None or b is None:
             return kind
         if isinstance(kind, Int):
-            value = fold(node.op, a, b, kind.signed)
-            if value is not None:
-                self.replaced[node] = self._literal(node, value, kind)
+            kind = self._folded(node, a, b, kind)
         elif isinstance(kind, Bool):
             flexible = self._flexible(node.left), self._flexible(node.right)
             is_signed = signed(left, flexible[0]) or signed(right, flexible[1]) or all(flexible)
             self._known_truth(node, holds(node.op, a, b, is_signed))
         return kind
+
+    def _folded(self, node: ast.Binary, a: int, b: int, kind: Int) -> Int:
+        """A constant takes its place; literals that come to more than int64 holds make it unsigned."""
+        try:
+            value = fold(node.op, a, b, kind.signed)
+        except OverflowError:
+            if a < 0 or b < 0:
+                raise self._too_large(node) from None
+            kind = U64
+            try:
+                value = fold(node.op, a, b, False, strict=True)
+            except OverflowError:
+                raise self._too_large(node) from None
+        if value is not None:
+            self.replaced[node] = self._literal(node, value, kind)
+        return kind
+
+    def _too_large(self, node: ast.Binary) -> ScriptError:
+        return ScriptError(
+            "unable to fold literals due to overflow or underflow", node.span, "the result must fit 64 bits"
+        )
 
     def _mixed_signs(self, node: ast.Binary, left: Type, right: Type) -> None:
         """Where one side may be negative and the other too large to be compared with it."""
@@ -203,6 +226,11 @@ class Expressions(Casts):
         value, bits = self.known_int(node), 8 * kind.size
         low, high = (-(1 << bits - 1), 1 << bits - 1) if kind.signed else (0, 1 << bits)
         return value is not None and low <= value < high
+
+    def _shift_fits(self, op: str, right: ast.Expr) -> None:
+        count = self.known_int(right)
+        if op in ("<<", ">>") and count is not None and not 0 <= count < 64:
+            self.warn(f"a shift by {count} bits: of 64-bit numbers, by {count & 63}", right.span)
 
     def _no_zero_division(self, op: str, right: ast.Expr) -> None:
         if op in ("/", "%") and self.known_int(right) == 0:

@@ -13,6 +13,7 @@ from pbt.lang.layout import Part, lay_out
 from pbt.source import ScriptError, nearest
 from pbt.types import (
     BOOL,
+    CHAR,
     I8,
     I16,
     I32,
@@ -47,7 +48,7 @@ _BASE: dict[str, Type] = {
        for t in (I8, I16, I32, I64, U8, U16, U32, U64) for prefix in ("", "__")},
     **{f"__be{8 * t.size}": t for t in (U16, U32, U64)},
     "float": U32, "double": U64, "long double": Int(16), "__builtin_va_list": Array(U64, 3),
-    "char": I8, "short": I16, "int": I32, "long": I64, "signed": I32, "unsigned": U32,
+    "char": CHAR, "short": I16, "int": I32, "long": I64, "signed": I32, "unsigned": U32,
     **{f"{kind}_t": I64 for kind in ("sum", "min", "max", "avg")}, "count_t": U64,
     **{f"u{kind}_t": U64 for kind in ("sum", "min", "max", "avg")},
 }  # fmt: skip

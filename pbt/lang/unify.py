@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pbt.types import Array, Bool, Buffer, Enum, Int, Opaque, Pointer, Str, Struct, Tuple, Type
+from pbt.types import Array, Bool, Buffer, Char, Enum, Int, Opaque, Pointer, Str, Struct, Tuple, Type, Void
 
 
 class Mismatch(Exception):
@@ -22,7 +22,7 @@ def stored(type_: Type) -> Type:
     """The type that a map or variable gets from a value: integers in 64 bits, C text as a string."""
     if isinstance(type_, Int) and type_ is not UNKNOWN:
         return Int(8, type_.signed)
-    if isinstance(type_, Array) and type_.element == Int(1, True) and type_.count:
+    if isinstance(type_, Array) and isinstance(type_.element, Char) and type_.count:
         return Str(type_.count)
     return type_
 
@@ -42,7 +42,7 @@ def unify(a: Type, b: Type, zero: bool = False) -> Type:
     if isinstance(a, Tuple) and isinstance(b, Tuple) and len(a.elements) == len(b.elements):
         return Tuple(tuple(unify(x, y) for x, y in zip(a.elements, b.elements, strict=True)), a.names)
     if isinstance(a, Pointer) and isinstance(b, Pointer):
-        return a if a.space == b.space else Pointer(a.target)
+        return _pointer(a, b)
     if zero and isinstance(a, Pointer) and isinstance(b, Int):
         return a
     if zero and isinstance(b, Pointer) and isinstance(a, Int):
@@ -52,6 +52,14 @@ def unify(a: Type, b: Type, zero: bool = False) -> Type:
     if isinstance(a, Struct) and isinstance(b, Struct) and a.name == b.name:
         return a
     raise Mismatch
+
+
+def _pointer(a: Pointer, b: Pointer) -> Pointer:
+    """Pointers to different structs are different; one to void is any."""
+    if isinstance(a.target, Struct) and isinstance(b.target, Struct) and a.target.name != b.target.name:
+        raise Mismatch
+    target = b.target if isinstance(a.target, Void) else a.target
+    return Pointer(target, a.space if a.space == b.space else "", a.trusted and b.trusted)
 
 
 def _signed(type_: Type) -> bool:

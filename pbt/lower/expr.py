@@ -13,7 +13,7 @@ from pbt.lang.arith import COMPARISONS, signed
 from pbt.lower import loops, maps, memory, text
 from pbt.lower.memory import Loc
 from pbt.source import ScriptError
-from pbt.types import Array, Bool, Int, Pointer, Str, Type, is_integral, is_signed
+from pbt.types import CHAR, Array, Bool, Int, Pointer, Str, Type, is_integral, is_signed
 
 if TYPE_CHECKING:
     from pbt.lower.script import Body
@@ -243,7 +243,8 @@ def _unary(body: Body, node: ast.Unary) -> Value:
     if node.op == "!":
         return _as_flag(body, node)
     operand = value(body, node.operand)
-    return b.neg(operand) if node.op == "-" else b.op("xor", operand, -1)
+    made = b.neg(operand) if node.op == "-" else b.op("xor", operand, -1)
+    return narrowed(body, made, body.type(node))
 
 
 def _address_of(body: Body, node: ast.Expr) -> Value:
@@ -343,6 +344,8 @@ def _choose(body: Body, node: ast.Ternary) -> Value:
 
 def _cast(body: Body, node: ast.Cast) -> Value:
     kind, source = body.type(node), body.type(node.operand)
+    if isinstance(source, Str):
+        return _as_flag(body, node.operand)
     if not is_integral(source):
         assert isinstance(source, Array)
         return memory.load(body, text.locate(body, node.operand), Int(source.size))
@@ -369,7 +372,7 @@ def _element(body: Body, node: ast.Index) -> Value:
     base, index = body.type(node.base), body.real(node.keys[0])
     if isinstance(base, (Array, Str)) and not isinstance(index, ast.Int):
         loc = text.locate(body, node.base)
-        kind = Array(Int(1, True), base.size) if isinstance(base, Str) else base
+        kind = Array(CHAR, base.size) if isinstance(base, Str) else base
         if loc.space in ("bpf", "ctx") and kind.count <= _PICKED:
             return _picked(body, loc, kind, value(body, index))
         if loc.space == "bpf":

@@ -8,7 +8,7 @@ from pbt.bundle import Map
 from pbt.data import NamedTuple
 from pbt.feature import Mem
 from pbt.lower import failures
-from pbt.types import Array, Int, Member, Pointer, Space, Str, Type, is_signed
+from pbt.types import Int, Member, Pointer, Space, Type, is_signed
 
 if TYPE_CHECKING:
     from pbt.ir.build import Number
@@ -132,8 +132,3 @@ def write(body: Body, to: Mem, data: bytes) -> None:
         word = int.from_bytes(data[at : at + width], body.arch.byteorder)
         body.b.store(to.base, start, width, word)
         at += width
-
-
-def is_text(type_: Type) -> bool:
-    """Whether values are text: strings, and C arrays of char."""
-    return isinstance(type_, Str) or (isinstance(type_, Array) and type_.element == Int(1, True))

@@ -13,7 +13,7 @@ from pbt.lang.typed import Instance
 from pbt.lower import expr, loops, maps, memory
 from pbt.lower.memory import Loc
 from pbt.source import ScriptError
-from pbt.types import Array, Int, Pointer, Str, Tuple, Type, is_integral
+from pbt.types import Array, Int, Pointer, Str, Tuple, Type, is_integral, is_text
 
 if TYPE_CHECKING:
     from pbt.lower.script import Body
@@ -181,7 +181,8 @@ def _into(body: Body, node: ast.Expr, to: Mem, kind: Type) -> None:
         assert builtin.into is not None, builtin.name
         builtin.into(body, call, to)
     elif isinstance(node, ast.Cast) and is_integral(body.type(node.operand)):
-        body.b.store(to.base, to.offset, body.type(node.operand).size, expr.value(body, node.operand))
+        size = min(kind.size, body.type(node.operand).size)
+        body.b.store(to.base, to.offset, size, expr.value(body, node.operand))
     else:
         _copy(body, node, to, kind)
 
@@ -247,7 +248,7 @@ def _text_into(body: Body, node: ast.Expr, to: Mem, kind: Str) -> None:
         return
     loc = locate(body, node)
     size = min(source.size, kind.size)
-    if memory.is_text(source) and loc.space not in ("bpf", "ctx"):
+    if is_text(source) and loc.space not in ("bpf", "ctx"):
         memory.copy_text(body, to, loc, size)
     else:
         memory.copy(body, to, loc, size)
@@ -290,7 +291,7 @@ def _loadable(body: Body, node: ast.Expr) -> Loc:
         return loc
     kind = body.type(node)
     room = body.temp(kind.size, _label(node))
-    if memory.is_text(kind):
+    if is_text(kind):
         memory.copy_text(body, room, loc, kind.size)
     else:
         memory.copy(body, room, loc, kind.size)

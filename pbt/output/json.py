@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from pbt.types import Array, Buffer, Int, Opaque, Struct, Tuple, Type
+from pbt.types import Array, Buffer, Char, Opaque, Struct, Tuple, Type
 from pbt.values import jsonable
 
 _SPECIAL = re.compile('["\\\\\\x00-\\x1f\\x7f]|[\\ud800-\\udfff]')
@@ -58,7 +58,7 @@ def converter(type_: Type, opaque: Callable[[Opaque, bytes], Any]) -> ToJson:
         return lambda value: opaque(type_, value)
     if isinstance(type_, Buffer):
         return list
-    if isinstance(type_, Array) and type_.element != Int(1, True):
+    if isinstance(type_, Array) and not isinstance(type_.element, Char):
         element = converter(type_.element, opaque)
         return lambda value: [element(item) for item in value]
     if isinstance(type_, Struct):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pbt.types import Array, Bool, Int, Opaque, Str, Struct, Tuple, Type
+from pbt.types import Array, Bool, Char, Opaque, Str, Struct, Tuple, Type
 
 Convert = Callable[[Any], Any]
 
@@ -17,7 +17,7 @@ def converter(type_: Type, opaque: Callable[[Opaque, bytes], Any]) -> Convert:
     """
     if isinstance(type_, Opaque):
         return lambda value: opaque(type_, value)
-    if isinstance(type_, Str) or type_ == Array(Int(1, True), getattr(type_, "count", 0)):
+    if isinstance(type_, Str) or (isinstance(type_, Array) and isinstance(type_.element, Char)):
         return lambda value: value.decode(errors="replace")
     if isinstance(type_, Bool):
         return bool

@@ -12,8 +12,8 @@ from pbt.types import (
     Array,
     Bool,
     Buffer,
+    Char,
     Enum,
-    Int,
     Opaque,
     Pointer,
     Str,
@@ -106,7 +106,7 @@ def harmless(value: bytes) -> bytes:
 
 
 def _array(type_: Any, style: Style) -> Draw:
-    if type_.element == Int(1, True):
+    if isinstance(type_.element, Char):
         return harmless if style.escape else bytes
     draw = drawer(type_.element, style)
     return lambda value: b"[" + b",".join(map(draw, value)) + b"]"

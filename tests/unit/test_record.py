@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pbt.record import Record, reader
 from pbt.types import (
     BOOL,
+    CHAR,
     I8,
     I16,
     I32,
@@ -35,6 +36,7 @@ from pbt.types import (
 
 KINDS = [
     U8,
+    CHAR,
     I8,
     U16,
     I16,
@@ -60,7 +62,7 @@ KINDS = [
         (BOOL, b"\1", True), (BOOL, b"\0", False), (Pointer(VOID), b"\x10" + bytes(7), 16),
         (Str(8), b"ab\0junk!", b"ab"), (Str(2), b"ab", b"ab"),
         (Buffer(4), b"\3\0\0\0a\0cd", b"a\0c"), (Array(U16, 2), b"\1\0\2\0", [1, 2]),
-        (Array(I8, 4), b"ab\0c", b"ab"), (Array(U8, 3), b"ab\0", [97, 98, 0]),
+        (Array(CHAR, 4), b"ab\0c", b"ab"), (Array(I8, 2), b"a\0", [97, 0]), (Array(U8, 3), b"ab\0", [97, 98, 0]),
         (Array(Array(U8, 2), 2), b"\1\2\3\4", [[1, 2], [3, 4]]), (Tuple((U8, U16)), b"\1\x99\2\0", (1, 2)),
         (Tuple((U8, U8), ("a", "b")), b"\1\2", {"a": 1, "b": 2}),
         (Opaque("mac", 6), b"abcdef", b"abcdef"), (Array(U8, 0), b"", []),

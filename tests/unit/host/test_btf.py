@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from pbt.host.btf import Btf, BtfError
-from pbt.types import BOOL, I8, I32, U16, U32, U64, Array, Enum, Function, Int, Pointer, Struct
+from pbt.types import BOOL, CHAR, I32, U16, U32, U64, Array, Enum, Function, Int, Pointer, Struct
 
 LIVE = "/sys/kernel/btf/vmlinux"
 
@@ -97,12 +97,12 @@ def btf(request: pytest.FixtureRequest) -> Btf:
 
 def test_types(btf: Btf) -> None:
     assert btf.count == 28
-    assert btf.type(0).size == 0 and btf.type(1) == I32 and btf.type(2) == I8 and btf.type(3) == BOOL
-    assert btf.type(5) == Array(I8, 16) and btf.type(9) == U32 and btf.type(20) == Int(8)
+    assert btf.type(0).size == 0 and btf.type(1) == I32 and btf.type(2) == CHAR and btf.type(3) == BOOL
+    assert btf.type(5) == Array(CHAR, 16) and btf.type(9) == U32 and btf.type(20) == Int(8)
     assert btf.type(17) == Struct("struct later", 0, 1)
     assert btf.type(8).size == 4 and str(btf.type(8)) == "union (anon)"
-    assert btf.type(12) == Pointer(I8, "user")
-    assert btf.type(18) == Pointer(Function((("fmt", Pointer(I8, "user")), ("n", U32)), I32), "kernel")
+    assert btf.type(12) == Pointer(CHAR, "user")
+    assert btf.type(18) == Pointer(Function((("fmt", Pointer(CHAR, "user")), ("n", U32)), I32), "kernel")
 
 
 def test_members(btf: Btf) -> None:
@@ -128,14 +128,14 @@ def test_names(btf: Btf) -> None:
     for _ in range(30):  # by search, later by table
         assert btf.find("typedef", "word_t") == 9 and btf.find("typedef", "node") is None
     assert btf.lookup("word_t") == U32 and btf.lookup("const struct node *") == Pointer(btf.type(7), "kernel")
-    assert btf.lookup("char[2][3]") == Array(Array(I8, 3), 2) and btf.lookup("struct absent") is None
+    assert btf.lookup("char[2][3]") == Array(Array(CHAR, 3), 2) and btf.lookup("struct absent") is None
     assert btf.lookup("unsigned long") == U64 and btf.lookup("u16") == U16 and btf.lookup("x[y]") is None
     assert btf.kind(7) == "struct" and btf.name(7) == "node" and btf.name(0) == "" and btf.kind(0) == "void"
 
 
 def test_functions_and_variables(btf: Btf) -> None:
     trace_me = btf.func("trace_me")
-    assert trace_me == Function((("fmt", Pointer(I8, "user")), ("n", U32)), I32)
+    assert trace_me == Function((("fmt", Pointer(CHAR, "user")), ("n", U32)), I32)
     assert btf.id_of_func("trace_me") == 14 and btf.func("absent") is None
     assert [p.ctype for p in btf.params(14)] == ["const char *", "word_t"] and btf.result(14).ctype == "int"
     assert btf.var("counter") == (19, U32) and btf.var("absent") is None
@@ -143,8 +143,8 @@ def test_functions_and_variables(btf: Btf) -> None:
 
 def test_enums(btf: Btf) -> None:
     dark, huge = btf.enum_constant("DARK"), btf.enum_constant("HUGE")
-    assert dark and dark == (Enum("color", 4, True), -1) and dark[0].values == (("RED", 0), ("DARK", -1))
-    assert huge and huge == (Enum("wide", 8), 1 << 63)
+    assert dark and dark == (Enum("color", 4, True, (("RED", 0), ("DARK", -1))), -1)
+    assert huge and huge == (Enum("wide", 8, False, (("HUGE", 1 << 63),)), 1 << 63)
     assert btf.enum_constant("color") is None and btf.enum_constant("") is None
 
 
@@ -239,7 +239,7 @@ class TestRunningKernel:
         assert task and task.size > 1000
         parent, name = task.find("real_parent"), task.find("comm")
         assert parent and isinstance(parent.type, Pointer) and parent.type.target == task
-        assert name and name.type == Array(I8, 16)
+        assert name and name.type == Array(CHAR, 16)
         assert {"pid", "tgid", "flags", "mm"} <= set(task.names())
 
     def test_names(self, vmlinux: Btf) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from pbt.host.btf import Btf
 from pbt.host.tracefs import Format, FormatError, Tracefs, parse_format
-from pbt.types import BOOL, I8, I32, I64, U8, U16, U32, U64, VOID, Array, Enum, Pointer, Struct, Type
+from pbt.types import BOOL, CHAR, I32, I64, U8, U16, U32, U64, VOID, Array, Enum, Pointer, Struct, Type
 
 HEAD = """name: {name}
 ID: 42
@@ -50,7 +50,7 @@ def test_a_whole_file() -> None:
     assert [f.name for f in form.common] == ["common_type", "common_pid"]
     assert form.struct.size == 28
     assert [(m.name, m.type, m.offset, m.ctype) for m in form.struct.members] == [
-        ("comm", Array(I8, 16), 8, "char[16]"), ("pid", I32, 24, "pid_t"),
+        ("comm", Array(CHAR, 16), 8, "char[16]"), ("pid", I32, 24, "pid_t"),
     ]  # fmt: skip
 
 
@@ -64,11 +64,11 @@ def test_a_whole_file() -> None:
         ("bool a; offset:8; size:1; signed:0;", BOOL),
         ("char a; offset:8; size:1; signed:0;", U8),
         ("void * a; offset:8; size:8; signed:0;", Pointer(VOID, "kernel")),
-        ("const char *a; offset:8; size:8; signed:0;", Pointer(I8, "kernel")),
+        ("const char *a; offset:8; size:8; signed:0;", Pointer(CHAR, "kernel")),
         ("struct page * a; offset:8; size:8; signed:0;", Pointer(Struct("struct page", 0, 1), "kernel")),
         ("u8 a[TASK_SIZE]; offset:8; size:6; signed:0;", Array(U8, 6)),
         ("unsigned long a[3]; offset:8; size:24; signed:0;", Array(U64, 3)),
-        ("char a[2][8]; offset:8; size:16; signed:0;", Array(Array(I8, 8), 2)),
+        ("char a[2][8]; offset:8; size:16; signed:0;", Array(Array(CHAR, 8), 2)),
         ("uuid_t a; offset:8; size:16; signed:0;", Array(U8, 16)),
         ("struct in6_addr a; offset:8; size:16; signed:0;", Struct("struct in6_addr", 16)),
         ("enum reason a; offset:8; size:4; signed:0;", U32),
@@ -95,7 +95,7 @@ def test_data_loc() -> None:
     name, addresses = form.struct.members
     assert (name.name, name.type, name.data_loc, name.ctype) == (
         "name",
-        Array(I8, 0),
+        Array(CHAR, 0),
         "abs",
         "__data_loc char[]",
     )
@@ -114,7 +114,7 @@ def test_system_calls() -> None:
         name="sys_enter_openat",
         category="syscalls",
     )
-    text = Pointer(I8, "user")
+    text = Pointer(CHAR, "user")
     assert [m.type for m in form.struct.members] == [I32, I32, text, U16, Pointer(text, "user"), U64]
 
 

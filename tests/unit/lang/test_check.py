@@ -9,7 +9,7 @@ from pbt.lang.check import check
 from pbt.lang.typed import Typed
 from pbt.pipeline import Options, run
 from pbt.source import ScriptError, ScriptErrors, Source
-from pbt.types import BOOL, I64, U32, U64, Enum, Int, Pointer, Str, Struct, Tuple, Type
+from pbt.types import BOOL, CHAR, I64, U32, U64, Enum, Int, Pointer, Str, Struct, Tuple, Type
 from tests.unit.lower.machine import machine
 
 assert check
@@ -40,14 +40,14 @@ T = "$t = (struct thing *)arg0;"
         ("true", BOOL), ("pid", U32), ("nsecs", U64),
         ("comm", Str(16)), ("pid + 1", U64), ("pid - 1", I64), ("(int8)pid", Int(1, True)),
         ("(int8)pid + 1", I64), ("(int8)pid + pid", I64),
-        ("pid + -1", I64), ("pid == 1", BOOL), ("!pid", BOOL), ("~pid", U64), ("-pid", I64), ("1 + 2", I64),
+        ("pid + -1", I64), ("pid == 1", BOOL), ("!pid", BOOL), ("~pid", U32), ("-pid", U32), ("-(int8)pid", I64), ("~nsecs", U64), ("~5", I64), ("1 + 2", I64),
         ("pid ? 1 : 2", I64),
         ("pid ? comm : \"x\"", Str(16)), ("pid ? pid : -1", I64), ("(1, comm)", Tuple((I64, Str(16)))),
         ("(pid, 1).0", U64),
         ("sizeof(int)", U64), ("(bool)pid", BOOL), ("arg0", U64), ("(uint64 *)arg0", Pointer(U64, "kernel")),
         ("*(uint32 *)arg0", U32),
-        ("((uint32 *)arg0)[5]", U32), ("(char *)arg0 + 5", Pointer(Int(1, True), "kernel")),
-        ("uptr(arg0)", Pointer(Int(1, True), "user")),
+        ("((uint32 *)arg0)[5]", U32), ("(char *)arg0 + 5", Pointer(CHAR, "kernel")),
+        ("uptr(arg0)", Pointer(CHAR, "user")),
         ("str(arg0)", Str(1024)), ("str(arg0, 10)", Str(10)), ("RED", Enum("color")), ("AF_INET6", I64),
         ("1 ? 2 : 3", I64),
     ],

@@ -10,7 +10,7 @@ from pbt.lang import ast
 from pbt.lang.literals import parse_type
 from pbt.lang.typenames import TypeNames
 from pbt.source import NOWHERE, ScriptError
-from pbt.types import BOOL, VOID, Array, Buffer, Enum, Int, Pointer, Str, Struct, Type
+from pbt.types import BOOL, CHAR, VOID, Array, Buffer, Enum, Int, Pointer, Str, Struct, Type
 from tests.unit.lang.shown import parsed
 
 
@@ -38,15 +38,15 @@ def layout(definition: str, name: str = "struct x") -> list[tuple[str, int, int]
     [
         ("uint8", Int(1)), ("int64", Int(8, True)), ("u32", Int(4)), ("__s16", Int(2, True)),
         ("uint64_t", Int(8)),
-        ("char", Int(1, True)), ("unsigned char", Int(1)), ("short", Int(2, True)),
+        ("char", CHAR), ("unsigned char", Int(1)), ("short", Int(2, True)),
         ("unsigned short int", Int(2)),
         ("int", Int(4, True)), ("unsigned", Int(4)), ("unsigned int", Int(4)), ("long", Int(8, True)),
         ("long int", Int(8, True)), ("unsigned long", Int(8)), ("long long", Int(8, True)),
         ("unsigned long long", Int(8)),
-        ("long unsigned int", Int(8)), ("signed char", Int(1, True)), ("const char", Int(1, True)),
+        ("long unsigned int", Int(8)), ("signed char", Int(1, True)), ("const char", CHAR),
         ("size_t", Int(8)),
         ("bool", BOOL), ("void", VOID), ("void *", Pointer(VOID)),
-        ("char **", Pointer(Pointer(Int(1, True)))),
+        ("char **", Pointer(Pointer(CHAR))),
         ("uint8[4]", Array(Int(1), 4)), ("int32[2][3]", Array(Array(Int(4, True), 3), 2)),
         ("string[16]", Str(16)),
         ("buffer[8]", Buffer(8)), ("__be16", Int(2)), ("pid_t", Int(4, True)),

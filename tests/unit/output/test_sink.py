@@ -6,7 +6,7 @@ import pytest
 from pbt.output.native import converter
 from pbt.output.sink import Collector, JsonSink, Message, TextSink
 from pbt.source import UsageError
-from pbt.types import I8, U8, Array, Buffer, Opaque, Str, Tuple
+from pbt.types import CHAR, U8, Array, Buffer, Opaque, Str, Tuple
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_native_values():
         return type_.name
 
     for type_, value, native in (
-        (Str(4), b"ab", "ab"), (Array(I8, 4), b"ab", "ab"), (Buffer(4), b"\xff", b"\xff"),
+        (Str(4), b"ab", "ab"), (Array(CHAR, 4), b"ab", "ab"), (Buffer(4), b"\xff", b"\xff"),
         (Tuple((U8, Str(2))), (1, b"x"), (1, "x")), (Array(U8, 2), [1, 2], [1, 2]),
         (Opaque("kstack", 8), b"", "kstack"), (Tuple((Str(2),), ("n",)), {"n": b"x"}, {"n": "x"}),
     ):  # fmt: skip

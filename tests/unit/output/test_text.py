@@ -1,6 +1,7 @@
 from pbt.output.text import Style, arrange, drawer, harmless, key_drawer, whole_map
 from pbt.types import (
     BOOL,
+    CHAR,
     I8,
     I64,
     U8,
@@ -26,7 +27,7 @@ def test_each_type_has_its_text():
     for type_, value, text in (
         (I64, -3, "-3"), (BOOL, True, "true"), (VOID, None, "null"), (Pointer(U8), 16, "0x10"),
         (COLOUR, 1, "RED"), (COLOUR, 7, "7"), (Str(8), b"abc", "abc"), (Buffer(4), b"a\x00", "a\\x00"),
-        (Array(U32, 2), [1, 2], "[1,2]"), (Array(I8, 4), b"text", "text"),
+        (Array(U32, 2), [1, 2], "[1,2]"), (Array(CHAR, 4), b"text", "text"), (Array(I8, 2), [97, 0], "[97,0]"),
         (Tuple((U32, Str(4), Tuple((U8, U8)))), (1, b"two", (3, 4)), "(1, two, (3, 4))"),
         (Tuple((U8,), ("n",)), {"n": 5}, "{ .n = 5 }"), (Tuple((), ()), (), "()"),
         (PAIR, {"a": 1, "b": 2}, "{ .a = 1, .b = 2 }"), (Opaque("x", 2), b"\x01\x02", "0102"),
