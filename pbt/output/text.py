@@ -95,14 +95,22 @@ def _string(type_: Type, style: Style) -> Draw:
 
 
 # C0 without tab and newline, DEL, and C1 in UTF-8: what terminals take for commands (ECMA-48).
-_CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]")
+_UNUSUAL = re.compile(rb"[^\t\n\x20-\x7e]")
+_CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\udc80-\udcff]"
+)  # lone surrogates stand for bytes that are no UTF-8
 
 
 def harmless(value: bytes) -> bytes:
-    r"""Text with each control character as \xNN."""
-    if not _CONTROL.search(value):
+    r"""Text with each control character, and each byte that is no UTF-8, as \xNN; tabs and newlines stay."""
+    if not _UNUSUAL.search(value):
         return value
-    return _CONTROL.sub(lambda match: b"".join(b"\\x%02x" % byte for byte in match[0]), value)
+    text = value.decode(errors="surrogateescape")
+    return _CONTROL.sub(_as_escapes, text).encode()
+
+
+def _as_escapes(match: re.Match[str]) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in match[0].encode(errors="surrogateescape"))
 
 
 def _array(type_: Any, style: Style) -> Draw:

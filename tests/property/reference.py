@@ -1,7 +1,8 @@
 """A second opinion: what a typed script means, evaluated directly on its tree.
 
 Written from the language's rules alone; shares nothing with lowering, the backend or the
-interpreter of instructions. Numbers are 64-bit patterns (0 to 2**64 - 1).
+interpreter of instructions. Numbers are 64-bit patterns (0 to 2**64 - 1), strings and arrays bytes, tuples and
+records tuples (a record's fields in the order of their names).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 from pbt.lang import ast
 from pbt.lang.typed import Instance, MapType
-from pbt.types import Bool, Enum, Int, Pointer, Str, Tuple, Type
+from pbt.types import Array, Bool, Enum, Int, Pointer, Str, Tuple, Type
 
 M64 = (1 << 64) - 1
 
@@ -146,7 +147,7 @@ class Evaluator:
             return value[: kind.size - 1] if len(value) >= kind.size else value
         if isinstance(kind, Tuple):
             return tuple(self.stored(v, k) for v, k in zip(value, kind.elements, strict=True))
-        return canonical(value, kind)
+        return value if isinstance(kind, Array) else canonical(value, kind)
 
     def key(self, target: ast.Expr) -> Any:
         if isinstance(target, ast.Map):
@@ -221,8 +222,15 @@ class Evaluator:
             return self.maps.get(name, {}).get(self.key(node), empty)
         if isinstance(node, ast.Tuple):
             return tuple(self.value(item) for item in node.items)
+        if isinstance(node, ast.Record):
+            values = {name: self.value(item) for name, item in zip(node.names, node.items, strict=True)}
+            return tuple(values[name] for name in sorted(values))
         if isinstance(node, ast.Member):
-            return self.value(node.base)[int(node.name)]
+            kind = self.kind(node.base)
+            assert isinstance(kind, Tuple)
+            return self.value(node.base)[kind.names.index(node.name) if kind.names else int(node.name)]
+        if isinstance(node, ast.Index):
+            return self.element(node)
         if isinstance(node, ast.Unary):
             operand = self.value(node.operand)
             return {"-": -operand & M64, "~": ~operand & M64, "!": int(not operand)}[node.op]
@@ -232,9 +240,28 @@ class Evaluator:
             return self.value(node.then if self.holds(node.condition) else node.other)
         if isinstance(node, ast.Cast):
             value, kind = self.value(node.operand), self.kind(node)
-            return int(value != 0) if isinstance(kind, Bool) else canonical(value, kind)
+            if isinstance(kind, Array):
+                return value if isinstance(value, bytes) else value.to_bytes(8, "little")[: kind.size]
+            if isinstance(value, bytes) and not isinstance(kind, Str):
+                value = int.from_bytes(value, "little")
+            return (
+                value
+                if isinstance(value, bytes)
+                else int(value != 0)
+                if isinstance(kind, Bool)
+                else canonical(value, kind)
+            )
         assert isinstance(node, ast.Binary), node
         return self.binary(node)
+
+    def element(self, node: ast.Index) -> Any:
+        """An element of a tuple, an array or a string; beyond the end of a string stand zeros."""
+        base, kind, index = self.value(node.base), self.kind(node.base), self.value(node.keys[0])
+        if isinstance(kind, Tuple):
+            return base[index]
+        element = kind.element if isinstance(kind, Array) else Int(1, True)
+        piece = base[index * element.size : (index + 1) * element.size]
+        return canonical(int.from_bytes(piece, "little"), element)
 
     def step(self, node: ast.Step) -> int:
         by = 1 if node.op == "++" else -1
@@ -268,6 +295,8 @@ class Evaluator:
 
     def compare(self, node: ast.Binary) -> bool:
         a, b = self.value(node.left), self.value(node.right)
+        if isinstance(a, tuple) or isinstance(self.kind(node.left), Array):
+            return (a == b) == (node.op == "==")
         if isinstance(a, bytes):
             most = min(self.kind(node.left).size, self.kind(node.right).size)
             a, b = a.ljust(most, b"\0")[:most], b.ljust(most, b"\0")[:most]

@@ -45,6 +45,7 @@ def test_full_strings_are_marked_only_at_the_limit():
 def test_control_characters_do_not_reach_a_terminal():
     assert drawer(Str(16), Style(escape=True))(b"\x1b[2Jx\n") == b"\\x1b[2Jx\n"
     assert drawer(Str(16))(b"\x1b[2J") == b"\x1b[2J"
+    assert harmless(b"no \xff\xc3( UTF-8\n") == b"no \\xff\\xc3( UTF-8\n"
     assert harmless("grün \x9b1m".encode()) == "grün ".encode() + b"\\xc2\\x9b1m"
 
 
