@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from pbt.cli.options import Arguments
@@ -13,16 +15,19 @@ from pbt.source import PbtError, Source, Span, UsageError
 
 if TYPE_CHECKING:
     from pbt.feature import Place, Provider
+    from pbt.host.btf import Btf
     from pbt.host.target import Target
 
 IN_FILES = ("uprobe", "usdt")  # listed where a file is named; their twins for returns only by their own name
 KINDS = ("struct", "union", "enum")
 _INDENT = "    "
+_AT_ONCE = 1000  # lines written together
 
 
 def main(args: Arguments) -> int:
     from pbt.cli.trace import target_of
 
+    gc.disable()  # long lists of names, nothing cyclic
     target, verbose = target_of(args), args.has("verbose")
     if args.has("e") or (args.rest and os.path.isfile(args.rest[0])):
         lines = _of_program(args, target, verbose)
@@ -35,9 +40,12 @@ def main(args: Arguments) -> int:
         if text.startswith(("/", "./", "../")) and ":" not in text:
             print(f"WARNING: {text} is not a file; it is taken for a pattern", file=sys.stderr)
         lines = matching(text, target, verbose, _pid(args))
-    out = "".join(f"{line}\n" for line in lines)
-    sys.stdout.buffer.write(out.encode(errors="surrogateescape"))
-    if not out and not args.has("quiet"):
+    written = 0
+    while piece := list(islice(lines, _AT_ONCE)):
+        sys.stdout.buffer.write("".join(f"{line}\n" for line in piece).encode(errors="surrogateescape"))
+        sys.stdout.buffer.flush()
+        written += len(piece)
+    if not written and not args.has("quiet"):
         print("No probes or types match", file=sys.stderr)
     return 0
 
@@ -110,7 +118,8 @@ def _probes(pattern: str, target: Target, verbose: bool, pid: int | None) -> Ite
     chosen = _chosen(wanted, parts, pid)
     for provider in chosen:
         try:
-            lines = sorted(set(provider.list(_with_files(provider, parts, pid), target)))
+            lines = list(dict.fromkeys(provider.list(_with_files(provider, parts, pid), target)))
+            lines.sort()
         except PbtError as error:
             if len(chosen) == 1:
                 raise
@@ -205,24 +214,24 @@ def types(kind: str, pattern: str, target: Target, verbose: bool) -> Iterator[st
     base = target.types
     if base is None:
         raise UsageError("this kernel has no type information", "name a file of BTF in BPFTRACE_BTF")
-    found: dict[str, str] = {}
-    for source in (base, *filter(None, map(target.module_types, target.modules()))):
-        for name in named(pattern, source.names(kind)):
-            if name not in found:
-                found[name] = definition(source, kind, name) if verbose else f"{kind} {name}"
-    yield from (found[name] for name in sorted(found))
+    modules = ((name, target.module_types(name)) for name in target.modules())
+    found: dict[str, tuple[str, Btf]] = {}
+    for module, source in (("vmlinux", base), *modules):
+        for name in named(pattern, source.names(kind)) if source else ():
+            found.setdefault(name, (module, source))
+    for name in sorted(found):
+        module, source = found[name]
+        yield f"{module}: {definition(source, kind, name)}\n" if verbose else f"{kind} {name}"
 
 
-def definition(types: object, kind: str, name: str) -> str:
+def definition(types: Btf, kind: str, name: str) -> str:
     """A type as C would define it."""
-    from pbt.host.btf import Btf
     from pbt.types import Enum, Struct
 
-    assert isinstance(types, Btf)
     id = types.find(kind, name)
     made = types.type(id) if id is not None else None
     if isinstance(made, Enum):
-        rows = [f"{_INDENT}{name} = {value}," for name, value in made.values]
+        rows = [f"\t{name} = {value}," for name, value in made.values]
         return "\n".join([f"{kind} {name} {{", *rows, "};"])
     assert isinstance(made, Struct)
     return "\n".join([f"{made.name} {{", *_members(made, 1), "};"])
@@ -232,7 +241,7 @@ def _members(struct: object, depth: int) -> Iterator[str]:
     from pbt.types import Array, Struct
 
     assert isinstance(struct, Struct)
-    indent = _INDENT * depth
+    indent = "\t" * depth
     for member in struct.members:
         inner, _, rest = member.ctype.partition("(anon)")
         nested: object = member.type
@@ -247,7 +256,7 @@ def _members(struct: object, depth: int) -> Iterator[str]:
 
 
 def _bits(size: int) -> str:
-    return f" : {size}" if size else ""
+    return f": {size}" if size else ""
 
 
 def _declared(ctype: str, name: str) -> str:

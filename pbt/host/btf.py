@@ -254,9 +254,21 @@ class Btf:
         table = self._table(kind)
         return sorted({*table, *self._table("enum64")} if kind == "enum" else table)
 
+    @cached_property
+    def function_names(self) -> frozenset[str]:
+        """Names of all functions; the base's are not among them."""
+        words, first = self._words, self._first_id
+        names, end = memoryview(self.data)[self._header.strings : self._header.strings_end].tobytes(), b"\0"
+        offsets = (words[self._starts[id - first]] - self._first_name for id in self._ids(FUNC))
+        find = names.find
+        found = {names[at : find(end, at)] if at >= 0 else b"" for at in offsets}
+        elsewhere = b"" in found  # named by a string of the base
+        text = b"\n".join(found - {b""}).decode("utf-8", "replace")
+        return frozenset(self._table("func") if elsewhere else text.split("\n") if text else ())
+
     def functions(self) -> list[str]:
         """Names of all functions, sorted."""
-        return self.names("func")
+        return sorted(self.function_names)
 
     # --- types -------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ kernel.kptr_restrict) the kernel writes zeros for all addresses: then nothing ha
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from functools import cached_property
 
@@ -14,6 +15,7 @@ from pbt.data import NamedTuple
 
 _FARTHEST = 1 << 24  # bytes after its start that a symbol is believed to reach
 _DIGITS = 16
+_FUNCTION = re.compile(" [tTwW] (.+)")
 _MADE_UP = 0xFFFF_FFFF_8100_0000
 
 
@@ -94,9 +96,13 @@ class Kallsyms:
 
     @cached_property
     def _functions(self) -> list[tuple[str, str]]:
-        text = (line[19:] for line in self._data.splitlines() if line[17:18] in b"tTwW")
-        rows = (line.decode("utf-8", "replace").partition("\t") for line in text)
-        return sorted({(name, module.strip("[]") or "vmlinux") for name, _, module in rows})
+        found = set(_FUNCTION.findall(self._data.decode("utf-8", "replace")))
+        loaded = {text for text in found if "\t" in text}
+        rows = [(name, "vmlinux") for name in sorted(found - loaded)]
+        if loaded:
+            pairs = (text.partition("\t") for text in loaded)
+            rows = sorted({*rows, *((name, module.strip("[]")) for name, _, module in pairs)})
+        return rows
 
     def names(self) -> list[str]:
         """Names of all functions, sorted, each once."""

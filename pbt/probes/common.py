@@ -49,6 +49,8 @@ def matching(pattern: str, names: Iterable[str]) -> list[str]:
     """The names that a pattern matches as a whole, sorted, each once."""
     if not is_pattern(pattern):
         return [pattern] if pattern in names else []
+    if pattern == "*":
+        return sorted(dict.fromkeys(names))
     match = _matcher(pattern).match
     return sorted({name for name in names if match(name)})
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pbt.data import replace
 from pbt.feature import AttachHost, Closeable, Context, Gen, Place, Provider
 from pbt.probes.common import count_parts, entry_address, explained, is_pattern, matching
-from pbt.probes.kprobe import KERNEL, SPLIT, traceable
+from pbt.probes.kprobe import KERNEL, traceable, whole
 from pbt.source import Span
 from pbt.types import Member, Struct, Type, Void, is_signed
 
@@ -64,8 +64,8 @@ def _functions(module: str, pattern: str, target: Target) -> Sequence[str]:
         first = types.base.count if types.base is not None else 0  # a module's BTF asks its base as well
         return (pattern,) if id is not None and id > first else ()
     listed = {name for name, where in traceable(target) if where == module}
-    names = [name for name in matching(pattern, types.functions()) if not listed or name in listed]
-    return [name for name in names if not any(piece in name for piece in SPLIT)]
+    known = types.function_names
+    return whole(matching(pattern, listed & known if listed else known))
 
 
 def _label(provider: str, place: Place) -> str:

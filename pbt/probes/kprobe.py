@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from errno import EADDRNOTAVAIL, EBUSY, EILSEQ, EINVAL, ENOENT, EOPNOTSUPP, EPERM, ESRCH
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 KERNEL = "vmlinux"
 MULTI = "TRACE_KPROBE_MULTI"
-SPLIT = (".part.", ".cold")  # pieces that the compiler cut out of functions: not worth a wildcard's while
+_PIECES = re.compile(r"\.(part|cold)\b")
 
 
 def _parse(provider: str, parts: Sequence[str], span: Span) -> Place:
@@ -65,7 +66,7 @@ def traceable(target: Target) -> Sequence[tuple[str, str]]:
         listed = []
     if listed:
         return listed
-    known = set(target.types.functions()) if target.types is not None else set()
+    known = target.types.function_names if target.types is not None else frozenset()
     rows = target.kallsyms.functions()
     return [row for row in rows if row[0] in known or row[1] != KERNEL] if known else rows
 
@@ -81,12 +82,18 @@ def functions(target: Target, module: str = "") -> Iterable[str]:
     return [n for n, where in rows if n not in forbidden and (wanted is None or where in wanted)]
 
 
+def whole(names: Sequence[str]) -> Sequence[str]:
+    """The names but those of pieces that the compiler cut out of functions: not worth a wildcard's while."""
+    piece = _PIECES.search
+    return [name for name in names if "." not in name or not piece(name)]
+
+
 def _expand(place: Place, target: Target) -> Sequence[Place]:
     if "address" in place:
         return (place,)
     function, module = place["function"], place["module"]
     if is_pattern(function) or is_pattern(module):
-        names = [n for n in matching(function, functions(target, module)) if not any(p in n for p in SPLIT)]
+        names = whole(matching(function, functions(target, module)))
         plain = "" if is_pattern(module) else module
         return [{**place, "module": plain, "function": name, "matched": True} for name in names]
     return (place,) if _exists(function, module, target) else ()
@@ -280,11 +287,12 @@ NO_KPROBES = "it was built without CONFIG_KPROBES: use a tracepoint (pbt -l 'tra
 def _list(parts: Sequence[str], target: Target) -> Sequence[str]:
     """Functions; with a module, each with it."""
     module, function = ("", *parts)[-2:] if parts else ("", "*")
-    names = matching(function or "*", functions(target, module))
+    names = whole(matching(function or "*", functions(target, module)))
     return [f"{module}:{name}" for name in names] if module and not is_pattern(module) else names
 
 
 def _fields(returns: bool, place: Place, target: Target) -> Sequence[str]:
+    """As the program reads them: arguments by number."""
     if "address" in place:
         return []
     module = place["module"]
@@ -292,8 +300,9 @@ def _fields(returns: bool, place: Place, target: Target) -> Sequence[str]:
     id = types.id_of_func(place["function"]) if types is not None else None
     if types is None or id is None:
         return []
-    arguments = [f"{p.ctype} {p.name}" for p in types.params(id)]
-    return [*arguments, f"{types.result(id).ctype} retval"] if returns else arguments
+    if returns:
+        return [f"{types.result(id).ctype} retval"]
+    return [f"{param.ctype} arg{n}" for n, param in enumerate(types.params(id))]
 
 
 KPROBE = Provider(

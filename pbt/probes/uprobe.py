@@ -50,7 +50,9 @@ def _parse(provider: str, parts: Sequence[str], span: Span) -> Place:
     if len(parts) == 3 and parts[1] == "cpp":
         count_parts(provider, parts, span, 3)
         return {"path": parts[0], "symbol": "", "offset": 0, "cpp": parts[2]}
-    count_parts(provider, parts, span, 2)
+    count_parts(provider, parts, span, 2, 3)
+    if len(parts) == 3:
+        raise ScriptError(f"Invalid language of names: '{parts[1]}'", span, "cpp is the only one")
     path, target = parts
     symbol, plus, offset = target.partition("+")
     if symbol[:1].isdigit():

@@ -206,7 +206,7 @@ def test_fields_are_as_c_spells_them():
         {"module": "", "event": "sched_switch"}, TARGET
     )
     assert (
-        PROVIDERS["kprobe"].fields({"module": "", "function": "vfs_read"}, TARGET)[0] == "struct file * file"
+        PROVIDERS["kprobe"].fields({"module": "", "function": "vfs_read"}, TARGET)[0] == "struct file * arg0"
     )
     assert (
         PROVIDERS["kretprobe"].fields({"module": "", "function": "vfs_read"}, TARGET)[-1] == "ssize_t retval"

@@ -91,9 +91,9 @@ def test_listing_this_kernel(pbt: Pbt, tracefs: Path) -> None:
 def test_listing_types(pbt: Pbt) -> None:
     assert "struct task_struct" in pbt("-l", "struct task_*").lines()
     assert pbt("-lv", "struct path").lines() == [
-        "struct path {", "    struct vfsmount *mnt;", "    struct dentry *dentry;", "};"
+        "vmlinux: struct path {", "\tstruct vfsmount *mnt;", "\tstruct dentry *dentry;", "};", ""
     ]  # fmt: skip
-    assert "    PIDTYPE_TGID = 1," in pbt("-lv", "enum pid_type").lines()
+    assert "\tPIDTYPE_TGID = 1," in pbt("-lv", "enum pid_type").lines()
 
 
 def test_info(pbt: Pbt) -> None:
