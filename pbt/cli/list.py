@@ -214,10 +214,11 @@ def types(kind: str, pattern: str, target: Target, verbose: bool) -> Iterator[st
     base = target.types
     if base is None:
         raise UsageError("this kernel has no type information", "name a file of BTF in BPFTRACE_BTF")
-    modules = ((name, target.module_types(name)) for name in target.modules())
+    sources = [("vmlinux", base)]
+    sources += [(name, made) for name in target.modules() if (made := target.module_types(name))]
     found: dict[str, tuple[str, Btf]] = {}
-    for module, source in (("vmlinux", base), *modules):
-        for name in named(pattern, source.names(kind)) if source else ():
+    for module, source in sources:
+        for name in named(pattern, source.names(kind)):
             found.setdefault(name, (module, source))
     for name in sorted(found):
         module, source = found[name]

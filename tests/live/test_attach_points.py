@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pbt.host.elf import find_library
 from tests.conftest import Pbt
 
 pytestmark = pytest.mark.live
