@@ -62,7 +62,7 @@ BAD = (  # provider, parts, words of the message
     ("kprobe", [], "kprobe probe type requires 1 or 2 arguments, found 0"),
     ("kprobe", ["vfs_read+x"], "not a positive number"),
     ("kretprobe", ["vfs_read+4"], "no offset"),
-    ("uprobe", ["/bin/bash"], "uprobe probe type requires 2 arguments, found 1"),
+    ("uprobe", ["/bin/bash"], "uprobe probe type requires 2 or 3 arguments, found 1"),
     ("uretprobe", ["/bin/bash", "readline+4"], "no offset"),
     ("interval", ["s", "0"], "not a positive number"),
     ("interval", ["s", "abc"], "not a positive number"),
