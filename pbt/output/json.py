@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from pbt.types import Array, Buffer, Char, Opaque, Struct, Tuple, Type
@@ -50,6 +50,22 @@ def _quote(text: str) -> str:
 def line(kind: str, data: Any = None, **more: Any) -> bytes:
     """One message: `more` stands beside the type."""
     return (dumps({"type": kind, **more, **({} if data is None else {"data": data})}) + "\n").encode()
+
+
+_BETWEEN = b"\0"  # of texts while they are escaped together
+_ODD = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")  # what no short escape stands for
+_ESCAPES = ((b"\\", b"\\\\"), (b'"', b'\\"'), (b"\n", b"\\n"), (b"\t", b"\\t"), (b"\r", b"\\r"))
+
+
+def lines(kind: str, texts: Sequence[bytes]) -> bytes:
+    """`line` for many texts; together where they are plain."""
+    whole = _BETWEEN.join(texts)
+    if not whole.isascii() or whole.count(_BETWEEN) != len(texts) - 1 or _ODD.search(whole):
+        return b"".join(line(kind, text) for text in texts)
+    for plain, escaped in _ESCAPES:
+        whole = whole.replace(plain, escaped)
+    head, tail = line(kind, b"\0").split(rb"\u0000")
+    return head + whole.replace(_BETWEEN, tail + head) + tail
 
 
 def converter(type_: Type, opaque: Callable[[Opaque, bytes], Any]) -> ToJson:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from select import select
 from typing import Any, Literal, Protocol
 
@@ -17,14 +17,17 @@ _FULL = 1 << 16
 class Sink(Protocol):
     """What the session sends its messages to.
 
-    `raw`: ready-made text may be given to `write` without a message. `broken`: nobody reads any more.
+    `bulk`: texts of many messages may be given to `many` at once. `broken`: nobody reads any more.
     """
 
-    raw: bool
+    bulk: bool
     broken: bool
     messages: Literal["text", "json", "both"]
 
     def emit(self, kind: str, text: bytes, data: Any, **more: Any) -> None: ...
+
+    def many(self, kind: str, texts: Sequence[bytes]) -> None:
+        """Messages of one kind whose data is their text."""
 
     def write(self, text: bytes) -> None: ...
 
@@ -98,17 +101,20 @@ def _create(path: str) -> int:
 class TextSink(Stream):
     """Messages as bpftrace's text."""
 
-    raw = True
+    bulk = True
     messages: Literal["text", "json", "both"] = "text"
 
     def emit(self, kind: str, text: bytes, data: Any, **more: Any) -> None:
         self.write(text)
 
+    def many(self, kind: str, texts: Sequence[bytes]) -> None:
+        self.write(b"".join(texts))
+
 
 class JsonSink(Stream):
     """Messages as JSON, one a line."""
 
-    raw = False
+    bulk = True
     messages: Literal["text", "json", "both"] = "json"
 
     def emit(self, kind: str, text: bytes, data: Any, **more: Any) -> None:
@@ -118,6 +124,11 @@ class JsonSink(Stream):
             self.write(line(kind, data, **more))
         elif more:
             self.write(line(kind, **more))
+
+    def many(self, kind: str, texts: Sequence[bytes]) -> None:
+        from pbt.output.json import lines
+
+        self.write(lines(kind, texts))
 
 
 class Message(NamedTuple):
@@ -135,7 +146,7 @@ class Message(NamedTuple):
 class Captured:
     """Messages as one text, for as long as a test runs; `errors`: how many of them report one."""
 
-    raw = False
+    bulk = False
     broken = False
     messages: Literal["text", "json", "both"] = "both"
 
@@ -150,6 +161,9 @@ class Captured:
             text = place.encode(errors="surrogateescape")
         self.errors += level == "ERROR"
         self.write(text)
+
+    def many(self, kind: str, texts: Sequence[bytes]) -> None:
+        self.write(b"".join(texts))
 
     def write(self, text: bytes) -> None:
         if len(self.text) < _FULL:
@@ -169,7 +183,7 @@ REPORTS = {"errorf": "ERROR", "runtime_error": "ERROR", "helper_error": "WARNING
 class Collector:
     """Messages kept for a program that iterates over a session."""
 
-    raw = False
+    bulk = False
     broken = False
     messages: Literal["text", "json", "both"] = "both"
 
@@ -180,6 +194,10 @@ class Collector:
 
     def emit(self, kind: str, text: bytes, data: Any, **more: Any) -> None:
         self._kept.append(Message(kind, text.decode(errors="replace"), data, self.values()))
+
+    def many(self, kind: str, texts: Sequence[bytes]) -> None:
+        for text in texts:
+            self.emit(kind, text, text)
 
     def write(self, text: bytes) -> None:
         self.emit("text", text, text)

@@ -100,11 +100,11 @@ def parts(run: Run) -> Iterator[tuple[int, Run]]:
         start = end
 
 
-Bulk = Callable[[Run], bytes]
+Bulk = Callable[[Run], Sequence[bytes]]
 
 
 def bulk(event: Event, draw: Callable[[Any], Draw]) -> Bulk | None:
-    """A function from runs of records of a printf-like event to their text, one after another.
+    """A function from runs of records of a printf-like event to their texts.
 
     `draw` gives how a type prints. None if some field cannot be unpacked in bulk. It works in
     columns: what a field must go through is done for all records at once, then one formatting
@@ -131,16 +131,16 @@ def _bulk(layout: struct.Struct, template: bytes, columns: Sequence[Column | Non
     render = template.__mod__
     constant = b"" if columns else template % ()
 
-    def text(run: Run) -> bytes:
+    def texts(run: Run) -> Sequence[bytes]:
         if not columns:
-            return constant * (len(run.block) // run.stride)
+            return [constant] * (len(run.block) // run.stride)
         if run.stride not in strided:
             strided[run.stride] = _strided(layout, run.stride)
         _, _, *fields = zip(*strided[run.stride].iter_unpack(run.block), strict=True)
         ready = [f if change is None else change(f) for f, change in zip(fields, columns, strict=True)]
-        return b"".join(map(render, zip(*ready, strict=True)))
+        return list(map(render, zip(*ready, strict=True)))
 
-    return text
+    return texts
 
 
 def _strided(layout: struct.Struct, stride: int) -> struct.Struct:

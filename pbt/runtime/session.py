@@ -355,7 +355,7 @@ class Session:
             for number, run in events.parts(oldest):
                 bulk = self._bulk_of(number)
                 if bulk is not None:
-                    self.sink.write(bulk(run))
+                    self.sink.many(_BULK, bulk(run))
                 elif not self._act(number, run):
                     break
                 self._fetch()
@@ -386,10 +386,10 @@ class Session:
         return True
 
     def _bulk_of(self, number: int) -> events.Bulk | None:
-        """The fast way from records to text, where the sink takes text as it is."""
+        """The fast way from records to texts, where the sink takes many at once."""
         if number not in self._bulk:
             event = self._bundle.events[number]
-            fit = self.sink.raw and event.action == _BULK
+            fit = self.sink.bulk and event.action == _BULK
             self._bulk[number] = events.bulk(event, self.world.drawer) if fit else None
         return self._bulk[number]
 

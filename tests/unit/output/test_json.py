@@ -1,6 +1,8 @@
 import json
 
-from pbt.output.json import converter, dumps, line, whole_map
+import pytest
+
+from pbt.output.json import converter, dumps, line, lines, whole_map
 from pbt.types import BOOL, I64, U8, Array, Buffer, Opaque, Str, Tuple
 from pbt.values import Histogram
 
@@ -47,3 +49,9 @@ def test_values_keep_their_shape():
         (Tuple((U8,), ("n",)), {"n": 1}, {"n": 1}), (Opaque("mac", 1), b"\x07", "mac:07"),
     ):  # fmt: skip
         assert converter(type_, opaque)(value) == data
+
+
+@pytest.mark.parametrize("texts", [[b"a 1\n"], [b'say "hi"\\\n', b"\ttab\r\n", b""], [b"a\0b", b"c"], [b"\x1b[1m", b"x"],
+                                   ["ß".encode(), b"\xff", b"plain"], [b"\x7f"]])  # fmt: skip
+def test_many_lines_are_those_of_each_text(texts: list[bytes]) -> None:
+    assert lines("printf", texts) == b"".join(line("printf", text) for text in texts)
