@@ -234,14 +234,20 @@ class Checks(Protocol):
         `about`: what it is for, as the script's own help says it.
         """
 
-    def become(self, node: ast.Expr, value: bool | int | str) -> Type:
-        """Let a node stand for a value known now; the value's type."""
+    def become(self, node: ast.Expr, value: bool | int | str | Mapping[str, bool | int | str]) -> Type:
+        """Let a node stand for a value known now, or a record of such values; the value's type."""
+
+    def is_known(self, node: ast.Expr) -> bool:
+        """Whether a checked node is a number, a truth value or a text that is known while compiling."""
 
     def parameter(self, node: ast.Expr) -> str | None:
         """The text of a positional parameter ("" if it was not given), None for other nodes."""
 
     def keep(self, node: ast.Expr, value: Any) -> None:
         """Remember something about a node for `lower`, which finds it with `gen.kept`."""
+
+    def call_of(self, node: ast.Expr) -> tuple[str, Any]:
+        """The name of the builtin that a checked node uses, and what it kept; ("", None) for other nodes."""
 
 
 class Gen(Protocol):
@@ -438,6 +444,7 @@ class World(Protocol):
     """What user halves may ask of the session that runs the script."""
 
     now_offset: int  # ns to add to the boot clock to get Unix time
+    tai_offset: int  # ns to add to the TAI clock to get Unix time
     config: Mapping[str, Any]
 
     def emit(self, kind: str, text: bytes, data: Any) -> None:
@@ -457,6 +464,9 @@ class World(Protocol):
     def kernel_symbol(self, address: int, offset: bool = False) -> str: ...
 
     def user_symbol(self, address: int, pid: int, offset: bool = False) -> str: ...
+
+    def remember(self, pid: int) -> None:
+        """Keep what names the addresses of a process, which may end before they are printed."""
 
     def stack(self, map_name: str, stack_id: int) -> bytes:
         """A stack in a STACK_TRACE map as the kernel keeps it, innermost first; b"" when it is not there."""

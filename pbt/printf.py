@@ -68,7 +68,8 @@ def _conversion(match: re.Match[str]) -> Conversion:
     if not name:
         raise FormatError("the format string ends within a conversion", "write %% for a percent sign")
     if name not in _KNOWN:
-        raise FormatError(f"unsupported format specifier: {match[0]}", _HINT)
+        shown = match[0].encode("unicode_escape").decode()
+        raise FormatError(f"unsupported format specifier: {shown}", _HINT)
     if width == "*":
         raise FormatError(f"a width must be a number: {match[0]}", "write the width into the format string")
     if precision is not None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pbt.feature import Builtin, Call, Checks, Gen, Mem, Presentation, World
+from pbt.bundle import Map
+from pbt.feature import Builtin, Call, Checks, Context, Gen, Mem, Presentation, World
 from pbt.types import U32, U64, Int, Opaque, Pointer, Str, Type
 
 if TYPE_CHECKING:
@@ -23,10 +24,6 @@ USYM = Opaque("usym", 16)
 def always(type_: Type) -> Callable[[Checks, Call], Type]:
     """A `check` for builtins that have one type everywhere."""
     return lambda checks, call: type_
-
-
-def _pid(gen: Gen, call: Call) -> Value:
-    return gen.b.op("lshr", gen.b.call("get_current_pid_tgid"), 32)
 
 
 def _uid(gen: Gen, call: Call) -> Value:
@@ -116,7 +113,7 @@ def _func(gen: Gen, call: Call, to: Mem) -> None:
     assert gen.probe.func is not None
     gen.b.store(to.base, to.offset, 8, gen.probe.func(gen))
     if gen.probe.user:
-        gen.b.store(to.base, to.offset + 8, 8, _pid(gen, call))
+        gen.b.store(to.base, to.offset + 8, 8, remember(gen))
 
 
 def _check_probe(checks: Checks, call: Call) -> Type:
@@ -128,11 +125,33 @@ def _probe(gen: Gen, call: Call, to: Mem) -> None:
 
 
 def _check_probetype(checks: Checks, call: Call) -> Type:
-    return Str(len(call.probe.provider.encode()) + 1)
+    return Str(len(_type_of_probe(call.probe)) + 1)
+
+
+def _type_of_probe(probe: Context) -> bytes:
+    return b"special" if probe.provider in ("BEGIN", "END") else probe.provider.encode()
 
 
 def _probetype(gen: Gen, call: Call, to: Mem) -> None:
-    gen.bytes(to, gen.probe.provider.encode() + b"\0")
+    gen.bytes(to, _type_of_probe(gen.probe) + b"\0")
+
+
+_SEEN = Map("processes", "LRU_HASH", 4, 4, 4096)
+"""Processes whose addresses are to be named, once they are known to user space."""
+
+
+def remember(gen: Gen) -> Value:
+    """The current process, which user space is told of when it comes up first: its mappings, which give its
+    addresses their names, are gone when it ends."""
+    b = gen.b
+    pid = b.op("lshr", b.call("get_current_pid_tgid"), 32)
+    key, name = Mem(b.slot(4, "process", 4)), gen.declare(_SEEN)
+    b.store(key.base, key.offset, 4, pid)
+    with b.when("eq", b.call("map_lookup_elem", b.map(name), gen.address(key), kind="value")):
+        b.call("map_update_elem", b.map(name), gen.address(key), gen.address(key), 0)
+        with gen.event("ustack", [("pid", U64)]) as (place,):
+            b.store(place.base, place.offset, 8, pid)
+    return pid
 
 
 def helper(name: str) -> Callable[[Gen, Call], Value]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
-from pbt.builtins.process import KSYM, USYM
-from pbt.bundle import Map
+from pbt.builtins.process import KSYM, USYM, remember
+from pbt.bundle import Event, Map
 from pbt.feature import Builtin, Call, Checks, Gen, Mem, Presentation, World
 from pbt.types import Opaque, Type, is_integral
 
@@ -42,6 +43,14 @@ def _check_stack(checks: Checks, call: Call) -> Type:
     return Opaque(call.name, 8, 8, f"{mode},{depth}")
 
 
+def _check_dwarf(checks: Checks, call: Call) -> Type:
+    raise checks.error(
+        "dw_ustack() is not there: pbt does not unwind stacks by DWARF tables",
+        call.span,
+        "ustack() follows frame pointers, which programs have when built with -fno-omit-frame-pointer",
+    )
+
+
 def depth_of(kind: Type) -> int | None:
     """How many frames a stack has at most; None for other types."""
     if not isinstance(kind, Opaque) or kind.name not in ("kstack", "ustack"):
@@ -65,7 +74,11 @@ def _stack(gen: Gen, call: Call, to: Mem) -> None:
     user = call.name == "ustack"
     b = gen.b
     b.store(to.base, to.offset, 4, b.call("get_stackid", b.ctx(), b.map(name), F_USER_STACK if user else 0))
-    b.store(to.base, to.offset + 4, 4, b.op("lshr", b.call("get_current_pid_tgid"), 32) if user else 0)
+    b.store(to.base, to.offset + 4, 4, remember(gen) if user else 0)
+
+
+def _act_remember(world: World, event: Event, values: Sequence[Any]) -> None:
+    world.remember(values[0])
 
 
 def _frames(world: World, raw: bytes, detail: str, user: bool) -> list[str]:
@@ -125,7 +138,7 @@ def _ksym(gen: Gen, call: Call, to: Mem) -> None:
 
 def _usym(gen: Gen, call: Call, to: Mem) -> None:
     gen.b.store(to.base, to.offset, 8, gen.value(call.args[0]))
-    gen.b.store(to.base, to.offset + 8, 8, gen.b.op("lshr", gen.b.call("get_current_pid_tgid"), 32))
+    gen.b.store(to.base, to.offset + 8, 8, remember(gen))
 
 
 def _draw_ksym(world: World, raw: bytes, detail: str) -> bytes:
@@ -142,7 +155,11 @@ KSTACK = Builtin(
 )  # fmt: skip
 USTACK = Builtin(
     "ustack", "([mode] [, depth]) -> ustack_t", "The user stack.",
-    _check_stack, into=_stack, variable=True, words=MODES,
+    _check_stack, into=_stack, act=_act_remember, variable=True, words=MODES,
+)  # fmt: skip
+DW_USTACK = Builtin(
+    "dw_ustack", "(...) -> ustack_t", "Not there: see ustack.",
+    _check_dwarf, into=_stack, variable=True, raw_args=True,
 )  # fmt: skip
 KSYM_OF = Builtin(
     "ksym", "(address) -> ksym_t", "The kernel symbol at an address.", _check_symbol, into=_ksym

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pbt.builtins.process import always
 from pbt.bundle import Event
 from pbt.feature import Builtin, Call, Checks, Gen, Mem, Presentation, World
-from pbt.types import U64, VOID, Opaque, Type
+from pbt.types import U64, VOID, Opaque, Type, is_integral
 
 if TYPE_CHECKING:
     from pbt.ir.core import Value
@@ -75,8 +76,20 @@ def _act_time(world: World, event: Event, values: Sequence[Any]) -> None:
 
 
 def _check_strftime(checks: Checks, call: Call) -> Type:
-    text = checks.literal_str(call.args[0], "strftime() format")
-    return Opaque("timestamp", 8, 8, text)
+    text, node = checks.literal_str(call.args[0], "strftime() format"), call.args[1]
+    if not is_integral(call.types[1]):
+        raise checks.error(f"strftime() expects a time in ns ({call.types[1]} provided)", checks.span(node))
+    if (checks.known_int(node) or 0) < 0:
+        raise checks.error("strftime() cannot take a negative time", checks.span(node))
+    name, kept = checks.call_of(node)
+    clock = kept if name == "nsecs" else None
+    if clock == "monotonic":
+        raise checks.error(
+            "strftime() can not take a monotonic timestamp",
+            checks.span(node),
+            "it knows nsecs, nsecs(tai) and nsecs(sw_tai)",
+        )
+    return Opaque("timestamp", 8, 8, f"{'tai' if clock in ('tai', 'sw_tai') else 'boot'} {text}")
 
 
 def _strftime(gen: Gen, call: Call, to: Mem) -> None:
@@ -86,8 +99,15 @@ def _strftime(gen: Gen, call: Call, to: Mem) -> None:
 def _draw_timestamp(world: World, raw: bytes, detail: str) -> bytes:
     import time
 
-    seconds, rest = divmod(int.from_bytes(raw, "little") + world.now_offset, 1_000_000_000)
-    text = detail.replace("%f", f"{rest // 1000:06d}").replace("%k", f"{rest:09d}")
+    clock, _, text = detail.partition(" ")
+    offset = world.now_offset if clock == "boot" else world.tai_offset
+    seconds, rest = divmod(int.from_bytes(raw, sys.byteorder) + offset, 1_000_000_000)
+    for conversion, digits in (
+        ("%f", f"{rest // 1000:06d}"),
+        ("%k", f"{rest:09d}"),
+        ("%l", f"{rest // 1_000_000:03d}"),
+    ):
+        text = text.replace(conversion, digits)
     return time.strftime(text, time.localtime(seconds)).encode()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pbt.lang import ast
 from pbt.lang.calls import Calls
+from pbt.lang.checks import LITERALS
 from pbt.lang.constants import CONSTANTS
 from pbt.lang.renamed import MEMBERS
 from pbt.lang.typenames import NO_BTF
@@ -126,7 +127,8 @@ class Access(Calls):
     def _member(self, node: ast.Member) -> Type:
         base = self._expr(node.base)
         if isinstance(base, Tuple):
-            return self._tuple_item(base, node.name, node.name_span)
+            kind = self._tuple_item(base, node.name, node.name_span)
+            return self._known_item(node) or kind
         struct = base.target if isinstance(base, Pointer) else base
         if not isinstance(struct, Struct):
             raise ScriptError(
@@ -142,6 +144,14 @@ class Access(Calls):
         if member.data_loc and isinstance(kind, Array) and kind.element.size == 1:
             return Str(int(self.config["max_strlen"]))
         return kind
+
+    def _known_item(self, node: ast.Member) -> Type | None:
+        """Let a field of a record that is wholly known stand for its value; its type then."""
+        whole = self.real(node.base)
+        if not isinstance(whole, ast.Record) or not all(isinstance(item, LITERALS) for item in whole.items):
+            return None
+        self.replaced[node] = whole.items[whole.names.index(node.name)]
+        return self._expr(self.replaced[node])
 
     def _cast_hint(self, base: ast.Expr) -> str:
         if isinstance(base, ast.Ident) and base.name == "curtask" and self.target.types is None:

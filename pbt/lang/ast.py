@@ -276,6 +276,14 @@ class Offsetof(Expr):
     path: tuple[str, ...]
 
 
+class ContainerOf(Expr):
+    """`container_of(member, of, a.b)`: the address of the struct that a member at an address is in."""
+
+    member: Expr
+    of: TypeName | TypeOf
+    path: tuple[str, ...]
+
+
 # --- statements -------------------------------------------------------------------------------
 
 

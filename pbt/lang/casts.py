@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pbt.lang import ast
 from pbt.lang.access import Access
 from pbt.lang.arith import cut
@@ -137,15 +139,30 @@ class Casts(Access):
         return Array(kind.element, size // kind.element.size)
 
     def _offsetof(self, node: ast.Offsetof) -> Type:
-        kind, offset = self._type(node.of), 0
-        for name in node.path:
+        self.replaced[node] = self._literal(node, self._offset(self._type(node.of), node.path, node.span))
+        return U64
+
+    def _offset(self, kind: Type, path: Sequence[str], span: Span) -> int:
+        """How many bytes into a struct a member of a member ... begins."""
+        offset = 0
+        for name in path:
             member: Member | None = kind.find(name) if isinstance(kind, Struct) else None
             if member is None:
                 raise ScriptError(
-                    f"Struct/union of type '{kind}' does not contain a field named '{name}'", node.span
+                    f"Struct/union of type '{kind}' does not contain a field named '{name}'", span
                 )
             if member.bit_size:
-                raise ScriptError(f"the bitfield {name} has no offset in bytes", node.span)
+                raise ScriptError(f"the bitfield {name} has no offset in bytes", span)
             offset, kind = offset + member.offset, member.type
-        self.replaced[node] = self._literal(node, offset)
-        return U64
+        return offset
+
+    def _container_of(self, node: ast.ContainerOf) -> Type:
+        """The address of the member as a number, less the member's offset."""
+        source, kind = self._expr(node.member), self._type(node.of)
+        if not is_integral(source):
+            raise ScriptError(f"container_of() expects an address ({source} provided)", node.member.span)
+        number = ast.Cast(node.span, ast.TypeName(node.span, "uint64", 0, ()), node.member)
+        offset = self._literal(node, self._offset(kind, node.path, node.span))
+        self.replaced[node] = made = ast.Binary(node.span, "-", number, offset)
+        self._expr(made)
+        return Pointer(kind, source.space if isinstance(source, Pointer) else "")

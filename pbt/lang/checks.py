@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pbt.lang.check import Script
     from pbt.lang.typed import MapType
 
+LITERALS = (ast.Int, ast.Bool, ast.Str)
+
 
 class Checks:
     """One body in one context. Subclasses know the language; this class keeps the tables."""
@@ -95,19 +97,29 @@ class Checks:
         self.shared.asked[name] = about
         return self.shared.options.named.get(name)
 
-    def become(self, node: ast.Expr, value: bool | int | str) -> Type:
-        """Let a node stand for a value known now; the value's type."""
+    def become(self, node: ast.Expr, value: bool | int | str | Mapping[str, bool | int | str]) -> Type:
+        """Let a node stand for a value known now, or a record of such values; the value's type."""
         made: ast.Expr
-        if isinstance(value, bool):
-            made = ast.Bool(node.span, value)
+        if isinstance(value, Mapping):
+            items = tuple(_known(node.span, item) for item in value.values())
+            made = ast.Record(node.span, tuple(value), items)
         else:
-            made = ast.Int(node.span, value) if isinstance(value, int) else ast.Str(node.span, value)
+            made = _known(node.span, value)
         self.replaced[node] = made
         return self._expr(made)
 
-    def known_int(self, node: ast.Expr) -> int | None:
+    def real(self, node: ast.Expr) -> ast.Expr:
+        """What stands for a node."""
         while node in self.replaced:
             node = self.replaced[node]
+        return node
+
+    def is_known(self, node: ast.Expr) -> bool:
+        """Whether a checked node is a number, a truth value or a text that is known while compiling."""
+        return isinstance(self.real(node), LITERALS)
+
+    def known_int(self, node: ast.Expr) -> int | None:
+        node = self.real(node)
         if isinstance(node, ast.Int):
             return node.value
         return int(node.value) if isinstance(node, ast.Bool) else None
@@ -123,8 +135,7 @@ class Checks:
 
     def literal_str(self, node: ast.Expr, what: str) -> str:
         self._expr(node)
-        while node in self.replaced:
-            node = self.replaced[node]
+        node = self.real(node)
         if not isinstance(node, ast.Str):
             raise ScriptError(f"{what} must be a string literal", node.span, 'write it in "double quotes"')
         return node.value
@@ -212,5 +223,15 @@ class Checks:
     def error(self, message: str, span: Span, hint: str = "") -> Exception:
         return ScriptError(message, span, hint)
 
+    def call_of(self, node: ast.Expr) -> tuple[str, Any]:
+        found = self.calls.get(self.real(node))
+        return (found[0].name, self.kept.get(self.real(node))) if found else ("", None)
+
     def keep(self, node: ast.Node, value: Any) -> None:
         self.kept[node] = value
+
+
+def _known(span: Span, value: bool | int | str) -> ast.Bool | ast.Int | ast.Str:
+    if isinstance(value, bool):
+        return ast.Bool(span, value)
+    return ast.Int(span, value) if isinstance(value, int) else ast.Str(span, value)

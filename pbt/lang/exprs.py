@@ -85,6 +85,8 @@ class Expressions(Casts):
             return U64
         if isinstance(node, ast.Typeinfo):
             return self._typeinfo(node)
+        if isinstance(node, ast.ContainerOf):
+            return self._container_of(node)
         if isinstance(node, ast.Inlined):
             return self._inlined(node)
         assert isinstance(node, ast.Offsetof)

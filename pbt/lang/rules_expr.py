@@ -122,5 +122,10 @@ class ExprRules(CRules):
         of, *path = tree.children
         return ast.Offsetof(span, self.make(of), tuple(str(t) for t in path if t.type == "NAME"))
 
+    def _container_of(self, tree: Any, span: Span) -> ast.ContainerOf:
+        member, of, *path = tree.children
+        names = tuple(str(t) for t in path if t.type == "NAME")
+        return ast.ContainerOf(span, self.make(member), self.make(of), names)
+
     def _typeinfo(self, tree: Any, span: Span) -> ast.Typeinfo:
         return ast.Typeinfo(span, self._of(tree.children[0]))

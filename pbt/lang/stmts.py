@@ -80,10 +80,7 @@ class Body(Expressions):
         elif isinstance(stmt, ast.Block):
             self._block(stmt)
         elif isinstance(stmt, ast.If):
-            self._guard(self._condition, stmt.condition)
-            self._block(stmt.then)
-            if stmt.other is not None:
-                self._stmt(stmt.other)
+            self._if(stmt)
         elif isinstance(stmt, ast.While):
             self.warn(
                 "While loops are deprecated", stmt.span, "for ($i : start..end) { ... } has an end for sure"
@@ -128,6 +125,16 @@ class Body(Expressions):
             raise ScriptError(
                 f"this function returns '{self._returns}', not '{kind}'", (stmt.value or stmt).span
             ) from None
+
+    def _if(self, stmt: ast.If) -> None:
+        """After `if comptime` only the branch that is taken must make sense; which it is, is kept."""
+        self._guard(self._condition, stmt.condition)
+        known = self.known_int(stmt.condition) if isinstance(stmt.condition, ast.Comptime) else None
+        self.keep(stmt, known)
+        if known != 0:
+            self._block(stmt.then)
+        if stmt.other is not None and not known:
+            self._stmt(stmt.other)
 
     def _for_map(self, stmt: ast.ForMap) -> None:
         """The variable is a pair of key and value."""

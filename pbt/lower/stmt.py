@@ -121,7 +121,11 @@ def _array(body: Body, node: ast.ArrayDecl) -> None:
 
 
 def _if(body: Body, node: ast.If) -> None:
-    b = body.b
+    b, known = body.b, body.kept(node)
+    if known is not None:
+        if known or node.other is not None:
+            statement(body, node.then if known or node.other is None else node.other)
+        return
     then, after = b.block("then"), b.block("after")
     other = b.block("else") if node.other is not None else after
     expr.branch(body, node.condition, then, other)

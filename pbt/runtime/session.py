@@ -184,6 +184,7 @@ class Session:
         self.world.detach = self._detach
         if isinstance(self.sink, Collector):
             self.sink.values = self.world.arguments
+        self.world.remember(self.pid or 0)  # brings in now what short-lived processes would not wait for
         self._failures = Failures(self._bundle, self._loaded)
         self._fill_start()
         self._reader = owned.enter_context(closing(events.Reader(self._bundle, self._loaded)))

@@ -57,6 +57,7 @@ class World:
         self.exiting, self.exit_code = False, 0
         self.at_hand: tuple[Event, Sequence[Any]] | None = None
         self.now_offset = time.time_ns() - boot_ns(target)
+        self.tai_offset = time.time_ns() - time.clock_gettime_ns(time.CLOCK_TAI)
         self.warn, self._notify = warn, notify
         self.detach: Callable[[Callable[[Program], bool]], None] = lambda wanted: (
             None

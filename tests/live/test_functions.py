@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.live
 
-C = "volatile int number = 42;\n__attribute__((noinline)) int work(int a) { return a + number; }\n" \
-    "int main(void) { return work(1) == 43 ? 0 : 1; }\n"  # fmt: skip
+C = "#include <unistd.h>\nvolatile int number = 42;\n__attribute__((noinline)) int work(int a) { return a + number; }\n" \
+    "int main(void) { int result = work(1); usleep(100000); return result == 43 ? 0 : 1; }\n"  # fmt: skip
 
 
 @pytest.fixture
@@ -205,6 +205,13 @@ def test_registers(pbt, program):
         assert pbt("-q", "-c", str(program), "-e", script).lines()[0] == "1 1 1"
 
 
+def test_names_of_processes_that_have_ended(pbt, program):
+    """They live for a tenth of a second; maps are printed when they are gone."""
+    script = f'uprobe:{program}:work {{ @s[ustack(1)] = count(); @u[usym(reg("ip"))] = count(); @f[func] = count(); }}'
+    done = pbt("-q", "-e", script, "-c", str(program))
+    assert "work+0\n]: 1\n" in done.out and "@u[work]: 1\n" in done.out and "@f[work]: 1\n" in done.out, done
+
+
 def test_stacks_in_their_modes(pbt):
     stacks = "ustack(raw, 2), ustack(perf, 2), ustack(build_id, 2), len(ustack)"
     show_all = f'if (@n++ > 60) {{ printf("%s--%s--%s--%d\\n", {stacks}); exit(); }}'
@@ -301,6 +308,21 @@ def test_the_watchpoint_is_taken_back(pbt, tmp_path):
     if "watchpoint" in done.err:
         pytest.skip(done.err)
     assert 1 <= int(done.out.split()[-1]) < 50
+
+
+# --- clocks -----------------------------------------------------------------------------------
+
+
+def test_a_time_of_each_clock_is_the_same(begin):
+    """To the minute, unless one ends just now."""
+    text = show("%s|%s|%s", *(f'strftime("%F %H:%M", nsecs({clock}))' for clock in ("boot", "tai", "sw_tai")))
+    assert any(len(set(begin(text)[0].split("|"))) == 1 for _ in range(2))
+
+
+def test_parts_of_a_second(begin):
+    assert re.fullmatch(
+        r"(\d{3})\|\1\d{3}\|\1\d{6}", begin("$n = nsecs; " + show("%s", 'strftime("%l|%f|%k", $n)'))[0]
+    )
 
 
 # --- series -----------------------------------------------------------------------------------
