@@ -361,6 +361,24 @@ _GUARDED: dict[str, tuple[tuple[int, int, str, str], ...]] = {
 """Parts of contexts that only some attach types may access: start, end, how, attach types."""
 
 
+_SINCE: dict[str, tuple[tuple[int, int, str], ...]] = {
+    "SK_REUSEPORT": ((40, 56, "5.14"),),
+    "__sk_buff": ((184, 192, "5.16"), (180, 184, "5.18")),
+    "bpf_sock_ops": ((216, 224, "5.16"),),
+    "bpf_sk_lookup": ((68, 72, "5.17"),),
+}
+"""Parts of contexts, by program type or context, that came after Linux 5.10: start, end, release."""
+
+
+def context_release(prog: ProgType, offset: int, size: int) -> str:
+    """The first release whose contexts have these bytes; "" for all since 5.10."""
+    for key in (prog.name, prog.context):
+        for start, end, release in _SINCE.get(key, ()):
+            if offset < end and start < offset + size:
+                return release
+    return ""
+
+
 def attached_access(prog_type: str, attach_type: str, offset: int, size: int, write: bool) -> bool:
     """Whether programs of an attach type may access bytes of the context that their type offers."""
     for start, end, how, types in _GUARDED.get(prog_type, ()):

@@ -120,7 +120,7 @@ def _signed_division(modulo: bool, low: int, high: int, divisor: int, bits: int)
             return low, high
         return (max(low, -most) if low < 0 else 0), (min(high, most) if high > 0 else 0)
     if divisor == -1 and low == -(1 << (bits - 1)):
-        return _unbounded(bits)[2:]
+        return (low, low) if low == high else _unbounded(bits)[2:]
     ends = sorted(abs(n) // abs(divisor) * (1 if (n < 0) == (divisor < 0) else -1) for n in (low, high))
     return ends[0], ends[1]
 

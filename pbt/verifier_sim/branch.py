@@ -141,7 +141,7 @@ def _learn_numbers(env: Env, state: State, insn: Insn, holds: str, dst: Reg, src
     register = bool(insn.opcode & op.X)
     full = tnum.M64 if wide else tnum.M32
     unknown = src.num.mask & full and dst.num.mask & full
-    if register and unknown and holds != "JEQ" and "register_branches" not in env.rules:
+    if register and unknown and (holds != "JEQ" or not wide) and "register_branches" not in env.rules:
         return True
     try:
         left, right = scalar.refine(holds, dst.num, src.num, wide, env.rules)

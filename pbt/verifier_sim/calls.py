@@ -103,17 +103,22 @@ def _helper(env: Env, state: State, pc: int, number_: int) -> int:
     if given.created is not None:
         _make_dynptr(env, state, pc, helper, given)
     if helper.name == "tail_call":
+        if "packet_by_global" in env.rules and "tail_call_exit" not in env.rules:
+            forget_packets(state)
         _tail_call(env, state)
+    entered = -1
     if given.callback >= 0:
         if helper.name == "timer_set_callback":
             _call_later(env, state, given)
         else:
-            _call_back(env, state, pc, helper, given)
+            entered = _call_back(env, state, pc, helper, given)
     if helper.name == "set_retval" and "retval_range" in env.rules:
-        _in_range(env, state.frames[-1].regs[1], (-4095, 0), "bpf_set_retval")
+        _in_range(env, state.frames[-1].regs[1], (-4095, 0), "bpf_set_retval", wide=False)
     result = _result(env, state, pc, helper, given)
-    regs = state.frames[-1].regs
+    regs = state.frames[-1 if entered < 0 else -2].regs
     regs[0:6] = [result, UNINIT, UNINIT, UNINIT, UNINIT, UNINIT]
+    if entered >= 0:
+        return entered
     if helper.name in MOVES_PACKET:
         forget_packets(state)
     return pc + 1
@@ -141,6 +146,7 @@ def _make_dynptr(env: Env, state: State, pc: int, helper: Helper, given: Given) 
 _SLEEPS = names(
     "copy_from_user copy_from_user_task ima_inode_hash ima_file_hash sys_bpf sys_close btf_find_by_name_kind"
 )
+_NO_OWNERS = names("SCHED_CLS SCHED_ACT FLOW_DISSECTOR SOCKET_FILTER")
 _CHANGES_SOCKMAPS = names("SCHED_CLS SCHED_ACT XDP SK_REUSEPORT FLOW_DISSECTOR SK_LOOKUP SOCKET_FILTER")
 
 
@@ -152,6 +158,9 @@ def _compatible(env: Env, helper: Helper, info: MapInfo) -> None:
             allowed = env.prog.name == "TRACING"
         elif helper.name == "map_delete_elem":
             allowed = env.prog.name in ("TRACING", "SOCK_OPS")
+    if allowed and info.map_type in ("SOCKMAP", "SOCKHASH") and "sockmaps_owned" in env.rules:
+        changes = helper.name in ("map_update_elem", "map_delete_elem")
+        allowed = not (changes and env.prog.name in _NO_OWNERS)
     if not allowed:
         raise Refuse(
             f"cannot pass map_type {row.id} into func bpf_{helper.name}#{helper.id}",
@@ -290,21 +299,28 @@ def _constant_key(env: Env, state: State, key: Reg | None) -> int | None:
 # callbacks ----------------------------------------------------------------------------------------
 
 
-def _call_back(env: Env, state: State, pc: int, helper: Helper, given: Given) -> None:
-    """Leave the callback's run as a branch; it comes back to the call, which runs again."""
+def _call_back(env: Env, state: State, pc: int, helper: Helper, given: Given) -> int:
+    """Leave the callback's run as a branch; it comes back to the call, which runs again.
+
+    Before "callback_rounds" the callback runs once, always: its first slot is returned, else -1.
+    """
     if len(state.frames) >= op.MAX_CALL_FRAMES:
         raise Refuse(f"the call stack of {len(state.frames) + 1} frames is too deep")
-    other = state.copy()
-    before = earlier(state.node, pc, len(state.frames))
+    once = "callback_rounds" not in env.rules
+    other = state if once else state.copy()
+    before = None if once else earlier(state.node, pc, len(state.frames))
     if before is not None:
         widen(before, other)
     frame = Frame(pc, given.callback, len(other.frames))
     frame.callback = helper
     frame.regs[1:6] = _callback_arguments(env, helper, given, state.frames[-1].regs)
     other.frames.append(frame)
-    other.loops += 1
     env.callback_calls.add(pc)
+    if once:
+        return given.callback
+    other.loops += 1
     env.push(given.callback, other)
+    return -1
 
 
 def _callback_arguments(env: Env, helper: Helper, given: Given, regs: list[Reg]) -> list[Reg]:
@@ -389,6 +405,8 @@ def exit_(env: Env, state: State, pc: int, insn: Insn) -> int:
     if state.lock:
         raise Refuse("BPF_EXIT instruction in main prog cannot be used inside bpf_spin_lock-ed region")
     result = state.frames[-1].regs[0]
+    if env.void:
+        return DONE
     if result.kind == "uninit":
         raise Refuse("R0 !read_ok", "A program must set its return value.")
     if result.kind != "scalar" and not env.privileged:
@@ -406,15 +424,16 @@ def exit_(env: Env, state: State, pc: int, insn: Insn) -> int:
     return DONE
 
 
-def _in_range(env: Env, result: Reg, limits: tuple[int, int], where: str) -> None:
+def _in_range(env: Env, result: Reg, limits: tuple[int, int], where: str, wide: bool = True) -> None:
     if result.kind != "scalar":
         raise Refuse(f"At {where} the register R0 is not a known value ({result.type_name})")
     env.precise(result)
     low, high = limits
-    if result.num.smin < low or result.num.smax > high:
+    num = result.num
+    least, most = (num.smin, num.smax) if wide else (num.s32min, num.s32max)
+    if least < low or most > high:
         raise Refuse(
-            f"At {where} the register R0 has smin={result.num.smin} smax={result.num.smax} "
-            f"should have been in [{low}, {high}]"
+            f"At {where} the register R0 has smin={least} smax={most} should have been in [{low}, {high}]"
         )
 
 
@@ -427,6 +446,6 @@ def _leave(env: Env, state: State) -> int:
         if result.kind == "uninit":
             raise Refuse("R0 !read_ok")
         _in_range(env, result, (0, 1), "callback return")
-        return frame.callsite
+        return frame.callsite + ("callback_rounds" not in env.rules)
     state.frames[-1].regs[0] = result
     return frame.callsite + 1

@@ -37,6 +37,8 @@ def check(
     wide = _instructions(insns, maps, map_of, rules)
     starts = _functions(insns, wide)
     successors = _successors(insns, wide, starts)
+    if "loops_anywhere" not in rules:
+        _back_edges(insns, successors)
     _reachable(insns, wide, starts, successors)
     prune = _prune_points(insns, successors)
     return Flow(starts, successors, prune, liveness(insns, successors, wide))
@@ -162,6 +164,7 @@ def _malformed_jump(insn: Insn, rules: Features) -> str:
         if "may_goto" not in rules:
             return f"unknown opcode {insn.opcode:02x}"
         bad = not wide or insn.opcode & op.X or insn.dst_reg or insn.src_reg or insn.imm
+        bad = bad or (not insn.offset and "may_goto_zero" not in rules)
         return f"invalid may_goto imm {insn.imm}" if bad else ""
     if insn.opcode & op.X:
         return "BPF_JMP/JMP32 uses reserved fields" if insn.imm else ""
@@ -273,6 +276,37 @@ def _reachable(
             raise Refuse(f"unreachable insn {pc}", "No path leads to this instruction.", pc=pc)
 
 
+def _back_edges(insns: Sequence[Insn], successors: list[tuple[int, ...]]) -> None:
+    """On old kernels, only a jump may close a cycle in the order of their depth-first search."""
+    open_, done = 1, 2
+    mark = bytearray(len(insns))
+    path: list[tuple[int, list[int]]] = []
+
+    def enter(pc: int) -> None:
+        mark[pc] = open_
+        insn = insns[pc]
+        targets = list(successors[pc])
+        local = insn.opcode == op.JMP | op.CALL and insn.src_reg == op.CALL_LOCAL
+        if local or (insn.opcode == op.LD_IMM64 and insn.src_reg == op.PSEUDO.index("func")):
+            targets.append(pc + 1 + insn.imm)
+        path.append((pc, targets[::-1]))
+
+    enter(0)
+    while path:
+        pc, targets = path[-1]
+        if not targets:
+            mark[pc] = done
+            path.pop()
+            continue
+        target = targets.pop()
+        if mark[target] == open_:
+            plain = insns[pc].opcode & 7 not in (op.JMP, op.JMP32) or insns[pc].opcode == op.JMP | op.CALL
+            if plain and insns[pc].opcode != op.LD_IMM64:
+                raise Refuse(f"back-edge from insn {pc} to {target}", "Loops end in a jump.", pc=pc)
+        elif not mark[target]:
+            enter(target)
+
+
 def _prune_points(insns: Sequence[Insn], successors: list[tuple[int, ...]]) -> bytearray:
     """Slots where a state is compared with earlier ones: branches, and targets of plain jumps."""
     prune = bytearray(len(insns) + 1)
@@ -330,7 +364,7 @@ def longest_stack(
             total = limited = used + rounded
         if limited > op.STACK_SIZE:
             raise Refuse(f"combined stack size of {chain} calls is {limited}. Too large", pc=start)
-        if chain > op.MAX_CALL_FRAMES:
+        if chain > op.MAX_CALL_FRAMES and "frames_unlimited" not in rules:
             raise Refuse(f"the call stack of {chain} frames is too deep !", pc=start)
         deepest = limited
         for pc in range(start, bounds[start]):

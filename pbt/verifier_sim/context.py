@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from pbt.uapi import progs
-from pbt.verifier_sim import scalar
+from pbt.verifier_sim import kernels, scalar
 from pbt.verifier_sim.env import Env, Refuse
 from pbt.verifier_sim.reg import ANY, Reg, names, number
 from pbt.verifier_sim.state import State
@@ -45,6 +45,8 @@ def _allowed(env: Env, offset: int, size: int, write: bool) -> bool:
         rules = env.prog.writes if write else env.prog.reads
         known = offset >= 0 and progs.may_access(rules, offset, size)
         known = known and progs.attached_access(env.prog.name, env.attach, offset, size, write)
+        since = progs.context_release(env.prog, offset, size)
+        known = known and (not since or not env.release or kernels.release(since) <= env.release)
         env.context_access[key] = known
     return known
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
@@ -41,9 +41,15 @@ MOVES_PACKET = names(
     "xdp_adjust_tail xdp_adjust_meta msg_pull_data msg_push_data msg_pop_data lwt_push_encap "
     "lwt_seg6_store_bytes lwt_seg6_adjust_srh lwt_seg6_action store_hdr_opt"
 )
+_ALLOWED_SINCE: Final = {
+    "get_netns_cookie": (names("SOCKET_FILTER SCHED_CLS SCHED_ACT CGROUP_SKB"), (6, 15)),
+    "strtol": (frozenset(progs.PROG_TYPES) - {"CGROUP_SYSCTL"}, (5, 13)),
+    "strtoul": (frozenset(progs.PROG_TYPES) - {"CGROUP_SYSCTL"}, (5, 13)),
+}
+"""Helpers that some types of programs were given later than others: the types, the release."""
 _PRIVATE = names("KPROBE TRACEPOINT PERF_EVENT RAW_TRACEPOINT")
 _WITH_RESULT = names("CGROUP_DEVICE CGROUP_SYSCTL CGROUP_SOCK CGROUP_SOCK_ADDR CGROUP_SOCKOPT")
-_TRACING = names("KPROBE TRACEPOINT PERF_EVENT RAW_TRACEPOINT RAW_TRACEPOINT_WRITABLE TRACING LSM")
+_TRACING = names("SYSCALL KPROBE TRACEPOINT PERF_EVENT RAW_TRACEPOINT RAW_TRACEPOINT_WRITABLE TRACING LSM")
 
 
 class Refuse(PbtError):
@@ -91,6 +97,7 @@ class Env:
         self.moving: dict[int, bool] = {}
         self.globals: dict[int, Function] = {}
         self.called: set[int] = set()  # global functions that something called
+        self.void = False  # its result is not looked at
         self.subprogram = False  # a global function is judged by itself
         self.processed = 0
         self.jumps = 0
@@ -136,6 +143,10 @@ class Env:
         helper = BY_ID.get(insn.imm) if insn.src_reg == op.CALL_HELPER else None
         return helper is not None and (helper.name in MOVES_PACKET or helper.name == "tail_call")
 
+    def returns_void(self, start: int) -> bool:
+        known = self.declared
+        return known is not None and not known.types.is_scalar(self.globals[start].result)
+
     def wanted(self, start: int) -> tuple[Param, ...]:
         """What the global function at a slot takes; Refuse if the kernel does not support it."""
         found = self.params.get(start)
@@ -157,6 +168,9 @@ class Env:
         if name in ("get_retval", "set_retval") and self.prog.name in _WITH_RESULT:
             return True
         if name not in self.prog.helpers or name in self.missing:
+            return False
+        since = _ALLOWED_SINCE.get(name)
+        if since and self.release and self.release < since[1] and self.prog.name in since[0]:
             return False
         if name in _OF_TASK and self.prog.name not in _TRACING and "comm_everywhere" not in self.rules:
             return self.prog.name.startswith("CGROUP") or name == "get_cgroup_classid"

@@ -62,6 +62,7 @@ class Explorer:
         """Walk the main program, or a global function by itself, from a first state."""
         env, pc = self.env, start
         env.subprogram = start > 0
+        env.void = start > 0 and env.returns_void(start)
         self.nodes.clear()
         self.pc = start
         current = state
@@ -225,7 +226,7 @@ def walk(
     env = Env(insns, PROG_TYPES[prog_type], attach, maps, map_of, rules, **options)
     env.starts = flow.starts
     for pc, (index, _, _) in map_of.items():
-        reason = usable(prog_type, maps[index])
+        reason = usable(env, maps[index])
         if reason:
             return Walk(Refuse(reason), pc, 0, 0, {}, None)
     for pc, insn in enumerate(insns):

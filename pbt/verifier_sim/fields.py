@@ -36,12 +36,15 @@ def find(info: MapInfo, kind: str) -> Field | None:
     return next((field for field in info.fields if field.kind == kind), None)
 
 
-def usable(prog_type: str, info: MapInfo) -> str:
+def usable(env: Env, info: MapInfo) -> str:
     """Why programs of a type may not refer to a map with such fields; "" if they may."""
+    prog_type = env.prog.name
     for field in info.fields:
         what = _NOT_TRACED.get(field.kind)
-        if what is None:
+        if what is None or (field.kind == "timer" and "tracing_timers" in env.rules):
             continue
+        if env.sleepable and what == "bpf_spin_lock" and "sleepable_locks" not in env.rules:
+            return "sleepable progs cannot use bpf_spin_lock yet"
         if what == "bpf_spin_lock" and prog_type == "SOCKET_FILTER":
             return "socket filter progs cannot use bpf_spin_lock yet"
         if prog_type in _TRACERS:

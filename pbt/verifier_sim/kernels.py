@@ -21,8 +21,12 @@ RULES = (
     Rule("linked_scalars", (5, 10), "copies of a number are refined together"),
     Rule("atomics", (5, 12), "atomic operations that fetch; before: only add"),
     Rule("var_stack_write", (5, 10), "writes to the stack at a variable offset"),
-    Rule("narrow_spill", (5, 16), "numbers of 1, 2, 4 bytes keep their bounds on the stack"),
-    Rule("uninit_stack", (6, 1), "privileged programs may read stack that nobody wrote"),
+    Rule("narrow_spill", (5, 10), "numbers of 1, 2, 4 bytes keep their bounds on the stack"),
+    Rule("uninit_stack", (5, 10), "privileged programs may read stack that nobody wrote"),
+    Rule("deep_reads", (6, 1), "even below all that was written"),
+    Rule("flow_keys_fixed", (5, 15), "pointers to flow keys move by constants alone"),
+    Rule("callback_rounds", (6, 6), "callbacks are followed round by round, and as never called"),
+    Rule("sleepable_locks", (6, 6), "sleepable programs may take spin locks"),
     Rule("register_null", (6, 2), "a comparison with a register tells about null; maps are never null"),
     Rule("rcu_kptrs", (6, 4), "kernel pointers in maps may be used inside RCU sections"),
     Rule("dynptr_reinit", (6, 3), "an initialised dynptr without reference may be initialised anew"),
@@ -44,7 +48,10 @@ RULES = (
     Rule("local_calls_locked", (6, 9), "functions of the program may be called while a lock is held"),
     Rule("mixed_bounds", (6, 8), "32-bit and 64-bit, signed and unsigned bounds refine each other"),
     Rule("register_branches", (6, 8), "comparing two registers refines both"),
-    Rule("spill_imm", (6, 8), "a constant stored to the stack stays known"),
+    Rule("spill_imm", (5, 10), "a constant stored to the stack stays known"),
+    Rule("spill_zero", (6, 8), "so does 0, as a number"),
+    Rule("spill_any", (6, 8), "numbers without bounds are kept and linked on the stack"),
+    Rule("scrub_variable", (6, 19), "a write at a variable offset forgets the whole number that it meets"),
     Rule("const_shifts", (6, 10), "only shifts by a constant keep bounds"),
     Rule("narrow_fill", (6, 10), "a fill may read the low part of a wider spill"),
     Rule("linked_deltas", (6, 12), "copies plus a constant are refined together"),
@@ -72,6 +79,11 @@ RULES = (
     Rule("commuted_kept", (7, 0), "a number plus a pointer keeps the pointer's frame and reference"),
     Rule("inner_map_pointer", (7, 0), "what a map of maps gives is a map, even before the check for null"),
     Rule("flags_precise", (7, 0), "flags of get_local_storage are compared exactly"),
+    Rule("block_bounds", (7, 0), "64-bit bounds move to where the 32-bit ones allow"),
+    Rule("frames_unlimited", (7, 0), "only frames that are entered count, not chains of calls in the code"),
+    Rule("tracing_timers", (7, 0), "tracing programs may use timers"),
+    Rule("sockmaps_owned", (7, 0), "fewer types of programs change maps of sockets"),
+    Rule("loads_outside_callbacks", (7, 0), "LD_ABS is not for callbacks"),
     Rule("null_is_wide", (7, 0), "a 32-bit comparison does not tell that a pointer is null"),
     Rule("division_bounds", (7, 0), "division and modulo by a constant keep bounds"),
     Rule("retval_range", (7, 0), "the argument of set_retval is checked"),
@@ -93,12 +105,14 @@ def release(text: str) -> tuple[int, ...]:
 
 
 _LATE_6_18 = (
-    "swap_known tnum_steps fork_bits sign_split32 negative_deltas narrow_deltas delta_cleared inner_map_flag"
+    "swap_known tnum_steps fork_bits sign_split32 negative_deltas narrow_deltas delta_cleared inner_map_flag "
+    "scrub_variable"
 )
 
 STABLE = (
-    ((6, 1), 1, "commuted_kept"),
-    ((6, 12), 60, "fork_bits sign_split sign_split32"),
+    ((5, 10), 1, "zeros_anywhere"),
+    ((6, 1), 1, "commuted_kept zeros_anywhere"),
+    ((6, 12), 60, "fork_bits sign_split sign_split32 scrub_variable"),
     ((6, 18), 44, _LATE_6_18),
 )
 """What stable series took early, as far as it was measured: (series, point release, rules)."""

@@ -9,7 +9,7 @@ from pbt.uapi import progs
 from pbt.verifier_sim import dynptr, fields, scalar, tnum
 from pbt.verifier_sim.context import UNTYPED, read_context, write_context
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
-from pbt.verifier_sim.reg import ANY, NULL, MapInfo, Reg, number
+from pbt.verifier_sim.reg import ANY, NULL, UNINIT, MapInfo, Reg, number
 from pbt.verifier_sim.reg import tnum_text as _tnum
 from pbt.verifier_sim.state import (
     DYNPTR,
@@ -78,17 +78,26 @@ def use_stack(env: Env, frame: Frame, low: int) -> None:
 def _bytes(frame: Frame, low: int, high: int) -> str:
     """The types of the bytes low..high (excluded), spilled numbers as "m" and pointers as "r"."""
     out = []
+    lowest = max(frame.stack, default=-1)
     for at in range(low, high):
-        slot = frame.stack.get((-at - 1) >> 3)
-        out.append(INVALID if slot is None else slot.types[at & 7])
+        index = (-at - 1) >> 3
+        slot = frame.stack.get(index)
+        out.append((HIDDEN if index > lowest else INVALID) if slot is None else slot.types[at & 7])
     return "".join(out)
+
+
+HIDDEN: Final = "!"  # a byte below everything that was written, which old kernels do not show
+
+
+def _hidden(env: Env, types: str) -> bool:
+    return HIDDEN in types and "deep_reads" not in env.rules
 
 
 def _readable(env: Env, types: str, where: str, size: int) -> None:
     """Refuse to read bytes that nobody wrote, on kernels that mind, and bytes that are the kernel's."""
     at = types.find(DYNPTR)
-    if at < 0 and "uninit_stack" not in env.rules:
-        at = types.find(INVALID)
+    if at < 0 and _hidden(env, types):
+        at = types.find(HIDDEN)
     if at >= 0:
         raise Refuse(
             f"invalid read from stack {where}+{at} size {size}",
@@ -124,7 +133,7 @@ def _load_anywhere(
     zeros = "zeros_anywhere" in env.rules and SPILL in types and set(types) <= {ZEROED, SPILL}
     if zeros and _only_zeros(env, frame, low, high):
         return NULL
-    if DYNPTR in types or ("uninit_stack" not in env.rules and INVALID in types):
+    if DYNPTR in types or _hidden(env, types):
         raise Refuse(
             f"invalid variable-offset read from stack R{regno} var_off={_tnum(reg.num)} "
             f"off={reg.off + offset} size={size}"
@@ -150,7 +159,9 @@ def _fill(env: Env, slot: Slot, at: int, size: int, sign: bool) -> Reg | None:
     if not spilled:
         return None  # a dynptr
     if reg.kind != "scalar":
-        if size != 8:
+        if reg.kind == "uninit" and slot.types[0] != SPILL:
+            return None
+        if size != 8 or slot.types != SPILL * 8:
             raise Refuse("invalid size of register fill", "A pointer on the stack is read as 8 bytes.")
         return reg
     if at + size > 8 or slot.types[at : at + size] != SPILL * size:
@@ -192,12 +203,16 @@ def store_stack(
             raise Refuse("cannot spill pointers to stack into stack frame of the caller")
     if size == 8:
         state.written.add((reg.obj, index))
-        if immediate and "spill_imm" not in env.rules:
-            frame.stack[index] = ZERO_SLOT if value.num.value == 0 else MISC_SLOT
+        if immediate and value.num.value == 0 and "spill_zero" not in env.rules:
+            frame.stack[index] = ZERO_SLOT
+        elif value.num is scalar.UNKNOWN and value.kind == "scalar" and "spill_any" not in env.rules:
+            frame.stack[index] = MISC_SLOT
         else:
             frame.stack[index] = Slot(SPILL * 8, value)
         return
-    narrow = "narrow_spill" in env.rules and (not immediate or "spill_imm" in env.rules)
+    narrow = "narrow_spill" in env.rules and (
+        "spill_zero" in env.rules if immediate and value.num.value == 0 else _bounded(env, value)
+    )
     if at == 0 and narrow and value.kind == "scalar":
         kept = scalar.truncate(value.num, size, env.rules)
         spilled = value if kept == value.num else number(kept, value.deps)
@@ -209,6 +224,10 @@ def store_stack(
         env.precise(value)
     types = _scrub(env, state, frame, reg.obj, index)
     frame.stack[index] = Slot(types[:at] + mark * size + types[at + size :])
+
+
+def _bounded(env: Env, value: Reg) -> bool:
+    return "spill_any" in env.rules or value.num != scalar.UNKNOWN
 
 
 def _scrub(env: Env, state: State, frame: Frame, number_: int, index: int) -> str:
@@ -240,11 +259,24 @@ def _store_anywhere(env: Env, state: State, frame: Frame, reg: Reg, low: int, hi
         if index not in first:
             first.add(index)
             note_read(state, reg.obj, index)
-            types = _scrub(env, state, frame, reg.obj, index) if slot else INVALID * 8
+            types = _forget_number(env, state, frame, reg.obj, index, slot)
         else:
             types = slot.types if slot else INVALID * 8
         mark = ZEROED if zero and types[at & 7] == ZEROED else MISC
-        frame.stack[index] = Slot(types[: at & 7] + mark + types[(at & 7) + 1 :])
+        broken = UNINIT if SPILL in types else None
+        frame.stack[index] = Slot(types[: at & 7] + mark + types[(at & 7) + 1 :], broken)
+
+
+def _forget_number(env: Env, state: State, frame: Frame, number_: int, index: int, slot: Slot | None) -> str:
+    """What a slot's bytes are once part of it is written at a variable offset.
+
+    Old kernels leave the rest marked as spilled, though the number is gone.
+    """
+    if slot is None:
+        return INVALID * 8
+    if "scrub_variable" in env.rules:
+        return _scrub(env, state, frame, number_, index)
+    return slot.types
 
 
 def helper_stack(

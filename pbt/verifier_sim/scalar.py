@@ -227,6 +227,8 @@ def _deduce_mixed(s: Scalar, rules: Features) -> Scalar:
         elif smax & M64 < umin:
             smax, umin = s64(umax), max(umin, smin & M64)
     # 32 bits → 64 bits
+    if "block_bounds" in rules and u32min <= u32max:
+        umin, umax = _blocks(umin, umax, u32min, u32max)
     umin = max(umin, umin & _HIGH | u32min)
     umax = min(umax, umax & _HIGH | u32max)
     smin = max(smin, (smin >> 32 << 32) | u32min)
@@ -234,6 +236,15 @@ def _deduce_mixed(s: Scalar, rules: Features) -> Scalar:
     if smin >= S32_MIN and smax <= S32_MAX:
         smin, smax = max(smin, s32min), min(smax, s32max)
     return Scalar(value, mask, umin, umax, smin, smax, u32min, u32max, s32min, s32max)
+
+
+def _blocks(umin: int, umax: int, low: int, high: int) -> tuple[int, int]:
+    """Bounds moved to the next value whose low half lies in low..high."""
+    if umin & M32 > high and umin >> 32 < M32:
+        umin = ((umin >> 32) + 1 << 32) | low
+    if umax & M32 < low and umax >> 32:
+        umax = ((umax >> 32) - 1 << 32) | high
+    return umin, umax
 
 
 def _signs(umin: int, umax: int, smin: int, smax: int, signed: Callable[[int], int], top: int) -> Bounds:
@@ -384,6 +395,8 @@ def refine(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -> tupl
         return _exclude(a, b, wide, rules), _exclude(b, a, wide, rules)
     at = 2 if wide else 6
     x, y = list(a), list(b)
+    if "mixed_bounds" not in rules:
+        return _refine_old(name, a, b, wide, rules)
     strict = name in ("JLT", "JSLT")
     low, high = (at, at + 1) if name in ("JLT", "JLE") else (at + 2, at + 3)
     x[high] = min(x[high], y[high] - strict)
@@ -391,10 +404,46 @@ def refine(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -> tupl
     return sync(Scalar(*x), rules), sync(Scalar(*y), rules)
 
 
+def _refine_old(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -> tuple[Scalar, Scalar]:
+    """Before 6.8: only the side that is compared with a constant learns (see `_after`)."""
+    at = 2 if wide else 6
+    full = M64 if wide else M32
+    strict = name in ("JLT", "JSLT")
+    low, high = (at, at + 1) if name in ("JLT", "JLE") else (at + 2, at + 3)
+    x, y = list(a), list(b)
+    if not b.mask & full:
+        x[high] = min(x[high], y[high] - strict)
+        return _after(Scalar(*x), wide, rules), b
+    if not a.mask & full:
+        y[low] = max(y[low], x[low] + strict)
+        return a, _after(Scalar(*y), wide, rules)
+    return a, b
+
+
+def _after(s: Scalar, wide: bool, rules: Features) -> Scalar:
+    """Before 6.8: a comparison of one width recomputes the bounds of the other from scratch."""
+    bounds = s[2:10]
+    if bounds[0] > bounds[1] or bounds[2] > bounds[3] or bounds[4] > bounds[5] or bounds[6] > bounds[7]:
+        raise Empty
+    if wide:
+        u32, s32_ = (0, M32), (S32_MIN, S32_MAX)
+        if s.smin >= S32_MIN and s.smax <= S32_MAX:
+            s32_ = s.smin, s.smax
+        if s.umax <= M32:
+            u32 = s.umin, s.umax
+        return sync(s._replace(u32min=u32[0], u32max=u32[1], s32min=s32_[0], s32max=s32_[1]), rules)
+    if (s.value | s.mask) >> 32:
+        return sync(s._replace(umin=0, umax=M64, smin=S64_MIN, smax=S64_MAX), rules)
+    smin, smax = (s.s32min, s.s32max) if s.s32min >= 0 else (0, M32)
+    return sync(s._replace(umin=s.u32min, umax=s.u32max, smin=smin, smax=smax), rules)
+
+
 def _exclude(a: Scalar, b: Scalar, wide: bool, rules: Features) -> Scalar:
     """a, knowing that it is not the constant b: the ends of ranges move (from 6.8)."""
     full = M64 if wide else M32
-    if "mixed_bounds" not in rules or b.mask & full:
+    if "mixed_bounds" not in rules:
+        return a if b.mask & full else _after(a, wide, rules)
+    if b.mask & full:
         return a
     at = 2 if wide else 6
     umin, umax, smin, smax = a[at : at + 4]
@@ -422,15 +471,19 @@ def _refine_bits(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -
             )
             for s in (a, b)
         )
+        if "mixed_bounds" not in rules:
+            return _after(left, wide, rules), _after(right, wide, rules)
         return sync(left, rules), sync(right, rules)
     if b.mask & full:
         return a, b
     bits = b.value & full
     if name == "JNSET":
-        return sync(a._replace(value=a.value & ~bits & M64, mask=a.mask & ~bits & M64), rules), b
-    if bits & (bits - 1) == 0 and bits:
-        return sync(a._replace(value=a.value | bits, mask=a.mask & ~bits & M64), rules), b
-    return a, b
+        a = a._replace(value=a.value & ~bits & M64, mask=a.mask & ~bits & M64)
+    elif bits & (bits - 1) == 0 and bits:
+        a = a._replace(value=a.value | bits, mask=a.mask & ~bits & M64)
+    elif "mixed_bounds" in rules:
+        return a, b
+    return (sync(a, rules) if "mixed_bounds" in rules else _after(a, wide, rules)), b
 
 
 def includes(old: Scalar, new: Scalar) -> bool:

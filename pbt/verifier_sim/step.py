@@ -188,7 +188,9 @@ def _pointer(env: Env, name: str, dst: Reg, src: Reg, insn: Insn, wide: bool) ->
             "Compare the pointer with 0 first.",
         )
     known = off.num.const
-    if pointer.kind in _NOT_MOVED or (pointer.kind == "flow_keys" and known is None):
+    if pointer.kind in _NOT_MOVED or (
+        pointer.kind == "flow_keys" and known is None and "flow_keys_fixed" in env.rules
+    ):
         raise Refuse(f"R{regno} pointer arithmetic on {pointer.type_name} prohibited")
     if pointer.kind == "map_ptr" and not (known == 0 and name == "ADD"):
         raise Refuse(f"R{regno} pointer arithmetic on {pointer.type_name} prohibited")
@@ -266,7 +268,8 @@ def ldx(env: Env, state: State, pc: int, insn: Insn) -> int:
 def stx(env: Env, state: State, pc: int, insn: Insn) -> int:
     value, reg = read_reg(state, insn.src_reg), read_reg(state, insn.dst_reg)
     size = op.BYTES[insn.opcode & 0x18]
-    if reg.kind == "fp" and value.kind == "scalar" and size == 8:
+    fits = size == 8 or value.num.umax < 1 << 8 * size
+    if reg.kind == "fp" and value.kind == "scalar" and fits and "spill_any" in env.rules:
         value = _link(env, state, insn.src_reg, value)
     _leak(env, insn.src_reg, value, reg)
     store(env, state, insn.dst_reg, reg, insn.offset, size, value, False, insn.src_reg)
@@ -361,6 +364,8 @@ def ld_packet(env: Env, state: State, pc: int, insn: Insn) -> int:
         raise Refuse("BPF_LD_[ABS|IND] would lead to reference leak")
     if state.lock:
         raise Refuse("BPF_LD_[ABS|IND] cannot be used inside bpf_spin_lock-ed region")
+    if "loads_outside_callbacks" in env.rules and any(f.callback for f in state.frames):
+        raise Refuse("cannot use BPF_LD_[ABS|IND] within callback")
     if read_reg(state, 6).kind != "ctx":
         raise Refuse("at the time of BPF_LD_ABS|IND R6 != pointer to skb")
     if state.frames[-1].regs[6].off:
