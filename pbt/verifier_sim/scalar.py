@@ -301,29 +301,31 @@ def truncate(s: Scalar, size: int, rules: Features) -> Scalar:
 
 
 def sign_extend(s: Scalar, size: int, rules: Features, wide: bool) -> Scalar:
-    """The low `size` bytes, sign extended to 64 bits, or to 32 with zeros above."""
+    """The low `size` bytes, sign extended to 64 bits, or to 32 with zeros above.
+
+    Only ranges are looked at, as in coerce_reg_to_size_sx(): known bits are derived from them.
+    """
     bits = 8 * size
     half, full = 1 << (bits - 1), (1 << bits) - 1
-    if not s.mask & full:
+    if not s.mask:
         number = s.value & full
         number -= (full + 1) if number & half else 0
         return const(number if wide else number & M32)
-    if s.umin >> bits == s.umax >> bits:
-        low, high = s.umin & full, s.umax & full
-        low, high = low - (low & half) * 2, high - (high & half) * 2
-    else:
-        low, high = 1, 0
-    if low > high:
-        low, high = -half, half - 1
-    value, mask = s.value & full, s.mask & full
-    if mask & half:
-        value, mask = value & (half - 1), mask | M64 & ~full
-    elif value & half:
-        value |= M64 & ~full
-    result = sync(
-        Scalar(value, mask, 0, M64, low, high, 0, M32, max(low, S32_MIN), min(high, S32_MAX)), rules
-    )
-    return result if wide else zero_extend32(result, rules)
+    smin, smax = (s.smin, s.smax) if wide else (s.s32min, s.s32max)
+    low, high = -half, half - 1
+    if smin >> bits == smax >> bits:
+        ends = sorted(((smin & full) - (smin & half) * 2, (smax & full) - (smax & half) * 2))
+        if (ends[0] >= 0) == (ends[1] >= 0):
+            low, high = ends
+    same_sign = (low >= 0) == (high >= 0)
+    value, mask = tnum.span(low & M64, high & M64) if same_sign else (0, M64)
+    if wide:
+        unsigned = (low & M64, high & M64) if same_sign else (0, M64)
+        u32 = (low & M32, high & M32) if same_sign else (0, M32)
+        return Scalar(value, mask, *unsigned, low, high, *u32, max(low, S32_MIN), min(high, S32_MAX))
+    u32 = (low & M32, high & M32) if same_sign else (0, M32)
+    narrow = Scalar(value & M32, mask & M32, 0, M64, S64_MIN, S64_MAX, *u32, low, high)
+    return zero_extend32(narrow, rules)
 
 
 # comparisons --------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ def _move(env: Env, state: State, insn: Insn, wide: bool) -> None:
         return
     src = read_reg(state, insn.src_reg)
     if insn.offset:
-        regs[insn.dst_reg] = _move_signed(env, src, insn, wide)
+        regs[insn.dst_reg] = _move_signed(env, state, src, insn, wide)
     elif wide:
         if src.kind == "scalar":
             src = _link(env, state, insn.src_reg, src)
@@ -55,12 +55,15 @@ def _move(env: Env, state: State, insn: Insn, wide: bool) -> None:
         regs[insn.dst_reg] = number(scalar.of_size(4))
 
 
-def _move_signed(env: Env, src: Reg, insn: Insn, wide: bool) -> Reg:
+def _move_signed(env: Env, state: State, src: Reg, insn: Insn, wide: bool) -> Reg:
     if src.kind != "scalar":
         if not env.privileged:
             raise Refuse(f"R{insn.src_reg} sign-extension part of pointer")
         return number(scalar.of_size(insn.offset // 8, sign=True)) if wide else ANY
-    return number(scalar.sign_extend(src.num, insn.offset // 8, env.rules, wide), src.deps)
+    num = scalar.sign_extend(src.num, insn.offset // 8, env.rules, wide)
+    if src.num.umax < 1 << (insn.offset - 1):
+        return _link(env, state, insn.src_reg, src)._replace(num=num)
+    return number(num, src.deps)
 
 
 def _link(env: Env, state: State, regno: int, src: Reg) -> Reg:

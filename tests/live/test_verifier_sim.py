@@ -13,6 +13,7 @@ from pbt.isa.insn import Insn, encode
 from pbt.source import KernelError
 from pbt.sys import bpf
 from pbt.verifier_sim import Verdict, verify
+from tests.property import structured
 from tests.property.test_sound import program
 from tests.unit.verifier_sim.programs import CASES, MAPS, Case, build
 
@@ -62,7 +63,7 @@ def test_same_verdict(case: Case, maps: list[int]) -> None:
         assert verdict.error.reason in log, (verdict.error.reason, log)
 
 
-def test_random_programs(maps: list[int]) -> None:
+def test_random_numbers(maps: list[int]) -> None:
     """Numbers, stack and jumps: never accepted where the kernel refuses, and seldom the other way."""
     total, wrong, severe = 100, 0, []
     for seed in range(total):
@@ -75,3 +76,35 @@ def test_random_programs(maps: list[int]) -> None:
             severe.append((seed, log[-300:]))
     assert not severe
     assert wrong <= total // 25, f"{wrong} of {total} judged otherwise"
+
+
+@pytest.fixture(scope="module")
+def structured_maps() -> Iterator[list[int]]:
+    with ExitStack() as stack:
+        fds = [
+            stack.enter_context(bpf.map_create(m.map_type, m.key_size, m.value_size, m.max_entries))
+            for m in structured.MAPS
+        ]
+        yield [fd.fileno() for fd in fds]
+
+
+@pytest.mark.parametrize("changed", [False, True], ids=["made", "mutated"])
+def test_random_programs(changed: bool, structured_maps: list[int]) -> None:
+    """Programs with maps, helpers, packets, loops and calls; and the same with something changed."""
+    total, wrong, severe, accepted = 250, [], [], 0
+    for seed in range(total):
+        made = structured.program(seed)
+        if changed:
+            made = structured.mutated(random.Random(seed), made)
+        log = _kernel(made.prog_type, made.insns, made.map_of, structured_maps)
+        verdict = verify(
+            made.insns, prog_type=made.prog_type, maps=structured.MAPS, map_of=made.map_of, kernel=RELEASE
+        )
+        accepted += not log
+        if verdict.ok and log:
+            severe.append((seed, log[-300:]))
+        elif not verdict.ok and not log:
+            wrong.append((seed, verdict.story()))
+    assert not severe
+    assert len(wrong) <= total // 100, wrong
+    assert total // 4 < accepted < total
