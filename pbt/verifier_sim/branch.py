@@ -9,7 +9,7 @@ from pbt.verifier_sim.calls import DONE, earlier, widen
 from pbt.verifier_sim.env import Env, read_reg
 from pbt.verifier_sim.reg import NULL, Deps, Reg, exact, immediate, merge_deps, names
 from pbt.verifier_sim.scalar import Scalar
-from pbt.verifier_sim.state import SPILL, Slot, State
+from pbt.verifier_sim.state import SPILL, Slot, State, turn
 
 
 def ja(env: Env, state: State, pc: int, insn: Insn) -> int:
@@ -40,17 +40,20 @@ def jump_if(env: Env, state: State, pc: int, insn: Insn) -> int:
             env.precise(dst)
         if src.kind == "scalar":
             env.precise(src)
+        state.path = turn(state.path, pc, outcome)
         return target if outcome else pc + 1
     other = state.copy()
     alive_other = _learn(env, other, insn, name, dst, src, wide, True)
     alive = _learn(env, state, insn, name, dst, src, wide, False)
     if alive_other and alive:
+        other.path = turn(state.path, pc, True)
         env.push(target, other)
-        return pc + 1
-    if alive_other:
+    elif alive_other:
         _adopt(state, other)
+        state.path = turn(state.path, pc, True)
         return target
     if alive:
+        state.path = turn(state.path, pc, False)
         return pc + 1
     return DONE
 

@@ -10,9 +10,10 @@ from pbt.isa.insn import Insn, decode
 from pbt.verifier_sim import kernels
 from pbt.verifier_sim.env import Unsupported
 from pbt.verifier_sim.explore import walk
-from pbt.verifier_sim.reg import MapInfo, Reg
-from pbt.verifier_sim.state import State, draw_frame
-from pbt.verifier_sim.words import plain
+from pbt.verifier_sim.reasons import find, plain
+from pbt.verifier_sim.reg import MapInfo, Reg, draw
+from pbt.verifier_sim.require import uses
+from pbt.verifier_sim.state import State, draw_frame, turns
 
 if TYPE_CHECKING:
     from pbt.bundle import Bundle, Program
@@ -22,11 +23,23 @@ if TYPE_CHECKING:
 MapOf = Mapping[int, tuple[int, str, int]]
 
 
+class Turn(NamedTuple):
+    """A branch on the way to a refusal: its slot, its text, whether it jumped, its place in the script."""
+
+    pc: int
+    text: str
+    jumped: bool
+    start: int = -1
+    end: int = -1
+
+
 class Refusal(NamedTuple):
     """Why a program is refused.
 
     pc: the slot; reason: the kernel's own words as far as they are known; words: a plain sentence;
-    hint: what would mend it, perhaps empty; start, end: characters of the script, -1 if unknown.
+    hint: what would mend it, perhaps empty; start, end: characters of the script, -1 if unknown;
+    id: the reason's number in docs/verifier.md; way: the last branches before it, in their order;
+    known: what was known of each register that the instruction uses.
     """
 
     pc: int
@@ -35,6 +48,9 @@ class Refusal(NamedTuple):
     hint: str = ""
     start: int = -1
     end: int = -1
+    id: str = ""
+    way: tuple[Turn, ...] = ()
+    known: tuple[str, ...] = ()
 
     def span(self, source: Source) -> Span | None:
         """Where the refused instruction comes from, if that is known."""
@@ -80,11 +96,34 @@ class Verdict(NamedTuple):
         where = f"{self.name + ': ' if self.name else ''}instruction {self.error.pc}"
         span = self.error.span(source) if source is not None else None
         text = f"{where}: {self.error.words} (verifier: {self.error.reason})"
+        if self.error.id:
+            text += f" [{self.error.id}]"
         if span is None:
-            return text + (f"\nHINT: {self.error.hint}" if self.error.hint else "")
-        from pbt.source import show
+            told = text + (f"\nHINT: {self.error.hint}" if self.error.hint else "")
+        else:
+            from pbt.source import show
 
-        return show("ERROR", text, span, self.error.hint)
+            told = show("ERROR", text, span, self.error.hint)
+        return "\n".join((told, *self.tale(source)))
+
+    def tale(self, source: Source | None = None) -> list[str]:
+        """How the program gets to the refused instruction, and what is known there, a line each."""
+        if self.error is None:
+            return []
+        out = []
+        shown = self.error.way[-_TOLD:]
+        if len(self.error.way) > len(shown):
+            out.append(f"  way here: after {len(self.error.way) - len(shown)} or more earlier branches")
+        for turn in shown:
+            line = ""
+            if source is not None and turn.start >= 0:
+                from pbt.source import Span
+
+                row, _, text = Span(source, turn.start, turn.end).locate()
+                line = f"  (line {row}: {text.strip()})"
+            out.append(f"  way here: {turn.pc}: {turn.text}: {'taken' if turn.jumped else 'not taken'}{line}")
+        out.extend(f"  known here: {fact}" for fact in self.error.known)
+        return out
 
 
 def _fits(state: State, registers: Sequence[int]) -> bool:
@@ -154,8 +193,39 @@ def verify(
     if found.refusal is None:
         return Verdict(True, None, found.processed, found.states, found.stack_depth)
     reason_text = found.refusal.reason
-    refusal = Refusal(found.pc, reason_text, plain(reason_text), found.refusal.hint)
+    row = find(reason_text)
+    hint = found.refusal.hint or (row.mend if row else "")
+    refusal = Refusal(
+        found.pc,
+        reason_text,
+        plain(reason_text),
+        hint,
+        id=row.id if row else "",
+        way=_way(slots, found.last),
+        known=_known(slots, found.pc, found.last),
+    )
     return Verdict(False, refusal, found.processed, found.states)
+
+
+_TOLD = 6  # branches that a story names
+
+
+def _way(slots: Sequence[Insn], last: State | None) -> tuple[Turn, ...]:
+    """The last branches of the path that was refused, in their order."""
+    if last is None:
+        return ()
+    from pbt.isa.disasm import disasm
+
+    return tuple(Turn(pc, disasm(slots, pc), jumped) for pc, jumped in reversed(turns(last.path)))
+
+
+def _known(slots: Sequence[Insn], pc: int, last: State | None) -> tuple[str, ...]:
+    """The registers that the refused instruction reads, as the walk knew them."""
+    if last is None or not 0 <= pc < len(slots):
+        return ()
+    read = uses(slots[pc])[0]
+    regs = last.frame.regs
+    return tuple(f"r{n} = {draw(regs[n])}" for n in range(10) if read >> n & 1 and regs[n].kind != "uninit")
 
 
 def map_infos(bundle: Bundle) -> tuple[MapInfo, ...]:
@@ -205,7 +275,14 @@ def _placed(verdict: Verdict, program: Program) -> Verdict:
     error = verdict.error
     if error is not None and error.pc < len(program.code.spans):
         place = program.code.spans[error.pc]
-        error = error._replace(start=place.start, end=place.end)
+        spans = program.code.spans
+        way = tuple(
+            turn._replace(start=spans[turn.pc].start, end=spans[turn.pc].end)
+            if turn.pc < len(spans)
+            else turn
+            for turn in error.way
+        )
+        error = error._replace(start=place.start, end=place.end, way=way)
     return verdict._replace(error=error, name=program.name)
 
 

@@ -39,15 +39,43 @@ class Frame:
         return new
 
 
+Path = tuple[Any, int, bool, int] | None
+"""The branches of a way, the last one first: (those before, slot, jumped, how many there are)."""
+
+_REMEMBERED = 32  # branches that a story can tell of
+
+
+def turn(path: Path, pc: int, jumped: bool) -> Path:
+    """One branch more; of long ways only the last branches are kept."""
+    if path is None:
+        return None, pc, jumped, 1
+    if path[3] >= 8 * _REMEMBERED:
+        kept: Path = None
+        for at, way in reversed(turns(path)):
+            kept = turn(kept, at, way)
+        return turn(kept, pc, jumped)
+    return path, pc, jumped, path[3] + 1
+
+
+def turns(path: Path) -> list[tuple[int, bool]]:
+    """The last branches of a way, the latest first: (slot, jumped)."""
+    out: list[tuple[int, bool]] = []
+    while path is not None and len(out) < _REMEMBERED:
+        out.append((path[1], path[2]))
+        path = path[0]
+    return out
+
+
 class State:
     """All frames of a path, what it holds, and which stack slots it wrote since its checkpoint."""
 
-    __slots__ = ("frames", "lock", "loops", "node", "rcu", "refs", "written")
+    __slots__ = ("frames", "lock", "loops", "node", "path", "rcu", "refs", "written")
 
     def __init__(self, frames: list[Frame]) -> None:
         self.frames = frames
         self.refs: tuple[tuple[int, int], ...] = ()  # (reference, slot of the instruction that took it)
         self.lock: tuple[Any, int] | None = None  # (what holds the spin lock, id)
+        self.path: Path = None  # the branches of this way
         self.rcu = 0  # RCU sections that are open
         self.loops = 0  # rounds of callbacks on this path
         self.node: Any = None  # the checkpoint this path comes from
@@ -57,7 +85,7 @@ class State:
         new = State.__new__(State)
         new.frames = [frame.copy() for frame in self.frames]
         new.refs, new.lock, new.loops = self.refs, self.lock, self.loops
-        new.rcu = self.rcu
+        new.rcu, new.path = self.rcu, self.path
         new.node, new.written = self.node, self.written.copy()
         return new
 

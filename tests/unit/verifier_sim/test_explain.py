@@ -10,8 +10,8 @@ from pbt.isa.asm import assemble
 from pbt.isa.insn import encode
 from pbt.source import Source
 from pbt.verifier_sim import jsonl, verify_bundle
+from pbt.verifier_sim.reasons import plain
 from pbt.verifier_sim.require import needs
-from pbt.verifier_sim.words import plain
 
 SCRIPT = "kprobe:f {\n  @[1] = 2;\n}\n"
 

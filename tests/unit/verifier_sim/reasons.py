@@ -1,0 +1,36 @@
+"""The examples of the table of reasons, assembled and judged."""
+
+from __future__ import annotations
+
+from pbt.isa.asm import assemble
+from pbt.uapi.helpers import HELPERS
+from pbt.verifier_sim import MapInfo, Verdict, verify
+from pbt.verifier_sim.reasons import EXAMPLE_MAPS, Reason
+
+_MAPS = tuple(MapInfo(name, kind, key, value, entries) for name, kind, key, value, entries in EXAMPLE_MAPS)
+_IDS = {name: helper.id for name, helper in HELPERS.items()}
+
+
+def run_example(reason: Reason) -> Verdict:
+    """Judge the example of a reason."""
+    head, _, text = reason.example.partition(":")
+    prog_type, *words = head.split()
+    for at, info in enumerate(_MAPS):
+        way = "map_value" if info.name == "ONE" else "map_fd"
+        text = text.replace(f"= {info.name}", f"= {way}[{at}][0]")
+    insns = assemble(text.replace(";", "\n"), _IDS)
+    references = {
+        at: (insn.imm, "map_fd" if insn.src_reg == 1 else "map_value", 0)
+        for at, insn in enumerate(insns)
+        if insn.is_wide and insn.src_reg in (1, 2) and insn.imm < len(_MAPS)
+    }
+    release = next((word for word in words if word[0].isdigit()), "7.0")
+    return verify(
+        insns,
+        prog_type=prog_type,
+        maps=_MAPS,
+        map_of=references,
+        kernel=release,
+        privileged="unprivileged" not in words,
+        strict="strict" in words,
+    )

@@ -1,0 +1,58 @@
+"""Every reason has a number, an example that is refused for it, and its row in docs/verifier.md."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pbt.verifier_sim.reasons import REASONS, Reason, find, page
+from tests.unit.verifier_sim.reasons import run_example
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_numbers_are_unique_and_in_order() -> None:
+    numbers = [row.number for row in REASONS]
+    assert numbers == sorted(set(numbers))
+
+
+@pytest.mark.parametrize("row", [row for row in REASONS if row.example], ids=lambda row: row.id)
+def test_example_is_refused_for_its_reason(row: Reason) -> None:
+    verdict = run_example(row)
+    assert verdict.error is not None
+    assert verdict.error.id == row.id, verdict.error.reason
+    assert row.id in verdict.story()
+
+
+def test_the_document_lists_them() -> None:
+    text = (ROOT / "docs/verifier.md").read_text()
+    assert page() in text, "run python -m pbt.verifier_sim.reasons and put its output into docs/verifier.md"
+
+
+_FILLINGS = ("7", " read from", "read from", "map_value_or_null")
+
+
+def _messages(node: ast.expr, filling: str) -> Iterator[str]:
+    """The texts of a message, with something in place of what varies."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    elif isinstance(node, ast.JoinedStr):
+        yield "".join(str(v.value) if isinstance(v, ast.Constant) else filling for v in node.values)
+    elif isinstance(node, ast.IfExp):
+        yield from _messages(node.body, filling)
+        yield from _messages(node.orelse, filling)
+
+
+def test_every_message_of_the_simulator_has_one() -> None:
+    missing = []
+    for path in sorted((ROOT / "pbt/verifier_sim").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Refuse" and node.args:
+                tries = [list(_messages(node.args[0], filling)) for filling in _FILLINGS]
+                for texts in zip(*tries, strict=True):
+                    if not any(find(text) for text in texts):
+                        missing.append(texts[0])
+    assert not missing
