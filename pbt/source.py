@@ -200,6 +200,12 @@ class Notice(ScriptWarning):
         return f"{self.span.source.name}:{line}:{column}: NOTE: {self.message}"
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A hint naming the nearest of the known names; "" if none is near."""
+    close = nearest(name, known, 1)
+    return f"did you mean {close[0]}?" if close else ""
+
+
 _MANY = 500  # difflib takes seconds for the functions of a kernel
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pbt.builtins.stack import F_USER_STACK, depth_of
 from pbt.bundle import Event
 from pbt.feature import Builtin, Call, Checks, Gen, World
+from pbt.source import did_you_mean
 from pbt.types import BOOL, I64, U64, VOID, Str, Type, is_integral
 
 if TYPE_CHECKING:
@@ -140,7 +141,9 @@ def _check_signal(checks: Checks, call: Call) -> Type:
         name = checks.literal_str(call.args[0], "signal() name").upper().removeprefix("SIG")
         number = getattr(signal, f"SIG{name}", None)
         if number is None:
-            raise checks.error(f"{name} is not a valid signal", checks.span(call.args[0]))
+            known = [s.name.removeprefix("SIG") for s in signal.Signals]
+            hint = did_you_mean(name, known)
+            raise checks.error(f"{name} is not a valid signal", checks.span(call.args[0]), hint)
         checks.keep(call.node, int(number))
     else:
         number = checks.known_int(call.args[0])

@@ -28,7 +28,7 @@ def _has_errors(source: Source, target: Target, args: Arguments) -> bool:
         work = diagnose(source, target, Options((), args.has("unsafe")))
         said: list[ScriptWarning | PbtError] = [*work.errors]
         if not args.has("no-warnings"):
-            said += [*work.warnings, *([] if work.parsed is None or work.errors else old_forms(source))]
+            said += [*work.warnings, *old_forms(source)]
         for each in sorted(said, key=lambda s: (isinstance(s, ScriptWarning), s.span.start)):  # type: ignore[union-attr]
             print(each, file=sys.stderr)
         if work.bundle is not None and not args.has("no-verify"):
@@ -40,13 +40,17 @@ def _has_errors(source: Source, target: Target, args: Arguments) -> bool:
 
 
 def old_forms(source: Source) -> list[ScriptWarning]:
-    """A warning for each form of older releases that a script uses, at its first place."""
+    """A warning for each form of older releases that a script uses, at its first place; none if it cannot be read."""
     from pbt.lang.migrate import deprecated
 
+    try:
+        found_forms = deprecated(source)
+    except PbtError:
+        return []
     return [
         ScriptWarning(
             f"older form: {found.rewrite.old}", found.span,
             f"today: {found.rewrite.new}; pbt --migrate writes it so",
         )
-        for found in deprecated(source)
+        for found in found_forms
     ]  # fmt: skip

@@ -522,6 +522,15 @@ class Btf:
                     return found, dict(found.values)[name]
         return self.base.enum_constant(name) if self.base else None
 
+    def enum_constants(self) -> list[str]:
+        """Names of all enum constants; the base's are not among them."""
+        found: list[str] = []
+        for kind in (ENUM, ENUM64):
+            for id in self._ids(kind):
+                at = self._at(id)
+                found += [name for name, _ in self._values(at, kind, self._words[at + 1] & 0xFFFF)]
+        return found
+
     def raw_tracepoint(self, name: str) -> Function | None:
         """The named arguments of programs at raw tracepoint `name`; None if there is none."""
         params = self.raw_tracepoint_params(name)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from pbt.lang import ast
 from pbt.lang.calls import Calls
 from pbt.lang.checks import LITERALS
 from pbt.lang.constants import CONSTANTS
 from pbt.lang.renamed import MEMBERS
 from pbt.lang.typenames import NO_BTF
-from pbt.source import ScriptError, Span, nearest
+from pbt.source import ScriptError, Span, did_you_mean, nearest
 from pbt.types import CHAR, I64, U64, Array, Pointer, Str, Struct, Tuple, Type, Void, is_integral
 
 
@@ -41,14 +43,26 @@ class Access(Calls):
         if node.name in CONSTANTS:
             self.replaced[node] = self._literal(node, CONSTANTS[node.name])
             return I64
+        raise ScriptError(f"Unknown identifier: '{node.name}'", node.span, self._meant(node.name))
+
+    def _meant(self, name: str) -> str:
+        """A hint for a bare name that means nothing: the same name with its sign, or one like it."""
+        fields = self.context.args.names() if self.context.args is not None else ()
+        signed = (*self.names.values(), *self.shared.maps, *(f"args.{field}" for field in fields))
+        for other in signed:
+            if name == re.sub(r"^[$@]|^args\.", "", other):
+                return f"did you mean {other}?"
+        if name in self.shared.known_aggregations:
+            return f"{name}() must be assigned directly to a map: @name = {name}(...)"
         known = [*self.shared.known_builtins, *CONSTANTS, *self._arrays, *self.shared.defines]
-        close = nearest(node.name, known, 1)
+        near = did_you_mean(name, known)
+        if near:
+            return near
         headers = self.shared.headers
-        hint = headers.hint(node.name) if headers is not None and not close else ""
-        hint = hint or (
-            f"did you mean {close[0]}?" if close else 'variables are written $name, maps @name, texts "..."'
-        )
-        raise ScriptError(f"Unknown identifier: '{node.name}'", node.span, hint)
+        from_headers = headers.hint(name) if headers is not None else ""
+        constants = self.shared.types.constants() if name.isupper() and not from_headers else ()
+        signs = 'variables are written $name, maps @name, texts "..."'
+        return from_headers or did_you_mean(name, constants) or signs
 
     def _param(self, node: ast.Param) -> Type:
         params = self.shared.options.params

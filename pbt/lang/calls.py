@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pbt.feature import Builtin, Call
 from pbt.lang import ast
 from pbt.lang.keys import Maps
-from pbt.source import ScriptError, nearest
+from pbt.source import ScriptError, did_you_mean
 from pbt.types import VOID, Type
 
 
@@ -37,10 +37,10 @@ class Calls(Maps):
                 node.span,
                 f"write @name = {node.name}(...)",
             )
-        close = nearest(node.name, [*self.shared.known_builtins, *self.shared.known_aggregations], 1)
-        raise ScriptError(
-            f"Unknown function: '{node.name}'", node.span, f"did you mean {close[0]}?" if close else ""
-        )
+        script = self.shared.script
+        own = [*(macro.name for macro in script.macros), *(function.name for function in script.functions)]
+        known = [*own, *self.shared.known_builtins, *self.shared.known_aggregations]
+        raise ScriptError(f"Unknown function: '{node.name}'", node.span, did_you_mean(node.name, known))
 
     def _builtin(self, builtin: Builtin, node: ast.Expr, args: Sequence[ast.Expr]) -> Type:
         if builtin.removed:

@@ -9,7 +9,7 @@ from pbt.lang.access import Access
 from pbt.lang.arith import cut
 from pbt.lang.typenames import shaped
 from pbt.lang.unify import stored
-from pbt.source import ScriptError, Span
+from pbt.source import ScriptError, Span, did_you_mean
 from pbt.types import (
     I8,
     I16,
@@ -149,7 +149,9 @@ class Casts(Access):
             member: Member | None = kind.find(name) if isinstance(kind, Struct) else None
             if member is None:
                 raise ScriptError(
-                    f"Struct/union of type '{kind}' does not contain a field named '{name}'", span
+                    f"Struct/union of type '{kind}' does not contain a field named '{name}'",
+                    span,
+                    did_you_mean(name, kind.names()) if isinstance(kind, Struct) else "",
                 )
             if member.bit_size:
                 raise ScriptError(f"the bitfield {name} has no offset in bytes", span)

@@ -257,10 +257,20 @@ def _suggest(provider: Provider, point: ast.AttachPoint, target: Target) -> str:
     wanted = ":".join(point.parts[1:])
     if "*" in wanted:
         return "set the 'missing_probes' config variable to 'warn' to go on without it"
-    path = point.parts[1:2] if not provider.listed and len(point.parts) > 2 else ()
+    path = tuple(point.parts[1:2]) if not provider.listed and len(point.parts) > 2 else ()
     if path and path[0].startswith("/") and not os.path.exists(path[0]):
         return f"there is no file {path[0]}"
-    close = nearest(wanted, list(provider.list((*path, "*"), target)), 1)
-    if close:
-        return f"did you mean {provider.name}:{close[0]}?"
+    near = _near(wanted, list(provider.list((*path, "*"), target)))
+    if near:
+        return f"did you mean {provider.name}:{near}?"
     return "set the 'missing_probes' config variable to 'warn' to go on without it"
+
+
+def _near(wanted: str, known: Sequence[str]) -> str:
+    """The place most like the one that is wanted, by its whole name or else by its last part; "" if none is."""
+    close = nearest(wanted, known, 1)
+    if close:
+        return close[0]
+    lasts = {name.rpartition(":")[2]: name for name in reversed(known)}
+    close = nearest(wanted.rpartition(":")[2], lasts, 1)
+    return lasts[close[0]] if close else ""

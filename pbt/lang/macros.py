@@ -71,7 +71,7 @@ def _read(path: str, node: ast.Import, parse: Parse) -> ast.Script:
 
 
 def expand_macros(script: ast.Script) -> ast.Script:
-    """The script with every call of a macro or function replaced."""
+    """The script with every call of a macro or function in its probes replaced."""
     if not script.macros and not script.functions:
         return script
     known: dict[str, list[ast.Macro]] = {}
@@ -86,7 +86,10 @@ def expand_macros(script: ast.Script) -> ast.Script:
             raise ScriptError(f"{function.name} is defined twice", function.span)
         functions[function.name] = function
     bare = ast.Script(script.span, script.settings, script.maps, (), (), (), script.types, script.probes)
-    return _Expansion(known, functions).rewrite(bare)
+    made = _Expansion(known, functions).rewrite(bare)
+    return ast.Script(
+        made.span, made.settings, made.maps, script.macros, script.functions, (), made.types, made.probes
+    )
 
 
 def _shape(params: Sequence[str]) -> tuple[str, ...]:

@@ -30,8 +30,8 @@ class View:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.text = source.text
-        self.tree: Branch = concrete(source)
         self.parsed: Parsed = parse(source, PREDEFINED, whole=False)
+        self.tree: Branch = concrete(source)
 
     @property
     def script(self) -> ast.Script:

@@ -17,6 +17,15 @@ def _replaced(node: Branch | Leaf, text: str) -> Edit:
     return Edit(first_leaf(node).start, last_leaf(node).end, text)
 
 
+def _removed(text: str, start: int, end: int) -> Edit:
+    """Nothing in the place of some text; a line that it leaves empty goes too."""
+    before = start - len(text[:start]) + len(text[:start].rstrip(" \t"))
+    rest = text[end:].partition("\n")
+    if text[:before].endswith("\n") and not rest[0].strip():
+        return Edit(before, end + len(rest[0]) + len(rest[1]), "")
+    return Edit(before, end, "")
+
+
 # --- names ------------------------------------------------------------------------------------
 
 _PROVIDERS = {"kfunc": "fentry", "kretfunc": "fexit", "kf": "f", "kr": "kr", "BEGIN": "begin", "END": "end"}
@@ -101,7 +110,10 @@ def _deleted_elements(view: View) -> Iterator[Edit]:
         if len(maps) > 1 and node in statements and all(map(_element, maps)):
             for arg in maps:
                 yield from _apart(arg)
-            yield from (_replaced(comma, "); delete(") for comma in args[1::2])
+            for comma, after in zip(args[1::2], maps[1:], strict=False):
+                gap = view.text[last_leaf(comma).end : first_leaf(after).start]
+                to = last_leaf(comma).end if gap.strip() else first_leaf(after).start
+                yield Edit(first_leaf(comma).start, to, "); delete(")
 
 
 # --- loops ------------------------------------------------------------------------------------
@@ -132,10 +144,10 @@ def _while(view: View) -> Iterator[Edit]:
         for block in (n for n in probe.walk() if isinstance(n, Branch) and n.kind in ("body", "block")):
             statements = block.children[1:-1]
             for before, loop in pairwise(statements):
-                yield from _counted(before, loop, texts)
+                yield from _counted(view.text, before, loop, texts)
 
 
-def _counted(before: Branch | Leaf, loop: Branch | Leaf, texts: Sequence[str]) -> Iterator[Edit]:
+def _counted(text: str, before: Branch | Leaf, loop: Branch | Leaf, texts: Sequence[str]) -> Iterator[Edit]:
     init, loop = _statement(before), _statement(loop)
     if init.kind != "assign" or loop.kind != "while":
         return
@@ -162,9 +174,9 @@ def _counted(before: Branch | Leaf, loop: Branch | Leaf, texts: Sequence[str]) -
     alone = texts.count(name) == 2 + inside.count(name) and not _assigned(block, name, last)
     if bounded and counts in steps and alone and "continue" not in inside and _plain(block):
         head = f"for ({name} : {first_leaf(start).text}..{shape[2]})"
-        yield Edit(first_leaf(before).start, last_leaf(before).end, "")
+        yield _removed(text, first_leaf(before).start, last_leaf(before).end)
         yield Edit(first_leaf(word).start, first_leaf(block).start, head + " ")
-        yield _replaced(block.children[-2], "")
+        yield _removed(text, first_leaf(block.children[-2]).start, last_leaf(block.children[-2]).end)
 
 
 def _statement(node: Branch | Leaf) -> Branch | Leaf:
@@ -177,7 +189,7 @@ def _statement(node: Branch | Leaf) -> Branch | Leaf:
 def _assigned(block: Branch, name: str, but: Branch | Leaf) -> bool:
     kinds = ("assign", "let", "post_step", "pre_step", "address_of")
     changes = (n for n in block.walk() if isinstance(n, Branch) and n.kind in kinds and n is not but)
-    return any(name in [leaf.text for leaf in node.leaves()][:3] for node in changes)
+    return any(name in [leaf.text for leaf in node.leaves()][:2] for node in changes)
 
 
 # --- variables of the whole probe ---------------------------------------------------------------
@@ -247,9 +259,8 @@ def _dropped_config(view: View) -> Iterator[Edit]:
             name = first_leaf(child).text.removeprefix("BPFTRACE_").lower()
             if child.kind == "setting" and name in settings.REMOVED:
                 after = node.children[number + 1]
-                yield Edit(
-                    first_leaf(child).start, last_leaf(after if after.kind == "SEMICOLON" else child).end, ""
-                )
+                end = last_leaf(after if after.kind == "SEMICOLON" else child).end
+                yield _removed(view.text, first_leaf(child).start, end)
 
 
 _FUNCTIONS = ("kprobe", "kretprobe", "k", "kr", "fentry", "fexit", "kfunc", "kretfunc")
@@ -355,12 +366,12 @@ REWRITES: tuple[Rewrite, ...] = (
     Rewrite("stack, name, sym(a)", "kstack, probe, ksym(a)", _builtins),
     Rewrite("sarg0", '*(reg("sp") + 8)', _stack_arguments),
     Rewrite("unroll(5) { }", "for ($i : 0..5) { }", _unroll, False),
-    Rewrite("$i = 0; while ($i < 5) { $i++; }", "for ($i : 0..5) { }", _while),
+    Rewrite("$i = 0; while ($i < 5) { $i++; }", "for ($i : 0..5) { }", _while, False),
     Rewrite("a variable of the whole probe", "let $x;", _declarations),
     Rewrite("kprobe:a, kprobe:b", 'config = { missing_probes = "warn" }', _missing_probes, False),
-    Rewrite("strlen = 64", "max_strlen = 64", _config),
-    Rewrite("symbol_source = dwarf", "", _dropped_config),
+    Rewrite("strlen = 64", "max_strlen = 64", _config, False),
+    Rewrite("symbol_source = dwarf", "", _dropped_config, False),
     Rewrite("BPFTRACE_STRLEN=64", "BPFTRACE_MAX_STRLEN=64", _environment),
-    Rewrite("#ifndef BPFTRACE_HAVE_BTF", "types of BTF", _without_types),
-    Rewrite("#include <linux/x.h>", "types of BTF", _headers),
+    Rewrite("#ifndef BPFTRACE_HAVE_BTF", "types of BTF", _without_types, False),
+    Rewrite("#include <linux/x.h>", "types of BTF", _headers, False),
 )

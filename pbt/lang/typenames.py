@@ -10,7 +10,7 @@ from pbt.lang import ast
 from pbt.lang.constants import CONSTANTS
 from pbt.lang.constexpr import evaluate
 from pbt.lang.layout import Part, lay_out
-from pbt.source import ScriptError, nearest
+from pbt.source import ScriptError, did_you_mean, nearest
 from pbt.types import (
     BOOL,
     CHAR,
@@ -166,6 +166,10 @@ class TypeNames:
         fits = (size for size in ((1, 2, 4, 8) if node.packed else (4, 8)) if top < 1 << (8 * size - 1))
         return Enum(node.name or "(anon)", next(fits, 8), signed, tuple(values.items()))
 
+    def constants(self) -> list[str]:
+        """Names of the enum constants that the script and the kernel define."""
+        return [*self._enums, *(self._btf.enum_constants() if self._btf else ())]
+
     # --- types
 
     def resolve(self, node: ast.TypeName) -> Type:
@@ -205,15 +209,17 @@ class TypeNames:
 
     def _hint(self, words: str) -> str:
         from_headers = self._headers.hint(words) if self._headers is not None else ""
-        if self._btf is None:
-            return from_headers or NO_BTF
+        own = did_you_mean(words, self._defined)
+        if own or self._btf is None:
+            return from_headers or own or NO_BTF
         kind, _, name = words.rpartition(" ")
         if kind not in ("struct", "union", "enum"):
             kind = ""
             for other in ("struct", "union", "enum"):
                 if self._btf.lookup(f"{other} {words}") is not None:
                     return f"did you mean {other} {words}?"
-        close = nearest(name, self._btf.names(kind or "typedef"), 1)
+        known = [*self._btf.names(kind or "typedef"), *(() if kind else _BASE)]
+        close = nearest(name, known, 1)
         similar = f"did you mean {kind} {close[0]}?".replace("  ", " ") if close else ""
         return from_headers or similar
 
