@@ -194,7 +194,8 @@ def test_vfsstat(pbt, work) -> None:
     reads, writes, syncs, opens, creates = (
         sum(column) for column in zip(*columns(run.interrupt().out), strict=True)
     )
-    assert (writes, syncs, creates) == (100, 0, 1) and reads >= 50 and opens >= 1
+    assert writes in (100, 101)  # the last tells us that the work is done
+    assert (syncs, creates) == (0, 1) and reads >= 50 and opens >= 1
 
 
 def test_pidpersec(pbt, work) -> None:
