@@ -406,7 +406,16 @@ def test_this_kernel_has_the_features_of_its_release(btf: Btf) -> None:
 
     missing = {f.name for f in FEATURES.values() if not attempt(f, btf_id)}
     # what configuration or a policy may take away
-    assert missing <= {"fentry", "fexit", "lsm", "kprobe", "kprobe_multi", "kprobe_session", "netfilter", *ABSENT}
+    assert missing <= {
+        "fentry",
+        "fexit",
+        "lsm",
+        "kprobe",
+        "kprobe_multi",
+        "kprobe_session",
+        "netfilter",
+        *ABSENT,
+    }
 
 
 def test_every_row_names_rows_that_exist() -> None:
