@@ -167,6 +167,10 @@ class Builder:
 
     # --- the world --------------------------------------------------------------------------
 
+    def give_context(self, value: Value) -> None:
+        """Let this function, which is a subprogram, have the program's context."""
+        self._ctx = value
+
     def ctx(self) -> Value:
         if self._ctx is None:
             raise NoContext

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pbt.lang import ast
 from pbt.lang.arith import binary_type, cut, fold, fold_unary, holds, signed
 from pbt.lang.casts import Casts
+from pbt.lang.typenames import is_open
 from pbt.lang.unify import UNKNOWN, Mismatch, stored, unify
 from pbt.source import ScriptError
 from pbt.types import (
@@ -109,12 +110,12 @@ class Expressions(Casts):
 
     def _inlined(self, node: ast.Inlined) -> Type:
         """A call of a function of the script."""
-        kind = VOID if node.type is None else stored(self._type(node.type))
+        kind = VOID if node.type is None else self._type(node.type)
         self._statements(node.params)
         outer, loops = self._returns, self._loops
-        self._returns, self._loops = kind, 0
+        self._returns, self._loops = kind if is_open(kind) else stored(kind), 0
         self._statements(node.body.body)
-        self._returns, self._loops = outer, loops
+        kind, self._returns, self._loops = self._returns, outer, loops
         return kind
 
     def _unary(self, node: ast.Unary) -> Type:

@@ -8,9 +8,10 @@ from pbt.lang import ast
 from pbt.lang.checks import Checks
 from pbt.lang.scope import shown
 from pbt.lang.typed import MapType
+from pbt.lang.typenames import fills
 from pbt.lang.unify import UNKNOWN, Mismatch, stored, unify
 from pbt.source import ScriptError, Span
-from pbt.types import I64, U64, Int, Opaque, Pointer, Tuple, Type, Void
+from pbt.types import I64, U64, Int, Pointer, Tuple, Type, Void
 
 
 class Maps(Checks):
@@ -119,7 +120,7 @@ class Maps(Checks):
         kind = kind if isinstance(kind, Int) else stored(kind)  # bswap() asks how wide a variable's value is
         try:
             zero = value is not None and self._is_zero(value)
-            first = known is None or (name not in self.variables and _fills(known, kind))
+            first = known is None or (name not in self.variables and fills(known, kind))
             made = kind if known is None or first else unify(known, kind, zero)
             made = self._declared.get(name, made)
         except Mismatch:
@@ -131,13 +132,6 @@ class Maps(Checks):
             ) from None
         self.variables[name] = made
         self.types[var] = made
-
-
-def _fills(declared: Type | None, kind: Type) -> bool:
-    """Whether a type says what a declared one leaves open."""
-    if isinstance(declared, Opaque):
-        return isinstance(kind, Opaque) and kind.name == declared.name
-    return declared is not None and type(kind) is type(declared)
 
 
 def _types(kinds: Sequence[Type]) -> str:

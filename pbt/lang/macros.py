@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pbt.lang import ast
+from pbt.lang.returns import after_loops
 from pbt.source import ScriptError, Source
 
 MOST_DEPTH = 32
@@ -140,7 +141,8 @@ class _Expansion:
         own = [_copy(let, {}, self._copies) for let in function.params]
         params = tuple(ast.Let(arg.span, let.var, let.type, arg) for let, arg in zip(own, args, strict=True))
         self._depth += 1
-        body = self.rewrite(_copy(function.body, {}, self._copies))
+        number = self._copies
+        body = after_loops(self.rewrite(_copy(function.body, {}, number)), number)
         self._depth -= 1
         kind = None if function.type is None else _copy(function.type, {}, self._copies)
         return ast.Inlined(node.span, node.name, params, body, kind)

@@ -76,10 +76,20 @@ class _Walk:
     def _block(self, block: ast.Block, *names: ast.Var) -> None:
         self._scopes.append({})
         for var in names:
-            self._declare(var)
+            self._loop_variable(var)
         for stmt in block.body:
             self._stmt(stmt)
         self._scopes.pop()
+
+    def _loop_variable(self, var: ast.Var) -> None:
+        """Known in the loop alone."""
+        if self._find(var.name) is not None and var.name not in self._wide:
+            message = f"Loop declaration shadows existing variable: {shown(var)}"
+            self.errors.append(ScriptError(message, var.span, "choose another name"))
+        assigned = var.name in self.assigned
+        self._declare(var)
+        if not assigned:
+            self.assigned.discard(var.name)
 
     def _stmt(self, stmt: ast.Stmt) -> None:
         if isinstance(stmt, ast.Assign):

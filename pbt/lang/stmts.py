@@ -10,7 +10,7 @@ from pbt.lang import ast
 from pbt.lang.arith import binary_type
 from pbt.lang.exprs import Expressions
 from pbt.lang.scope import shown
-from pbt.lang.typenames import is_open
+from pbt.lang.typenames import fills, is_open
 from pbt.lang.unify import UNKNOWN, Mismatch, stored, unify
 from pbt.source import ScriptError, ScriptErrors
 from pbt.types import I64, VOID, Array, Enum, Int, Pointer, Str, Tuple, Type, Void, is_integral
@@ -120,7 +120,12 @@ class Body(Expressions):
             return
         kind = VOID if stmt.value is None else stored(self._expr(stmt.value))
         try:
-            unify(self._returns, kind)
+            if is_open(self._returns) and fills(self._returns, kind):
+                self._returns = kind
+            elif isinstance(kind, Str):
+                self._returns = unify(self._returns, kind)
+            else:
+                unify(self._returns, kind)
         except Mismatch:
             raise ScriptError(
                 f"this function returns '{self._returns}', not '{kind}'", (stmt.value or stmt).span

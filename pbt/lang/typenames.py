@@ -312,6 +312,13 @@ def is_open(type_: Type) -> bool:
     return isinstance(type_, Opaque) or type_ in (Str(0), Buffer(0))
 
 
+def fills(declared: Type | None, kind: Type) -> bool:
+    """Whether a type says what a declared one leaves open."""
+    if isinstance(declared, Opaque):
+        return isinstance(kind, Opaque) and kind.name == declared.name
+    return declared is not None and type(kind) is type(declared)
+
+
 def shaped(type_: Type, stars: int, dims: Sequence[int | None]) -> Type:
     """A type with stars and dimensions behind it; those of strings and buffers are part of the type."""
     for _ in range(stars):

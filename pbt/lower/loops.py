@@ -1,9 +1,9 @@
-"""Loops over maps: what their bodies share with the program, and the pair they are given."""
+"""Loops whose bodies are functions: which they are, what they share with the program, and a map's pairs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 from pbt.data import NamedTuple, dataclass, field
 from pbt.feature import Mem
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from pbt.lower.script import Body
 
 
-LEFT, RESULT, HEADER = 0, 8, 16
+LEFT, RESULT, CONTEXT, HEADER = 0, 8, 16, 24
+SHORT = 32  # turns; a range that is known to be no longer is walked in place
 
 
 class Pair(NamedTuple):
@@ -34,20 +35,26 @@ class Shared:
     """Variables used inside and outside of loop bodies lie in memory that both reach, as do those whose
     address is taken.
 
-    `offsets` into a stack slot of the program, which starts with two u64: at `LEFT` whether a body left
-    the probe, at `RESULT` what the program then returns; `large`: those in scratch memory, with their
-    offset there once it is known, else -1.
+    `offsets` into a stack slot of the program, which starts with three u64: at `LEFT` whether a body left
+    the probe, at `RESULT` what the program then returns, at `CONTEXT` its context; `starts`: where in it the
+    first number of a range is, by the name of the loop's variable, and `pairs` where the two addresses of a
+    map's element are that inner loops may use; `large`: variables in scratch memory,
+    with their offset there once it is known, else -1; `called`: loops whose bodies are functions.
     """
 
     size: int = 0
     offsets: dict[str, int] = field(default_factory=dict)
+    starts: dict[str, int] = field(default_factory=dict)
+    pairs: dict[str, int] = field(default_factory=dict)
     large: dict[str, int] = field(default_factory=dict)
+    called: frozenset[ast.Node] = frozenset()
 
     @staticmethod
-    def of(instance: Instance, limit: int) -> Shared:
-        found = [node for node in instance.probe.body.walk() if isinstance(node, ast.ForMap)]
+    def of(instance: Instance, limit: int, bpf_loop: bool) -> Shared:
+        every: list[Called] = [n for n in _nodes(instance) if isinstance(n, (ast.ForMap, ast.ForRange))]
+        found = [node for node in every if is_called(instance, node, bpf_loop)]
         addressed = list(dict.fromkeys(_addressed(instance)))
-        made = Shared(HEADER if found or addressed else 0)
+        made = Shared(HEADER if found or addressed else 0, called=frozenset(found))
         for name in (*addressed, *(n for n in _common(instance, found) if n not in addressed)):
             kind = instance.variables.get(name)
             size = 8 if kind is None or is_integral(kind) else -(-kind.size // 8) * 8
@@ -56,19 +63,80 @@ class Shared:
             else:
                 made.offsets[name] = made.size
                 made.size += size
+        for node in found:
+            if isinstance(node, ast.ForRange):
+                made.starts[instance.names[node.var]] = made.size
+                made.size += 8
+            elif any(inner in found for inner in node.body.walk()):
+                made.pairs[instance.names[node.var]] = made.size
+                made.size += 16
         return made
+
+
+Called: TypeAlias = "ast.ForMap | ast.ForRange"
+
+
+def is_called(instance: Instance, node: Called, bpf_loop: bool) -> bool:
+    """Whether the body of a loop is a function: always that of a loop over a map, and that of a long range,
+    or one of unknown length, where the kernel has bpf_loop."""
+    if isinstance(node, ast.ForRange) and bpf_loop:
+        turns = known_turns(instance, node)
+        return turns is None or turns > SHORT
+    return isinstance(node, ast.ForMap)
+
+
+def keep_pair(body: Body, name: str) -> None:
+    """Let the loops inside this one find the pair that is at hand."""
+    at = body.shared.pairs.get(name)
+    if at is not None:
+        body.b.store(body.shared_base(), at, 8, body.pairs[name].key)
+        body.b.store(body.shared_base(), at + 8, 8, body.pairs[name].value)
+
+
+def kept_pair(body: Body, name: str, map_: str) -> Pair:
+    """The pair of a loop around this one."""
+    b, at = body.b, body.shared.pairs[name]
+    key, value = (b.load_pointer(body.shared_base(), at + n, "value") for n in (0, 8))
+    return Pair(map_, key, value)
+
+
+def known_turns(instance: Instance, node: ast.ForRange) -> int | None:
+    """How often the body of a loop runs at most; None if only running tells."""
+    ends = []
+    for end in (node.start, node.end):
+        while end in instance.replaced:
+            end = instance.replaced[end]
+        if not isinstance(end, ast.Int):
+            return None
+        ends.append(end.value)
+    return max(ends[1] - ends[0], 0)
+
+
+def forgetful(body: Body, at: int, value: Value | int) -> None:
+    """Store a number so that the verifier does not remember it: it would follow a variable that counts through
+    every turn of the loop, as soon as its number decides a branch behind the loop."""
+    b = body.b
+    number = b.const(value) if isinstance(value, int) else value
+    halves = [number, b.op("lshr", number, 32)]
+    for half, offset in zip(halves if body.arch.byteorder == "little" else halves[::-1], (0, 4), strict=True):
+        b.store(body.shared_base(), at + offset, 4, half)
+
+
+def _nodes(instance: Instance) -> Iterator[ast.Node]:
+    """Everything that the program runs."""
+    return instance.probe.walk()
 
 
 def _addressed(instance: Instance) -> Iterator[str]:
     """Variables whose address is taken: they need memory too."""
-    for node in instance.probe.body.walk():
+    for node in _nodes(instance):
         if isinstance(node, ast.Unary) and node.op == "&" and isinstance(node.operand, ast.Var):
             yield instance.names[node.operand]
 
 
-def _common(instance: Instance, found: list[ast.ForMap]) -> Iterator[str]:
-    """Names used in the body of some loop over a map and outside of that body."""
-    every = [(node, instance.names[node]) for node in instance.probe.body.walk() if isinstance(node, ast.Var)]
+def _common(instance: Instance, found: Sequence[Called]) -> Iterator[str]:
+    """Names used in the body of some loop and outside of that body."""
+    every = [(node, instance.names[node]) for node in _nodes(instance) if isinstance(node, ast.Var)]
     seen: set[str] = set()
     for loop in found:
         inside = {id(node) for node in loop.body.walk()} | {id(loop.var)}

@@ -13,13 +13,13 @@ from pbt.bundle import Event, Failure, Map, Place
 from pbt.data import dataclass, field
 from pbt.feature import Builtin, Call, Context, Gen, Mem
 from pbt.ir import core as ir
-from pbt.ir.build import Builder, NoContext, Number
+from pbt.ir.build import Builder, Number
 from pbt.lang import ast
 from pbt.lang.typed import Instance, MapType, Typed
 from pbt.lower import event as events
 from pbt.lower import expr, failures, loops, maps, memory, stmt, text, turns
 from pbt.record import Record
-from pbt.source import ScriptError, Source, Span
+from pbt.source import Source, Span
 from pbt.types import U64, Pointer, Tuple, Type, is_integral
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Body(Gen):
         self.returns: Callable[[ast.Jump], None] | None = None  # inside a function of the script
         self.pairs: dict[str, loops.Pair] = {}
         self.early: dict[ast.Expr, str | Mem] = {}  # evaluated already: the name of a variable, or a place
-        self.shared = loops.Shared.of(instance, limit)
+        self.shared = loops.Shared.of(instance, limit, unit.target.has("bpf_loop"))
         self.ignored: ast.Expr | None = None  # the statement whose value nobody wants
         self._limit = limit
         self._with_scratch = scratch
@@ -155,6 +155,8 @@ class Body(Gen):
             self._enter_scratch()
         if self._shared_slot is not None:
             b.zero(self.shared_base(), 0, self.shared.size)
+            if self.shared.called:
+                b.store(self.shared_base(), loops.CONTEXT, 8, b.ctx())
         self._clear_variables()
         if probe.predicate is not None:
             with b.at(probe.predicate.span):
@@ -306,6 +308,8 @@ class Body(Gen):
         at = self.shared.offsets.get(name)
         if at is None:
             self.b.assign(name, value)
+        elif self.root is not self:
+            loops.forgetful(self, at, value)
         else:
             self.b.store(self.shared_base(), at, 8, value)
 
@@ -315,12 +319,14 @@ class Body(Gen):
         if self.b.ended:
             self.b.place(self.b.block("never"))
 
-    def callback(self, node: ast.ForMap) -> tuple[str, bool]:
-        """The name of a function that runs the loop's body for one element; whether it may leave the probe."""
-        name = f"loop{len(self.root.functions) + 1}"
+    def callback(self, node: ast.ForMap | ast.ForRange) -> tuple[str, bool]:
+        """The name of a function that runs the loop's body once; whether it may leave the probe."""
+        from pbt.lower.callback import MapLoop, RangeLoop  # late: they are bodies themselves
+
         place = len(self.root.functions)
+        name = f"loop{place + 1}"
         self.root.functions.append(ir.Function(name, ()))
-        inner = Loop(self, name, node)
+        inner = MapLoop(self, name, node) if isinstance(node, ast.ForMap) else RangeLoop(self, name, node)
         self.root.functions[place] = inner.run()
         return name, inner.leaves
 
@@ -415,50 +421,3 @@ class Body(Gen):
         if found:
             self.unit.features.add(feature)
         return found
-
-
-class Loop(Body):
-    """The body of a loop over a map: a function of (map, key, value, what is shared with the program)."""
-
-    def __init__(self, outer: Body, name: str, node: ast.ForMap) -> None:
-        super().__init__(outer.unit, outer.number, outer.instance, outer._limit, outer._with_scratch)
-        self.b = Builder(name, ("map", "value", "value", "stack"))
-        self.root, self.shared, self.leaves = outer.root, outer.shared, False
-        self.pairs = dict(outer.pairs)
-        self.returns = self._no_return if outer.returns is not None else None
-        self._node = node
-        self.loops = [(lambda: self.b.ret(1), lambda: self.b.ret(0))]
-
-    def run(self) -> ir.Function:
-        try:
-            if self._with_scratch:
-                self._enter_scratch()
-            name = self.instance.names[self._node.var]
-            self.pairs[name] = loops.Pair(self._node.map.name, self.b.param(1), self.b.param(2))
-            if loops.used_whole(self._node):
-                loops.write_pair(self, name, self.variable(name))
-            stmt.block(self, self._node.body)
-            if not self.b.ended:
-                self.b.ret(0)
-            return self.b.finish()
-        except NoContext:
-            raise ScriptError(
-                "this cannot be used inside a loop over a map",
-                self.b.span or self._node.span,
-                "read it into a variable before the loop",
-            ) from None
-
-    def shared_base(self) -> ir.Value:
-        return self.b.param(3)
-
-    def _no_return(self, node: ast.Jump) -> None:
-        raise ScriptError(
-            "a function cannot return from inside a loop over a map", node.span, "set a variable, and break"
-        )
-
-    def leave(self, value: ir.Value | None = None) -> None:
-        self.leaves = True
-        self.b.store(self.shared_base(), loops.LEFT, 8, 1)
-        if self.probe.answers:
-            self.b.store(self.shared_base(), loops.RESULT, 8, self.probe.result if value is None else value)
-        self.b.ret(1)

@@ -182,12 +182,45 @@ def _unroll(body: Body, node: ast.Unroll) -> None:
 
 
 def _for_range(body: Body, node: ast.ForRange) -> None:
-    """A bounded loop: start and end are evaluated once."""
+    """Start and end are evaluated once."""
+    turns = loops.known_turns(body.instance, node)
+    if turns is not None and turns > MOST_TURNS:
+        raise ScriptError(f"a loop runs at most {MOST_TURNS} times, not {turns}", node.span, "nest two loops")
+    if node in body.shared.called:
+        _called_range(body, node)
+    else:
+        _bounded_range(body, node, turns is not None)
+
+
+MOST_TURNS = 1 << 23  # BPF_MAX_LOOPS, the limit of bpf_loop
+GUARDED_TURNS = 1024  # of a bounded loop whose end is unknown: the verifier walks them all
+
+
+def _called_range(body: Body, node: ast.ForRange) -> None:
+    """The body is a subprogram, which the kernel calls for each number."""
+    b = body.b
+    assert body.has("bpf_loop")
+    start, end = expr.value(body, node.start), expr.value(body, node.end)
+    with b.when("slt", start, end):  # a function that is never called would be dropped, the address of it not
+        turns = b.sub(end, start)
+        turns = b.choose("ugt", turns, MOST_TURNS, lambda: MOST_TURNS, lambda: turns)
+        b.store(body.shared_base(), body.shared.starts[body.instance.names[node.var]], 8, start)
+        name, leaves = body.callback(node)
+        b.call("loop", turns, b.func(name), body.shared_base(), 0)
+    _leave_if_left(body, leaves)
+
+
+def _bounded_range(body: Body, node: ast.ForRange, known: bool) -> None:
+    """A loop that the verifier walks turn by turn; it is cut short, and that is said, if its end is unknown."""
     b = body.b
     name = body.instance.names[node.var]
-    counter, limit = f"{name}.counter", f"{name}.end"
+    counter, limit, wanted = f"{name}.counter", f"{name}.end", f"{name}.wanted"
     b.assign(counter, expr.value(body, node.start))
     b.assign(limit, expr.value(body, node.end))
+    if not known:
+        b.assign(wanted, b.read(limit))
+        most = b.add(b.read(counter), GUARDED_TURNS)
+        b.assign(limit, b.choose("slt", most, b.read(limit), lambda: most, lambda: b.read(limit)))
     head, inside, step, after = b.block("for"), b.block("do"), b.block("next"), b.block("done")
     b.jump(head)
     b.place(head, sealed=False)
@@ -205,6 +238,18 @@ def _for_range(body: Body, node: ast.ForRange) -> None:
         b.jump(head)
     b.seal(head)
     b.place(after)
+    if not known:
+        with (
+            b.when("sge", b.read(counter), b.read(limit)),
+            b.when("slt", b.read(limit), b.read(wanted)),
+            body.event("warnf", (), CUT_SHORT),
+        ):
+            pass
+
+
+CUT_SHORT = (
+    f"this loop ended after {GUARDED_TURNS} turns: the kernel has no bpf_loop, which came with Linux 5.17\n"
+)
 
 
 def _for_map(body: Body, node: ast.ForMap) -> None:
@@ -214,6 +259,12 @@ def _for_map(body: Body, node: ast.ForMap) -> None:
         raise ScriptError("this kernel cannot go through a map", node.span, "it came with Linux 5.13")
     name, leaves = body.callback(node)
     b.call("for_each_map_elem", b.map(node.map.name), b.func(name), body.shared_base(), 0)
+    _leave_if_left(body, leaves)
+
+
+def _leave_if_left(body: Body, leaves: bool) -> None:
+    """What a loop's body began: leave the probe, or the loop around it."""
+    b = body.b
     if leaves:
         with b.when("ne", b.load(body.shared_base(), loops.LEFT, 8)):
             body.leave(b.load(body.shared_base(), loops.RESULT, 8) if body.probe.answers else None)

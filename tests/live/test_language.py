@@ -18,6 +18,7 @@ import pbt as api
 from pbt.host.target import Target
 from pbt.pipeline import Options, run
 from pbt.source import PbtError, Source
+from pbt.verifier_sim import verify_bundle
 
 pytestmark = pytest.mark.live
 
@@ -120,6 +121,27 @@ WHOLE = (
     Whole("headers", "#include <linux/sched.h>\n#include <net/sock.h>\nBEGIN { print(AF_INET); exit(); }", (), "2\n"),
     Whole("conditionals", "#ifndef A\n#define N 4\n#else\n#define N 5\n#endif\nBEGIN { print(N); exit(); }", (), "4\n"),
     Whole("config", 'config = { MAX_STRLEN = 32; BPFTRACE_MISSING_PROBES = "warn"; } BEGIN { exit(); }', (), ""),
+    Whole(
+        "function returns from a loop",
+        "fn f($n : int64) : int64 { for ($kv : @a) { if ($kv.0 == $n) { return $kv.1; } } return -1; }"
+        "BEGIN { @a[1] = 11; @a[2] = 12; print(f(2)); print(f(5)); clear(@a); exit(); }", (), "12\n-1\n",
+    ),
+    Whole(
+        "function returns from two loops",
+        'fn f($n : int64) : string { for ($i : 0..$n) { for ($j : 0..$n) { if ($i + $j == 5) { return "yes"; } } }'
+        'return "no"; } BEGIN { print(f(2)); $n = 40; print(f($n)); exit(); }', (), "no\nyes\n",
+    ),
+    Whole(
+        "function returns from for in while",
+        "fn f($n : int64) : int64 { $i = 0; while ($i < 5) { for ($j : 0..$n) { if ($i * $j == 6) {"
+        "return $i * 10 + $j; } } $i++; } return 0; } BEGIN { print(f(4)); print(f(1)); exit(); }", (), "23\n0\n",
+    ),
+    Whole(
+        "types of functions",
+        "fn u($p : username_t) : username_t { return $p; } fn i() : inet { return ntop(0x0100007f); }"
+        "fn t($a : int64) : typeof((1, 2)) { return ($a, $a + 1); } fn n() { print(4); }"
+        "BEGIN { print(u(username)); print(i()); print(t(4)); n(); exit(); }", (), "root\n127.0.0.1\n(4, 5)\n4\n",
+    ),
     Whole("predicate", "BEGIN /pid > 0 && 1/ { print(1); } BEGIN / 6 / 3 == 1 / { } BEGIN { exit(); }", (), "1\n"),
     Whole("trailing comma", "BEGIN, END, { @++; } interval:ms:1 { exit(); }", (), "@: 2\n"),
     Whole(
@@ -134,6 +156,24 @@ def test_whole_scripts(whole: Whole) -> None:
     with api.trace(whole.script, *whole.params) as trace:
         text = "".join(message.text for message in trace)
     assert text.rstrip("\n") == whole.answer.rstrip("\n")
+
+
+@pytest.mark.parametrize("script, answer", [
+    ("$s = 0; for ($i : 0..100) { $s += $i; } print($s);", "4950\n"),
+    ("$n = (int64)(rand % 5) + 20; $s = 0; for ($i : 0..$n) { $s++; } print($s == $n);", "true\n"),
+    ("$n = (int64)(rand % 5) + 2000; $s = 0; for ($i : 0..$n) { $s++; } print($s);", "1024\n"),
+])  # fmt: skip
+def test_ranges_without_bpf_loop(script: str, answer: str) -> None:
+    """Bounded loops, which end early where their length is unknown and large; that is said."""
+    target = Target.live()
+    target.without = frozenset({"bpf_loop"})
+    bundle = api.compile(f"BEGIN {{ {script} exit(); }}", target=target)
+    assert all(verdict.ok for verdict in verify_bundle(bundle))
+    assert not any(len(program.code.functions) > 1 for program in bundle.programs)
+    with api.load(bundle, target=target) as trace:
+        messages = list(trace)
+    assert "".join(m.text for m in messages if m.kind != "warnf") == answer
+    assert any(m.kind == "warnf" for m in messages) == (answer == "1024\n")
 
 
 def test_imports(tmp_path: Path) -> None:
