@@ -52,6 +52,16 @@ class Record:
         """Bytes of one record → one Python value per field (see `reader`)."""
         return tuple(read(data[start:end]) for start, end, read in self._readers)
 
+    def decode_all(self, records: Sequence[bytes], byteorder: str = "<") -> list[tuple[Any, ...]]:
+        """`decode` for many records, in columns where each field is a number or text."""
+        if self.struct is None or not records or byteorder != "<":
+            return [self.decode(data, byteorder) for data in records]
+        columns: list[Sequence[Any]] = list(zip(*self.struct.iter_unpack(b"".join(records)), strict=True))
+        for number, field in enumerate(self.fields):
+            if isinstance(field.type, Str):
+                columns[number] = [text.partition(b"\0")[0] for text in columns[number]]
+        return list(zip(*columns, strict=True))
+
     @cached_property
     def struct(self) -> struct.Struct | None:
         """A `struct.Struct` over the whole record, one item a field, when all fields are numbers or

@@ -332,6 +332,7 @@ def start(bundle: Bundle, target: Target, args: Arguments, pid: int | None, buff
         dry_run=args.has("dry-run"), mode=mode_of(args), tell=teller(sink.write),
     )  # fmt: skip
     gc.freeze()  # the compiler's objects, which nobody will collect
+    gc.set_threshold(100_000)  # a map that is printed is many objects at once, and no cycle
     gc.enable()
     try:
         return session.run()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
 from typing import Any
 
 from pbt.data import NamedTuple
@@ -156,6 +157,9 @@ def key_drawer(types: Sequence[Type], style: Style = PLAIN) -> Callable[[tuple[A
         draws = [drawer(type_, style) for type_ in types[0].elements]
         return lambda parts: [d(part) for d, part in zip(draws, parts[0], strict=True)]
     draws = [drawer(type_, style) for type_ in types]
+    if len(draws) == 1:
+        (draw,) = draws
+        return lambda parts: [draw(parts[0])]
     return lambda parts: [d(part) for d, part in zip(draws, parts, strict=True)]
 
 
@@ -169,7 +173,8 @@ def arrange(items: Items, rank: Callable[[Any], Any] | None, top: int = 0) -> It
 
     `top` keeps only so many, from the end; 0 keeps all.
     """
-    found = sorted(items, key=lambda item: _sortable(item[0]))
+    plain = all(isinstance(part, (int, bytes, str)) for key, _ in items[:1] for part in key)
+    found = sorted(items, key=itemgetter(0) if plain else lambda item: _sortable(item[0]))
     if rank is not None:
         found.sort(key=lambda item: rank(item[1]))
     return found[-top:] if top > 0 else found
@@ -203,6 +208,7 @@ def entry(head: bytes, value: Any, draw: Draw) -> bytes:
 def whole_map(name: str, items: Iterable[tuple[list[bytes], Any]], draw: Draw) -> bytes:
     """A map, its entries (texts of the key's parts, value) in the order given."""
     at = name.encode()
-    return b"".join(
-        entry(b"%s[%s]" % (at, b", ".join(key)) if key else at, value, draw) for key, value in items
-    )
+    heads = [(b"%s[%s]" % (at, b", ".join(key)) if key else at, value) for key, value in items]
+    if not any(isinstance(value, (Histogram, Series)) for _, value in heads[:1]):  # all are of one kind
+        return b"".join([b"%s: %s\n" % (head, draw(value)) for head, value in heads])
+    return b"".join([entry(head, value, draw) for head, value in heads])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from pbt.bundle import Map
 from pbt.feature import Aggregation
 from pbt.record import Record, reader
 from pbt.sys import bpf
-from pbt.types import is_signed
+from pbt.types import is_integral, is_signed
 
 _SET = 8  # bytes of the u64 after the value of a map without keys: whether it was ever written
 _ORDER: Literal["little", "big"] = sys.byteorder
@@ -58,7 +58,7 @@ class LiveMap:
     def clear(self) -> None:
         """Delete all keys; a map without keys becomes unwritten."""
         if self.keyed:
-            bpf.map_clear(self._fd, self.map.key_size)
+            bpf.map_clear(self._fd, self.map.key_size, self._size)
         else:
             self._write_zeros(False)
 
@@ -86,9 +86,18 @@ class LiveMap:
                 if self._is_set(data):
                     yield (), read(data[:size])
             return
+        keys, values = self._columns()
+        numbers = Record.of([("value", self.map.value)])
+        if is_integral(self.map.value) and numbers.size == self.map.value_size:
+            yield from zip(keys, (value for (value,) in numbers.decode_all(values)), strict=True)
+        else:
+            yield from zip(keys, (read(data[:size]) for data in values), strict=True)
+
+    def _columns(self) -> tuple[list[tuple[Any, ...]], Sequence[bytes]]:
+        """All keys, and the values as they lie in memory."""
         assert self.map.key is not None
-        for key, data in self._raw():
-            yield self.map.key.decode(key), read(data[:size])
+        pairs = self._raw()
+        return self.map.key.decode_all([key for key, _ in pairs]), [data for _, data in pairs]
 
     def _is_set(self, data: bytes) -> bool:
         return any(data[_round8(self.map.value_size) - _SET : _round8(self.map.value_size)])
@@ -98,15 +107,23 @@ class LiveMap:
         return (data[at : at + step] for at in range(0, len(data), step))
 
     def _cells(self) -> Items:
-        for key, data in self._raw():
-            values = self._cpu_values(data) if self._per_cpu else [data]
-            if not self.keyed:
-                values = [value for value in values if self._is_set(value)]
-                if values:
-                    yield (), self._merge([self._cell.unpack_from(value) for value in values])
-                continue
-            assert self.map.key is not None
-            yield self.map.key.decode(key), self._merge([self._cell.unpack_from(value) for value in values])
+        if self.keyed:
+            unpack = self._unpacker()
+            keys, values = self._columns()
+            yield from zip(keys, (self._merge(unpack(data)) for data in values), strict=True)
+            return
+        for _, data in self._raw():
+            cells = self._cpu_values(data) if self._per_cpu else [data]
+            if found := [self._cell.unpack_from(value) for value in cells if self._is_set(value)]:
+                yield (), self._merge(found)
+
+    def _unpacker(self) -> Callable[[bytes], list[tuple[Any, ...]]]:
+        """The cells of all CPUs in the value of a keyed map."""
+        if self._cell.size == (self._size // self._cpus if self._per_cpu else self._size):
+            return lambda data: list(self._cell.iter_unpack(data))
+        return lambda data: [
+            self._cell.unpack_from(value) for value in (self._cpu_values(data) if self._per_cpu else [data])
+        ]
 
     def _buckets(self) -> Items:
         """Counters (or other parts) by bucket, whose number is the last part of the key or the index in the array."""

@@ -220,10 +220,7 @@ class World:
     def print_map(self, name: str, top: int = 0, div: int = 0) -> None:
         """Send a map as it is now; one without keys that was never written counts as zero."""
         live = self.map(name)
-        items = list(live.items())
-        if not items and not live.keyed:
-            items = [((), live.empty())]
-        if shown := [item for item in items if _has_content(item[1])]:
+        if shown := _shown(live, empty=True):
             self._send_map(live, shown, top, div)
 
     def print_element(self, name: str, key: tuple[Any, ...]) -> None:
@@ -240,7 +237,7 @@ class World:
         gap = b"\n\n"
         for name in self.names():
             live = self.map(name)
-            items = [item for item in live.items() if _has_content(item[1])]
+            items = _shown(live)
             if items:
                 if self.sink.messages == "text":
                     self.sink.write(gap)
@@ -272,9 +269,15 @@ class World:
         return converter(type_, self._json_opaque)
 
 
-def _has_content(value: Any) -> bool:
-    """Whether there is something to print: a histogram without a count has no rows."""
-    return not isinstance(value, Histogram) or bool(value.buckets)
+def _shown(live: LiveMap, empty: bool = False) -> list[tuple[tuple[Any, ...], Any]]:
+    """What there is to print of a map: a histogram without a count has no rows. `empty`: one without keys that
+    was never written counts as zero."""
+    items = list(live.items())
+    if empty and not items and not live.keyed:
+        items = [((), live.empty())]
+    if live.aggregation is None or live.aggregation.bucket is None:
+        return items
+    return [item for item in items if not isinstance(item[1], Histogram) or item[1].buckets]
 
 
 def boot_ns(target: Target) -> int:

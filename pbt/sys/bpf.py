@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import errno
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import struct
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -189,15 +190,17 @@ def map_items(fd: int, key_size: int, value_size: int) -> list[tuple[bytes, byte
     return [(key, value) for key, value in pairs if value is not None]
 
 
-def map_batch(fd: int, key_size: int, value_size: int) -> list[tuple[bytes, bytes]] | None:
-    """`map_items` by MAP_LOOKUP_BATCH (Linux 5.6; per-CPU arrays 5.13); None if it cannot be had."""
+def map_batch(
+    fd: int, key_size: int, value_size: int, command: str = "MAP_LOOKUP_BATCH"
+) -> list[tuple[bytes, bytes]] | None:
+    """`map_items` by MAP_LOOKUP_BATCH (Linux 5.6; per-CPU arrays 5.13) or the like; None if it cannot be had."""
     room = max(64, min(16384, (4 << 20) // (key_size + value_size)))
     token = ctypes.create_string_buffer(max(4, key_size))
     keys, values = _rooms(room, key_size, value_size)
     attr = structs.MapBatch(0, _address(token), _address(keys), _address(values), room, fd)
     found: list[tuple[bytes, bytes]] = []
     while True:
-        result = _bpf("MAP_LOOKUP_BATCH", attr)
+        result = _bpf(command, attr)
         if result == -errno.ENOSPC and room < 1 << 22:  # one bucket holds more than fits
             room *= 4
             keys, values = _rooms(room, key_size, value_size)
@@ -205,7 +208,9 @@ def map_batch(fd: int, key_size: int, value_size: int) -> list[tuple[bytes, byte
             continue
         if result not in (0, -errno.ENOENT):
             return None
-        found += _pairs(keys.raw, values.raw, attr.count, key_size, value_size)
+        found += zip(
+            _pieces(keys, attr.count, key_size), _pieces(values, attr.count, value_size), strict=True
+        )
         if result == -errno.ENOENT:
             return found
         attr.in_batch, attr.count = attr.out_batch, room
@@ -215,17 +220,16 @@ def _rooms(room: int, *sizes: int) -> list[ctypes.Array[ctypes.c_char]]:
     return [ctypes.create_string_buffer(room * size) for size in sizes]
 
 
-def _pairs(
-    keys: bytes, values: bytes, count: int, key_size: int, value_size: int
-) -> Iterable[tuple[bytes, bytes]]:
-    for i in range(count):
-        yield keys[i * key_size : (i + 1) * key_size], values[i * value_size : (i + 1) * value_size]
+def _pieces(room: ctypes.Array[ctypes.c_char], count: int, size: int) -> list[bytes]:
+    """The first `count` pieces of a buffer."""
+    return [piece for (piece,) in struct.iter_unpack(f"{size}s", memoryview(room)[: count * size])]
 
 
-def map_clear(fd: int, key_size: int) -> None:
+def map_clear(fd: int, key_size: int, value_size: int) -> None:
     """Delete every key that is there now. Arrays have no deletion: write zeros instead."""
-    for key in list(map_keys(fd, key_size)):
-        map_delete(fd, key)
+    if map_batch(fd, key_size, value_size, "MAP_LOOKUP_AND_DELETE_BATCH") is None:
+        for key in list(map_keys(fd, key_size)):
+            map_delete(fd, key)
 
 
 def map_freeze(fd: int) -> None:

@@ -63,7 +63,7 @@ def test_a_hash_keeps_what_it_is_given(kind: str) -> None:
         with pytest.raises(KernelError) as refusal:
             bpf.map_update(map_, u32(8), u64(0), consts.BPF_NOEXIST)
         assert refusal.value.name == "EEXIST"
-        bpf.map_clear(map_, 4)
+        bpf.map_clear(map_, 4, 8)
         assert bpf.map_items(map_, 4, 8) == []
         info = bpf.map_info(map_)
         assert (info.name, info.key_size, info.max_entries) == ("odd_name_", 4, 4096)

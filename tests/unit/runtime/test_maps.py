@@ -21,7 +21,7 @@ class Kernel:
         self.items = dict(items)
         monkeypatch.setattr(maps.bpf, "map_items", lambda fd, key, value: list(self.items.items()))
         monkeypatch.setattr(maps.bpf, "map_update", lambda fd, key, value: self.items.update({key: value}))
-        monkeypatch.setattr(maps.bpf, "map_clear", lambda fd, key: self.items.clear())
+        monkeypatch.setattr(maps.bpf, "map_clear", lambda fd, key, value: self.items.clear())
 
 
 def live(kind, value_size, key, aggregation="", args=(), value=I64, cpus=2) -> LiveMap:
