@@ -33,6 +33,11 @@ FALLBACK = """
 kprobe:vfs_read { @[func, arg2 > 100] = count(); @f[str(((struct file *)arg0)->f_path.dentry->d_name.name)] = count(); }
 kretprobe:vfs_read { @r[retval > 100] = count(); }
 """
+MEMORY = """
+BEGIN { print((percpu_kaddr("process_counts") > 0, *(int64 *)percpu_kaddr("process_counts", 0) >= 0)); }
+BEGIN { print(percpu_kaddr("process_counts", 1000)); }
+tracepoint:syscalls:sys_enter_write /comm == "cat"/ { write_user(args.buf, "J", 1); @[str(args.buf, 2)] = count(); }
+"""
 SCRIPTS = {  # row of the table of examples: script, load
     "lhist": ("kretprobe:vfs_read { @bytes = lhist(retval, 0, 2000, 200); }", READ),
     "latency": (
@@ -56,6 +61,7 @@ COMMANDS["text"] = vm.Command([*PBT, "-e", OPENED], load=READ, ready="Attached",
 COMMANDS["trampolines"] = vm.Command(
     [*PBT, "--no-feature", "kprobe", "-e", FALLBACK], load=READ, ready="Attached", timeout=240
 )
+COMMANDS["memory"] = vm.Command([*PBT, "--unsafe", "-e", MEMORY], load=READ, ready="Attached", timeout=240)
 FILES = {"path.bt": OPENED}
 
 
@@ -123,3 +129,10 @@ def test_trampolines_stand_in_for_kprobes(outcome):
     counts = dict(re.findall(r"^(@\w*\[[^]]+\]): (\d+)$", result.stdout, re.M))
     assert int(counts["@f[passwd]"]) >= 8 and int(counts["@[vfs_read, true]"]) >= 16
     assert int(counts["@r[true]"]) >= 8
+
+
+def test_what_only_other_kernels_let_a_program_reach(outcome):
+    """Per-CPU variables by name, and the memory of a process, which a write changes."""
+    text = outcome("memory").stdout
+    assert text.startswith("(true, true)\n0\n")
+    assert list(dict(re.findall(r"^@\[(.)\]: ([1-9])", text, re.M))) == ["J"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
+import struct
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -308,6 +310,24 @@ def test_the_watchpoint_is_taken_back(pbt, tmp_path):
     if "watchpoint" in done.err:
         pytest.skip(done.err)
     assert 1 <= int(done.out.split()[-1]) < 50
+
+
+# --- sockets and commands ---------------------------------------------------------------------
+
+
+@pytest.mark.needs("iter")
+def test_the_cookie_of_a_socket(pbt):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        cookie = struct.unpack("=Q", server.getsockopt(socket.SOL_SOCKET, 57, 8))[0]  # SO_COOKIE
+        done = pbt("-q", "-e", "iter:tcp { print(socket_cookie(ctx.sk_common)); }")
+    assert str(cookie) in done.lines(), done
+
+
+def test_shell_commands(pbt):
+    done = pbt(
+        "-q", "--unsafe", "-e", 'BEGIN { printf("one\\n"); system("echo %s %d; exit 3", "two", 2); exit(); }'
+    )
+    assert (done.status, done.lines()[:2]) == (0, ["one", "two 2"])
 
 
 # --- clocks -----------------------------------------------------------------------------------
