@@ -128,15 +128,11 @@ def _learn(
 
 
 def _learn_null(env: Env, state: State, dst: Reg, src: Reg, holds: str) -> None:
-    """An or-null pointer equal to one that is not null is not null either; or compared with 0."""
+    """An or-null pointer equal to one that is not null is not null either."""
     for one, other in ((dst, src), (src, dst)):
         if not one.null or one.kind == "ptr_":
             continue
-        if other.kind == "scalar":
-            if other.num.const == 0:
-                env.precise(other)
-                settle_null(state, one, holds == "JEQ")
-        elif not other.null and other.kind != "ptr_" and holds == "JEQ":
+        if other.kind not in ("scalar", "ptr_") and not other.null and holds == "JEQ":
             settle_null(state, one, False)
 
 
@@ -238,7 +234,7 @@ def _mark_end(state: State, dst: Reg, holds: str) -> None:
 
 
 def _widen_packet(state: State, dst: Reg, strict: bool) -> None:
-    if dst.off < 0 or (dst.off == 0 and strict is False):
+    if dst.off < 0 or (dst.off == 0 and strict):
         return
     if dst.off > 0xFFFF or dst.num.umax > 0xFFFF or dst.off + dst.num.umax > 0xFFFF:
         return

@@ -250,7 +250,7 @@ def _integer(env: Env, helper: Helper, given: Given) -> Reg:
     if helper.name in _SIZED_RESULT:
         return number(scalar.between(-4095, given.most, env.rules))
     if helper.name == "get_smp_processor_id" and "cpu_bounded" in env.rules:
-        return number(scalar.between(0, 8191, env.rules))
+        return number(scalar.between(0, env.cpus - 1, env.rules))
     return ANY
 
 

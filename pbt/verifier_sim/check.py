@@ -16,6 +16,13 @@ from pbt.verifier_sim.require import uses
 _MAX_LENGTH = 1_000_000  # BPF_COMPLEXITY_LIMIT_INSNS
 
 
+def _seen_late(insn: Insn, reason: str) -> bool:
+    """Whether older kernels find this wrong only when a path comes to the instruction."""
+    if reason.startswith("unknown opcode") or insn.opcode & 7 in (op.LD, op.LDX):
+        return False
+    return reason != "BPF_STX uses reserved fields"
+
+
 class Flow(NamedTuple):
     """What the shape of a program tells: see `check`."""
 
@@ -23,6 +30,7 @@ class Flow(NamedTuple):
     successors: list[tuple[int, ...]]  # by slot
     prune: bytearray  # 1 where states are compared
     live: list[int]  # registers still to be read, as bit masks, by slot
+    late: dict[int, str]  # slots that are malformed in a way that only a path that comes there finds
 
 
 def check(
@@ -34,14 +42,15 @@ def check(
     """Refuse malformed instructions, bad jumps, unreachable code and bad map references."""
     if not insns or len(insns) > _MAX_LENGTH:
         raise Refuse("the program is empty" if not insns else "the program is too large", pc=0)
-    wide = _instructions(insns, maps, map_of, rules)
+    late: dict[int, str] = {}
+    wide = _instructions(insns, maps, map_of, rules, late)
     starts = _functions(insns, wide)
     successors = _successors(insns, wide, starts)
     if "loops_anywhere" not in rules:
         _back_edges(insns, successors)
     _reachable(insns, wide, starts, successors)
     prune = _prune_points(insns, successors)
-    return Flow(starts, successors, prune, liveness(insns, successors, wide))
+    return Flow(starts, successors, prune, liveness(insns, successors, wide), late)
 
 
 # single instructions --------------------------------------------------------------------------------
@@ -52,6 +61,7 @@ def _instructions(
     maps: Sequence[MapInfo],
     map_of: Mapping[int, tuple[int, str, int]],
     rules: Features,
+    late: dict[int, str],
 ) -> set[int]:
     """Check every instruction alone; the second slots of wide loads."""
     seconds: set[int] = set()
@@ -60,7 +70,9 @@ def _instructions(
         insn = insns[pc]
         reason = malformed(insn, rules)
         if reason:
-            raise Refuse(reason, pc=pc)
+            if "fields_first" in rules or not _seen_late(insn, reason):
+                raise Refuse(reason, pc=pc)
+            late[pc] = reason
         if insn.opcode == op.LD_IMM64:
             _wide(insns, pc, maps, map_of)
             seconds.add(pc + 1)

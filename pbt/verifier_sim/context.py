@@ -44,6 +44,8 @@ def _allowed(env: Env, offset: int, size: int, write: bool) -> bool:
     if known is None:
         rules = env.prog.writes if write else env.prog.reads
         known = offset >= 0 and progs.may_access(rules, offset, size)
+        if offset < 0 and env.prog.name == "TRACEPOINT" and not write:
+            known = offset % size == 0  # tp_prog_is_valid_access() compares it with a size_t
         known = known and progs.attached_access(env.prog.name, env.attach, offset, size, write)
         since = progs.context_release(env.prog, offset, size)
         known = known and (not since or not env.release or kernels.release(since) <= env.release)

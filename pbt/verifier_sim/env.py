@@ -85,12 +85,14 @@ class Env:
         release: tuple[int, ...] = (),
         state_freq: bool = False,
         declared: Declared | None = None,
+        cpus: int = 0,
     ) -> None:
         self.insns, self.prog, self.attach = insns, prog, attach
         self.maps, self.map_of, self.rules = maps, map_of, rules
         self.privileged, self.strict, self.sleepable, self.gpl = privileged, strict, sleepable, gpl
         self.arguments, self.missing, self.release = arguments, missing, release
         self.declared = declared
+        self.cpus = cpus or 8192  # CONFIG_NR_CPUS of x86-64 distributions
         self.structs = declared.sizes if declared else {}
         self.params: dict[int, tuple[Param, ...]] = {}  # of global functions, by first slot
         self.starts: tuple[int, ...] = (0,)  # first slots of all functions

@@ -152,6 +152,7 @@ def verify(
     missing: frozenset[str] = frozenset(),
     state_freq: bool = False,
     declared: Declared | None = None,
+    cpus: int = 0,
 ) -> Verdict:
     """Judge a program as the kernel's verifier would.
 
@@ -161,7 +162,7 @@ def verify(
     lacks; `arguments`: what a TRACING program's context holds, if known; `strict`: alignment is
     enforced everywhere; `keep_states`: remember every state, for teaching; `thorough`: follow paths
     that differ only in what is never needed, so that the kept states tell of every run (the kernel
-    prunes such paths).
+    prunes such paths); `cpus`: how many the machine may have, 0 if unknown.
     """
     slots = decode(insns) if isinstance(insns, bytes) else list(insns)
     rules = kernels.features(kernel) if features is None else features
@@ -175,6 +176,7 @@ def verify(
         "release": kernels.release(kernel),
         "state_freq": state_freq,
         "declared": declared,
+        "cpus": cpus,
     }
     try:
         found = walk(

@@ -81,7 +81,7 @@ class Explorer:
     def _path(self, pc: int, state: State) -> tuple[int, State]:
         """Walk until the path ends or an earlier state covers it."""
         env, prune, steps, insns = self.env, self.flow.prune, STEPS, self.env.insns
-        keep, states = self.keep, self.states
+        keep, states, late = self.keep, self.states, self.flow.late
         self.current = state
         while True:
             self.pc = pc
@@ -97,6 +97,8 @@ class Explorer:
                 states.setdefault(pc, []).append(state.copy())
             insn = insns[pc]
             step = steps[insn.opcode]
+            if late and pc in late:
+                raise Refuse(late[pc])
             if insn.opcode & 7 in (5, 6):  # JMP and JMP32
                 self.jumps += 1
             if step is None:

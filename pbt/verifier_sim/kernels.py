@@ -27,7 +27,9 @@ RULES = (
     Rule("flow_keys_fixed", (5, 15), "pointers to flow keys move by constants alone"),
     Rule("callback_rounds", (6, 6), "callbacks are followed round by round, and as never called"),
     Rule("sleepable_locks", (6, 6), "sleepable programs may take spin locks"),
-    Rule("register_null", (6, 2), "a comparison with a register tells about null; maps are never null"),
+    Rule(
+        "register_null", (6, 2), "equal to a pointer that is not null tells about null; maps are never null"
+    ),
     Rule("rcu_kptrs", (6, 4), "kernel pointers in maps may be used inside RCU sections"),
     Rule("dynptr_reinit", (6, 3), "an initialised dynptr without reference may be initialised anew"),
     Rule("narrow_links", (6, 5), "a 32-bit copy of a number below 2**32 is refined with it"),
@@ -48,8 +50,7 @@ RULES = (
     Rule("local_calls_locked", (6, 9), "functions of the program may be called while a lock is held"),
     Rule("mixed_bounds", (6, 8), "32-bit and 64-bit, signed and unsigned bounds refine each other"),
     Rule("register_branches", (6, 8), "comparing two registers refines both"),
-    Rule("spill_imm", (5, 10), "a constant stored to the stack stays known"),
-    Rule("spill_zero", (6, 8), "so does 0, as a number"),
+    Rule("spill_zero", (6, 8), "0 stored to the stack stays known as a number"),
     Rule("spill_any", (6, 8), "numbers without bounds are kept and linked on the stack"),
     Rule("scrub_variable", (6, 19), "a write at a variable offset forgets the whole number that it meets"),
     Rule("const_shifts", (6, 10), "only shifts by a constant keep bounds"),
@@ -84,6 +85,7 @@ RULES = (
     Rule("tracing_timers", (7, 0), "tracing programs may use timers"),
     Rule("sockmaps_owned", (7, 0), "fewer types of programs change maps of sockets"),
     Rule("loads_outside_callbacks", (7, 0), "LD_ABS is not for callbacks"),
+    Rule("fields_first", (7, 0), "reserved fields are looked at before any path is walked"),
     Rule("null_is_wide", (7, 0), "a 32-bit comparison does not tell that a pointer is null"),
     Rule("division_bounds", (7, 0), "division and modulo by a constant keep bounds"),
     Rule("retval_range", (7, 0), "the argument of set_retval is checked"),
