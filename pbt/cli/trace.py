@@ -346,11 +346,12 @@ class VerifierError(PbtError):
 
 def judge(bundle: Bundle, verbose: bool = False) -> None:
     """Have every program judged before the kernel sees it; VerifierError for the first that fails."""
+    from pbt.cli.kernel import judging
     from pbt.verifier_sim import verify_bundle
 
     source = Source(bundle.name, bundle.source)
     walked = 0
-    for verdict in verify_bundle(bundle):
+    for verdict in verify_bundle(bundle, **judging(bundle.release)):
         walked += verdict.insns_processed
         if not verdict.ok:
             text = verdict.story(source)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from pbt.cli.kernel import judging
 from pbt.cli.options import Arguments, Option
-from pbt.cli.verbs import HEADERS, HELP, PROGRAM, TARGET, explained, headers_of, mixed, read_bytes, text_of
+from pbt.cli.verbs import HEADERS, HELP, PROGRAM, explained, headers_of, mixed, read_bytes, text_of
 from pbt.data import NamedTuple
-from pbt.source import Source, UsageError
+from pbt.source import Source, Span, UsageError
 
 if TYPE_CHECKING:
     from pbt.bundle import Code
@@ -25,10 +27,13 @@ OPTIONS = (
     ),
     Option("", "type", "TYPE", "the program type of assembly text or bytes; default: SOCKET_FILTER"),
     Option("", "attach", "TYPE", "their expected attach type"),
+    Option("", "log", "LEVEL", "the walk as the kernel's log has it: 1 for the refused path, 2 for all"),
+    Option("", "kernel-log", "FILE", "show a log of the kernel beside the lines of the script"),
+    Option("", "calibrate", "", "ask the running kernel's verifier what it can do, and remember that"),
     Option("", "states", "", "show what is known before each instruction"),
     Option("", "jsonl", "", "a JSON object with a program a line on standard input, a verdict a line out"),
     PROGRAM,
-    TARGET,
+    Option("", "target", "DIR|RELEASE", "for the machine saved in DIR (see pbt target), or a release"),
     *HEADERS,
     Option("", "unsafe", "", "allow system(), signal() and other functions that change things"),
     HELP,
@@ -53,35 +58,110 @@ def main(argv: Sequence[str]) -> int:
     args = mixed(argv, OPTIONS, len(argv))
     if explained(args, USAGE, OPTIONS):
         return 0
+    if (
+        args.has("target")
+        and re.match(r"\d+\.\d+", args.get("target"))
+        and not os.path.isdir(args.get("target"))
+    ):
+        args.given["kernel"] = args.given.pop("target")
     if args.has("jsonl"):
         return _batch()
+    if args.has("calibrate"):
+        return _calibrate()
+    if args.has("kernel-log"):
+        return _beside(args)
     if not args.rest and not args.has("e"):
         raise UsageError("no file given", "pbt verify FILE..., pbt verify -e 'PROGRAM', or pbt verify --help")
     bad = False
     for name in ["stdin"] if args.has("e") else args.rest:
         for judged in _judged(name, args):
             bad |= judged.verdict.kind == "reject"
+            if judged.verdict.log:
+                print(judged.verdict.log)
             print("\n".join(_shown(judged, args.has("states"))))
     return int(bad)
+
+
+def _level(args: Arguments) -> int:
+    level = args.get("log", "0")
+    if level not in ("0", "1", "2"):
+        raise UsageError(f"unknown level of the log: {level}", "1 or 2")
+    return int(level)
+
+
+def _calibrate() -> int:
+    """Ask the running kernel, and show what differs from its release."""
+    release = os.uname().release
+    known = judging(release, ask=True).get("features")
+    if not isinstance(known, frozenset):
+        raise UsageError("the kernel lets this user load no programs", "try as root")
+    from pbt.verifier_sim.kernels import features
+
+    guess = features(release)
+    print(f"{release}: {len(known)} rules")
+    for name in sorted(known ^ guess):
+        print(f"  {name}: {'has it' if name in known else 'has it not'}, unlike its release")
+    return 0
+
+
+def _beside(args: Arguments) -> int:
+    """A log of the kernel with the line of the script before what was made of it; why, in words."""
+    from pbt.verifier_sim.log import read, verdict_of
+    from pbt.verifier_sim.reasons import find, plain
+
+    lines = list(read(text_of(read_bytes(args.get("kernel-log")), args.get("kernel-log"))))
+    name = args.rest[0] if args.rest else "stdin"
+    judged = next(_judged(name, args), None) if args.rest or args.has("e") else None
+    last = None
+    for line in lines:
+        place = _place(judged, line.pc)
+        if place is not None and place[:2] != last:
+            last = place[:2]
+            print(f"{place[0]}:{place[1]}: {place[2].strip()}")
+        print(f"    {line.text}")
+    pc, why = verdict_of(lines)
+    row = find(why)
+    if why:
+        print(f"instruction {pc}: {plain(why)}" + (f" [{row.id}]\nHINT: {row.mend}" if row else ""))
+    return int(bool(why))
+
+
+def _place(judged: Judged | None, pc: int) -> tuple[str, int, str] | None:
+    """The script's name, line number and text of a slot."""
+    if judged is None or judged.source is None or not 0 <= pc < len(judged.code.spans):
+        return None
+    place = judged.code.spans[pc]
+    if place.start < 0:
+        return None
+    row, _, text = Span(judged.source, place.start, place.end).locate()
+    return judged.source.name, row, text
 
 
 def _batch() -> int:
     from pbt.verifier_sim.jsonl import main as batch
 
     try:
-        return batch(sys.stdin, sys.stdout)
+        return batch(sys.stdin, sys.stdout, _running)
     except (ValueError, LookupError, TypeError) as error:
         kind = type(error).__name__
         raise UsageError(f"a line of standard input describes no program: {kind}: {error}") from None
+
+
+def _running(release: str) -> dict[str, object]:
+    """What the running kernel says of itself, if a release with its point release is the running one's."""
+    here = os.uname().release
+    if release.count(".") < 2 or not re.match(re.escape(release) + r"\b", here):
+        return {}
+    return judging(here, ask=True)
 
 
 def _judged(name: str, args: Arguments) -> Iterator[Judged]:
     from pbt.aot import is_tool, load
 
     data = b"" if args.has("e") else read_bytes(name)
-    options: dict[str, object] = {"keep_states": args.has("states")}
+    options: dict[str, object] = {"keep_states": args.has("states"), "log": _level(args)}
     if args.has("kernel"):
-        options["kernel"] = _release(args.get("kernel"))
+        options |= judging(_release(args.get("kernel")))
     if is_tool(data):
         yield from _bundle(name, load(data, name), options)
     elif args.has("e") or name.endswith(".bt") or data.startswith(b"#!"):
@@ -116,6 +196,7 @@ def _bundle(name: str, bundle: object, options: dict[str, object]) -> Iterator[J
 
     assert isinstance(bundle, Bundle)
     source = Source(bundle.name, bundle.source)
+    options = judging(bundle.release) | options
     for program, verdict in zip(bundle.programs, verify_bundle(bundle, **options), strict=True):
         yield Judged(f"{name}: {program.name}", verdict, source, program.code)
 

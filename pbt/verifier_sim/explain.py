@@ -9,7 +9,7 @@ from pbt.data import NamedTuple
 from pbt.isa.insn import Insn, decode
 from pbt.verifier_sim import kernels
 from pbt.verifier_sim.env import Unsupported
-from pbt.verifier_sim.explore import walk
+from pbt.verifier_sim.explore import Walk, walk
 from pbt.verifier_sim.reasons import find, plain
 from pbt.verifier_sim.reg import MapInfo, Reg, draw
 from pbt.verifier_sim.require import uses
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pbt.bundle import Bundle, Program
     from pbt.source import Source, Span
     from pbt.verifier_sim.functions import Declared
+    from pbt.verifier_sim.log import Log
 
 MapOf = Mapping[int, tuple[int, str, int]]
 
@@ -75,6 +76,7 @@ class Verdict(NamedTuple):
     stack_depth: int = 0
     unsupported: str = ""
     name: str = ""
+    log: str = ""
 
     @property
     def kind(self) -> str:
@@ -153,6 +155,7 @@ def verify(
     state_freq: bool = False,
     declared: Declared | None = None,
     cpus: int = 0,
+    log: int = 0,
 ) -> Verdict:
     """Judge a program as the kernel's verifier would.
 
@@ -162,7 +165,8 @@ def verify(
     lacks; `arguments`: what a TRACING program's context holds, if known; `strict`: alignment is
     enforced everywhere; `keep_states`: remember every state, for teaching; `thorough`: follow paths
     that differ only in what is never needed, so that the kept states tell of every run (the kernel
-    prunes such paths); `cpus`: how many the machine may have, 0 if unknown.
+    prunes such paths); `cpus`: how many the machine may have, 0 if unknown;
+    `log`: level (1: the path that is refused, 2: all) of the log to be made.
     """
     slots = decode(insns) if isinstance(insns, bytes) else list(insns)
     rules = kernels.features(kernel) if features is None else features
@@ -178,6 +182,11 @@ def verify(
         "declared": declared,
         "cpus": cpus,
     }
+    lines = None
+    if log:
+        from pbt.verifier_sim.log import Log
+
+        lines = Log(slots, log)
     try:
         found = walk(
             slots,
@@ -188,12 +197,14 @@ def verify(
             rules,
             keep=keep_states,
             thorough=thorough,
+            log=lines,
             **options,
         )
     except Unsupported as reason:
         return Verdict(True, unsupported=str(reason))
+    told = _told(lines, found)
     if found.refusal is None:
-        return Verdict(True, None, found.processed, found.states, found.stack_depth)
+        return Verdict(True, None, found.processed, found.states, found.stack_depth, log=told)
     reason_text = found.refusal.reason
     row = find(reason_text)
     hint = found.refusal.hint or (row.mend if row else "")
@@ -206,7 +217,19 @@ def verify(
         way=_way(slots, found.last),
         known=_known(slots, found.pc, found.last),
     )
-    return Verdict(False, refusal, found.processed, found.states)
+    return Verdict(False, refusal, found.processed, found.states, log=told)
+
+
+def _told(lines: Log | None, found: Walk) -> str:
+    """The log of a walk, with its last lines as the kernel has them."""
+    if lines is None:
+        return ""
+    last = [found.refusal.reason] if found.refusal is not None else []
+    count = (
+        f"processed {found.processed} insns (limit 1000000) max_states_per_insn 0 total_states 0 "
+        "peak_states 0 mark_read 0"
+    )
+    return "\n".join((*lines.lines, *last, count))
 
 
 _TOLD = 6  # branches that a story names

@@ -20,6 +20,7 @@ from pbt.verifier_sim.env import Env, Refuse, Unsupported
 from pbt.verifier_sim.fields import usable
 from pbt.verifier_sim.functions import arguments, check_layout
 from pbt.verifier_sim.kernels import Features
+from pbt.verifier_sim.log import Log
 from pbt.verifier_sim.memory import note_read
 from pbt.verifier_sim.prune import COVERS, EXACTLY, WITHIN, Node, covers, find
 from pbt.verifier_sim.reg import MapInfo, Reg
@@ -27,6 +28,7 @@ from pbt.verifier_sim.state import Frame, Slot, State
 from pbt.verifier_sim.step import STEPS
 
 LIMIT: Final = 1_000_000  # BPF_COMPLEXITY_LIMIT_INSNS
+_PRUNED: Final = -2  # an earlier state covers this one
 _MISS, _HIT, _IN_LOOP = 0, 1, 2
 _ALL = 0b1111111111  # r0 to r9
 
@@ -48,7 +50,10 @@ class Walk(NamedTuple):
 class Explorer:
     """One walk over all paths."""
 
-    def __init__(self, env: Env, flow: shape.Flow, keep: bool, thorough: bool) -> None:
+    def __init__(
+        self, env: Env, flow: shape.Flow, keep: bool, thorough: bool, log: Log | None = None
+    ) -> None:
+        self.log = log
         self.env, self.flow, self.keep = env, flow, keep
         self.cover = WITHIN if thorough else COVERS
         self.live = [_ALL] * (len(env.insns) + 1) if thorough else flow.live
@@ -57,6 +62,7 @@ class Explorer:
         self.jumps_before = self.insns_before = 0
         self.jumps = 0
         self.pc = 0
+        self.only = False  # walk one instruction, then come back
 
     def run(self, state: State, start: int = 0) -> Walk:
         """Walk the main program, or a global function by itself, from a first state."""
@@ -73,6 +79,8 @@ class Explorer:
                 if not env.pending:
                     break
                 pc, current = env.pending.pop()
+                if self.log is not None:
+                    self.log.path(pc, current, current.path[1] if current.path else -1)
         except Refuse as refusal:
             where = refusal.pc if refusal.pc is not None else self.pc
             return Walk(refusal, where, env.processed, 0, self.states, self.current)
@@ -83,6 +91,8 @@ class Explorer:
         env, prune, steps, insns = self.env, self.flow.prune, STEPS, self.env.insns
         keep, states, late = self.keep, self.states, self.flow.late
         self.current = state
+        if self.log is not None:
+            return self._logged_path(pc, state)
         while True:
             self.pc = pc
             env.processed += 1
@@ -92,7 +102,7 @@ class Explorer:
                     "The kernel walks at most a million instructions over all paths.",
                 )
             if prune[pc] and self._known(pc, state):
-                return pc, state
+                return (_PRUNED if self.only else pc), state
             if keep:
                 states.setdefault(pc, []).append(state.copy())
             insn = insns[pc]
@@ -104,8 +114,35 @@ class Explorer:
             if step is None:
                 raise Refuse(f"unknown opcode {insn.opcode:02x}")
             pc = step(env, state, pc, insn)
-            if pc == DONE:
+            if pc == DONE or self.only:
                 return pc, state
+
+    def _logged_path(self, pc: int, state: State) -> tuple[int, State]:
+        """The same, telling the log of every step."""
+        log = self.log
+        assert log is not None
+        self.log = None
+        try:
+            if not self.env.processed:
+                log.path(pc, state, -1)
+            while True:
+                log.step(pc, state)
+                self.only = True
+                try:
+                    after, found = self._path(pc, state)
+                except Refuse:
+                    log.done(pc, None)
+                    raise
+                finally:
+                    self.only = False
+                if after == _PRUNED:
+                    return pc, found
+                log.done(pc, found if found.frames else None)
+                if after == DONE:
+                    return pc, found
+                pc = after
+        finally:
+            self.log = log
 
     def _finished(self, node: Node | None) -> None:
         """A path came to its end: its checkpoints are complete once all their branches are."""
@@ -218,6 +255,7 @@ def walk(
     *,
     keep: bool = False,
     thorough: bool = False,
+    log: Log | None = None,
     **options: Any,
 ) -> Walk:
     """Check the shape of a program, then walk all its paths."""
@@ -234,7 +272,7 @@ def walk(
     for pc, insn in enumerate(insns):
         if insn.opcode == 0x85 and not insn.src_reg and insn.imm in _ROUNDS:
             flow.prune[pc] = 1
-    return _judge(env, flow, Explorer(env, flow, keep, thorough))
+    return _judge(env, flow, Explorer(env, flow, keep, thorough, log))
 
 
 def _judge(env: Env, flow: shape.Flow, explorer: Explorer) -> Walk:

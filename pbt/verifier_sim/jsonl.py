@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import IO, Any
 
 from pbt.uapi.consts import ATTACH_TYPE, PROG_TYPE
@@ -15,6 +15,9 @@ from pbt.verifier_sim.reg import Field, MapInfo
 _STRICT, _ANY, _STATE_FREQ, _SLEEPABLE = 1 << 0, 1 << 1, 1 << 3, 1 << 4
 _RDONLY_PROG = 1 << 7
 _WRITTEN = {"6.18": "6.18.44", "6.18deb": "6.18.15"}
+
+
+Rules = Callable[[str], Mapping[str, object]]
 
 
 def _map(row: Mapping[str, Any], name: str) -> MapInfo:
@@ -41,7 +44,7 @@ def _name(table: Mapping[str, int], number: int) -> str:
     return next((name for name, value in table.items() if value == number), "")
 
 
-def judge(line: Mapping[str, Any]) -> dict[str, Any]:
+def judge(line: Mapping[str, Any], rules: Rules | None = None) -> dict[str, Any]:
     """One program, as in the module's protocol → {"id", "verdict", "reason", "insn", "walked"}.
 
     The program: `insns` (hex), `prog_type`, `expected_attach_type`, `prog_flags`, `maps`, `relocs`,
@@ -64,19 +67,22 @@ def judge(line: Mapping[str, Any]) -> dict[str, Any]:
         except functions.BadTypes as error:
             return answer | {"verdict": "reject", "reason": str(error)}
     flags = line.get("prog_flags", 0)
+    release = _WRITTEN.get(kernel, kernel)
+    options: dict[str, Any] = {"features": features(release), "kernel": release}
+    if rules is not None:
+        options.update(rules(release))
     verdict = explain.verify(
         bytes.fromhex(line["insns"]),
         prog_type=prog_type,
         expected_attach_type=_attach(line, prog_type),
         maps=_maps(line["maps"]),
         map_of={r["insn"]: (r["map"], r["kind"], r.get("off", 0)) for r in line["relocs"]},
-        features=features(_WRITTEN.get(kernel, kernel)),
-        kernel=kernel,
         privileged=not line.get("unprivileged", False),
         strict=bool(flags & _STRICT),
         sleepable=bool(flags & _SLEEPABLE),
         state_freq=bool(flags & _STATE_FREQ),
         declared=known,
+        **options,
         gpl="GPL" in line.get("license", "GPL"),
     )
     if verdict.unsupported:
@@ -105,10 +111,13 @@ def _unjudged(line: Mapping[str, Any]) -> str:
     return ""
 
 
-def main(stdin: IO[str], stdout: IO[str]) -> int:
-    """Judge each line of `stdin`, answer in order, flush after every line; 0."""
+def main(stdin: IO[str], stdout: IO[str], rules: Rules | None = None) -> int:
+    """Judge each line of `stdin`, answer in order, flush after every line; 0.
+
+    `rules`: what more is known of a release, as options of `explain.verify`.
+    """
     for text in stdin:
         if text.strip():
-            stdout.write(json.dumps(judge(json.loads(text))) + "\n")
+            stdout.write(json.dumps(judge(json.loads(text), rules)) + "\n")
             stdout.flush()
     return 0

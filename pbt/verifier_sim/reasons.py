@@ -12,7 +12,9 @@ see `EXAMPLE_MAPS`; an empty example means that the reason needs the program's t
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import Final
+
+from pbt.data import NamedTuple
 
 EXAMPLE_MAPS: Final = (
     ("HASH", "HASH", 4, 16, 8),

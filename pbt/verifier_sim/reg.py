@@ -120,16 +120,29 @@ def tnum_text(num: Scalar) -> str:
     return f"({num.value:#x}; {num.mask:#x})"
 
 
+def _number(value: int) -> str:
+    """A bound as the kernel prints it: small ones decimal, others as 64 bits in hexadecimal."""
+    return str(value) if -(1 << 15) <= value < 1 << 16 else f"{value & (1 << 64) - 1:#x}"
+
+
 def _bounds(s: Scalar) -> str:
+    """As print_scalar_ranges() of the kernel: equal bounds share one number."""
+    rows = [
+        (name, value)
+        for name, value, default in (
+            ("smin", s.smin, UNKNOWN.smin), ("smax", s.smax, UNKNOWN.smax),
+            ("umin", s.umin, 0), ("umax", s.umax, UNKNOWN.umax),
+            ("smin32", s.s32min, UNKNOWN.s32min), ("smax32", s.s32max, UNKNOWN.s32max),
+            ("umin32", s.u32min, 0), ("umax32", s.u32max, M32),
+        )
+        if value != default
+    ]  # fmt: skip
     parts = []
-    for name, shown, default in (
-        ("smin", s.smin, UNKNOWN.smin),
-        ("smax", s.smax, UNKNOWN.smax),
-        ("umin", s.umin, 0),
-        ("umax", s.umax, UNKNOWN.umax),
-    ):
-        if shown != default and not (name == "smin" and shown == 0):
-            parts.append(f"{name}={shown}")
+    while rows:
+        _, value = rows[0]
+        same = [name for name, other in rows if other == value]
+        rows = [row for row in rows if row[1] != value]
+        parts.append(f"{'='.join(same)}={_number(value)}")
     if s.mask != UNKNOWN.mask or s.value:
         parts.append(f"var_off=({s.value:#x}; {s.mask:#x})")
     return ",".join(parts)

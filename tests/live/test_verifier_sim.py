@@ -6,13 +6,17 @@ import os
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
+from pbt.host import verifier
 from pbt.isa.insn import Insn, encode
 from pbt.source import KernelError
 from pbt.sys import bpf
 from pbt.verifier_sim import Verdict, verify
+from pbt.verifier_sim.calibrate import calibrated, programs
+from pbt.verifier_sim.kernels import features
 from tests.property import structured
 from tests.property.test_sound import program
 from tests.unit.verifier_sim.programs import CASES, MAPS, Case, build
@@ -98,7 +102,12 @@ def test_random_programs(changed: bool, structured_maps: list[int]) -> None:
             made = structured.mutated(random.Random(seed), made)
         log = _kernel(made.prog_type, made.insns, made.map_of, structured_maps)
         verdict = verify(
-            made.insns, prog_type=made.prog_type, maps=structured.MAPS, map_of=made.map_of, kernel=RELEASE
+            made.insns,
+            prog_type=made.prog_type,
+            maps=structured.MAPS,
+            map_of=made.map_of,
+            kernel=RELEASE,
+            cpus=verifier.cpus(),
         )
         accepted += not log
         if verdict.ok and log:
@@ -108,3 +117,14 @@ def test_random_programs(changed: bool, structured_maps: list[int]) -> None:
     assert not severe
     assert len(wrong) <= total // 100, wrong
     assert total // 4 < accepted < total
+
+
+def test_calibration_finds_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The running kernel's answers agree with the table for its release, on the kernel it was measured on."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    accepted = verifier.accepted(programs)
+    assert accepted is not None and len(accepted) == len(programs())
+    known = calibrated(features(RELEASE), accepted)
+    assert "signed_isa" in known or RELEASE.startswith("5.")
+    if RELEASE.startswith("6.18.44"):
+        assert known == features(RELEASE)

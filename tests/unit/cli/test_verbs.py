@@ -144,6 +144,25 @@ def test_verify_in_batches(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> 
     assert status == 1 and "describes no program" in err
 
 
+def test_verify_tells_the_walk_and_reads_it_back(capsys: Capture, tmp_path: Path) -> None:
+    (tmp_path / "bad").write_text("r0 = r5\nexit\n")
+    status, out, _ = run(capsys, "verify", "--log", "2", tmp_path / "bad")
+    assert status == 1 and "0: (bf) r0 = r5" in out and "R5 !read_ok\nprocessed 1 insns" in out
+    script = "BEGIN { @ = 1; }"
+    status, out, _ = run(capsys, "verify", "--log", "2", "-e", script)
+    assert status == 0
+    (tmp_path / "log").write_text(out.partition("processed")[0] + "R1 !read_ok\n")
+    status, out, _ = run(capsys, "verify", "--kernel-log", tmp_path / "log", "-e", script)
+    assert status == 1 and f"stdin:1: {script}" in out and "[PBT-V021]" in out and "HINT: " in out
+    assert "unknown level of the log" in run(capsys, "verify", "--log", "9", tmp_path / "bad")[2]
+
+
+def test_verify_for_a_release_as_target(capsys: Capture, tmp_path: Path) -> None:
+    (tmp_path / "p").write_text("r0 = 0\nr0 = (s8)r0\nexit\n")
+    assert run(capsys, "verify", "--target", "6.18", tmp_path / "p")[0] == 0
+    assert run(capsys, "verify", "--target", "6.1", tmp_path / "p")[0] == 1
+
+
 def test_verify_refuses_unknown_words(capsys: Capture, tmp_path: Path) -> None:
     (tmp_path / "p").write_text(PROGRAM)
     assert "unknown program type X" in run(capsys, "verify", "--type", "x", tmp_path / "p")[2]
