@@ -7,7 +7,6 @@ import re
 from pbt.lang import ast
 from pbt.lang.calls import Calls
 from pbt.lang.checks import LITERALS
-from pbt.lang.constants import CONSTANTS
 from pbt.lang.renamed import MEMBERS
 from pbt.lang.typenames import NO_BTF
 from pbt.source import ScriptError, Span, did_you_mean, nearest
@@ -40,9 +39,11 @@ class Access(Calls):
         if constant is not None:
             self.replaced[node] = self._literal(node, constant[1], constant[0])
             return constant[0]
-        if node.name in CONSTANTS:
-            self.replaced[node] = self._literal(node, CONSTANTS[node.name])
-            return I64
+        constants = self.shared.constants
+        if node.name in constants:
+            made = self._literal(node, constants[node.name])
+            self.replaced[node] = made
+            return self.types[made]
         raise ScriptError(f"Unknown identifier: '{node.name}'", node.span, self._meant(node.name))
 
     def _meant(self, name: str) -> str:
@@ -54,7 +55,7 @@ class Access(Calls):
                 return f"did you mean {other}?"
         if name in self.shared.known_aggregations:
             return f"{name}() must be assigned directly to a map: @name = {name}(...)"
-        known = [*self.shared.known_builtins, *CONSTANTS, *self._arrays, *self.shared.defines]
+        known = [*self.shared.known_builtins, *self.shared.constants, *self._arrays, *self.shared.defines]
         near = did_you_mean(name, known)
         if near:
             return near
@@ -155,6 +156,7 @@ class Access(Calls):
             raise self._no_member(node, struct)
         self.kept[node] = member
         kind = self._inherit(member.type, base) if isinstance(base, Pointer) else member.type
+        kind = self._completed(kind)
         if member.data_loc and isinstance(kind, Array) and kind.element.size == 1:
             return Str(int(self.config["max_strlen"]))
         return kind
@@ -166,6 +168,14 @@ class Access(Calls):
             return None
         self.replaced[node] = whole.items[whole.names.index(node.name)]
         return self._expr(self.replaced[node])
+
+    def _completed(self, kind: Type) -> Type:
+        """A pointer to a struct of which its origin (tracefs without BTF) knows the name alone."""
+        if isinstance(kind, Pointer) and isinstance(kind.target, Struct) and not kind.target.size:
+            known = self.shared.types.find(kind.target.name)
+            if isinstance(known, Struct) and known.size:
+                return Pointer(known, kind.space, kind.trusted)
+        return kind
 
     def _cast_hint(self, base: ast.Expr) -> str:
         if isinstance(base, ast.Ident) and base.name == "curtask" and self.target.types is None:

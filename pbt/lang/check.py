@@ -7,12 +7,12 @@ come from all their uses: integers and strings widen, so checking is repeated un
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pbt.data import replace
 from pbt.feature import Context
 from pbt.lang import ast
-from pbt.lang.constants import CONSTANTS
 from pbt.lang.expand import Attached, Expanded
 from pbt.lang.parse import parse_expr
 from pbt.lang.scope import Names, resolve
@@ -57,7 +57,9 @@ class Script:
     ) -> None:
         self.script, self.expanded, self.target, self.options = script, expanded, target, options
         self.headers = headers
-        self.types = TypeNames(script.types, target.types, headers, self.define, named_types())
+        self.types = TypeNames(
+            script.types, target.types, headers, self.define, named_types(), self._constants
+        )
         self.defines = defines
         self.define_values: dict[str, ast.Expr] = {}
         self.maps: dict[str, MapType] = {}
@@ -181,16 +183,23 @@ class Script:
         """What `#define` makes of a name, in the script or in its headers."""
         if name not in self.define_values:
             found = self.defines.get(name)
-            if (
-                found is None
-                and self.headers is not None
-                and (name not in CONSTANTS or self.headers.own(name))
-            ):
-                found = self.headers.define(name)
+            headers = self.headers
+            if found is None and headers is not None and (name not in self.constants or headers.own(name)):
+                found = headers.define(name)
             if found is None:
                 return None
             self.define_values[name] = parse_expr(found)
         return self.define_values[name]
+
+    def _constants(self) -> Mapping[str, int]:
+        return self.constants
+
+    @cached_property
+    def constants(self) -> Mapping[str, int]:
+        """What headers are known to define that need not be there."""
+        from pbt.lang.constants import constants
+
+        return constants(self.target.arch.name)
 
     def map(self, name: str, span: Span) -> MapType:
         return self.maps.setdefault(name, MapType(name, span))

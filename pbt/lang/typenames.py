@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from pbt.host.cint import basic
 from pbt.lang import ast
-from pbt.lang.constants import CONSTANTS
 from pbt.lang.constexpr import evaluate
 from pbt.lang.layout import Part, lay_out
 from pbt.source import ScriptError, did_you_mean, nearest
@@ -59,7 +58,10 @@ _USUAL: dict[str, Type] = {  # where neither headers nor the kernel say what the
 }  # fmt: skip
 _MAPS_ALONE = ("stats_t", "ustats_t", "hist_t", "lhist_t", "tseries_t")
 
-NO_BTF = "the kernel's own types are unknown, as it offers no BTF here: define the type in the script"
+NO_BTF = (
+    "the kernel offers no BTF here: define the type in the script, include a header that does (-I DIR), or name"
+    " a file of BTF in BPFTRACE_BTF"
+)
 
 
 class Known(Protocol):
@@ -83,9 +85,11 @@ class TypeNames:
         headers: Known | None = None,
         define: Callable[[str], ast.Expr | None] = lambda name: None,
         named: Mapping[str, Type] | None = None,
+        constants: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
-        """`named`: types that the language has beside C's; those of the kernel come first."""
-        self._own = named or {}
+        """`named`: types that the language has beside C's; those of the kernel come first. `constants`: those
+        that headers would define."""
+        self._own, self._constants = named or {}, constants
         self._btf, self._headers, self._define = btf, headers, define
         self._defined: dict[str, ast.Definition] = {}
         self._made: dict[str, Type] = {}
@@ -139,9 +143,11 @@ class TypeNames:
             finally:
                 self._under_way.discard(node.name)
         found = self.constant(node.name)
-        if found is None and node.name not in CONSTANTS:
+        if found is not None:
+            return found[1]
+        if node.name not in self._constants():
             raise ScriptError(f"Unknown identifier: '{node.name}'", node.span, "a constant is wanted here")
-        return found[1] if found else CONSTANTS[node.name]
+        return self._constants()[node.name]
 
     def _enum(self, node: ast.EnumDef) -> Enum:
         if node not in self._made_enums:
