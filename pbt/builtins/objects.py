@@ -58,14 +58,6 @@ def _cookie(gen: Gen, call: Call) -> Value:
     )
 
 
-def _check_skboutput(checks: Checks, call: Call) -> Type:
-    raise checks.error(
-        "skboutput() is not there: pbt writes no packets to files",
-        call.span,
-        "buf(skb->head + skb->mac_header, length) gives the bytes of a packet",
-    )
-
-
 PATH = Builtin(
     "path",
     "(struct path * [, size]) -> string",
@@ -79,7 +71,4 @@ SOCKET_COOKIE = Builtin(
     "A number that a socket keeps for its life.",
     _check_cookie,
     _cookie,
-)
-SKBOUTPUT = Builtin(
-    "skboutput", "(...) -> int64", "Not there: see buf.", _check_skboutput, value=_cookie, raw_args=True
 )

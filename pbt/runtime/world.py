@@ -54,6 +54,7 @@ class World:
         `warn` gets warnings, which may be off; `notify` all other lines for the user.
         """
         self.config: Mapping[str, Any] = bundle.config
+        self.kept: dict[str, Any] = {}
         self.exiting, self.exit_code = False, 0
         self.at_hand: tuple[Event, Sequence[Any]] | None = None
         self.now_offset = time.time_ns() - boot_ns(target)

@@ -8,6 +8,7 @@ import re
 import socket
 import struct
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -321,6 +322,40 @@ def test_the_cookie_of_a_socket(pbt):
         cookie = struct.unpack("=Q", server.getsockopt(socket.SOL_SOCKET, 57, 8))[0]  # SO_COOKIE
         done = pbt("-q", "-e", "iter:tcp { print(socket_cookie(ctx.sk_common)); }")
     assert str(cookie) in done.lines(), done
+
+
+PACKETS = """tracepoint:net:net_dev_queue /pid == $1/ {
+    $skb = (struct sk_buff *)args.skbaddr;
+    if (skboutput("%s", $skb, $skb->len, 14) == 0) { @n++; }
+    if (@n == 3) { clear(@n); exit(); }
+}"""
+
+
+def test_packets_into_a_file(pbt, tmp_path):
+    """IPv4 packets without their Ethernet header, as any reader of pcap files wants them."""
+    path = tmp_path / "sent.pcap"
+
+    def send() -> None:
+        datagrams = socket.AF_INET, socket.SOCK_DGRAM
+        with socket.socket(*datagrams) as receiver, socket.socket(*datagrams) as sender:
+            receiver.bind(("127.0.0.1", 0))
+            for number in range(3):
+                sender.sendto(b"packet %d" % number, receiver.getsockname())
+
+    begun = time.time()
+    done = pbt("-e", PACKETS % path, str(os.getpid()), load=send)
+    data = path.read_bytes()
+    magic, major, minor, _, _, _, link = struct.unpack_from("=IHHiIII", data)
+    assert (magic, major, minor, link) == (0xA1B23C4D, 2, 4, 101), done
+    at, texts = 24, []
+    while at < len(data):
+        seconds, _, taken, length = struct.unpack_from("=IIII", data, at)
+        packet = data[at + 16 : at + 16 + taken]
+        assert taken == length == struct.unpack_from("!H", packet, 2)[0] and packet[0] == 0x45
+        assert begun - 2 < seconds < begun + 60
+        texts.append(packet[28:])
+        at += 16 + taken
+    assert texts == [b"packet 0", b"packet 1", b"packet 2"]
 
 
 def test_shell_commands(pbt):
