@@ -7,8 +7,10 @@ the inputs, and who says what. Inputs lie in maps, so that nothing is known whil
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from pbt.bundle import Bundle
 from pbt.host.target import Target
 from pbt.pipeline import Options, Work, run
 from pbt.runtime.load import load, ring_size
-from pbt.source import Source
+from pbt.source import ScriptErrors, Source
 from pbt.sys import bpf
 from pbt.sys.ring import RingBuffer
 from pbt.types import Array, Str, Tuple, Type
@@ -125,9 +127,18 @@ runs = st.lists(inputs, min_size=2, max_size=3)
 # --- who says what ------------------------------------------------------------------------------
 
 
-def _compiled(batch: Sequence[str], target: Target) -> Work:
-    text = f"BEGIN {{ {PRELUDE} print(({', '.join(batch)},)); }} {TYPED}"
-    return run(Source("script", text), target, Options(environment={}))
+def _compiled(batch: list[str], target: Target) -> Work:
+    """The batch as a program. Expressions of literals whose value does not fit, which is an error, make way."""
+    head = f"BEGIN {{ {PRELUDE} print(("
+    while True:
+        text = f"{head}{', '.join(batch)},)); }} {TYPED}"
+        try:
+            return run(Source("script", text), target, Options(environment={}))
+        except ScriptErrors as several:
+            error = several.errors[0]
+            assert "unable to fold literals" in error.message, error
+            ends = accumulate((len(e) + 2 for e in batch), initial=len(head))
+            batch[bisect_right(list(ends), error.span.start) - 1] = "$int64"
 
 
 def _by_reference(work: Work, given_: Mapping[str, Any]) -> tuple[Any, ...]:
