@@ -63,7 +63,7 @@ def unquote(text: str, span: Span) -> str:
 
     def replace(match: re.Match[str]) -> str:
         body = match[1]
-        if body[0] in "x01234567":
+        if body[0] in "x01234567" and body != "x":
             byte = int(body[1:], 16) if body[0] == "x" else int(body, 8) & 0xFF
             return chr(byte) if byte < 0x80 else chr(0xDC00 + byte)  # as surrogateescape keeps single bytes
         if body not in _ESCAPES:
