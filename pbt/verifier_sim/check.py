@@ -320,7 +320,7 @@ def _back_edges(insns: Sequence[Insn], successors: list[tuple[int, ...]]) -> Non
 
 
 def _prune_points(insns: Sequence[Insn], successors: list[tuple[int, ...]]) -> bytearray:
-    """Slots where a state is compared with earlier ones: branches, and targets of plain jumps."""
+    """Slots where a state is compared with earlier ones: branches, targets of jumps, ends of calls."""
     prune = bytearray(len(insns) + 1)
     for pc, targets in enumerate(successors):
         insn = insns[pc]
@@ -328,8 +328,10 @@ def _prune_points(insns: Sequence[Insn], successors: list[tuple[int, ...]]) -> b
             prune[pc] = prune[targets[1]] = 1
         elif insn.opcode in (op.JMP | op.JA, op.JMP32 | op.JA):
             prune[targets[0]] = 1
-        elif insn.opcode == op.JMP | op.CALL and insn.src_reg == op.CALL_LOCAL:
-            prune[pc] = prune[pc + 1] = 1
+        elif insn.opcode == op.JMP | op.CALL:
+            prune[pc + 1] = 1
+            if insn.src_reg == op.CALL_LOCAL:
+                prune[pc] = 1
     return prune
 
 
