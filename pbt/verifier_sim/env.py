@@ -200,7 +200,7 @@ class Env:
         while work:
             node, place = work.pop()
             if place not in node.precise:
-                node.precise.add(place)
+                node.precise |= {place}
                 work.extend(node.origin(place))
 
 

@@ -29,7 +29,8 @@ from pbt.verifier_sim.step import STEPS
 
 LIMIT: Final = 1_000_000  # BPF_COMPLEXITY_LIMIT_INSNS
 _PRUNED: Final = -2  # an earlier state covers this one
-_MISS, _HIT, _IN_LOOP = 0, 1, 2
+_NOTHING: Final[set[tuple[int, int]]] = set()  # remembered states write nothing more
+_MISS, _HIT, _NEW = 0, 1, 2
 _ALL = 0b1111111111  # r0 to r9
 
 
@@ -157,48 +158,53 @@ class Explorer:
         env = self.env
         forced = self._forced(pc)
         far = self.jumps - self.jumps_before >= 2 and env.processed - self.insns_before >= 8
-        add = forced or far or env.state_freq
+        forced_new = forced or env.state_freq
         nodes = self.nodes.get(pc)
-        if nodes:
-            found = self._compare(pc, state, nodes, forced)
-            if found == _HIT:
-                return True
-            add = add and (forced or found != _IN_LOOP)
-        if add:
+        if not nodes:
+            if forced_new or far:
+                self._remember(pc, state)
+            return False
+        young = (
+            not forced_new and self.jumps - self.jumps_before < 20 and env.processed - self.insns_before < 100
+        )
+        found = self._compare(pc, state, nodes, forced, forced_new or far, young)
+        if found == _HIT:
+            return True
+        if found == _NEW:
             self._remember(pc, state)
         return False
 
-    def _compare(self, pc: int, state: State, nodes: list[Node], forced: bool) -> int:
-        """Compare with earlier states at the same slot: _HIT, _MISS, or _IN_LOOP (too early to add one)."""
-        env, live, rules = self.env, self.live, self.env.rules
-        answer, crowded = _MISS, None
-        young = self.jumps - self.jumps_before < 20 and env.processed - self.insns_before < 100
-        for node in nodes:
-            if node.branches:
-                if len(node.state.frames) != len(state.frames):
-                    continue
-                if node.state.loops != state.loops:
+    def _compare(self, pc: int, state: State, nodes: list[Node], forced: bool, add: bool, young: bool) -> int:
+        """Compare with earlier states at the same slot, the latest first.
+
+        _HIT: one covers this state; _NEW: none does, and this one is worth remembering; else _MISS.
+        As the kernel does, states that never help are forgotten; only those that were compared
+        with a state worth remembering count as having missed.
+        """
+        live, rules = self.live, self.env.rules
+        for node in nodes[::-1]:
+            unfinished = node.branches > 0
+            if unfinished:
+                same = len(node.state.frames) == len(state.frames)
+                if same and node.state.loops != state.loops:
                     if forced and covers(node, state, WITHIN, live, rules):
                         self._needs_all(state)
                         return _HIT
-                    continue
-                if covers(node, state, EXACTLY, live, rules):
+                elif same and covers(node, state, EXACTLY, live, rules):
                     raise Refuse(
                         f"infinite loop detected at insn {pc}", "Nothing changes from round to round."
                     )
-                if young:
-                    answer = _IN_LOOP
+                add = add and not young
             elif covers(node, state, self.cover, live, rules):
                 node.hits += 1
                 self._inherit(node, state)
                 return _HIT
-            node.misses += 1
-            rounds = 64 if forced else 3
-            if node.misses > rounds * node.hits + rounds:
-                crowded = node
-        if crowded is not None:  # as the kernel does: states that never help are forgotten
-            nodes.remove(crowded)
-        return answer
+            if add:
+                node.misses += 1
+                rounds = 64 if forced and unfinished else 3
+                if node.misses > rounds * node.hits + rounds:
+                    nodes.remove(node)
+        return _NEW if add else _MISS
 
     def _forced(self, pc: int) -> bool:
         """Calls with callbacks and may_goto: their rounds must be compared every time."""
@@ -227,7 +233,9 @@ class Explorer:
 
     def _remember(self, pc: int, state: State) -> None:
         self.jumps_before, self.insns_before = self.jumps, self.env.processed
-        node = Node(pc, state.copy(), state.node, state.written)
+        kept = state.copy()
+        kept.path, kept.written = None, _NOTHING
+        node = Node(pc, kept, state.node, state.written)
         self.nodes.setdefault(pc, []).append(node)
         state.node, state.written = node, set()
         for level, frame in enumerate(state.frames):

@@ -41,7 +41,7 @@ def note_read(state: State, frame: int, index: int) -> None:
         return
     node = state.node
     while node is not None and place not in node.reads:
-        node.reads.add(place)
+        node.reads |= {place}
         if place in node.written:
             return
         node = node.parent

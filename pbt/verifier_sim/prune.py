@@ -28,8 +28,8 @@ class Node:
         self.branches = 1
         self.hits = self.misses = 0
         self.hint = 0  # the register that differed last time
-        self.reads: set[tuple[int, int]] = set()
-        self.precise: set[tuple[int, int]] = set()
+        self.reads: frozenset[tuple[int, int]] = frozenset()  # few nodes need a set of their own
+        self.precise: frozenset[tuple[int, int]] = frozenset()
 
     def origin(self, place: tuple[int, int]) -> Deps:
         """Where the number at `place` came from before this state."""

@@ -95,8 +95,17 @@ def number(scalar: Scalar, deps: Deps = ()) -> Reg:
     return Reg("scalar", scalar, 0, 0, False, None, 0, 0, 0, "", deps)
 
 
+_exact: dict[int, Reg] = {}
+
+
 def exact(value: int) -> Reg:
-    return Reg("scalar", const(value))
+    """A known number; small tables of them are shared."""
+    found = _exact.get(value)
+    if found is None:
+        found = Reg("scalar", const(value))
+        if len(_exact) < 4096:
+            _exact[value] = found
+    return found
 
 
 def immediate(insn: Insn, wide: bool) -> int:

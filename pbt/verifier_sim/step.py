@@ -132,8 +132,9 @@ def _arithmetic(env: Env, name: str, dst: Reg, src: Reg, insn: Insn, wide: bool)
     step = _distance(env, name, dst, src, insn, wide, result)
     if step is not None and not dst.size:
         return Reg("scalar", result, 0, dst.id, False, None, 64 if wide else 32, 0, step, "", deps)
-    left = step is not None or "delta_cleared" in env.rules
-    return number(result, deps)._replace(delta=0 if left else dst.delta)
+    if not dst.delta or step is not None or "delta_cleared" in env.rules:
+        return number(result, deps)
+    return number(result, deps)._replace(delta=dst.delta)
 
 
 def _distance(env: Env, name: str, dst: Reg, src: Reg, insn: Insn, wide: bool, result: Scalar) -> int | None:
