@@ -13,6 +13,7 @@ from tests.lab import kernels, vm
 from tests.lab.test_kprobe import COMMANDS, FILES
 
 ROWS = vm.Command([sys.executable, "-m", "tests.lab.inside"], timeout=600)
+TOOLS = vm.Command([sys.executable, "-m", "tests.lab.tools"], timeout=900)
 LIVE = vm.Command(
     [sys.executable, "-m", "pytest", "tests/live/test_probes.py", "tests/live/test_probe_types.py"],
     timeout=600,
@@ -20,19 +21,26 @@ LIVE = vm.Command(
 
 
 class Booted(NamedTuple):
-    """What came of everything that ran in a kernel; `rows`: the outcome of each row of rows.py."""
+    """What came of everything that ran in a kernel; `found`: the outcome of each row of rows.py; `tools`: of
+    each script of tools.py."""
 
     kernel: str
     results: Mapping[str, vm.Result]
     found: Mapping[str, Any]
+    tools: Mapping[str, Any]
 
 
 @pytest.fixture(scope="session", params=kernels.chosen())
 def booted(request: pytest.FixtureRequest) -> Booted:
     """A kernel after all commands of all tests."""
-    every = {**COMMANDS, "rows": ROWS, "live": LIVE} if kernels.thorough() else dict(COMMANDS)
+    usual = {**COMMANDS, "tools": TOOLS}
+    every = {**usual, "rows": ROWS, "live": LIVE} if kernels.thorough() else usual
     commands = every if kernels.native(request.param) else {"rows": ROWS}
     results = dict(zip(commands, vm.run(request.param, list(commands.values()), files=FILES), strict=True))
-    rows = results.get("rows")
-    assert rows is None or rows.code == 0, rows.stdout + rows.stderr
-    return Booted(request.param, results, json.loads(rows.stdout) if rows else {})
+    return Booted(request.param, results, _answer(results.get("rows")), _answer(results.get("tools")))
+
+
+def _answer(result: vm.Result | None) -> Mapping[str, Any]:
+    """What a command printed as JSON; {} if it was not to run."""
+    assert result is None or result.code == 0, result.stdout + result.stderr
+    return json.loads(result.stdout) if result else {}

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from pbt.cli import tool
+from pbt.host.target import Target
 
 pytestmark = pytest.mark.live
 WORK = Path(__file__).parent / "work.py"
@@ -37,6 +38,12 @@ class Row(NamedTuple):
     @property
     def name(self) -> str:
         return f"{self.tool} {self.options}".strip()
+
+
+def fields(category: str, event: str) -> tuple[str, ...]:
+    """Names of a tracepoint's fields here; () where there is none."""
+    form = Target.live().tracefs.format(category, event)
+    return tuple(form.struct.names()) if form else ()
 
 
 ROWS = (
@@ -217,6 +224,49 @@ def test_mountsnoop(pbt, tmp_path: Path) -> None:
     result = pbt("tool", "mountsnoop", load=load)
     assert re.search(rf"^{T} \d+ +mount +mount +0 tmpfs +tool-test {tmp_path}$", result.out, re.M), result.out
     assert re.search(rf"^{T} \d+ +umount +umount2? +0 +{tmp_path}$", result.out, re.M), result.out
+
+
+@pytest.fixture
+def little_memory() -> Iterator[Path]:
+    """A control group whose processes get no more than 30 MB, of either version; it is removed at the end."""
+    for top, limit in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
+        group = Path(top, f"pbt-test-{os.getpid()}")
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        if (group / limit).exists():
+            (group / limit).write_text("30000000")
+            yield group
+            group.rmdir()
+            return
+        group.rmdir()
+    pytest.skip("no control group for memory can be made here")
+
+
+EATER = """
+import os, sys
+with open(sys.argv[1] + "/cgroup.procs", "w") as file:
+    file.write(str(os.getpid()))
+with open("/proc/self/comm", "w") as file:
+    file.write("eater")
+held = [b"x" * 1000000 for _ in range(200)]
+"""
+
+
+def test_oomkill(pbt, little_memory: Path) -> None:
+    if "comm" not in fields("oom", "mark_victim"):
+        pytest.skip("oom:mark_victim has no comm before Linux 6.9")
+    victims = []
+
+    def load() -> None:
+        child = subprocess.Popen([sys.executable, "-S", "-c", EATER, str(little_memory)])
+        assert child.wait(60) == -9
+        victims.append(child.pid)
+
+    out = pbt("tool", "oomkill", load=load).out
+    pattern = rf"^{T} {victims[0]} +eater +\d{{5}} +{victims[0]} +eater +\d+\.\d\d \d.*$"
+    assert re.search(pattern, out, re.M), out
 
 
 def test_a_duration_ends_a_tool(pbt) -> None:
