@@ -70,7 +70,7 @@ ROWS = (
         rf"^{T} {{pid}} +roots +18 SYS_CHROOT +0$", rf"^{T} {{pid}} +roots +18 SYS_CHROOT +1$")),
     Row("capable", "roots", "--comm=roots --denied", (r"COMM.*\n(.* 1\n)+\Z",)),
     Row("bashreadline", "types", "", (rf"^{T} \d+ +echo typed at a prompt$",)),
-    Row("threadsnoop", "threads", "--comm=threads", (rf"(^{T} {{pid}} +threads +\S+\n){{3}}",)),
+    Row("threadsnoop", "threads", "--comm=threads", (rf"FUNC\n({T} {{pid}} +threads +\S+\n){{3}}\Z",)),
     Row("gethostlatency", "names", "--comm=names", (
         rf"(^{T} {{pid}} +names +{MS} +0 localhost\n){{2}}",)),
     Row("sslsnoop", "secrets", "--comm=secrets", (
