@@ -5,11 +5,14 @@ Names are tried in their order; only those that the target has are suggested.
 
 from __future__ import annotations
 
+_STARTED = ("tracepoint:block:block_io_start", "tracepoint:block:block_rq_issue")  # v6.5, v2.6.29
+_DONE = ("tracepoint:block:block_io_done", "tracepoint:block:block_rq_complete")
+
 FUNCTIONS: dict[str, tuple[str, ...]] = {  # function → its successors, or attach points in its place
-    "__blk_account_io_start": ("blk_account_io_start", "tracepoint:block:block_io_start"),
-    "blk_account_io_start": ("__blk_account_io_start", "tracepoint:block:block_io_start"),  # v5.16, v6.5
-    "__blk_account_io_done": ("blk_account_io_done", "tracepoint:block:block_io_done"),
-    "blk_account_io_done": ("__blk_account_io_done", "tracepoint:block:block_io_done"),
+    "__blk_account_io_start": ("blk_account_io_start", *_STARTED),
+    "blk_account_io_start": ("__blk_account_io_start", *_STARTED),  # v5.16; inlined in some kernels since
+    "__blk_account_io_done": ("blk_account_io_done", *_DONE),
+    "blk_account_io_done": ("__blk_account_io_done", *_DONE),
     "swap_readpage": ("swap_read_folio",),  # v6.9
     "tcp_drop": ("tracepoint:skb:kfree_skb",),  # v5.18; with the reason since v5.17
     "do_sys_open": ("do_sys_openat2",),  # v5.6

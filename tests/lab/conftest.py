@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -13,11 +14,17 @@ from tests.lab import kernels, vm
 from tests.lab.test_kprobe import COMMANDS, FILES
 
 ROWS = vm.Command([sys.executable, "-m", "tests.lab.inside"], timeout=600)
-TOOLS = vm.Command([sys.executable, "-m", "tests.lab.tools"], timeout=900)
 LIVE = vm.Command(
     [sys.executable, "-m", "pytest", "tests/live/test_probes.py", "tests/live/test_probe_types.py"],
     timeout=600,
 )
+
+
+def tools(kernel: str) -> vm.Command:
+    """Every script of tools.py, with the modules that some of them trace."""
+    root = shlex.quote(str(kernels.fetch(kernel).root))
+    words = f"modprobe -d {root} -a md_mod xfs; exec {shlex.quote(sys.executable)} -m tests.lab.tools"
+    return vm.Command(["sh", "-c", words], timeout=900)
 
 
 class Booted(NamedTuple):
@@ -33,14 +40,15 @@ class Booted(NamedTuple):
 @pytest.fixture(scope="session", params=kernels.chosen())
 def booted(request: pytest.FixtureRequest) -> Booted:
     """A kernel after all commands of all tests."""
-    usual = {**COMMANDS, "tools": TOOLS}
+    usual = {**COMMANDS, "tools": tools(request.param)}
     every = {**usual, "rows": ROWS, "live": LIVE} if kernels.thorough() else usual
     commands = every if kernels.native(request.param) else {"rows": ROWS}
     results = dict(zip(commands, vm.run(request.param, list(commands.values()), files=FILES), strict=True))
-    return Booted(request.param, results, _answer(results.get("rows")), _answer(results.get("tools")))
+    rows, scripts = _lines(results.get("rows")), _lines(results.get("tools"))
+    return Booted(request.param, results, rows[0] if rows else {}, {row["name"]: row for row in scripts})
 
 
-def _answer(result: vm.Result | None) -> Mapping[str, Any]:
-    """What a command printed as JSON; {} if it was not to run."""
+def _lines(result: vm.Result | None) -> list[dict[str, Any]]:
+    """What a command printed, a JSON object a line; nothing if it was not to run."""
     assert result is None or result.code == 0, result.stdout + result.stderr
-    return json.loads(result.stdout) if result else {}
+    return [json.loads(line) for line in result.stdout.splitlines()] if result else []

@@ -41,11 +41,15 @@ def near(found: int | str, expected: int | str) -> bool:
 
 
 def test_attached_or_refused_as_expected(booted, bless):
-    known = json.loads(EXPECTED.read_text()) if EXPECTED.exists() else {}
-    found = {name: outcome(row) for name, row in booted.tools["scripts"].items()}
+    if not booted.tools:
+        pytest.skip("kernels of other machines run the rows alone: these are slower by far")
+    known = json.loads(EXPECTED.read_text())
+    found = {name: outcome(row) for name, row in booted.tools.items()}
     if bless:
         EXPECTED.write_text(json.dumps({**known, booted.kernel: found}, indent=1, sort_keys=True) + "\n")
         return
+    if booted.kernel not in known:
+        pytest.skip(f"nobody has looked at {booted.kernel} yet: pytest --bless")
     expected = known[booted.kernel]
     assert {*OWN, *THEIRS} == set(found)
     differ = {
@@ -57,7 +61,7 @@ def test_attached_or_refused_as_expected(booted, bless):
 
 
 def test_the_built_in_verifier_accepts_what_the_kernel_accepts(booted):
-    for name, row in booted.tools["scripts"].items():
+    for name, row in booted.tools.items():
         if not row["why"]:
             assert row["accepted"] == row["programs"] > 0, name
         assert "Traceback" not in row["why"]

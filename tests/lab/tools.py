@@ -2,8 +2,8 @@
 
     python -m tests.lab.tools [NAME...]
 
-One line of JSON: {"release", "scripts": {name: {"why", "probes", "programs", "slots", "xlated", "accepted",
-"compile", "seconds"}}}. Published ones are called `debian/NAME`, our own `pbt/NAME`. `why`: the message of what
+A line of JSON for each as it is done: {"name", "why", "probes", "programs", "slots", "xlated", "accepted",
+"compile", "seconds"}. Published ones are called `debian/NAME`, our own `pbt/NAME`. `why`: the message of what
 does not run; `probes`: how many are attached; `slots` and `xlated`: instructions as compiled and as the kernel
 keeps them; `accepted`: how many programs the built-in verifier accepts.
 """
@@ -81,8 +81,9 @@ def run(path: str, target: Target) -> dict[str, object]:
 def main() -> None:
     target = Target.live()
     wanted = sys.argv[1:] or list(scripts())
-    rows = {name: run(path, target) for name, path in scripts().items() if name in wanted}
-    print(json.dumps({"release": target.release, "scripts": rows}))
+    for name, path in scripts().items():
+        if name in wanted:
+            print(json.dumps({"name": name, **run(path, target)}), flush=True)
 
 
 if __name__ == "__main__":
