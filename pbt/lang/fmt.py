@@ -187,7 +187,10 @@ class _Layout:
 
     def declarator(self, node: Branch) -> Doc:
         """`*next`, `cells[2][3]`, `x : 3`, `(*call)(int, char *)`."""
-        return self.spaced(node.children, lambda left, right: left.kind == "COMMA" or right.kind == "bits")
+        return self.spaced(node.children, lambda left, right: (
+            left.kind in ("COMMA", "QUALIFIER") or right.kind in ("bits", "ATTRIBUTE")
+            or last_leaf(left).kind == "QUALIFIER"
+        ))  # fmt: skip
 
     def spaced(self, nodes: Sequence[Node], apart: Callable[[Node, Node], bool]) -> Doc:
         """Nodes in a line, with a blank between two that stand apart."""
@@ -375,7 +378,9 @@ _LAYOUTS: dict[str, Callable[[_Layout, Branch], Doc]] = {
     "struct_def": _Layout.struct,
     "enum_def": _Layout.enum,
     "field": _Layout.field,
+    "typedef": _Layout.field,
     "declarator": _Layout.declarator,
+    "parameters": _Layout.declarator,
     "config": _Layout.config,
     "setting_row": _Layout.ended,
     "import": _Layout.ended,
@@ -413,6 +418,8 @@ _LAYOUTS: dict[str, Callable[[_Layout, Branch], Doc]] = {
             "sizeof",
             "type_suffix",
             "dim",
+            "bound",
+            "pointer",
             "typeof",
         ),
         _Layout.tight,
