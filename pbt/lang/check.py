@@ -70,6 +70,7 @@ class Script:
         for declared in script.maps:
             self.maps[declared.name] = _declared(declared, self.maps)
         self.asked: dict[str, str] = {}  # options of the script that it knows, and what they are for
+        self.used: set[str] = set()  # maps that stand somewhere, other than in their declaration
         self.assigned: set[str] = set()  # maps that get a value somewhere, rightly or wrongly
 
     def run(self) -> Typed:
@@ -87,6 +88,7 @@ class Script:
         for bound in names.values():
             for error in bound.errors:
                 self.report(error)
+        self._no_unused_maps()
         for known in self.maps.values():
             self._fits_declaration(known)
             no_value = known.value is None and known.name not in self.assigned
@@ -147,6 +149,12 @@ class Script:
             body.variables,
         )  # fmt: skip
 
+    def _no_unused_maps(self) -> None:
+        """Maps that are declared and nothing more are warned of, and not made."""
+        for known in [known for known in self.maps.values() if known.name not in self.used]:
+            self.warn(f"Unused map: {known.name}", known.span)
+            del self.maps[known.name]
+
     def _fits_declaration(self, known: MapType) -> None:
         if not known.kind or (known.value is None and not known.aggregation):
             return
@@ -202,6 +210,7 @@ class Script:
         return constants(self.target.arch.name)
 
     def map(self, name: str, span: Span) -> MapType:
+        self.used.add(name)
         return self.maps.setdefault(name, MapType(name, span))
 
 
