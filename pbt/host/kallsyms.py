@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from functools import cached_property
+from operator import itemgetter
 
 from pbt.data import NamedTuple
 
 _FARTHEST = 1 << 24  # bytes after its start that a symbol is believed to reach
 _DIGITS = 16
+_ADDRESS = itemgetter(slice(_DIGITS))  # of a line
 _FUNCTION = re.compile(" [tTwW] (.+)")
 _MADE_UP = 0xFFFF_FFFF_8100_0000
 
@@ -48,12 +50,11 @@ class Kallsyms:
         lines = [
             line for line in self._data.splitlines() if line[:_DIGITS] != zero and line[17:18] not in b"aA"
         ]
-        lines.sort(key=_address)
-        return lines
+        return sorted(lines, key=_ADDRESS)
 
     @cached_property
     def _addresses(self) -> list[bytes]:
-        return [line[:_DIGITS] for line in self._lines]
+        return list(map(_ADDRESS, self._lines))
 
     def address(self, name: str) -> int:
         """Where the symbol is, the first if there are several; 0 if it is absent or hidden."""
@@ -111,12 +112,8 @@ class Kallsyms:
     def anonymous(self) -> bytes:
         """The same file with made-up addresses in the same order: which symbols exist, not where they are."""
         rows, address, last = [], _MADE_UP - 16, b""
-        for line in sorted(self._data.splitlines(), key=_address):
+        for line in sorted(self._data.splitlines(), key=_ADDRESS):
             if line[:_DIGITS] != last or line[:_DIGITS] == b"0" * _DIGITS:
                 address, last = address + 16, line[:_DIGITS]
             rows.append(b"%016x%s\n" % (address, line[_DIGITS:]))
         return b"".join(rows)
-
-
-def _address(line: bytes) -> bytes:
-    return line[:_DIGITS]

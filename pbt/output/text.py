@@ -156,11 +156,24 @@ def key_drawer(types: Sequence[Type], style: Style = PLAIN) -> Callable[[tuple[A
     if len(types) == 1 and isinstance(types[0], Tuple) and not types[0].names:
         draws = [drawer(type_, style) for type_ in types[0].elements]
         return lambda parts: [d(part) for d, part in zip(draws, parts[0], strict=True)]
-    draws = [drawer(type_, style) for type_ in types]
+    draws = [_once(drawer(t, style)) if isinstance(t, Opaque) else drawer(t, style) for t in types]
     if len(draws) == 1:
         (draw,) = draws
         return lambda parts: [draw(parts[0])]
     return lambda parts: [d(part) for d, part in zip(draws, parts, strict=True)]
+
+
+def _once(draw: Draw) -> Draw:
+    """The same, each value drawn once: one stack may be part of many keys."""
+    known: dict[bytes, bytes] = {}
+
+    def text(raw: bytes) -> bytes:
+        found = known.get(raw)
+        if found is None:
+            found = known[raw] = draw(raw)
+        return found
+
+    return text
 
 
 def by_value(type_: Type) -> bool:
