@@ -522,3 +522,7 @@ class Presentation:
     json: Callable[[World, bytes, str], Any] = field(default=lambda world, raw, detail: None)
     spelled: str = ""
     size: int = 8
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        return (self.spelled,) if self.spelled else ()

@@ -122,8 +122,8 @@ def _draw(user: bool) -> Presentation:
     def json(world: World, raw: bytes, detail: str) -> Any:
         return "\n".join(["", *_frames(world, raw, detail, user), ""])
 
-    name = "ustack" if user else "kstack"
-    return Presentation(name, text, json, spelled=f"{name}_t")
+    name, spelled = ("ustack", "ustack_t") if user else ("kstack", "kstack_t")
+    return Presentation(name, text, json, spelled=spelled)
 
 
 def _check_symbol(checks: Checks, call: Call) -> Type:

@@ -17,7 +17,7 @@ from pbt.lang.expand import Attached, Expanded
 from pbt.lang.parse import parse_expr
 from pbt.lang.scope import Names, resolve
 from pbt.lang.stmts import Body
-from pbt.lang.typed import Instance, MapType, Options, Typed, aggregations, builtins, named_types
+from pbt.lang.typed import Instance, MapType, Options, Typed, aggregations, builtins, named_type
 from pbt.lang.typenames import TypeNames
 from pbt.lang.unify import UNKNOWN
 from pbt.source import ScriptError, ScriptErrors, ScriptWarning, Span, Undefined, UsageError, nearest
@@ -57,9 +57,7 @@ class Script:
     ) -> None:
         self.script, self.expanded, self.target, self.options = script, expanded, target, options
         self.headers = headers
-        self.types = TypeNames(
-            script.types, target.types, headers, self.define, named_types(), self._constants
-        )
+        self.types = TypeNames(script.types, target.types, headers, self.define, named_type, self._constants)
         self.defines = defines
         self.define_values: dict[str, ast.Expr] = {}
         self.maps: dict[str, MapType] = {}

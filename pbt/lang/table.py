@@ -24,7 +24,10 @@ TABLE = os.path.join(_HERE, "table.bin")
 
 
 def read(path: str) -> bytes:
-    """The contents of a file."""
+    """The contents of a file of this package, which may lie in an archive."""
+    loader: Any = __spec__.loader if __spec__ is not None else None
+    if hasattr(loader, "get_data"):
+        return bytes(loader.get_data(path))
     with open(path, "rb") as file:
         return file.read()
 

@@ -70,10 +70,10 @@ def builtins() -> Mapping[str, Builtin]:
     return collect("pbt.builtins", Builtin, aliases=True)
 
 
-def named_types() -> Mapping[str, Type]:
-    """Types of values that only user space can draw, by what scripts call them."""
-    records = collect("pbt.builtins", Presentation).values()
-    return {row.spelled: Opaque(row.name, row.size) for row in records if row.spelled}
+def named_type(name: str) -> Type | None:
+    """The type of values that only user space can draw which scripts call so."""
+    found = collect("pbt.builtins", Presentation, aliases=True).get(name)
+    return Opaque(found.name, found.size) if found is not None and found.spelled == name else None
 
 
 def aggregations() -> Mapping[str, Aggregation]:

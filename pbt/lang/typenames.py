@@ -84,12 +84,12 @@ class TypeNames:
         btf: Btf | None,
         headers: Known | None = None,
         define: Callable[[str], ast.Expr | None] = lambda name: None,
-        named: Mapping[str, Type] | None = None,
+        named: Callable[[str], Type | None] = lambda name: None,
         constants: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         """`named`: types that the language has beside C's; those of the kernel come first. `constants`: those
         that headers would define."""
-        self._own, self._constants = named or {}, constants
+        self._own, self._constants = named, constants
         self._btf, self._headers, self._define = btf, headers, define
         self._defined: dict[str, ast.Definition] = {}
         self._made: dict[str, Type] = {}
@@ -198,7 +198,7 @@ class TypeNames:
                 self._collect(found)
                 return self._definition(" ".join(parts))
         known = self._btf.lookup(" ".join(parts)) if self._btf else None
-        return known or _USUAL.get(words) or self._own.get(words)
+        return known or _USUAL.get(words) or self._own(words)
 
     def _words(self, node: ast.TypeName) -> Type:
         if node.words == "string":
