@@ -63,7 +63,7 @@ class Given:
 
     __slots__ = (
         "callback", "created", "dynptr", "fills", "key", "kptr", "map", "memory", "most", "ref", "size",
-        "stack", "uid",
+        "stack", "uid", "unlocked",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -76,10 +76,18 @@ class Given:
         self.stack: Reg = UNINIT
         self.memory: tuple[int, Reg, str] | None = None
         self.fills: list[tuple[int, Reg, int]] = []
+        self.unlocked = False  # a lock was given back
         self.uid = 0  # which of several maps inside a map
         self.kptr: Field | None = None
         self.dynptr: Reg | None = None  # the dynptr that is used
         self.created: tuple[Reg, str] | None = None  # where a dynptr is made, and its type
+
+
+def as_memory(env: Env, reg: Reg) -> Reg:
+    """The context of a system call program, as memory for a helper."""
+    if env.prog.name != "SYSCALL":
+        return reg
+    return Reg("mem", reg.num, reg.off, size=1 << 16)
 
 
 def named(kind: str) -> tuple[str, str]:
@@ -106,6 +114,8 @@ def argument(env: Env, state: State, helper: Helper, given: Given, regno: int, k
         if not env.privileged and reg.kind != "scalar":
             raise Refuse(f"R{regno} leaks addr into helper function")
         return
+    if reg.kind == "ctx" and named(kind)[0] not in _EXPECTED and "syscall_context" in env.rules:
+        reg = as_memory(env, reg)
     if reg.kind in ("pkt", "pkt_meta") and not (env.packet_helpers and helper.name in _READS_PACKET):
         raise Refuse("helper access to the packet is not allowed")
     if name in _OPTIONAL:
@@ -148,9 +158,11 @@ def _memory_argument(
         size = info.key_size if name == "MAP_KEY" else info.value_size
         helper_memory(env, state, regno, reg, size, False, name.startswith("UNINIT"), given)
     elif name.endswith("_FIXED"):
-        if name.startswith("UNINIT"):
+        fills = name.startswith("UNINIT")
+        if fills:
             memory.aligned(env, reg, 0, int(parameter), strict=True)
-        helper_memory(env, state, regno, reg, int(parameter), False, name.startswith("UNINIT"), given)
+        fresh = fills and "deep_reads" in env.rules  # before, such memory had to be written already
+        helper_memory(env, state, regno, reg, int(parameter), False, fresh, given, fills)
     else:
         given.memory = (regno, reg, name)
 

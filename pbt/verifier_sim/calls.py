@@ -59,6 +59,9 @@ def _call_global(env: Env, state: State, pc: int, target: int) -> int:
     except Refuse as refusal:
         why = f"Caller passes invalid args into func#{number_} ('{function.name}')"
         raise Refuse(why, f"{refusal.reason} {refusal.hint}".strip()) from None
+    inside = "loads_outside_callbacks" in env.rules and any(frame.callback for frame in state.frames)
+    if inside and env.loads_packet(target):
+        raise Refuse("cannot use BPF_LD_[ABS|IND] within callback")
     if state.lock:
         raise Refuse("global function calls are not allowed while holding a lock,")
     env.called.add(target)
@@ -98,6 +101,8 @@ def _helper(env: Env, state: State, pc: int, number_: int) -> int:
         memory.use_stack(env, state.frames[reg.obj], low)
         memory.helper_stack(env, state, 0, reg, size, True)
     _local_rules(env, state, helper)
+    if given.unlocked:
+        _forget(state, lambda reg: reg.kind == "ptr_" and bool(reg.delta))
     if given.ref:
         _release(state, given.ref)
     if given.created is not None:

@@ -47,6 +47,7 @@ _ALLOWED_SINCE: Final = {
     "strtoul": (frozenset(progs.PROG_TYPES) - {"CGROUP_SYSCTL"}, (5, 13)),
 }
 """Helpers that some types of programs were given later than others: the types, the release."""
+_MAY_SLEEP: Final = {"TRACING": (5, 10), "LSM": (5, 10), "KPROBE": (6, 0), "STRUCT_OPS": (6, 0)}
 _PRIVATE = names("KPROBE TRACEPOINT PERF_EVENT RAW_TRACEPOINT")
 _WITH_RESULT = names("CGROUP_DEVICE CGROUP_SYSCTL CGROUP_SOCK CGROUP_SOCK_ADDR CGROUP_SOCKOPT")
 _TRACING = names("SYSCALL KPROBE TRACEPOINT PERF_EVENT RAW_TRACEPOINT RAW_TRACEPOINT_WRITABLE TRACING LSM")
@@ -86,6 +87,7 @@ class Env:
         state_freq: bool = False,
         declared: Declared | None = None,
         cpus: int = 0,
+        structs: Mapping[str, int] | None = None,
     ) -> None:
         self.insns, self.prog, self.attach = insns, prog, attach
         self.maps, self.map_of, self.rules = maps, map_of, rules
@@ -93,7 +95,7 @@ class Env:
         self.arguments, self.missing, self.release = arguments, missing, release
         self.declared = declared
         self.cpus = cpus or 8192  # CONFIG_NR_CPUS of x86-64 distributions
-        self.structs = declared.sizes if declared else {}
+        self.structs = {**(structs or {}), **(declared.sizes if declared else {})}
         self.params: dict[int, tuple[Param, ...]] = {}  # of global functions, by first slot
         self.starts: tuple[int, ...] = (0,)  # first slots of all functions
         self.moving: dict[int, bool] = {}
@@ -115,9 +117,21 @@ class Env:
         self.limits = progs.returns(prog.name, attach)
         self.state_freq = state_freq
 
+    def sleep_rule(self) -> str:
+        """Why a program of this type may not sleep, or has to; "" if all is well."""
+        name = self.prog.name
+        if name == "SYSCALL":
+            return "" if self.sleepable else "Syscall programs can only be sleepable"
+        if not self.sleepable:
+            return ""
+        since = _MAY_SLEEP.get(name)
+        if since is None or (self.release and self.release < since):
+            return "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable"
+        return ""
+
     def kernel_struct(self, name: str) -> bool:
         """Whether a struct is the kernel's own (as far as is known)."""
-        return name not in self.structs
+        return self.declared is None or name not in self.declared.sizes
 
     def struct_size(self, name: str) -> int:
         """Bytes of a struct of the program's own types."""
@@ -132,6 +146,22 @@ class Env:
             self.moving[start] = False  # while recursion is followed
             known = self.moving[start] = any(self._moves(pc) for pc in range(start, self._end(start)))
         return known
+
+    def loads_packet(self, start: int) -> bool:
+        """Whether the function at a slot has one of the old packet loads, or calls one that has."""
+        todo, seen = [start], set()
+        while todo:
+            at = todo.pop()
+            if at in seen:
+                continue
+            seen.add(at)
+            for pc in range(at, self._end(at)):
+                insn = self.insns[pc]
+                if insn.opcode & 7 == op.LD and insn.opcode & 0xE0 in (op.ABS, op.IND):
+                    return True
+                if insn.opcode == op.JMP | op.CALL and insn.src_reg == op.CALL_LOCAL:
+                    todo.append(pc + 1 + insn.imm)
+        return False
 
     def _end(self, start: int) -> int:
         return min((at for at in self.starts if at > start), default=len(self.insns))

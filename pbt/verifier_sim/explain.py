@@ -156,6 +156,7 @@ def verify(
     declared: Declared | None = None,
     cpus: int = 0,
     log: int = 0,
+    structs: Mapping[str, int] | None = None,
 ) -> Verdict:
     """Judge a program as the kernel's verifier would.
 
@@ -166,7 +167,8 @@ def verify(
     enforced everywhere; `keep_states`: remember every state, for teaching; `thorough`: follow paths
     that differ only in what is never needed, so that the kept states tell of every run (the kernel
     prunes such paths); `cpus`: how many the machine may have, 0 if unknown;
-    `log`: level (1: the path that is refused, 2: all) of the log to be made.
+    `log`: level (1: the path that is refused, 2: all) of the log to be made;
+    `structs`: sizes in bytes of structures that the types of maps name.
     """
     slots = decode(insns) if isinstance(insns, bytes) else list(insns)
     rules = kernels.features(kernel) if features is None else features
@@ -181,6 +183,7 @@ def verify(
         "state_freq": state_freq,
         "declared": declared,
         "cpus": cpus,
+        "structs": structs,
     }
     lines = None
     if log:

@@ -17,7 +17,7 @@ from pbt.uapi.progs import PROG_TYPES
 from pbt.verifier_sim import check as shape
 from pbt.verifier_sim.calls import DONE
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
-from pbt.verifier_sim.fields import usable
+from pbt.verifier_sim.fields import usable, visible
 from pbt.verifier_sim.functions import arguments, check_layout
 from pbt.verifier_sim.kernels import Features
 from pbt.verifier_sim.log import Log
@@ -271,7 +271,11 @@ def walk(
         flow = shape.check(insns, maps, map_of, rules)
     except Refuse as refusal:
         return Walk(refusal, refusal.pc or 0, 0, 0, {}, None)
+    maps = [visible(info, options.get("release", ())) for info in maps]
     env = Env(insns, PROG_TYPES[prog_type], attach, maps, map_of, rules, **options)
+    why = env.sleep_rule()
+    if why:
+        return Walk(Refuse(why), 0, 0, 0, {}, None)
     env.starts = flow.starts
     for pc, (index, _, _) in map_of.items():
         reason = usable(env, maps[index])

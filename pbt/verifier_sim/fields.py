@@ -27,6 +27,18 @@ _NOT_TRACED = {
 _RCU_OBJECTS = names("prog_test_ref_kfunc cgroup bpf_cpumask task_struct bpf_crypto_ctx")
 
 
+_SINCE: Final = {
+    "timer": (5, 15), "kptr": (5, 19), "kptr_untrusted": (5, 19), "list_head": (6, 2), "rb_root": (6, 3),
+    "kptr_percpu": (6, 7), "wq": (6, 10), "uptr": (6, 13), "res_spin_lock": (6, 15),
+}  # fmt: skip
+
+
+def visible(info: MapInfo, release: tuple[int, ...]) -> MapInfo:
+    """The map as a kernel sees it that does not know the newer kinds of fields."""
+    known = tuple(field for field in info.fields if not release or _SINCE.get(field.kind, ()) <= release)
+    return info if known == info.fields else info._replace(fields=known)
+
+
 def shown(field: Field) -> str:
     """The field's kind as the kernel's messages have it."""
     return _SHOWN.get(field.kind, f"bpf_{field.kind}")
@@ -86,7 +98,8 @@ def load_pointer(env: Env, state: State, field: Field) -> Reg:
     guarded = not env.sleepable or bool(state.lock) or state.rcu > 0
     safe = field.kind == "kptr_percpu" or (field.kind == "kptr" and _counted(env, field.struct))
     mods = "rcu_" if safe and guarded and "rcu_kptrs" in env.rules else "untrusted_"
-    return Reg("ptr_", id=fresh, null=True, obj=field.struct, mods=mods)
+    own = mods == "rcu_" and not env.kernel_struct(field.struct)
+    return Reg("ptr_", id=fresh, null=True, obj=field.struct, mods=mods, delta=int(own))
 
 
 def _counted(env: Env, struct: str) -> bool:

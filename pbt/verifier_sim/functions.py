@@ -39,13 +39,21 @@ class Declared(NamedTuple):
     sizes: Mapping[str, int]
 
 
+def _types(btf: Mapping[str, Any]) -> ProgramTypes:
+    if "raw" in btf:
+        return ProgramTypes.parse(bytes.fromhex(btf["raw"]))
+    return ProgramTypes(bytes.fromhex(btf["types"]), bytes.fromhex(btf["strings"]))
+
+
 def declared(btf: Mapping[str, Any], info: Sequence[Sequence[int]]) -> Declared:
     """Read {"raw": hex} or {"types": hex, "strings": hex}, and func_info rows; BadTypes if malformed."""
-    if "raw" in btf:
-        types = ProgramTypes.parse(bytes.fromhex(btf["raw"]))
-    else:
-        types = ProgramTypes(bytes.fromhex(btf["types"]), bytes.fromhex(btf["strings"]))
+    types = _types(btf)
     return Declared(functions(types, info), types, types.struct_sizes())
+
+
+def sizes(btf: Mapping[str, Any]) -> Mapping[str, int]:
+    """Name → bytes of the structures in some BTF, given as for `declared`."""
+    return _types(btf).struct_sizes()
 
 
 def check_layout(insns: Sequence[Insn], starts: Sequence[int], known: Declared) -> None:
@@ -101,7 +109,7 @@ def _param(
     null = "nullable" in tags
     if "trusted" in tags:
         return Param("btf", struct=name, null=null, mods="trusted_")
-    if "untrusted" in tags:
+    if "untrusted" in tags and "untrusted_args" in rules:
         if row.kind in (STRUCT, UNION):
             return Param("btf", struct=name, mods="untrusted_")
         return Param("mem", mods="rdonly_untrusted_")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import IO, Any
 
 from pbt.uapi.consts import ATTACH_TYPE, PROG_TYPE
@@ -61,11 +62,16 @@ def judge(line: Mapping[str, Any], rules: Rules | None = None) -> dict[str, Any]
         return answer | {"reason": blocked}
     kernel = str(line.get("kernel", "6.18"))
     known = None
+    structs: dict[str, int] = {}
     if line.get("btf") and line.get("func_info"):
         try:
             known = functions.declared(line["btf"], line["func_info"])
         except functions.BadTypes as error:
             return answer | {"verdict": "reject", "reason": str(error)}
+    for row in line["maps"]:
+        if row.get("btf") and row.get("special"):
+            with suppress(functions.BadTypes, KeyError):
+                structs.update(functions.sizes(row["btf"]))
     flags = line.get("prog_flags", 0)
     release = _WRITTEN.get(kernel, kernel)
     options: dict[str, Any] = {"features": features(release), "kernel": release}
@@ -82,6 +88,7 @@ def judge(line: Mapping[str, Any], rules: Rules | None = None) -> dict[str, Any]
         sleepable=bool(flags & _SLEEPABLE),
         state_freq=bool(flags & _STATE_FREQ),
         declared=known,
+        structs=structs,
         **options,
         gpl="GPL" in line.get("license", "GPL"),
     )

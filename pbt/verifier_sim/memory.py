@@ -215,7 +215,8 @@ def store_stack(
     )
     if at == 0 and narrow and value.kind == "scalar":
         kept = scalar.truncate(value.num, size, env.rules)
-        spilled = value if kept == value.num else number(kept, value.deps)
+        whole = kept == value.num and "spill_any" in env.rules
+        spilled = value if whole else number(kept, value.deps)
         frame.stack[index] = Slot(SPILL * size + _scrub(env, state, frame, reg.obj, index)[size:], spilled)
         return
     mark = MISC
@@ -476,12 +477,19 @@ def _load_btf(env: Env, state: State, regno: int, reg: Reg, offset: int, size: i
         )
     if reg.off + offset < 0:
         raise Refuse(f"R{regno} is ptr_{reg.obj or ''} invalid negative access: off={reg.off + offset}")
+    known = env.structs.get(reg.obj)
+    if known and reg.off + offset + size > known:
+        raise Refuse(f"access beyond struct {reg.obj} at off {reg.off + offset} size {size}")
     return UNTYPED if size == 8 else _plain(size, sign)
 
 
 def _load_map(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
     if reg.off + offset < 0:
         raise Refuse(f"R{regno} is bpf_array invalid negative access: off={reg.off + offset}")
+    if (reg.off + offset) % size:  # no field of struct bpf_map lies there
+        raise Refuse(
+            f"access beyond the end of member in struct bpf_map with off {reg.off + offset} size {size}"
+        )
     return _plain(size, sign)
 
 

@@ -31,6 +31,7 @@ def spin_lock(env: Env, state: State, helper: Helper, given: Given, regno: int, 
     if state.lock != (info, reg.id):
         raise Refuse("bpf_spin_unlock of different lock")
     state.lock = None
+    given.unlocked = True
 
 
 def timer(env: Env, state: State, helper: Helper, given: Given, regno: int, reg: Reg) -> None:

@@ -257,6 +257,8 @@ REASONS: Final = (
     Reason(91, r"BPF_ATOMIC (?:stores into|loads from) R(\d+) (\w+) is not allowed", "atomic operations do not work on {1}", "Use a map's value or the stack.",
            "KPROBE: r0 = 0; lock *(u64 *)(r1 +0) += r0; exit"),
     Reason(92, r"Tracing programs must provide btf_id", "the program does not say what it attaches to", "Name the function or tracepoint.", ""),
+    Reason(93, r"Only fentry.* can be sleepable|Syscall programs can only be sleepable", "this type of program may not sleep, or has to",
+           "Load it without, or with, the flag that says it sleeps.", "SYSCALL: r0 = 0; exit"),
 )  # fmt: skip
 
 _compiled: list[tuple[re.Pattern[str], Reason]] = []

@@ -59,6 +59,7 @@ class Reg(NamedTuple):
     obj: a MapInfo, the name of a BTF struct, a frame number for "fp", a slot for "func".
     size: bytes of "mem"; checked range of "pkt". ref: the reference that must be released (0: none).
     delta: distance from the other numbers of the same id, which an addition of `size` bits (64, 32) made.
+    delta of a kernel pointer: 1 if it points to an object of the program's own, until the lock is given back.
     mods: "rdonly_", "ringbuf_", "untrusted_" …
     """
 
