@@ -369,7 +369,15 @@ def longest_stack(
     grain = 16 if "stack_round_16" in rules else 32
     bounds = dict(zip(starts, [*starts[1:], len(insns)], strict=True))
 
+    known: dict[tuple[int, int, int], int] = {}
+
     def visit(start: int, used: int, chain: int) -> int:
+        key = (start, used, chain)
+        if key not in known:
+            known[key] = follow(start, used, chain)
+        return known[key]
+
+    def follow(start: int, used: int, chain: int) -> int:
         own = max(depths.get(start, 0), 1)
         rounded = (own + grain - 1) // grain * grain
         if private and rounded >= 64:  # BPF_PRIV_STACK_MIN_SIZE

@@ -118,6 +118,17 @@ def _unjudged(line: Mapping[str, Any]) -> str:
     return ""
 
 
+def _answer(line: Any, rules: Rules | None) -> dict[str, Any]:
+    """As `judge`; a line with an id gets its answer even if it describes no program."""
+    try:
+        return judge(line, rules)
+    except (LookupError, ValueError, TypeError) as error:
+        if not isinstance(line, dict) or "id" not in line:
+            raise
+        reason = f"the line describes no program: {type(error).__name__}: {error}"
+        return {"id": line["id"], "verdict": "unsupported", "reason": reason, "insn": None, "walked": 0}
+
+
 def main(stdin: IO[str], stdout: IO[str], rules: Rules | None = None) -> int:
     """Judge each line of `stdin`, answer in order, flush after every line; 0.
 
@@ -125,6 +136,6 @@ def main(stdin: IO[str], stdout: IO[str], rules: Rules | None = None) -> int:
     """
     for text in stdin:
         if text.strip():
-            stdout.write(json.dumps(judge(json.loads(text), rules)) + "\n")
+            stdout.write(json.dumps(_answer(json.loads(text), rules)) + "\n")
             stdout.flush()
     return 0

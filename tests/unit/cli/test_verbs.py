@@ -139,6 +139,11 @@ def test_verify_in_batches(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> 
     status, out, _ = run(capsys, "verify", "--jsonl")
     answer = json.loads(out)
     assert status == 0 and answer["id"] == 7 and answer["verdict"] == "accept"
+    strange = program | {"id": 8, "prog_type": 999}
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{json.dumps(strange)}\n{json.dumps(program)}\n"))
+    status, out, _ = run(capsys, "verify", "--jsonl")
+    answers = [json.loads(line) for line in out.splitlines()]
+    assert status == 0 and [a["verdict"] for a in answers] == ["unsupported", "accept"]
     monkeypatch.setattr("sys.stdin", io.StringIO("{}\n"))
     status, _, err = run(capsys, "verify", "--jsonl")
     assert status == 1 and "describes no program" in err

@@ -81,3 +81,19 @@ def test_batches_answer_line_by_line() -> None:
     assert accept == {"id": 7, "verdict": "accept", "reason": None, "insn": None, "walked": 2}
     assert (reject["verdict"], reject["reason"], reject["insn"]) == ("reject", "R0 !read_ok", 0)
     assert unsupported["verdict"] == "unsupported"
+
+
+def test_many_calls_do_not_hang() -> None:
+    """Functions that call the next one hundreds of times: each depth is looked at once."""
+    text = []
+    for name, after in zip("abcdefg", "bcdefgh", strict=True):
+        text.append(f"{name}: " + f"call {after}; " * 200 + "r0 = 0; exit; ")
+    from tests.unit.verifier_sim.programs import build
+
+    insns, _ = build("".join(text) + "h: r0 = 0; exit")
+    from pbt.verifier_sim.check import check, longest_stack
+    from pbt.verifier_sim.kernels import features
+
+    rules = features("6.18")
+    flow = check(insns, (), {}, rules)
+    assert longest_stack(insns, flow.starts, {}, rules, False) == 8 * 16
