@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -239,6 +240,8 @@ def _program(attached: Attached, code: Code) -> Program:
     )
 
 
+FRAMES = 9000  # of Python's stack, for trees as deep as lang.syntax.MOST_DEPTH allows
+
 STAGES: tuple[tuple[str, Callable[[Work], None]], ...] = (
     ("parse", _parse),
     ("expand", _expand),
@@ -256,6 +259,7 @@ STAGE_NAMES = tuple(name for name, _ in STAGES)
 def run(source: Source, target: Target, options: Options | None = None, until: str = "link") -> Work:
     """All stages up to and including `until`. ScriptError(s) for what is wrong with the script."""
     work = Work(source, target, options or Options())
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), FRAMES))
     for name, stage in STAGES:
         stage(work)
         give(work.errors, None)

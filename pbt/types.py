@@ -7,7 +7,7 @@ was found (BTF, tracefs, the script) only when somebody asks for them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pbt.data import dataclass, field, replace
@@ -217,6 +217,18 @@ class Buffer(Type):
         return f"buffer[{self.capacity}]"
 
 
+@cache
+def _side_by_side(elements: tuple[Type, ...]) -> tuple[int, int, tuple[int, ...]]:
+    """(size, alignment, offsets) of values side by side, each naturally aligned."""
+    at, align, offsets = 0, 1, []
+    for element in elements:
+        own = element.align
+        at, align = -(-at // own) * own, max(align, own)
+        offsets.append(at)
+        at += element.size
+    return -(-at // align) * align, align, tuple(offsets)
+
+
 @dataclass(frozen=True, slots=True)
 class Tuple(Type):
     """Values side by side, each naturally aligned; `names` makes it a record."""
@@ -226,23 +238,15 @@ class Tuple(Type):
 
     @property
     def align(self) -> int:
-        return max((e.align for e in self.elements), default=1)
+        return _side_by_side(self.elements)[1]
 
     @property
     def offsets(self) -> tuple[int, ...]:
-        at, found = 0, []
-        for element in self.elements:
-            at = -(-at // element.align) * element.align
-            found.append(at)
-            at += element.size
-        return tuple(found)
+        return _side_by_side(self.elements)[2]
 
     @property
     def size(self) -> int:
-        if not self.elements:
-            return 0
-        end = self.offsets[-1] + self.elements[-1].size
-        return -(-end // self.align) * self.align
+        return _side_by_side(self.elements)[0]
 
     def __str__(self) -> str:
         return f"({','.join(map(str, self.elements))})"

@@ -12,6 +12,8 @@ from pbt.lang.typenames import NO_BTF
 from pbt.source import ScriptError, Span, did_you_mean, nearest
 from pbt.types import CHAR, I64, U64, Array, Pointer, Str, Struct, Tuple, Type, Void, is_integral
 
+MOST_DEFINES = 64  # within one another
+
 
 class Access(Calls):
     """Checking of names and of ways into objects."""
@@ -28,6 +30,8 @@ class Access(Calls):
             return self.variables[node.name]
         value = self.shared.define(node.name)
         if value is not None:
+            if len(self._defining) >= MOST_DEFINES:
+                raise ScriptError(f"#defines are nested more than {MOST_DEFINES} deep", node.span)
             if node.name in self._defining:
                 raise ScriptError(f"the macro {node.name} contains itself", node.span)
             self._defining.append(node.name)

@@ -75,6 +75,9 @@ def unquote(text: str, span: Span) -> str:
     return re.sub(r"\\(x[0-9a-fA-F]{1,2}|[0-7]{1,3}|.|\n)", replace, text[1:-1])
 
 
+MOST_SHAPE = 32
+
+
 def parse_type(text: str, span: Span) -> ast.TypeName:
     """`struct x *`, `uint8[4]`: the inside of a cast."""
     match = re.fullmatch(r"\s*([\w\s]+?)\s*((?:\*\s*)*)((?:\[\s*\d*\s*\]\s*)*)(\*?)\s*", text)
@@ -82,8 +85,11 @@ def parse_type(text: str, span: Span) -> ast.TypeName:
         raise ScriptError(
             f"cannot read the type {text.strip()}", span, "for example: struct sock *, uint8[4], int32"
         )
+    stars = match[2].count("*") + len(match[4])
+    if stars > MOST_SHAPE or match[3].count("[") > MOST_SHAPE:
+        raise ScriptError(f"a type has at most {MOST_SHAPE} stars and dimensions", span)
     dims = tuple(int(d) if d else None for d in re.findall(r"\[\s*(\d*)\s*\]", match[3]))
-    return ast.TypeName(span, " ".join(match[1].split()), match[2].count("*") + len(match[4]), dims)
+    return ast.TypeName(span, " ".join(match[1].split()), stars, dims)
 
 
 def split_attach_point(text: str, span: Span) -> ast.AttachPoint:

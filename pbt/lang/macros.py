@@ -14,7 +14,8 @@ from pbt.lang import ast
 from pbt.lang.returns import after_loops
 from pbt.source import ScriptError, Source
 
-MOST_DEPTH = 32
+MOST_DEPTH = 64  # of calls within one another
+MOST_REPEATS = 8  # of one name: overloads may call each other
 N = TypeVar("N", bound=ast.Node)
 Parse = Callable[[Source], ast.Script]
 
@@ -103,7 +104,7 @@ class _Expansion:
     ) -> None:
         self._macros, self._functions = macros, functions
         self._copies = 0
-        self._depth = 0
+        self._names: list[str] = []  # of the macros and functions around this place
 
     def rewrite(self, node: N) -> N:
         """A copy of a tree without calls of macros; the tree itself where there are none."""
@@ -116,15 +117,20 @@ class _Expansion:
     def _call(self, node: ast.Call | ast.Ident) -> ast.Expr:
         args = node.args if isinstance(node, ast.Call) else ()
         macro = self._pick(node, args)
-        if self._depth >= MOST_DEPTH:
-            raise ScriptError(f"Recursive macro call detected: {macro.name}", node.span)
+        self._enter(macro.name, "Recursive macro call detected", node)
         _no_other_maps(macro)
         self._copies += 1
         own = {p: a for p, a in zip(macro.params, (self.rewrite(arg) for arg in args), strict=True)}
-        self._depth += 1
         made = self.rewrite(_copy(macro.body, own, self._copies))
-        self._depth -= 1
+        self._names.pop()
         return made
+
+    def _enter(self, name: str, recursive: str, node: ast.Expr) -> None:
+        if self._names.count(name) > MOST_REPEATS:
+            raise ScriptError(f"{recursive}: {name}", node.span)
+        if len(self._names) >= MOST_DEPTH:
+            raise ScriptError(f"macros and functions are nested more than {MOST_DEPTH} deep", node.span)
+        self._names.append(name)
 
     def _inlined(self, node: ast.Call, function: ast.Function) -> ast.Inlined:
         """A function's body where it is called; its own variables get names of their own."""
@@ -134,16 +140,14 @@ class _Expansion:
                 f"but got {len(node.args)}.",
                 node.span,
             )
-        if self._depth >= MOST_DEPTH:
-            raise ScriptError(f"functions cannot call themselves: {node.name}", node.span)
+        self._enter(node.name, "functions cannot call themselves", node)
         args = [self.rewrite(arg) for arg in node.args]
         self._copies += 1
         own = [_copy(let, {}, self._copies) for let in function.params]
         params = tuple(ast.Let(arg.span, let.var, let.type, arg) for let, arg in zip(own, args, strict=True))
-        self._depth += 1
         number = self._copies
         body = after_loops(self.rewrite(_copy(function.body, {}, number)), number)
-        self._depth -= 1
+        self._names.pop()
         kind = None if function.type is None else _copy(function.type, {}, self._copies)
         return ast.Inlined(node.span, node.name, params, body, kind)
 

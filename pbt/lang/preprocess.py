@@ -81,7 +81,7 @@ class _Preprocessor:
 
     @property
     def active(self) -> bool:
-        return all(level.active for level in self.stack)
+        return not self.stack or self.stack[-1].active  # never within one that is not
 
     def run(self) -> Preprocessed:
         text = self.source.text

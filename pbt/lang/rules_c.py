@@ -6,9 +6,9 @@ import re
 from typing import Any
 
 from pbt.lang import ast
-from pbt.lang.literals import number, parse_type
+from pbt.lang.literals import MOST_SHAPE, number, parse_type
 from pbt.lang.rules import Rules
-from pbt.source import Span
+from pbt.source import ScriptError, Span
 
 
 class CRules(Rules):
@@ -80,6 +80,9 @@ class CRules(Rules):
         name, shape, bits, attributes = self._declarator(tree)
         if bits is not None and name in _BASE_WORDS:  # `unsigned int : 3`
             name, words = "", f"{words} {name}"
+        if len(shape) > MOST_SHAPE:
+            message = f"a declarator has at most {MOST_SHAPE} stars and dimensions"
+            raise ScriptError(message, self.span(tree))
         packed, aligned = self._attributes(attributes)
         return ast.FieldDef(self.span(tree), name, words, tuple(shape), bits, inline, aligned, packed)
 

@@ -23,30 +23,33 @@ class StmtRules(Rules):
 
     def _block_value(self, tree: Any, span: Span) -> ast.BlockExpr:
         """A block's value is that of the expression, block or `if` at its end, without a semicolon."""
-        if not tree.children:
-            return ast.BlockExpr(span, (), None)
+        if not self._ends_in_value(tree):
+            return ast.BlockExpr(span, self.all(tree.children), None)
         *items, last = tree.children
-        ended = ";" in self.source.text[last.outer[1] : span.end - 1]
-        value = None if ended else self._value_of(last)
-        return ast.BlockExpr(span, self.all(items if value else tree.children), value)
+        return ast.BlockExpr(span, self.all(items), self._value_of(last))
 
-    def _value_of(self, tree: Any) -> ast.Expr | None:
-        """What a statement at the end of a block comes to; None if it has no value."""
+    def _ends_in_value(self, tree: Any) -> bool:
+        """Whether a block, or an `if` with its arms, comes to a value."""
+        if tree.data == "if":
+            return len(tree.children) > 2 and all(map(self._ends_in_value, tree.children[1:]))
+        if not tree.children:
+            return False
+        last = tree.children[-1]
+        if ";" in self.source.text[last.outer[1] : tree.end_pos - 1]:
+            return False
+        if last.data == "last":
+            return bool(last.children[0].data == "expr_stmt")
+        return last.data in ("block", "if") and self._ends_in_value(last)
+
+    def _value_of(self, tree: Any) -> ast.Expr:
+        """What a statement at the end of a block comes to, if it ends in a value."""
         if tree.data == "last":
-            return self._value_of(tree.children[0])
-        if tree.data == "expr_stmt":
-            made: ast.Expr = self.make(tree.children[0])
+            made: ast.Expr = self.make(tree.children[0].children[0])
             return made
         if tree.data == "block":
-            block = self._block_value(tree, self.span(tree))
-            return block if block.value is not None else None
-        if tree.data != "if" or len(tree.children) < 3:
-            return None
-        condition, *arms = tree.children
-        then, other = map(self._value_of, arms)
-        if then is None or other is None:
-            return None
-        return ast.Ternary(self.span(tree), self.make(condition), then, other)
+            return self._block_value(tree, self.span(tree))
+        condition, then, other = tree.children
+        return ast.Ternary(self.span(tree), self.make(condition), self._value_of(then), self._value_of(other))
 
     def _if_value(self, tree: Any, span: Span) -> ast.Ternary:
         return ast.Ternary(span, *self.all(tree.children))

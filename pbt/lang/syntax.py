@@ -9,7 +9,7 @@ from pbt.lang.lalr import END, Branch, Unexpected
 from pbt.lang.table import parser
 from pbt.source import ScriptError, Source, Span
 
-MOST_DEPTH = 150  # of nesting: deeper trees would overrun Python's stack in later stages
+MOST_DEPTH = 500  # of nesting: deeper trees would overrun Python's stack in later stages, see `pipeline.run`
 
 _WORDS = {
     "ATTACH": "a probe", "END_PREDICATE": "/ before {", "INT": "a number", "STRING": "a string", "NAME": "a name",

@@ -385,6 +385,9 @@ def may_be_read_unset(instance: Instance) -> Iterable[str]:
 
     def visit(block: ast.Block, known: set[str]) -> None:
         for stmt in block.body:
+            if isinstance(stmt, ast.Block):
+                visit(stmt, known)
+                continue
             targets: set[str] = set()
             if isinstance(stmt, (ast.Assign, ast.Let)):
                 var = stmt.target if isinstance(stmt, ast.Assign) else stmt.var
@@ -400,8 +403,6 @@ def may_be_read_unset(instance: Instance) -> Iterable[str]:
                 blocks = [child] if isinstance(child, ast.Block) else _arms(child)
                 for arm in blocks:
                     visit(arm, set(known))
-            if isinstance(stmt, ast.Block):
-                visit(stmt, known)
             known |= targets
 
     visit(instance.probe.body, set())
