@@ -167,6 +167,8 @@ class Expressions(Casts):
 
     def _binary(self, node: ast.Binary) -> Type:
         left, right = self._expr(node.left), self._expr(node.right)
+        if isinstance(node.left, ast.Param) and isinstance(left, Str) and node.op == "+":
+            return self._rest_of(node)
         kind = binary_type(
             node.op, left, right, self._flexible(node.left), self._flexible(node.right), node.span
         )
@@ -218,6 +220,14 @@ class Expressions(Casts):
                 node.span,
                 "a cast of one side says what is meant",
             )
+
+    def _rest_of(self, node: ast.Binary) -> Type:
+        """`$1 + 3` of a parameter that is a text: what follows its first three bytes."""
+        text, skip = self.parameter(node.left) or "", self.known_int(node.right)
+        if skip is None or not 0 <= skip <= len(text):
+            hint = f"it has {len(text)} characters"
+            raise ScriptError(f"{node.span.text} begins outside of the parameter", node.right.span, hint)
+        return self.become(node, text[skip:])
 
     def _known_truth(self, node: ast.Expr, truth: bool) -> None:
         made = ast.Bool(node.span, truth)

@@ -88,7 +88,9 @@ class CRules(Rules):
 
     def _declarator(self, tree: Any) -> tuple[str, list[Any], ast.Expr | None, list[Any]]:
         """Name, shape, width in bits, attributes."""
-        kinds = {kind: [p for p in tree.children if _kind(p) == kind] for kind in map(_kind, tree.children)}
+        kinds = {
+            kind: [p for p in tree.children if _kind(p) == kind] for kind in {*map(_kind, tree.children)}
+        }
         behind = [self._suffix(p) for p in tree.children if _kind(p) in ("bound", "parameters")]
         shape = ["*"] * len(kinds.get("pointer", ())) + behind[::-1]
         bits = self.make(kinds["bits"][0].children[0]) if "bits" in kinds else None

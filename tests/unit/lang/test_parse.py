@@ -350,7 +350,7 @@ def test_each_wrong_probe_is_reported() -> None:
 
 def test_deep_nesting_is_an_error_not_a_crash() -> None:
     with pytest.raises((ScriptError, ScriptErrors), match="levels deep"):
-        expression("(" * 400 + "1" + ")" * 400)
+        expression("(" * 600 + "1" + ")" * 600)
     assert expression("((((((((((1))))))))))") == "1"
 
 
