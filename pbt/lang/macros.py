@@ -50,13 +50,23 @@ def bring_in(script: ast.Script, parse: Parse) -> ast.Script:
     )  # fmt: skip
 
 
+SCRIPTS = "a script (.bt) or a folder of scripts"
+_NOT_IMPORTED = (
+    (".h", ": it is a header", '#include "file.h" reads it'),
+    (".c", ": C would need a compiler, which pbt does without", "fn and macro in a .bt file can be imported"),
+    (".o", ": it is compiled already", "fn and macro in a .bt file can be imported"),
+)
+"""(ending, why not, what to do) of files that bpftrace imports and pbt does not."""
+
+
 def _files(node: ast.Import) -> list[str]:
     base = os.path.dirname(os.path.abspath(node.span.source.name))
     path = os.path.join(base, node.path)
     if os.path.isdir(path):
         return sorted(os.path.join(path, name) for name in os.listdir(path) if name.endswith(".bt"))
     if not path.endswith(".bt"):
-        raise ScriptError(f"cannot import {node.path}", node.span, "a script (.bt) or a folder of scripts")
+        reason, hint = next((row[1:] for row in _NOT_IMPORTED if path.endswith(row[0])), ("", SCRIPTS))
+        raise ScriptError(f"cannot import {node.path}{reason}", node.span, hint)
     return [path]
 
 
