@@ -481,7 +481,8 @@ class World(Protocol):
     def report(self, kind: str, event: Event, text: bytes) -> None:
         """Tell the user, apart from the output, with the place of the call: kind "errorf" or "warnf"."""
 
-    def warn(self, message: str) -> None: ...
+    def warn(self, message: str, where: str = "") -> None:
+        """Tell the user, unless warnings are off; `where` as "script:1:2: "."""
 
     def flush(self) -> None:
         """Write out what was emitted so far, before something else writes to the same place."""
@@ -514,12 +515,14 @@ class MapView(Protocol):
 class Presentation:
     """How user space draws the values of an `Opaque` type: raw bytes → text and JSON-able data.
 
-    `spelled`: what scripts call the type, "" if they cannot; `size`: of its values.
+    `json` None: the text. `key`: as the name of a JSON member, if that is neither. `spelled`: what scripts
+    call the type, "" if they cannot; `size`: of its values.
     """
 
     name: str
     text: Callable[[World, bytes, str], bytes]  # (world, raw, detail)
     json: Callable[[World, bytes, str], Any] = field(default=lambda world, raw, detail: None)
+    key: Callable[[World, bytes, str], bytes] | None = None
     spelled: str = ""
     size: int = 8
 

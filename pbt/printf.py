@@ -2,7 +2,7 @@
 
 `%[-][+][ ][#][0][width][.precision][length]conversion` as in C, with these differences: 64-bit
 values print in full without a length modifier, `%s` draws a value of any type, `%r`, `%rx` and
-`%rh` draw buffers. Texts are bytes; values of strings are bytes too.
+`%rh` draw buffers, `%gr` the flags of a memory allocation. Texts are bytes; values of strings are bytes too.
 """
 
 from __future__ import annotations
@@ -42,10 +42,11 @@ class Conversion(NamedTuple):
 
 
 _CONVERSION = re.compile(
-    r"%(?:(%)|([-+ #0]*)(\d*|\*)(?:\.(\d*))?(hh|h|ll|l|L|j|z|t|q)?(rx|rh|.)?)", re.DOTALL
+    r"%(?:(%)|([-+ #0]*)(\d*|\*)(?:\.(\d*))?(hh|h|ll|l|L|j|z|t|q)?(rx|rh|gr|.)?)", re.DOTALL
 )
-_KNOWN = frozenset(("d", "i", "u", "x", "X", "o", "c", "p", "s", "r", "rx", "rh"))
-_HINT = "conversions are d i u x X o c p s r rx rh"
+_AS_TEXT = ("s", "c", "r", "rx", "rh", "gr", "p")
+_KNOWN = frozenset(("d", "i", "u", "x", "X", "o", "c", "p", "s", "r", "rx", "rh", "gr"))
+_HINT = "conversions are d i u x X o c p s r rx rh gr"
 
 
 def _split(text: str) -> tuple[list[str], list[Conversion]]:
@@ -78,7 +79,7 @@ def _conversion(match: re.Match[str]) -> Conversion:
 
 
 def conversions(text: str) -> list[str]:
-    """The conversion of each argument that a format wants: "d u x X o c p s r rx rh" (`%i` is "d").
+    """The conversion of each argument that a format wants: "d u x X o c p s r rx rh gr" (`%i` is "d").
 
     Raises FormatError when a conversion is malformed or unknown.
     """
@@ -143,7 +144,7 @@ def _python(conversion: Conversion) -> bytes:
 def _drawn(conversion: Conversion) -> bool:
     """Whether the value becomes text before Python's formatting pads it, for all that differs from C's."""
     alternate = "#" in conversion.flags and conversion.name in "xXo"
-    return alternate or conversion.precision == ".0" or conversion.name in ("s", "c", "r", "rx", "rh", "p")
+    return alternate or conversion.precision == ".0" or conversion.name in _AS_TEXT
 
 
 def _prepare(conversion: Conversion, type_: Type, draw: Draw) -> Draw | None:
@@ -154,6 +155,8 @@ def _prepare(conversion: Conversion, type_: Type, draw: Draw) -> Draw | None:
         return _BUFFERS[name]
     if name == "c":
         return lambda value: b"%c" % (value & 0xFF)
+    if name == "gr":
+        return _gfp
     if name == "p":
         return lambda value: _filled(b"%x" % (value % _WORD), b"0x" if value else b"", conversion)
     if _drawn(conversion):
@@ -162,6 +165,12 @@ def _prepare(conversion: Conversion, type_: Type, draw: Draw) -> Draw | None:
 
 
 _WORD = 1 << 64
+
+
+def _gfp(value: int) -> bytes:
+    from pbt.gfp import names
+
+    return names(value % (1 << 32)).encode()
 
 
 def _width(conversion: Conversion, type_: Type) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno as _errno
 import os
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from pbt.data import dataclass, field
 
@@ -64,6 +64,7 @@ class Span:
         return Span(self.source, self.start, other.end)
 
 
+_LINES = 3  # lines after the first that are shown of a place
 _ROOM = 160  # columns of a source line that are shown; of longer ones, the part around the place
 
 
@@ -81,16 +82,29 @@ NOWHERE = Span(Source("<pbt>", ""), 0, 0)
 
 
 def show(level: str, message: str, span: Span, hint: str = "") -> str:
-    """Draw one diagnostic: place, source line, caret, hint.
+    """Draw one diagnostic: place, source lines, caret under the first, hint.
 
     Tabs and control characters become one blank each, so that the caret stays under its column.
     """
     line, column, text = span.locate()
     where = f"{span.source.name}:{line}:{column}: {level}: {message}"
-    shown, at, width = _window("".join(c if c.isprintable() else " " for c in text), column - 1, span.width)
+    shown, at, width = _window(_plain(text), column - 1, span.width)
     caret = " " * at + "^" + "~" * (width - 1)
-    rows = [where] if not shown.strip() else [where, shown, caret]
+    rows = [where] if not shown.strip() else [where, shown, caret, *_more(span, line)]
     return "\n".join([*rows, f"HINT: {hint}"] if hint else rows)
+
+
+def _more(span: Span, first: int) -> Iterator[str]:
+    """The lines that a place goes on for, if they are not too many."""
+    last, _ = span.source.position(max(span.end - 1, span.start))
+    for number in range(first + 1, min(last, first + _LINES) + 1):
+        yield _window(_plain(span.source.line(number)), 0, 1)[0]
+    if last > first + _LINES:
+        yield "..."
+
+
+def _plain(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 class PbtError(Exception):

@@ -119,11 +119,11 @@ def _draw(user: bool) -> Presentation:
         indent = "        " if detail.startswith("bpftrace") else ""
         return ("\n" + "".join(f"{indent}{frame}\n" for frame in _frames(world, raw, detail, user))).encode()
 
-    def json(world: World, raw: bytes, detail: str) -> Any:
-        return "\n".join(["", *_frames(world, raw, detail, user), ""])
+    def key(world: World, raw: bytes, detail: str) -> bytes:
+        return "\n".join(["", *_frames(world, raw, detail, user), ""]).encode()
 
     name, spelled = ("ustack", "ustack_t") if user else ("kstack", "kstack_t")
-    return Presentation(name, text, json, spelled=spelled)
+    return Presentation(name, text, key=key, spelled=spelled)
 
 
 def _check_symbol(checks: Checks, call: Call) -> Type:

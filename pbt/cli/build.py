@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pbt.cli.options import Arguments, Option
+from pbt.cli.say import say
 from pbt.cli.trace import judge, source_of, target_of
 from pbt.cli.verbs import HEADERS, HELP, PROGRAM, TARGET, explained, headers_of, mixed
 from pbt.source import UsageError
@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
     assert work.bundle is not None
     if not args.has("no-warnings"):
         for warning in work.warnings:
-            print(warning, file=sys.stderr)
+            say(str(warning))
     if not args.has("no-verify"):
         judge(work.bundle)
 
@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
     size = write_file(args.get("output"), Tool(work.bundle, layouts(work)))
     if not args.has("quiet"):
         count = len(work.bundle.programs)
-        print(f"{args.get('output')}: {count} program{'s' * (count != 1)}, {size} bytes", file=sys.stderr)
+        say(f"{args.get('output')}: {count} program{'s' * (count != 1)}, {size} bytes")
     return 0
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from pbt.cli.options import Option
+from pbt.cli.say import say
 from pbt.cli.verbs import HELP, PROGRAM, TARGET, explained, mixed
 
 OPTIONS = (
@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
     work = compiled(args)
     if not args.has("no-warnings"):
         for warning in work.warnings:
-            print(warning, file=sys.stderr)
+            say(str(warning))
     from pbt.teach.explain import explain
 
     print(explain(work), end="")

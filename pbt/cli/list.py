@@ -11,6 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from pbt.cli.options import Arguments
+from pbt.cli.say import say
 from pbt.source import PbtError, Source, Span, UsageError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def main(args: Arguments) -> int:
             )
         text = args.rest[0] if args.rest else ""
         if text.startswith(("/", "./", "../")) and ":" not in text:
-            print(f"WARNING: {text} is not a file; it is taken for a pattern", file=sys.stderr)
+            say(f"WARNING: {text} is not a file; it is taken for a pattern")
         lines = matching(text, target, verbose, _pid(args))
     written = 0
     while piece := list(islice(lines, _AT_ONCE)):
@@ -46,7 +47,7 @@ def main(args: Arguments) -> int:
         sys.stdout.buffer.flush()
         written += len(piece)
     if not written and not args.has("quiet"):
-        print("No probes or types match", file=sys.stderr)
+        say("No probes or types match")
     return 0
 
 
@@ -123,7 +124,7 @@ def _probes(pattern: str, target: Target, verbose: bool, pid: int | None) -> Ite
         except PbtError as error:
             if len(chosen) == 1:
                 raise
-            print(f"WARNING: no {provider.name} probes: {getattr(error, 'message', error)}", file=sys.stderr)
+            say(f"WARNING: no {provider.name} probes: {getattr(error, 'message', error)}")
             continue
         for line in lines:
             yield f"{provider.name}:{line}"

@@ -6,8 +6,10 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 
+from pbt.cli.say import say
 from pbt.source import PbtError
 
 VERBS = {
@@ -49,8 +51,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _complain(text: str) -> None:
-    try:
+    with suppress(OSError):
         sys.stdout.flush()
-        print(text, file=sys.stderr, flush=True)
-    except OSError:
-        pass
+    say(text)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pbt import __version__
 from pbt.cli.options import Arguments, Option, parse, usage
+from pbt.cli.say import say
 from pbt.cli.verbs import HEADERS, headers_of
 from pbt.source import PbtError, Source, UsageError
 
@@ -293,7 +294,7 @@ def trace(args: Arguments) -> int:
     work = run(source, target, options)
     if not args.has("no-warnings"):
         for warning in work.warnings:
-            print(warning, file=sys.stderr)
+            say(str(warning))
     if stages:
         from pbt.teach.stages import show
 
@@ -329,7 +330,8 @@ def start(bundle: Bundle, target: Target, args: Arguments, pid: int | None, buff
     session = Session(
         bundle, target, pid=pid, cmd=args.get("cmd") if args.has("cmd") else None, sink=sink,
         quiet=args.has("quiet"), escape=sink.is_terminal(), warnings=not args.has("no-warnings"),
-        dry_run=args.has("dry-run"), mode=mode_of(args), tell=teller(sink.write),
+        dry_run=args.has("dry-run"), mode=mode_of(args), tell=teller(sink.write), notify=say,
+        verifier_log=log_of(args.count("verbose")),
     )  # fmt: skip
     gc.freeze()  # the compiler's objects, which nobody will collect
     gc.set_threshold(100_000)  # a map that is printed is many objects at once, and no cycle
@@ -338,6 +340,17 @@ def start(bundle: Bundle, target: Target, args: Arguments, pid: int | None, buff
         return session.run()
     finally:
         sink.close()
+
+
+def log_of(verbose: int) -> Callable[[str, str], None] | None:
+    """What is said of each program that the kernel has taken: -v its verifier's last line, -vv its whole log."""
+
+    def log(name: str, text: str) -> None:
+        lines = text.rstrip("\n").splitlines()
+        summary = next((line for line in reversed(lines) if line.startswith("processed ")), "")
+        say(f"loaded {name}: {summary}" + "".join(f"\n    {line}" for line in lines if verbose > 1))
+
+    return log if verbose else None
 
 
 class VerifierError(PbtError):
@@ -360,4 +373,4 @@ def judge(bundle: Bundle, verbose: bool = False) -> None:
             )
     if verbose:
         count = len(bundle.programs)
-        print(f"built-in verifier: {count} programs accepted, {walked} instructions walked", file=sys.stderr)
+        say(f"built-in verifier: {count} programs accepted, {walked} instructions walked")

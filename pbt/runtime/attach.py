@@ -90,8 +90,15 @@ def order(programs: Sequence[Program], known: Mapping[str, Provider]) -> list[in
     return forward + backward[::-1]
 
 
-def attach(loaded: Loaded, host: AttachHost, warn: Callable[[str], None]) -> Links:
-    """Attach everything. `config["missing_probes"]` says what happens to a probe that cannot be:
+def attach(
+    loaded: Loaded,
+    host: AttachHost,
+    warn: Callable[[str], None],
+    log: Callable[[str], None] = lambda text: None,
+) -> Links:
+    """Attach everything; `log` is told of each probe.
+
+    `config["missing_probes"]` says what happens to a probe that cannot be:
 
     "error" raises its KernelError, and nothing stays attached; "warn" tells `warn` and goes on;
     "ignore" goes on. Raises UsageError if probes were wanted and not one could be attached.
@@ -118,6 +125,7 @@ def attach(loaded: Loaded, host: AttachHost, warn: Callable[[str], None]) -> Lin
                 owned.callback(closeable.close)
                 made.append(closeable)
             count += attached
+            log(f"attached {programs[0].name}" + (f" and {attached - 1} more" if attached > 1 else ""))
             held.append(Held(programs, closeables, attached))
         if wanted and not count:
             raise UsageError("no probe could be attached")

@@ -72,7 +72,8 @@ class Session:
 
         `dry_run`: end right after attaching. `mode`: "test" or "bench" runs such probes and attaches nothing.
         `escape`: output goes to a terminal, see World. `notify` gets lines for the user,
-        `verifier_log` each program's name and log, `tell` is called once all is attached and when the end
+        `verifier_log` each program's name and log (then
+        what is attached is said, too), `tell` is called once all is attached and when the end
         begins. Raises UsageError for impossible combinations.
         """
         if pid is not None and cmd is not None:
@@ -83,6 +84,7 @@ class Session:
         self._bundle, self._cmd, self._notify = bundle, cmd, notify
         self._quiet, self._escape, self._warnings, self._dry = quiet, escape, warnings, dry_run
         self._verifier_log, self._mode, self._tell = verifier_log, mode, tell
+        self._log: Callable[[str], None] = notify if verifier_log else lambda text: None
         self.coloured = escape
         self.sink: Sink = sink if sink is not None else Collector()
         self._owned = ExitStack()
@@ -200,7 +202,9 @@ class Session:
             self._try()
             return
         if not self.world.exiting:
-            self._links = self._owned.enter_context(closing(attach(self._loaded, self, self._warn)))
+            self._links = self._owned.enter_context(
+                closing(attach(self._loaded, self, self._warn, self._log))
+            )
         self._say_attached((self._links.count if self._links else 0) + automatic)
         self._tell("ready")
         if isinstance(self._process, Child):
@@ -412,9 +416,9 @@ class Session:
             elif self._warnings and self.sink.messages == "text":
                 self._notify(str(report.warning))
 
-    def _warn(self, message: str) -> None:
+    def _warn(self, message: str, where: str = "") -> None:
         if self._warnings:
-            self._notify(f"WARNING: {message}")
+            self._notify(f"{where}WARNING: {message}")
 
     # --- signals --------------------------------------------------------------------------------
 

@@ -45,13 +45,14 @@ class World:
         loaded: Loaded,
         target: Target,
         sink: Sink,
-        warn: Callable[[str], None],
+        warn: Callable[[str, str], None],
         escape: bool = False,
         notify: Callable[[str], None] = _to_stderr,
     ) -> None:
         """`escape`: show control characters in strings of the traced system as \\xNN (see drawn.Style).
 
-        `warn` gets warnings, which may be off; `notify` all other lines for the user.
+        `warn` gets warnings, which may be off, and where they belong in the script; `notify` all other lines
+        for the user.
         """
         self.config: Mapping[str, Any] = bundle.config
         self.kept: dict[str, Any] = {}
@@ -59,7 +60,7 @@ class World:
         self.at_hand: tuple[Event, Sequence[Any]] | None = None
         self.now_offset = time.time_ns() - boot_ns(target)
         self.tai_offset = time.time_ns() - time.clock_gettime_ns(time.CLOCK_TAI)
-        self.warn, self._notify = warn, notify
+        self._warn, self._notify = warn, notify
         self.detach: Callable[[Callable[[Program], bool]], None] = lambda wanted: (
             None
         )  # the session's, once it can
@@ -87,9 +88,12 @@ class World:
             place = {"msg": message, "filename": source.name, "line": line, "col": column}
             self.sink.emit(kind, text, None if self.sink.messages == "json" else message, **place)
         elif kind == "warnf":
-            self.warn(f"{source.name}:{line}:{column}: {message}")
+            self.warn(message, f"{source.name}:{line}:{column}: ")
         else:
-            self._notify(f"ERROR: {source.name}:{line}:{column}: {message}")
+            self._notify(f"{source.name}:{line}:{column}: ERROR: {message}")
+
+    def warn(self, message: str, where: str = "") -> None:
+        self._warn(message, where)
 
     def exit(self, code: int) -> None:
         self.exiting, self.exit_code = True, code & 0xFF
@@ -160,6 +164,9 @@ class World:
 
     def _json_text(self, type_: Opaque, raw: bytes) -> bytes:
         """An opaque value as (part of) the name of a JSON member."""
+        key = self._presentations[type_.name].key
+        if key is not None:
+            return key(self, raw, type_.detail)
         data = self._json_opaque(type_, raw)
         return data if isinstance(data, bytes) else str(data).encode()
 

@@ -152,8 +152,8 @@ def test_messages_beside_the_output(pbt):
     script = 'BEGIN { printf("out\\n"); errorf("bad %d\\n", 3); warnf("odd %s", comm); exit(); }'
     done = pbt("-q", "-e", script)
     assert done.out.strip() == "out" and done.status == 0
-    assert done.err == "ERROR: stdin:1:26: bad 3\nWARNING: stdin:1:49: odd python\n"
-    assert pbt("-q", "--no-warnings", "-e", script).err == "ERROR: stdin:1:26: bad 3\n"
+    assert done.err == "stdin:1:26: ERROR: bad 3\nstdin:1:49: WARNING: odd python\n"
+    assert pbt("-q", "--no-warnings", "-e", script).err == "stdin:1:26: ERROR: bad 3\n"
 
 
 def test_messages_as_json(pbt):

@@ -160,3 +160,40 @@ def test_libbpf_loads_the_object_file(pbt: Pbt, tmp_path: Path) -> None:
         }  # fmt: skip
     finally:
         subprocess.run(["umount", mount], check=True)
+
+
+def test_verbose(pbt: Pbt) -> None:
+    script = "BEGIN { @ = 1; } interval:ms:1, tracepoint:sched:sched_switch { exit(); }"
+    made = pbt("-v", "-e", script)
+    assert "built-in verifier: 3 programs accepted" in made.err
+    assert "loaded BEGIN: processed " in made.err and "\nattached interval:ms:1\n" in made.err
+    assert "\nattached tracepoint:sched:sched_switch\n" in made.err
+    whole = pbt("-vv", "-e", script)
+    assert "0: (" in whole.err and len(whole.err) > len(made.err)
+
+
+def test_colour_on_a_terminal(pbt: Pbt) -> None:
+    """Standard error is a terminal here; BPFTRACE_COLOR may forbid it all the same."""
+    import os
+    import pty
+
+    from tests.conftest import COMMAND, environment
+
+    said = {}
+    for mode in ("", "never"):
+        ours, theirs = pty.openpty()
+        env = environment({"BPFTRACE_COLOR": mode} if mode else {})
+        subprocess.run([*COMMAND, "-e", "BEGIN { print(x); }"], stderr=theirs, env=env)
+        said[mode] = os.read(ours, 10000)
+        os.close(ours)
+        os.close(theirs)
+    assert b"\x1b[31mERROR\x1b[0m" in said[""] and b"\x1b" not in said["never"]
+
+
+def test_stacks_in_json(pbt: Pbt) -> None:
+    """Indented as values, not as keys."""
+    script = "BEGIN { print(kstack(1)); @[kstack(1)] = kstack(1); exit(); }"
+    value, _, entry = [json.loads(line) for line in pbt("-f", "json", "-e", script).out.splitlines()]
+    assert value["data"].startswith("\n        bpf_prog_") and value["data"].endswith("\n")
+    ((key, inner),) = entry["data"]["@"].items()
+    assert key.startswith("\nbpf_prog_") and inner.startswith("\n        bpf_prog_")

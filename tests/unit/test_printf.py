@@ -87,3 +87,23 @@ def test_buffers():
 
 def test_texts_without_conversions_keep_their_bytes():
     assert Format.parse("\x1b[31mä%%\n").format([], [], []) == "\x1b[31mä%\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (0xCC0, "GFP_KERNEL"),
+        (0x40DC0, "GFP_KERNEL|__GFP_ZERO|__GFP_COMP"),
+        (0x820, "GFP_ATOMIC"),
+        (0x2800, "GFP_NOWAIT"),
+        (0xC40, "GFP_NOFS"),
+        (0x100CC2, "GFP_HIGHUSER"),
+        (0x400CC0, "GFP_KERNEL_ACCOUNT"),
+        (0x3, "GFP_DMA|__GFP_HIGHMEM"),
+        (0x80000001, "GFP_DMA|0x80000000"),
+        (0, "0"),
+    ],
+)
+def test_flags_of_allocations(flags, text):
+    assert one("%gr", flags, U64) == text.encode()
+    assert one("%-20gr|", flags, U64).rstrip(b"| ") == text.encode()

@@ -15,6 +15,7 @@ from pbt.source import (
     Span,
     UsageError,
     nearest,
+    show,
 )
 
 TEXT = "one\n\ttwo three\n\nfive"
@@ -108,3 +109,18 @@ def test_nearest_among_very_many() -> None:
     ]
     assert nearest("vfs_raed17", [*known, "vfs_read"])[0] == "vfs_read17"
     assert nearest("tcp_v4_conect", [*known, "tcp_v4_connect"])[0] == "tcp_v4_connect"
+
+
+def test_a_place_of_several_lines() -> None:
+    source = Source("x.bt", "BEGIN {\n\t$a = (1,\n\t  2,\n  3,\n  4,\n  5);\n}\n")
+    start, end = source.text.index("(1"), source.text.index(";")
+    assert show("ERROR", "odd", Span(source, start, end), "mend it").splitlines() == [
+        "x.bt:2:7: ERROR: odd",
+        " $a = (1,",
+        "      ^~~",
+        "   2,",
+        "  3,",
+        "  4,",
+        "...",
+        "HINT: mend it",
+    ]
