@@ -155,7 +155,7 @@ def _ask(
             expected_attach_type=program.expected_attach_type,
             attach_btf_obj_fd=where[0],
             attach_btf_id=where[1],
-            log_level=1 if log else 0,
+            log_level=2 if log else 0,
             prog_btf_fd=types,
             func_info=functions,
             log=(lambda text: log(program.name, text)) if log else None,
