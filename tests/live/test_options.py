@@ -197,3 +197,32 @@ def test_stacks_in_json(pbt: Pbt) -> None:
     assert value["data"].startswith("\n        bpf_prog_") and value["data"].endswith("\n")
     ((key, inner),) = entry["data"]["@"].items()
     assert key.startswith("\nbpf_prog_") and inner.startswith("\n        bpf_prog_")
+
+
+def test_accepted_for_what_it_is(pbt: Pbt) -> None:
+    """Options of bpftrace that need nothing done here."""
+    words = ("-b", "--btf", "--usdt-file-activation", "--debuginfo", "/usr/lib/debug", "-q")
+    assert pbt(*words, "-e", "BEGIN { exit(5); }")[:3] == (5, "", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (("-e", "BEGIN { exit(); }"), 0),
+        (("-e", "BEGIN { exit(3); }"), 3),
+        (("-e", "BEGIN { exit(300); }"), 44),
+        (("-e", "BEGIN { printf(1); }"), 1),
+        (("--nosuch",), 1),
+        (("-h",), 0),
+        (("-e", "watchpoint:0x1:8:w { } interval:s:60 { }"), 1),
+    ],
+)
+def test_exit_status(pbt: Pbt, words: tuple[str, ...], status: int) -> None:
+    assert pbt(*words).status == status
+
+
+def test_lost_events_in_json(pbt: Pbt) -> None:
+    script = 'BEGIN { unroll (99) { printf("%s%s", comm, comm); } } interval:ms:1 { exit(); }'
+    made = pbt("-f", "json", "-e", script, env={"BPFTRACE_PERF_RB_PAGES": "1"})
+    lost = [line for line in map(json.loads, made.out.splitlines()) if line["type"] == "lost_events"]
+    assert lost and all(line["count"] == line["data"]["events"] > 0 for line in lost)

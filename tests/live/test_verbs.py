@@ -107,3 +107,19 @@ def test_info(pbt: Pbt) -> None:
 def test_stages(pbt: Pbt) -> None:
     made = pbt("-d", "all", "-e", "BEGIN { @ = 1 }")
     assert made.status == 0 and "syntax tree" in made.out and "verdict: accepted" in made.out
+
+
+@pytest.mark.needs("btf")
+def test_patterns(pbt: Pbt) -> None:
+    """No colon: that name at every provider of the kernel; commas between several patterns."""
+    everywhere = pbt("-l", "*sched_switch").lines()
+    assert {"tracepoint:sched:sched_switch", "rawtracepoint:vmlinux:sched_switch"} <= set(everywhere)
+    assert [line.partition(":")[0] for line in everywhere] == sorted(
+        line.partition(":")[0] for line in everywhere
+    )
+    both = pbt("-l", "t:skb:kfree_sk*,t:sched:sched_switch").lines()
+    assert both == ["tracepoint:skb:kfree_skb", "tracepoint:sched:sched_switch"]
+    assert pbt("-l", "t:sched:sched_switch", "-v").lines()[1].startswith("    ")
+    odd = pbt("-l", "/nonexistent")
+    assert odd.status == 0 and "WARNING: /nonexistent is not a file" in odd.err
+    assert len(pbt("-l", "kfunc:vfs_*").lines()) > 10
