@@ -21,7 +21,7 @@ from pbt.lang.typed import Instance, MapType, Options, Typed, aggregations, buil
 from pbt.lang.typenames import TypeNames
 from pbt.lang.unify import UNKNOWN
 from pbt.source import ScriptError, ScriptErrors, ScriptWarning, Span, Undefined, UsageError, nearest
-from pbt.types import Type
+from pbt.types import Buffer, Str, Type
 
 if TYPE_CHECKING:
     from pbt.host.target import Target
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pbt.lang.preprocess import Define
 
 MOST_ROUNDS = 12
+MOST_BYTES = 32 << 10  # PCPU_MIN_UNIT_SIZE, include/linux/percpu.h
 
 
 def check(
@@ -92,6 +93,7 @@ class Script:
             no_value = known.value is None and known.name not in self.assigned
             if (no_value or known.value is UNKNOWN) and not known.aggregation:
                 self.report(_undefined_map(known, self.maps))
+        self._not_too_large(instances)
         self.raise_errors()
         self._no_unknown_options()
         return Typed(self.script, tuple(instances), self.maps, tuple(self.warnings.values()), self.asked)
@@ -170,6 +172,28 @@ class Script:
                 raise UsageError(
                     f"the script has no option --{name}", f"it has {known}" if known else "it has none at all"
                 )
+
+    def _not_too_large(self, instances: Sequence[Instance]) -> None:
+        """Values are made in per-CPU memory, whose pieces are limited."""
+        for known in self.maps.values():
+            if known.value is not None:
+                self._fits(known.value, known.span)
+        for instance in instances:
+            for var, name in instance.names.items():
+                self._fits(instance.variables.get(name), var.span)
+            for node, kind in instance.types.items():
+                if isinstance(kind, (Str, Buffer)) and not isinstance(node, ast.Var):
+                    self._fits(kind, node.span)
+
+    def _fits(self, kind: Type | None, span: Span) -> None:
+        if kind is not None and kind.size > MOST_BYTES:
+            self.report(
+                ScriptError(
+                    f"a value of type '{kind}' is too large: {kind.size} bytes",
+                    span,
+                    f"a value has at most {MOST_BYTES} bytes: the kernel's limit for per-CPU memory",
+                )
+            )
 
     # --- errors
 
