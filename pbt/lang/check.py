@@ -179,7 +179,8 @@ class Script:
             if known.value is not None:
                 self._fits(known.value, known.span)
         for instance in instances:
-            for var, name in instance.names.items():
+            first = {name: var for var, name in reversed(list(instance.names.items()))}
+            for name, var in first.items():
                 self._fits(instance.variables.get(name), var.span)
             for node, kind in instance.types.items():
                 if isinstance(kind, (Str, Buffer)) and not isinstance(node, ast.Var):

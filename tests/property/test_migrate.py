@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pbt.bundle import Bundle, Map, Place
+from pbt.data import replace
 from pbt.host.target import Target
 from pbt.lang.migrate import migrate
 from pbt.pipeline import Options, run
@@ -54,4 +55,4 @@ def test_the_programs_stay_the_same(path: Path, tracefs: Path) -> None:
 
 
 def _unplaced(bundle: Bundle) -> list[Map]:
-    return [map_._replace(span=Place(-1, -1)) for map_ in bundle.maps]
+    return [replace(map_, span=Place(-1, -1)) for map_ in bundle.maps]
