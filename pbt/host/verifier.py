@@ -7,14 +7,10 @@ the boot and the list of programs that they were asked for.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import stat
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from pathlib import Path
 
 Programs = Mapping[str, tuple[str, bytes, tuple[int, ...]]]
 """Name → (program type, instructions, slots that load an array map of 4 elements of 16 bytes)."""
@@ -27,7 +23,8 @@ _POSSIBLE = "/sys/devices/system/cpu/possible"
 def cpus(path: str = _POSSIBLE) -> int:
     """The number of CPUs that the machine may have, 0 if that is not to be found out."""
     try:
-        return int(Path(path).read_text().replace(",", "-").split("-")[-1]) + 1
+        with open(path) as file:
+            return int(file.read().replace(",", "-").split("-")[-1]) + 1
     except (OSError, ValueError):
         return 0
 
@@ -38,49 +35,55 @@ def accepted(programs: Callable[[], Programs], ask: bool = True) -> dict[str, bo
     None if it was not asked since it booted and `ask` is false, or if it lets us load nothing.
     """
     file = _file()
-    known = _read(file) if file is not None else None
+    known = _read(file) if file else None
     if known is not None or not ask:
         return known
     known = _load(programs())
-    if known is not None and file is not None:
+    if known is not None and file:
         with suppress(OSError):
             _write(file, known)
     return known
 
 
-def _file() -> Path | None:
-    """Where the answers of this boot are, in a folder that nobody else may write to."""
+def _file() -> str:
+    """Where the answers of this boot are, in a folder that nobody else may write to; "" if nowhere."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    folder = os.path.join(base, "pbt")
     try:
-        boot = Path(_BOOT).read_text().strip()
-        base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-        folder = Path(base) / "pbt"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(_BOOT) as file:
+            boot = file.read().strip()
+        os.makedirs(folder, mode=0o700, exist_ok=True)
         if not _own(folder):
-            return None
+            return ""
     except OSError:
-        return None
-    name = hashlib.sha256(f"{boot} {os.geteuid()} {_table()}".encode()).hexdigest()[:16]
-    return folder / f"verifier-{name}.json"
+        return ""
+    return os.path.join(folder, f"verifier-{boot}-{os.geteuid()}-{_table()}.json")
 
 
-def _table() -> str:
+def _table() -> int:
     """Answers to other programs than today's do not count: the table's time is part of the name."""
-    table = Path(__file__).parent.parent / "verifier_sim" / "calibrate.py"
-    return str(table.stat().st_mtime_ns) if table.exists() else ""
+    table = os.path.join(os.path.dirname(os.path.dirname(__file__)), "verifier_sim", "calibrate.py")
+    try:
+        return os.stat(table).st_mtime_ns
+    except OSError:
+        return 0
 
 
-def _own(path: Path) -> bool:
+def _own(path: str) -> bool:
     """Whether it is the user's own file or folder, no link, and nobody else may write to it."""
-    about = path.lstat()
+    about = os.lstat(path)
     plain = stat.S_ISREG(about.st_mode) or stat.S_ISDIR(about.st_mode)
     return plain and about.st_uid == os.geteuid() and not about.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def _read(file: Path) -> dict[str, bool] | None:
+def _read(path: str) -> dict[str, bool] | None:
+    import json
+
     try:
-        if not _own(file):
+        if not _own(path):
             return None
-        found = json.loads(file.read_text())
+        with open(path) as file:
+            found = json.load(file)
     except (OSError, ValueError):
         return None
     if not isinstance(found, dict):
@@ -88,11 +91,14 @@ def _read(file: Path) -> dict[str, bool] | None:
     return {str(name): bool(has) for name, has in found.items()}
 
 
-def _write(file: Path, known: Mapping[str, bool]) -> None:
-    handle, name = tempfile.mkstemp(dir=file.parent)  # mode 0600
+def _write(path: str, known: Mapping[str, bool]) -> None:
+    import json
+
+    half = f"{path}.{os.getpid()}"
+    handle = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w") as out:
         json.dump(known, out)
-    os.replace(name, file)
+    os.replace(half, path)
 
 
 def _load(programs: Programs) -> dict[str, bool] | None:
