@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Final
 
 from pbt.isa import opcodes as op
@@ -88,12 +88,13 @@ class Env:
         declared: Declared | None = None,
         cpus: int = 0,
         structs: Mapping[str, int] | None = None,
+        owned: Set[str] = frozenset(),
     ) -> None:
         self.insns, self.prog, self.attach = insns, prog, attach
         self.maps, self.map_of, self.rules = maps, map_of, rules
         self.privileged, self.strict, self.sleepable, self.gpl = privileged, strict, sleepable, gpl
         self.arguments, self.missing, self.release = arguments, missing, release
-        self.declared = declared
+        self.declared, self.owned = declared, owned
         self.cpus = cpus or 8192  # CONFIG_NR_CPUS of x86-64 distributions
         self.structs = {**(structs or {}), **(declared.sizes if declared else {})}
         self.params: dict[int, tuple[Param, ...]] = {}  # of global functions, by first slot
@@ -128,10 +129,6 @@ class Env:
         if since is None or (self.release and self.release < since):
             return "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable"
         return ""
-
-    def kernel_struct(self, name: str) -> bool:
-        """Whether a struct is the kernel's own (as far as is known)."""
-        return self.declared is None or name not in self.declared.sizes
 
     def struct_size(self, name: str) -> int:
         """Bytes of a struct of the program's own types."""

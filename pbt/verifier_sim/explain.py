@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 from pbt.data import NamedTuple
@@ -157,6 +157,7 @@ def verify(
     cpus: int = 0,
     log: int = 0,
     structs: Mapping[str, int] | None = None,
+    owned: Set[str] = frozenset(),
 ) -> Verdict:
     """Judge a program as the kernel's verifier would.
 
@@ -168,7 +169,8 @@ def verify(
     that differ only in what is never needed, so that the kept states tell of every run (the kernel
     prunes such paths); `cpus`: how many the machine may have, 0 if unknown;
     `log`: level (1: the path that is refused, 2: all) of the log to be made;
-    `structs`: sizes in bytes of structures that the types of maps name.
+    `structs`: sizes in bytes of structures that the types of maps name; `owned`: those that
+    lists and trees of the program hold.
     """
     slots = decode(insns) if isinstance(insns, bytes) else list(insns)
     rules = kernels.features(kernel) if features is None else features
@@ -184,6 +186,7 @@ def verify(
         "declared": declared,
         "cpus": cpus,
         "structs": structs,
+        "owned": owned,
     }
     lines = None
     if log:

@@ -98,12 +98,12 @@ def load_pointer(env: Env, state: State, field: Field) -> Reg:
     guarded = not env.sleepable or bool(state.lock) or state.rcu > 0
     safe = field.kind == "kptr_percpu" or (field.kind == "kptr" and _counted(env, field.struct))
     mods = "rcu_" if safe and guarded and "rcu_kptrs" in env.rules else "untrusted_"
-    own = mods == "rcu_" and not env.kernel_struct(field.struct)
+    own = mods == "rcu_" and field.struct in env.owned
     return Reg("ptr_", id=fresh, null=True, obj=field.struct, mods=mods, delta=int(own))
 
 
 def _counted(env: Env, struct: str) -> bool:
-    return struct in _RCU_OBJECTS or not env.kernel_struct(struct)
+    return struct in _RCU_OBJECTS or struct in env.owned
 
 
 def store_pointer(field: Field, regno: int, value: Reg, immediate: bool) -> None:

@@ -51,9 +51,10 @@ def declared(btf: Mapping[str, Any], info: Sequence[Sequence[int]]) -> Declared:
     return Declared(functions(types, info), types, types.struct_sizes())
 
 
-def sizes(btf: Mapping[str, Any]) -> Mapping[str, int]:
-    """Name → bytes of the structures in some BTF, given as for `declared`."""
-    return _types(btf).struct_sizes()
+def structures(btf: Mapping[str, Any]) -> tuple[dict[str, int], set[str]]:
+    """Of some BTF, given as for `declared`: name → bytes of structures; which lists and trees hold."""
+    types = _types(btf)
+    return types.struct_sizes(), types.graph_structs()
 
 
 def check_layout(insns: Sequence[Insn], starts: Sequence[int], known: Declared) -> None:

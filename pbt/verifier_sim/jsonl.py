@@ -63,6 +63,7 @@ def judge(line: Mapping[str, Any], rules: Rules | None = None) -> dict[str, Any]
     kernel = str(line.get("kernel", "6.18"))
     known = None
     structs: dict[str, int] = {}
+    owned: set[str] = set()
     if line.get("btf") and line.get("func_info"):
         try:
             known = functions.declared(line["btf"], line["func_info"])
@@ -71,7 +72,9 @@ def judge(line: Mapping[str, Any], rules: Rules | None = None) -> dict[str, Any]
     for row in line["maps"]:
         if row.get("btf") and row.get("special"):
             with suppress(functions.BadTypes, KeyError):
-                structs.update(functions.sizes(row["btf"]))
+                sizes, held = functions.structures(row["btf"])
+                structs.update(sizes)
+                owned |= held
     flags = line.get("prog_flags", 0)
     release = _WRITTEN.get(kernel, kernel)
     options: dict[str, Any] = {"features": features(release), "kernel": release}
@@ -89,6 +92,7 @@ def judge(line: Mapping[str, Any], rules: Rules | None = None) -> dict[str, Any]
         state_freq=bool(flags & _STATE_FREQ),
         declared=known,
         structs=structs,
+        owned=owned,
         **options,
         gpl="GPL" in line.get("license", "GPL"),
     )

@@ -23,6 +23,7 @@ _NAMES = (
 _ONCE = {INT: 1, ARRAY: 3, VAR: 1, DECL_TAG: 1}
 _EACH = {STRUCT: 3, UNION: 3, ENUM: 2, FUNC_PROTO: 2, DATASEC: 3, ENUM64: 3}
 _MODIFIERS = (TYPEDEF, VOLATILE, CONST, RESTRICT, TYPE_TAG)
+_NODES = ("bpf_rb_node", "bpf_list_node")
 _LONGEST_CHAIN = 64
 
 
@@ -126,6 +127,16 @@ class ProgramTypes:
 
     def struct_sizes(self) -> dict[str, int]:
         return {row.name: row.size for row in self.rows if row.kind in (STRUCT, UNION) and row.name}
+
+    def graph_structs(self) -> set[str]:
+        """Names of the structures that lists and trees of the program hold: its own objects."""
+        found = set()
+        for row in self.rows:
+            if row.kind == STRUCT and row.name:
+                members = row.words[1::3]
+                if any(self.row(id).name in _NODES for id in members if id < len(self.rows)):
+                    found.add(row.name)
+        return found
 
     def function(self, id: int) -> Function:
         row = self.row(id)
