@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -32,6 +31,8 @@ def teller(write: Callable[[bytes], None]) -> Callable[[State], None]:
 
 def _notify(address: str, message: bytes) -> None:
     """To a service manager's socket, a path or an abstract name ("@..."); one that is gone is no matter."""
+    import socket  # hardly any script is a service
+
     name = "\0" + address[1:] if address.startswith("@") else address
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as service:
         service.sendto(message, name)
