@@ -16,10 +16,12 @@ from pbt.bundle import Bundle, Code, Place, Program
 from pbt.data import NamedTuple, dataclass, field, replace
 from pbt.ir.core import Program as IrProgram
 from pbt.ir.passes import run as run_passes
+from pbt.lang.ast import Script
 from pbt.lang.check import check
 from pbt.lang.expand import Attached, Expanded, expand, filtered
 from pbt.lang.macros import bring_in, expand_macros
 from pbt.lang.parse import Parsed, parse
+from pbt.lang.preprocess import HAS_INCLUDE
 from pbt.lang.settings import settle
 from pbt.lang.typed import Instance, Typed
 from pbt.lang.typed import Options as CheckOptions
@@ -101,9 +103,10 @@ def _parse(work: Work) -> None:
     predefined = {"BPFTRACE_HAVE_BTF": "1", "_LINUX_TYPES_H": "1"} if work.target.types is not None else {}
     machine = {name: value or "1" for name, _, value in (m.partition("=") for m in work.target.arch.macros)}
     names = {**predefined, **machine, "__KERNEL__": "1", "KBUILD_MODNAME": '"pbt"', **_version(work.target)}
-    work.headers = _headers(work)
+    if work.options.headers.files or HAS_INCLUDE.search(work.source.text):
+        work.headers = _headers(work)
     parsed = parse(work.source, names, headers=work.headers, errors=work.errors)
-    script = bring_in(parsed.script, lambda source: parse(source, names, whole=False).script)
+    script = bring_in(parsed.script, lambda source: _brought_in(work, names, source))
     work.parsed = parsed._replace(script=expand_macros(script))
     work.warnings += work.parsed.warnings
     work.config = settle(
@@ -117,11 +120,15 @@ def _version(target: Target) -> dict[str, str]:
     return {"LINUX_VERSION_CODE": str((major << 16) + (minor << 8) + min(patch, 255))}
 
 
-def _headers(work: Work) -> Headers | None:
-    """Headers, where the script or the user names any."""
+def _brought_in(work: Work, names: Mapping[str, str], source: Source) -> Script:
+    """An imported script; what it includes counts for all."""
+    if work.headers is None and HAS_INCLUDE.search(source.text):
+        work.headers = _headers(work)
+    return parse(source, names, whole=False, headers=work.headers).script
+
+
+def _headers(work: Work) -> Headers:
     options = work.options
-    if "#" not in work.source.text and not options.headers.files:
-        return None
     from pbt.lang.headers import Headers, search
 
     where = search(work.target.arch, work.target.release, options.environment, *options.headers)
