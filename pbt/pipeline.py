@@ -16,12 +16,12 @@ from pbt.bundle import Bundle, Code, Place, Program
 from pbt.data import NamedTuple, dataclass, field, replace
 from pbt.ir.core import Program as IrProgram
 from pbt.ir.passes import run as run_passes
-from pbt.lang.ast import Script
 from pbt.lang.check import check
 from pbt.lang.expand import Attached, Expanded, expand, filtered
-from pbt.lang.macros import bring_in, expand_macros
+from pbt.lang.imports import bring_in
+from pbt.lang.macros import expand_macros
 from pbt.lang.parse import Parsed, parse
-from pbt.lang.preprocess import HAS_INCLUDE
+from pbt.lang.preprocess import READS_HEADERS
 from pbt.lang.settings import settle
 from pbt.lang.typed import Instance, Typed
 from pbt.lang.typed import Options as CheckOptions
@@ -103,11 +103,11 @@ def _parse(work: Work) -> None:
     predefined = {"BPFTRACE_HAVE_BTF": "1", "_LINUX_TYPES_H": "1"} if work.target.types is not None else {}
     machine = {name: value or "1" for name, _, value in (m.partition("=") for m in work.target.arch.macros)}
     names = {**predefined, **machine, "__KERNEL__": "1", "KBUILD_MODNAME": '"pbt"', **_version(work.target)}
-    if work.options.headers.files or HAS_INCLUDE.search(work.source.text):
+    if work.options.headers.files or READS_HEADERS.search(work.source.text):
         work.headers = _headers(work)
     parsed = parse(work.source, names, headers=work.headers, errors=work.errors)
-    script = bring_in(parsed.script, lambda source: _brought_in(work, names, source))
-    work.parsed = parsed._replace(script=expand_macros(script))
+    joined = bring_in(parsed, lambda source: parse(source, names, False, work.headers), work.headers)
+    work.parsed = joined._replace(script=expand_macros(joined.script))
     work.warnings += work.parsed.warnings
     work.config = settle(
         work.parsed.script.settings, work.options.environment, work.warnings.append, work.errors
@@ -120,19 +120,12 @@ def _version(target: Target) -> dict[str, str]:
     return {"LINUX_VERSION_CODE": str((major << 16) + (minor << 8) + min(patch, 255))}
 
 
-def _brought_in(work: Work, names: Mapping[str, str], source: Source) -> Script:
-    """An imported script; what it includes counts for all."""
-    if work.headers is None and HAS_INCLUDE.search(source.text):
-        work.headers = _headers(work)
-    return parse(source, names, whole=False, headers=work.headers).script
-
-
 def _headers(work: Work) -> Headers:
     options = work.options
     from pbt.lang.headers import Headers, search
 
     where = search(work.target.arch, work.target.release, options.environment, *options.headers)
-    return Headers(where, os.path.dirname(work.source.name) or ".")
+    return Headers(where)
 
 
 def _expand(work: Work) -> None:

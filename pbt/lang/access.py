@@ -59,12 +59,12 @@ class Access(Calls):
                 return f"did you mean {other}?"
         if name in self.shared.known_aggregations:
             return f"{name}() must be assigned directly to a map: @name = {name}(...)"
-        known = [*self.shared.known_builtins, *self.shared.constants, *self._arrays, *self.shared.defines]
-        near = did_you_mean(name, known)
-        if near:
-            return near
         headers = self.shared.headers
         from_headers = headers.hint(name) if headers is not None else ""
+        known = [*self.shared.known_builtins, *self.shared.constants, *self._arrays, *self.shared.defines]
+        near = did_you_mean(name, known)
+        if near and (headers is None or not headers.unread(name)):
+            return near
         constants = self.shared.types.constants() if name.isupper() and not from_headers else ()
         signs = 'variables are written $name, maps @name, texts "..."'
         return from_headers or did_you_mean(name, constants) or signs

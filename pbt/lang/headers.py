@@ -142,7 +142,6 @@ class Headers:
     """All that one script includes, in the order of its directives."""
 
     search: Search
-    folder: str = "."  # the script's
     lines: list[str] = field(default_factory=list)
     roots: list[str] = field(default_factory=list)
     missing: list[Include] = field(default_factory=list)
@@ -164,7 +163,8 @@ class Headers:
         if include is None:
             self.lines.append(text)
             return
-        path = self.search.find(include.name, self.folder if include.quoted else None)
+        beside = os.path.dirname(include.span.source.name) or "."
+        path = self.search.find(include.name, beside if include.quoted else None)
         if path is None:
             self.missing.append(include)
         else:
@@ -195,9 +195,13 @@ class Headers:
         word = re.compile(rf"\b{re.escape(name)}\b")
         return any(not path.startswith(folders) and word.search(text) for path, text in self.texts.items())
 
+    def unread(self, name: str) -> bool:
+        """Whether the headers mention a name, and the packages to read them are not there."""
+        return self._outside and self._mentions(name.split()[-1])
+
     def hint(self, name: str) -> str:
         """What would make a name known that is not."""
-        if self._outside:
+        if self.unread(name):
             return f"the script's headers may define it, but reading them needs two packages: {EXTRA}"
         if self.missing:
             names = " or ".join(_written(include) for include in self.missing[:3])

@@ -1,4 +1,4 @@
-"""Macros and functions: calls replaced by copies of their bodies; files brought in by `import`.
+"""Macros and functions: calls replaced by copies of their bodies.
 
 A copy's own variables get names of their own, so a macro neither sees nor disturbs the caller's:
 it changes only what it is given as `$x` or `@x`.
@@ -6,80 +6,16 @@ it changes only what it is given as `$x` or `@x`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pbt.lang import ast
 from pbt.lang.returns import after_loops
-from pbt.source import ScriptError, Source
+from pbt.source import ScriptError
 
 MOST_DEPTH = 64  # of calls within one another
 MOST_REPEATS = 8  # of one name: overloads may call each other
 N = TypeVar("N", bound=ast.Node)
-Parse = Callable[[Source], ast.Script]
-
-
-def bring_in(script: ast.Script, parse: Parse) -> ast.Script:
-    """The script with everything that its imports define put before its own; each file once."""
-    seen: set[str] = set()
-
-    def gather(part: ast.Script) -> list[ast.Script]:
-        found = []
-        for node in part.imports:
-            for path in _files(node):
-                real = os.path.realpath(path)
-                if real not in seen:
-                    seen.add(real)
-                    found += gather(_read(path, node, parse))
-        return [*found, part]
-
-    parts = gather(script)
-    if len(parts) == 1:
-        return script
-    for part in parts[:-1]:
-        if part.settings:
-            raise ScriptError("an imported file cannot have a config block", part.settings[0].span)
-    joined = {
-        name: tuple(item for part in parts for item in getattr(part, name))
-        for name in ("maps", "macros", "functions", "types", "probes")
-    }
-    return ast.Script(
-        script.span, script.settings, joined["maps"], joined["macros"], joined["functions"], (),
-        joined["types"], joined["probes"],
-    )  # fmt: skip
-
-
-SCRIPTS = "a script (.bt) or a folder of scripts"
-_NOT_IMPORTED = (
-    (".h", ": it is a header", '#include "file.h" reads it'),
-    (".c", ": C would need a compiler, which pbt does without", "fn and macro in a .bt file can be imported"),
-    (".o", ": it is compiled already", "fn and macro in a .bt file can be imported"),
-)
-"""(ending, why not, what to do) of files that bpftrace imports and pbt does not."""
-
-
-def _files(node: ast.Import) -> list[str]:
-    base = os.path.dirname(os.path.abspath(node.span.source.name))
-    path = os.path.join(base, node.path)
-    if os.path.isdir(path):
-        return sorted(os.path.join(path, name) for name in os.listdir(path) if name.endswith(".bt"))
-    if not path.endswith(".bt"):
-        reason, hint = next((row[1:] for row in _NOT_IMPORTED if path.endswith(row[0])), ("", SCRIPTS))
-        raise ScriptError(f"cannot import {node.path}{reason}", node.span, hint)
-    return [path]
-
-
-def _read(path: str, node: ast.Import, parse: Parse) -> ast.Script:
-    try:
-        with open(path, encoding="utf-8") as file:
-            if os.fstat(file.fileno()).st_mode & 0o002:
-                raise ScriptError(f"{path} may be written by anybody, so it is not imported", node.span)
-            return parse(Source(path, file.read()))
-    except OSError as error:
-        raise ScriptError(f"cannot import {node.path}: {error.strerror}", node.span) from None
-    except UnicodeDecodeError:
-        raise ScriptError(f"cannot import {node.path}: it is not UTF-8 text", node.span) from None
 
 
 def expand_macros(script: ast.Script) -> ast.Script:

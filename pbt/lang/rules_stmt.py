@@ -21,6 +21,11 @@ class StmtRules(Rules):
     def _last(self, tree: Any, span: Span) -> Any:
         return self.make(tree.children[0])
 
+    def _inner_import(self, tree: Any, span: Span) -> ast.Stmt:
+        raise ScriptError(
+            "an import stands at the top of the file, not in a block", span, "move it before the first probe"
+        )
+
     def _block_value(self, tree: Any, span: Span) -> ast.BlockExpr:
         """A block's value is that of the expression, block or `if` at its end, without a semicolon."""
         if not self._ends_in_value(tree):

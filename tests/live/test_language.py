@@ -8,6 +8,7 @@ WARNED those that run but are warned about; WHOLE scripts that are more than one
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from typing import NamedTuple
 import pytest
 
 import pbt as api
+from pbt import lang
 from pbt.host.target import Target
 from pbt.pipeline import Options, run
 from pbt.source import PbtError, Source
@@ -178,13 +180,69 @@ def test_ranges_without_bpf_loop(script: str, answer: str) -> None:
     assert any(m.kind == "warnf" for m in messages) == (answer == "1024\n")
 
 
-def test_imports(tmp_path: Path) -> None:
-    (tmp_path / "lib.bt").write_text(
-        "macro ten(x) { x * 10 }\nfn twice($n : int64) : int64 { return $n * 2; }\n"
+LIBRARY = {
+    "ten.bt": "macro ten(x) { x * TEN }\nfn twice($n : int64) : int64 { return $n * 2; }\n#define TEN 10\n",
+    "deep/again.bt": 'import "../ten.bt"\n#include "sizes.h"\nmacro wide() { sizeof(struct wide) }\n',
+    "deep/sizes.h": "#ifndef SIZES\n#define SIZES 3\nstruct wide { long a[SIZES]; };\n#endif\n",
+    "whole.h": '#include "deep/sizes.h"\nstruct pair { int a; struct wide b; };\nenum level { LOWEST = 7 };\n',
+    "open.bt": "macro five() { 5 }\n",
+}
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    (tmp_path / "deep").mkdir()
+    for name, text in LIBRARY.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def imported(script: str, folder: Path) -> str:
+    with api.trace(Source(str(folder / "main.bt"), script)) as trace:
+        return "".join(message.text for message in trace)
+
+
+def test_imports(library: Path) -> None:
+    script = (
+        'import "ten.bt"\nimport "./ten.bt"; import "stdlib"\nBEGIN { print(ten(3) + twice(4)); exit(); }'
     )
-    script = 'import "lib.bt"\nBEGIN { print(ten(3) + twice(4)); exit(); }'
-    with api.trace(Source(str(tmp_path / "main.bt"), script)) as trace:
-        assert "".join(message.text for message in trace) == "38\n"
+    assert imported(script, library) == "38\n"
+
+
+HEADERS = """BEGIN {
+    $v = (uint64)0x500000004; $p = (struct pair *)&$v;
+    print((SIZES, LOWEST, sizeof(struct pair), offsetof(struct pair, b), $p->a, wide())); exit(); }"""
+
+
+@pytest.mark.parametrize(
+    "names", [('"whole.h"', '"deep"'), ('"deep"', '"whole.h"'), ('"whole.h"', '"deep/again.bt"')]
+)
+def test_imports_of_headers(names: tuple[str, ...], library: Path) -> None:
+    """Alone, in a folder, and included by a script that is imported: relative to where each stands."""
+    pytest.importorskip("pcpp")
+    pytest.importorskip("pycparser")
+    said = imported("".join(f"import {name};\n" for name in names) + HEADERS, library)
+    assert said == "(3, LOWEST, 32, 8, 4, 24)\n"
+
+
+def test_a_header_without_the_packages(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pbt.lang.cpp", None)  # as if pcpp were not there
+    monkeypatch.delattr(lang, "cpp", raising=False)
+    for line in ('import "whole.h"', '#include "whole.h"'):
+        with pytest.raises(PbtError, match=r"(?s)identifier: 'LOWEST'.*pip install 'pbt-bpf\[cpp\]'"):
+            imported(f"{line}\nBEGIN {{ print(LOWEST); exit(); }}", library)
+
+
+@pytest.mark.parametrize(
+    "name, shut", [("open.bt", "open.bt"), ("whole.h", "whole.h"), ("deep", "deep"), ("deep/sizes.h", "deep")]
+)
+def test_what_anybody_may_write_is_not_imported(name: str, shut: str, library: Path) -> None:
+    mode = (library / shut).stat().st_mode
+    (library / shut).chmod(mode | 0o002)
+    with pytest.raises(PbtError, match=f"{shut} may be written by anybody"):
+        imported(f'import "{name}"\nBEGIN {{ exit(); }}', library)
+    (library / shut).chmod(mode)
+    assert imported(f'import "{name}"\nBEGIN {{ exit(); }}', library) == ""
 
 
 BATCH = 60
