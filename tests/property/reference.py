@@ -233,7 +233,9 @@ class Evaluator:
             return self.element(node)
         if isinstance(node, ast.Unary):
             operand = self.value(node.operand)
-            return {"-": -operand & M64, "~": ~operand & M64, "!": int(not operand)}[node.op]
+            if node.op == "!":
+                return int(not operand)
+            return canonical(-operand if node.op == "-" else ~operand, self.kind(node))
         if isinstance(node, ast.Step):
             return self.step(node)
         if isinstance(node, ast.Ternary):

@@ -105,6 +105,13 @@ simple = st.one_of(
     inputs.map(lambda i: f"delete(@m[{i}]);"),
     aggregates,
 )
+
+
+def _counting(var: str, end: int, skipped: str, body: str) -> str:
+    """A loop; its variable is named after the length of its body, so that inner ones have other names."""
+    return f"for ({var} : 0..{end}) {{ if ({var} == {skipped}) {{ continue; }} $b += {var}; {body} }}"
+
+
 blocks: st.SearchStrategy[str] = st.recursive(
     st.lists(simple, min_size=1, max_size=3).map(" ".join),
     lambda inner: st.one_of(
@@ -114,7 +121,7 @@ blocks: st.SearchStrategy[str] = st.recursive(
         st.tuples(exprs, inner).map(lambda p: f"if ({p[0]}) {{ return; }} {p[1]}"),
         st.tuples(st.integers(1, 3), inner).map(lambda p: f"unroll({p[0]}) {{ {p[1]} }}"),
         st.tuples(st.integers(-2, 4), exprs, inner).map(
-            lambda p: f"for ($i : 0..{max(p[0], 0)}) {{ if ($i == {p[1]}) {{ continue; }} $b += $i; {p[2]} }}"
+            lambda p: _counting(f"$i{len(p[2])}", max(p[0], 0), p[1], p[2])
         ),
         st.lists(inner, min_size=1, max_size=3).map(" ".join),
     ),
