@@ -234,6 +234,9 @@ class Checks(Protocol):
         `about`: what it is for, as the script's own help says it.
         """
 
+    def without_value(self, name: str) -> str | None:
+        """The word after an option `--name` that stands alone, "" if none follows; None if no such option does."""
+
     def become(self, node: ast.Expr, value: bool | int | str | Mapping[str, bool | int | str]) -> Type:
         """Let a node stand for a value known now, or a record of such values; the value's type."""
 

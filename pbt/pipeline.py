@@ -142,7 +142,7 @@ def _expand(work: Work) -> None:
 def _check(work: Work) -> None:
     assert work.parsed is not None and work.config is not None
     own = work.options
-    options = CheckOptions(work.config, own.positional, own.unsafe, own.named)
+    options = CheckOptions(work.config, own.positional, own.unsafe, own.named, own.params)
     typed = check(work.parsed.script, work.expanded, work.parsed.defines, work.target, options, work.headers)
     work.warnings += typed.warnings
     wanted = tuple(each for each in typed.instances if each.places[0].runs_in(own.mode))

@@ -20,17 +20,31 @@ def _check_getopt(checks: Checks, call: Call) -> Type:
         return checks.become(call.node, default if given is None else _TRUTH[given.lower()])
     kind = checks.type_of(call.args[1])
     if isinstance(kind, Str):
+        _with_value(checks, call, name, "a text")
         text = checks.literal_str(call.args[1], "getopt() default")
         return checks.become(call.node, text if given is None else given)
     if not is_integral(kind):
         raise checks.error("getopt() default must be a boolean, a number or a string", call.span)
     number = checks.literal_int(call.args[1], "getopt() default")
+    _with_value(checks, call, name, "a number")
     if given is None:
         return checks.become(call.node, number)
     try:
         return checks.become(call.node, int(given, 0))
     except ValueError:
         raise checks.error(f"--{name} is a number, not {given!r}", call.span) from None
+
+
+def _with_value(checks: Checks, call: Call, name: str, what: str) -> None:
+    """Refuse `--name VALUE`, which gives the option nothing and the script a parameter."""
+    word = checks.without_value(name)
+    if word is not None:
+        from shlex import quote
+
+        value = word if word and not word.startswith("--") else "VALUE"
+        raise checks.error(
+            f"--{name} has no value, it is {what}", call.span, f"write --{name}={quote(value)}"
+        )
 
 
 GETOPT = Builtin(

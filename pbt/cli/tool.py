@@ -41,7 +41,10 @@ def main(argv: Sequence[str]) -> int:
     if given.has("help"):
         print(f"{about(text(name))}\nOPTIONS:\n{usage(own)}")
         return 0
-    named = [f"--{key}={value}" if value else f"--{key}" for key in given.given for value in given.all(key)]
+    flags = {option.long for option in own if not option.value}
+    named = [
+        f"--{key}" if key in flags else f"--{key}={value}" for key in given.given for value in given.all(key)
+    ]
     args.rest = [path(name), *named, *given.rest]
     return trace.trace(args)
 

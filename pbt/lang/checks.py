@@ -97,6 +97,12 @@ class Checks:
         self.shared.asked[name] = about
         return self.shared.options.named.get(name)
 
+    def without_value(self, name: str) -> str | None:
+        words = list(self.shared.options.words)
+        if f"--{name}" not in words:
+            return None
+        return next(iter(words[words.index(f"--{name}") + 1 :]), "")
+
     def become(self, node: ast.Expr, value: bool | int | str | Mapping[str, bool | int | str]) -> Type:
         """Let a node stand for a value known now, or a record of such values; the value's type."""
         made: ast.Expr

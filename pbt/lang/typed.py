@@ -57,12 +57,16 @@ class Typed:
 
 @dataclass
 class Options:
-    """What checking depends on beside the script and the machine."""
+    """What checking depends on beside the script and the machine.
+
+    `words`: what stands after the script, of which `params` are the parameters and `named` the options.
+    """
 
     config: Mapping[str, Any]
     params: Sequence[str] = ()
     unsafe: bool = False
     named: Mapping[str, str] = field(default_factory=dict)
+    words: Sequence[str] = ()
 
 
 def builtins() -> Mapping[str, Builtin]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from pbt.cli import tool, trace
+from pbt.cli.options import parse
 from pbt.source import UsageError
 
 SCRIPT = """#!/usr/bin/env pbt
@@ -40,6 +43,39 @@ def test_every_tool_says_what_it_shows(name: str) -> None:
     assert head.partition("\n")[0].endswith(".") and max(map(len, script.splitlines())) <= 120
     assert all(option.doc for option in tool.options(script)) and "duration" in script
     assert Path(tool.path(name)).stat().st_mode & 0o111
+
+
+_EXAMPLE = re.compile(r"^Example: pbt tool (.+)\n((?:  .+\n)+)\Z", re.M)
+_BANNER = re.compile(r'^begin \{(?:(?!^\}).)*?printf\((".*?\\n")(.*?)\);', re.M | re.S)
+
+
+def banner(script: str) -> str:
+    """What a tool prints when it begins: the names of its columns, or a sentence; "" for none."""
+    found = _BANNER.search(script)
+    if not found:
+        return ""
+    words = ast.literal_eval(f"({found[2].strip().lstrip(',')},)") if found[2].strip() else ()
+    return (ast.literal_eval(found[1]) % words).rstrip("\n")
+
+
+def test_the_banner_is_found() -> None:
+    assert banner(SCRIPT) == "" and banner(tool.text("loads")) == ""
+    assert banner(tool.text("syscount")) == "Counting system calls, Ctrl-C shows them."
+    assert banner(tool.text("opensnoop")).split() == ["TIME", "PID", "COMM", "FD", "ERR", "PATH"]
+
+
+@pytest.mark.parametrize("name", tool.names())
+def test_every_tool_has_an_example(name: str) -> None:
+    """The last paragraph of its head: a command that it takes, and lines that it printed, its first one among them."""
+    script = tool.text(name)
+    found = _EXAMPLE.search(tool.about(script))
+    assert found, "no example"
+    first, *words = shlex.split(found[1])
+    assert first == name and not parse(words, tool.options(script)).rest
+    lines = [line[2:] for line in found[2].splitlines()]
+    start = banner(script)
+    assert lines[0] == (start or lines[0])
+    assert 2 <= len(lines) <= 9 and set(lines) - {start, "..."}
 
 
 def test_the_readme_has_every_tool() -> None:
@@ -84,6 +120,7 @@ def test_what_is_wrong(words: list[str], message: str, hint: str) -> None:
         ([], []),
         (["--pid=3", "--failed"], ["--pid=3", "--failed"]),
         (["--pid", "3", "--comm", "a b", "word"], ["--pid=3", "--comm=a b", "word"]),
+        (["--comm", ""], ["--comm="]),
     ],
 )
 def test_what_the_script_is_given(words: list[str], rest: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
