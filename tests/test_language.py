@@ -9,7 +9,10 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[1]
-STATUS = ("yes", "part", "no", "other", "?")
+STATUS = ("yes", "part", "no", "other")
+
+REASON = re.compile(r": \w|\bas\b|\bbecause\b")
+"""What a note has that says why: a reason behind a colon, or a likeness."""
 
 
 class Row(NamedTuple):
@@ -59,3 +62,6 @@ def test_a_row_is_complete(row: Row) -> None:
         assert row.tests, f"{where}: no test"
     if row.status in ("part", "no", "other"):
         assert row.note, f"{where}: no note"
+    if row.status in ("part", "no") and row.priority != "P2":
+        assert row.tests, f"{where}: no test of what there is"
+        assert REASON.search(row.note), f"{where}: the note does not say why"

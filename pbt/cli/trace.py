@@ -274,11 +274,11 @@ def stages_of(args: Arguments) -> list[str]:
 def trace(args: Arguments) -> int:
     """Compile the script of the command line, then show it, write it, or run it."""
     combined(args)
+    stages = stages_of(args)
     source, params = source_of(args)
     pid = number(args, "pid")
     buffering = choice(args, "B", "-B", BUFFERING, "line")
     form = choice(args, "f", "-f", FORMATS, "text")
-    stages = stages_of(args)
     target = target_of(args)
     if "--help" in params:
         print(script_help(args).lstrip("\n"), end="")

@@ -18,7 +18,7 @@ IS_DIRECTIVE = re.compile(
     r"[ \t]*#[ \t]*(include|define|undef|ifdef|ifndef|if|elif|else|endif|pragma|error|warning)\b(.*)",
     re.DOTALL,
 )
-READS_HEADERS = re.compile(r"^[ \t]*#[ \t]*include\b|\bimport\s*\"", re.MULTILINE)
+READS_HEADERS = re.compile(r"^[ \t]*#[ \t]*include\b|\bimport\b", re.MULTILINE)
 """Scripts without any of this include nothing, nor does what they import."""
 _HASH = re.compile(r"[ \t]*#")
 _SKIP = re.compile(r'"([^"\\\n]|\\.)*"|//[^\n]*|/\*(?:.|\n)*?\*/')

@@ -374,6 +374,12 @@ def test_a_time_of_each_clock_is_the_same(begin):
     assert any(len(set(begin(text)[0].split("|"))) == 1 for _ in range(2))
 
 
+def test_the_time_of_day(begin):
+    before = time.strftime("%H:%M:%S")
+    (said,) = begin(show("%s", 'strftime("%H:%M:%S", nsecs)'))
+    assert before <= said <= time.strftime("%H:%M:%S") or before > "23:59"
+
+
 def test_parts_of_a_second(begin):
     assert re.fullmatch(
         r"(\d{3})\|\1\d{3}\|\1\d{6}", begin("$n = nsecs; " + show("%s", 'strftime("%l|%f|%k", $n)'))[0]

@@ -149,8 +149,9 @@ WHOLE = (
     Whole("predicate", "BEGIN /pid > 0 && 1/ { print(1); } BEGIN / 6 / 3 == 1 / { } BEGIN { exit(); }", (), "1\n"),
     Whole("trailing comma", "BEGIN, END, { @++; } interval:ms:1 { exit(); }", (), "@: 2\n"),
     Whole(
-        "whole arguments", "tracepoint:sched:sched_switch { $a = *args; print($a.next_pid == args.next_pid); exit(); }",
-        (), "true\n",
+        "whole arguments",
+        "tracepoint:sched:sched_switch { $a = *args; if (@n++ == 0) { print($a.next_pid == args.next_pid); } exit(); }"
+        "END { clear(@n); }", (), "true\n",
     ),
 )  # fmt: skip
 

@@ -226,3 +226,46 @@ def test_lost_events_in_json(pbt: Pbt) -> None:
     made = pbt("-f", "json", "-e", script, env={"BPFTRACE_PERF_RB_PAGES": "1"})
     lost = [line for line in map(json.loads, made.out.splitlines()) if line["type"] == "lost_events"]
     assert lost and all(line["count"] == line["data"]["events"] > 0 for line in lost)
+
+
+# --- headers ------------------------------------------------------------------------------------
+
+SIZE = "#include <mine.h>\nBEGIN { print(sizeof(struct mine)); exit(); }"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a header."""
+    pytest.importorskip("pcpp")
+    pytest.importorskip("pycparser")
+    (tmp_path / "mine.h").write_text("struct mine { long a[3]; };\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("variable", ["CPATH", "C_INCLUDE_PATH"])
+def test_folders_of_headers_in_the_environment(pbt: Pbt, folder: Path, variable: str) -> None:
+    assert pbt("-q", "-e", SIZE, env={variable: f"/nonexistent:{folder}"}).out == "24\n"
+    assert "<mine.h> was not found" in pbt("-q", "-e", SIZE).err
+
+
+@pytest.mark.parametrize("words", [("-I", "{}"), ("-I{}",), ("-I", "/nonexistent", "-I", "{}")])
+def test_folders_of_headers(pbt: Pbt, folder: Path, words: tuple[str, ...]) -> None:
+    assert pbt(*(word.format(folder) for word in words), "-q", "-e", SIZE).out == "24\n"
+
+
+def test_a_header_before_the_script(pbt: Pbt, folder: Path) -> None:
+    script = "BEGIN { print(sizeof(struct mine)); exit(); }"
+    assert pbt("-q", "--include", str(folder / "mine.h"), "-e", script).out == "24\n"
+
+
+def test_the_kernels_tree(pbt: Pbt, folder: Path) -> None:
+    """Source and build folders of their own, and one alone that is both."""
+    for name, size in (("source/include/linux/src.h", 4), ("build/include/generated/made.h", 5)):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text(f"struct {Path(name).stem} {{ long a[{size}]; }};\n")
+    env = {"BPFTRACE_KERNEL_SOURCE": f"{folder}/source", "BPFTRACE_KERNEL_BUILD": f"{folder}/build"}
+    head = "#include <linux/src.h>\n#include <generated/made.h>\n"
+    script = head + "BEGIN { print((sizeof(struct src), sizeof(struct made))); exit(); }"
+    assert pbt("-q", "-e", script, env=env).out == "(32, 40)\n"
+    alone = "#include <generated/made.h>\nBEGIN { print(sizeof(struct made)); exit(); }"
+    assert pbt("-q", "-e", alone, env={"BPFTRACE_KERNEL_SOURCE": f"{folder}/build"}).out == "40\n"

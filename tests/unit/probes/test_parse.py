@@ -118,6 +118,18 @@ def test_a_misspelt_event_gets_a_suggestion():
     assert "page-faults" in caught.value.hint
 
 
+SHORT = {
+    "t": "tracepoint", "k": "kprobe", "kr": "kretprobe", "u": "uprobe", "ur": "uretprobe", "U": "usdt",
+    "p": "profile", "i": "interval", "s": "software", "h": "hardware", "w": "watchpoint", "rt": "rawtracepoint",
+    "f": "fentry", "kfunc": "fentry", "fr": "fexit", "kretfunc": "fexit", "it": "iter",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("short", "name"), SHORT.items())
+def test_short_and_former_names(short, name):
+    assert short in PROVIDERS[name].aliases
+
+
 def test_names_and_aliases_are_distinct():
     names = [name for p in PROVIDERS.values() for name in (p.name, *p.aliases)]
     assert len(names) == len(set(names))
