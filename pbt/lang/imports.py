@@ -101,7 +101,8 @@ def _text(path: str, node: ast.Import) -> str:
         folder = os.stat(os.path.dirname(path)).st_mode
         if folder & stat.S_IWOTH and not folder & stat.S_ISVTX:  # anybody may put another file there
             raise _writable(os.path.dirname(path), node)
-        with open(path, encoding="utf-8") as file:
+        errors = "replace" if path.endswith(".h") else "strict"  # headers' comments may be in any encoding
+        with open(path, encoding="utf-8", errors=errors) as file:
             if os.fstat(file.fileno()).st_mode & stat.S_IWOTH:
                 raise _writable(path, node)
             return file.read()

@@ -185,7 +185,7 @@ LIBRARY = {
     "ten.bt": "macro ten(x) { x * TEN }\nfn twice($n : int64) : int64 { return $n * 2; }\n#define TEN 10\n",
     "deep/again.bt": 'import "../ten.bt"\n#include "sizes.h"\nmacro wide() { sizeof(struct wide) }\n',
     "deep/sizes.h": "#ifndef SIZES\n#define SIZES 3\nstruct wide { long a[SIZES]; };\n#endif\n",
-    "whole.h": '#include "deep/sizes.h"\nstruct pair { int a; struct wide b; };\nenum level { LOWEST = 7 };\n',
+    "whole.h": '// caf\xe9\n#include "deep/sizes.h"\nstruct pair { int a; struct wide b; };\nenum level { LOWEST = 7 };\n',
     "open.bt": "macro five() { 5 }\n",
 }
 
@@ -194,7 +194,7 @@ LIBRARY = {
 def library(tmp_path: Path) -> Path:
     (tmp_path / "deep").mkdir()
     for name, text in LIBRARY.items():
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text, encoding="latin-1")
     return tmp_path
 
 

@@ -104,6 +104,10 @@ def test_info(pbt: Pbt) -> None:
     assert "  ringbuf: " in out
 
 
+def test_the_name_of_a_probe_is_in_its_tree(pbt: Pbt) -> None:
+    assert "AttachPoint 'BEGIN' 'first' " in pbt("-d", "ast", "-e", "first=BEGIN { }").out
+
+
 def test_stages(pbt: Pbt) -> None:
     made = pbt("-d", "all", "-e", "BEGIN { @ = 1 }")
     assert made.status == 0 and "syntax tree" in made.out and "verdict: accepted" in made.out
