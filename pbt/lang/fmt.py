@@ -49,6 +49,7 @@ class _Layout:
     def __init__(self) -> None:
         self._suffix: dict[Leaf, str] = {}
         self._dropped: set[Leaf] = set()
+        self._values: set[Branch] = set()  # blocks whose last statement is the value of something around them
         self._noted: set[Leaf] = set()
 
     def doc(self, node: Node) -> Doc:
@@ -134,9 +135,20 @@ class _Layout:
         opening, *items, closing = node.children
         assert isinstance(opening, Leaf) and isinstance(closing, Leaf)
         for item in items:
-            if item.kind == "last":
+            if item.kind == "last" and node not in self._values:
                 self.end(item, ";")
         return self.braces(opening, items, closing)
+
+    def valued(self, items: Sequence[Node]) -> None:
+        """The last of these statements is a value, and so is what the blocks in it end with."""
+        pending = [*items[-1:]]
+        while pending:
+            node = pending.pop()
+            if isinstance(node, Branch) and node.kind == "block":
+                self._values.add(node)
+                pending += node.children[-2:-1]
+            elif isinstance(node, Branch) and node.kind == "if":
+                pending += node.children
 
     def item(self, node: Branch) -> Doc:
         """A statement with its `;`, which compound ones do not need."""
@@ -149,6 +161,7 @@ class _Layout:
         """`{ statements; value }`, on one line where there is room."""
         opening, *items, closing = node.children
         assert isinstance(opening, Leaf) and isinstance(closing, Leaf)
+        self.valued(items)
         inner = cat(LINE, joined(self.docs(items), LINE), *self.notes(closing))
         return Group(cat(self.doc(opening), Nest(STEP, inner), LINE, self.leaf(closing)))
 
@@ -242,6 +255,7 @@ class _Layout:
         assert isinstance(body, Branch)
         opening, *items, closing = body.children
         assert isinstance(opening, Leaf) and isinstance(closing, Leaf)
+        self.valued(items)
         return cat(self.line(head), FRESH, self.braces(opening, items, closing))
 
     def points(self, node: Branch) -> Doc:
@@ -250,8 +264,10 @@ class _Layout:
         return joined(self.separated(node.children), FRESH)
 
     def predicate(self, node: Branch) -> Doc:
+        """`/` and a comment at once would be another comment."""
         opening, expr, closing = node.children
-        return cat(self.doc(opening), Align(self.doc(expr)), self.doc(closing))
+        blank = " " if first_leaf(expr).before else ""
+        return cat(self.doc(opening), blank, Align(self.doc(expr)), self.doc(closing))
 
     # --- statements
 
