@@ -1,6 +1,6 @@
 """The tools that the benches compare: pbt, the bpftrace on the search path, and one more if named.
 
-The environment variable PBT_PEER names the other one as a command, such as "chroot /opt/sid bpftrace".
+The environment variable PBT_PEER names the other one as a command, such as "chroot /path/to/sid bpftrace".
 """
 
 from __future__ import annotations
