@@ -71,9 +71,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @cache
 def no_lab() -> str:
     """Why the kernels of the lab cannot be booted here; "" if they can. The first time this downloads them."""
-    from tests.lab import kernels, vm
+    from tests.lab import boot, kernels
 
-    return next(filter(None, map(vm.unavailable, kernels.chosen())), "")
+    return next(filter(None, map(boot.unavailable, kernels.chosen())), "")
 
 
 # --- the command -------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ def main() -> int:
             return 1
         report(kernel, result.stdout, args.save)
     if args.here:
-        made = subprocess.run(ROWS, check=True, capture_output=True, text=True, cwd=vm.PROJECT)
+        made = subprocess.run(ROWS, check=True, capture_output=True, text=True, cwd=kernels.PROJECT)
         report(table.HERE, made.stdout, args.save)
     return 0
 

@@ -28,13 +28,25 @@ def tools(kernel: str) -> vm.Command:
 
 
 class Booted(NamedTuple):
-    """What came of everything that ran in a kernel; `found`: the outcome of each row of rows.py; `tools`: of
-    each script of tools.py."""
+    """What came of everything that ran in a kernel."""
 
     kernel: str
     results: Mapping[str, vm.Result]
-    found: Mapping[str, Any]
-    tools: Mapping[str, Any]
+
+    @property
+    def found(self) -> dict[str, Any]:
+        """What inside.py printed: the outcome of each row of rows.py, and the kernel's features."""
+        return self._lines("rows")[0]
+
+    @property
+    def tools(self) -> dict[str, dict[str, Any]]:
+        """What tools.py printed of each script; nothing if it was not to run."""
+        return {row["name"]: row for row in self._lines("tools")} if "tools" in self.results else {}
+
+    def _lines(self, name: str) -> list[dict[str, Any]]:
+        result = self.results[name]
+        assert result.code == 0, result.stdout + result.stderr
+        return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 @pytest.fixture(scope="session", params=kernels.chosen())
@@ -43,12 +55,5 @@ def booted(request: pytest.FixtureRequest) -> Booted:
     usual = {**COMMANDS, "tools": tools(request.param)}
     every = {**usual, "rows": ROWS, "live": LIVE} if kernels.thorough() else usual
     commands = every if kernels.native(request.param) else {"rows": ROWS}
-    results = dict(zip(commands, vm.run(request.param, list(commands.values()), files=FILES), strict=True))
-    rows, scripts = _lines(results.get("rows")), _lines(results.get("tools"))
-    return Booted(request.param, results, rows[0] if rows else {}, {row["name"]: row for row in scripts})
-
-
-def _lines(result: vm.Result | None) -> list[dict[str, Any]]:
-    """What a command printed, a JSON object a line; nothing if it was not to run."""
-    assert result is None or result.code == 0, result.stdout + result.stderr
-    return [json.loads(line) for line in result.stdout.splitlines()] if result else []
+    results = vm.run(request.param, list(commands.values()), files=FILES)
+    return Booted(request.param, dict(zip(commands, results, strict=True)))

@@ -4,7 +4,8 @@
 
 FOLDER/commands.json is a list of objects as `vm.Command` has them; FOLDER/N.json gets the result of
 the N-th: code (None when it had to be killed), stdout, stderr, and seconds until it was attached
-and until it ended. Only the standard library, and little of it: starting is slow without KVM.
+and until it ended. FOLDER/begun says that the guest is up.
+Only the standard library, and little of it: starting is slow without KVM.
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ def run(command: dict[str, object], base: str) -> dict[str, object]:
 def main(folder: str) -> None:
     with open(os.path.join(folder, "commands.json")) as file:
         commands = json.load(file)
+    with open(os.path.join(folder, "begun"), "w"):
+        pass
     for index, command in enumerate(commands):
         result = run(command, os.path.join("/tmp", f"lab{index}"))
         path = os.path.join(folder, f"{index}.json")

@@ -1,38 +1,28 @@
-"""Boots a kernel of the lab in QEMU, without KVM, and runs commands in it.
+"""Runs commands in a kernel of the lab, and boots it again when one of them brings it down.
 
-The guest sees the host's root read-only under a memory overlay, so whatever runs here runs there:
-the interpreter of the tests, its packages, this tree. Emulation is 10 to 30 times slower than the
-machine itself, so one guest runs many commands.
+Emulation is 10 to 30 times slower than the machine itself, so one guest runs many commands.
 """
 
 from __future__ import annotations
 
 import json
-import lzma
-import os
-import shlex
-import shutil
+import re
 import subprocess
 import sys
-import sysconfig
 import tempfile
+import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.lab import kernels
-from tests.lab.kernels import PROJECT
-from tests.lab.machines import MACHINES, OURS, Machine
+from tests.lab import boot
 
-MODULES = ("virtio_pci", "9pnet_virtio", "9p", "overlay")
-TOOLS = (  # command, the Debian package that has it
-    ("busybox", "busybox-static"),
-    ("cpio", "cpio"),
-    ("modprobe", "kmod"),
-)
-MEMORY = 3072  # MiB
-PYTHON = "/usr/bin/python3"  # of guests with a root of their own
+BOOTS = 5  # at most so many for one list of commands
+TRIES = 2  # a command that so many guests did not survive is given up
+START = 120.0  # seconds from QEMU's start until the first command runs
+MARGIN = 60.0  # seconds beyond a command's own timeout until its guest counts as hung
+PANIC = re.compile(r"^.*(Kernel panic|soft lockup).*$", re.MULTILINE)
 
 
 class Command(NamedTuple):
@@ -50,7 +40,10 @@ class Command(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What came of a command; `code` is None when it was killed, `ready` the seconds until `load`."""
+    """What came of a command; `ready`: the seconds until `load`.
+
+    `code` is None when it was killed, or when no guest survived it: `stderr` has then the console's end.
+    """
 
     code: int | None
     stdout: str
@@ -59,188 +52,84 @@ class Result(NamedTuple):
     seconds: float
 
 
-class LabError(Exception):
-    """The guest did not start, or ended before its commands did: the message has its console."""
-
-
-INIT = """#!/bin/busybox sh
-/bin/busybox --install -s /bin
-mount -t proc proc /proc
-mount -t devtmpfs devtmpfs /dev
-for module in $(cat /modules/order); do insmod /modules/$module || echo "insmod $module failed"; done
-options=trans=virtio,version=9p2000.L,msize=1048576
-mount -t 9p -o $options,ro,cache=loose hostroot /host || echo "no hostroot"
-lower=/host
-if mount -t 9p -o $options,ro,cache=loose userland /userland; then lower=/userland; fi 2>/dev/null
-mount -t tmpfs tmpfs /top
-mkdir /top/upper /top/work
-mount -t overlay -o lowerdir=$lower,upperdir=/top/upper,workdir=/top/work overlay /new || echo "no overlay"
-mount -t proc proc /new/proc
-mount -t sysfs sysfs /new/sys
-mount -t devtmpfs devtmpfs /new/dev
-mkdir -p /new/dev/pts /new/dev/shm /new/run/lab
-mount -t devpts devpts /new/dev/pts
-mount -t tmpfs tmpfs /new/dev/shm
-mount -t tracefs tracefs /new/sys/kernel/tracing
-mount -t debugfs debugfs /new/sys/kernel/debug
-mount -t bpf bpf /new/sys/fs/bpf
-mount -t cgroup2 cgroup2 /new/sys/fs/cgroup
-mount -t 9p -o $options,cache=none share /new/run/lab || echo "no share"
-for path in $(cat /modules/bound); do
-    if [ $lower = /userland ]; then mkdir -p /new$path; mount --bind /host$path /new$path; fi
-done
-ip link set lo up
-chroot /new /bin/sh /run/lab/start </dev/null
-sync
-poweroff -f
-"""
-
-
-def install_tools(machine: Machine) -> None:
-    """Install with apt whichever of QEMU, busybox, cpio and kmod is missing."""
-    wanted = (*TOOLS, (machine.qemu, machine.package))
-    missing = [package for command, package in wanted if shutil.which(command) is None]
-    if missing:
-        subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing], check=True)
-
-
-def unavailable(name: str) -> str:
-    """Why a kernel cannot be booted here; "" if it can. The first time, this installs and downloads."""
-    if os.geteuid() != 0:
-        return "the lab of kernels needs root, to install QEMU and to read what the guest shall see"
-    try:
-        kernel = kernels.KERNELS[name]
-        install_tools(MACHINES[kernel.machine])
-        kernels.fetch(name)
-        if kernel.machine != OURS:
-            kernels.userland(kernel)
-    except (subprocess.CalledProcessError, OSError, AssertionError, StopIteration) as error:
-        return f"no kernel {name} or no QEMU to boot it: {error}"
-    return ""
-
-
-def _initramfs(kernel: kernels.Unpacked, busybox: str) -> Path:
-    """busybox, the modules that reach the host's files, and INIT; remade when INIT changes."""
-    made = kernels.cache() / f"initramfs-{kernel.release}.cpio"
-    with tempfile.TemporaryDirectory() as name:
-        top = Path(name)
-        for folder in ("bin", "dev", "proc", "host", "userland", "top", "new", "modules"):
-            (top / folder).mkdir()
-        shutil.copy(busybox, top / "bin/busybox")
-        order = [_unpack(Path(path), top / "modules") for path in _modules(kernel)]
-        (top / "modules/order").write_text("\n".join(order) + "\n")
-        (top / "modules/bound").write_text("".join(f"{path}\n" for path in _bound()))
-        (top / "init").write_text(INIT)
-        (top / "init").chmod(0o755)
-        files = "\n".join(str(path.relative_to(top)) for path in sorted(top.rglob("*")))
-        with made.open("wb") as out:
-            subprocess.run(
-                ["cpio", "-o", "-H", "newc", "--quiet"], cwd=top, input=files.encode(), stdout=out, check=True
-            )
-    return made
-
-
-def _modules(kernel: kernels.Unpacked) -> list[str]:
-    """Paths of MODULES and what they need, in the order of loading; built-in ones have no path."""
-    command = ["modprobe", "-d", str(kernel.root), "-S", kernel.release, "--show-depends", "-a", *MODULES]
-    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\n")
-    paths = [line.split()[1] for line in lines if line.startswith("insmod ")]
-    return list(dict.fromkeys(paths))
-
-
-def _unpack(module: Path, folder: Path) -> str:
-    """Copy a module, decompressed; its name there."""
-    name = module.name.removesuffix(".xz")
-    data = module.read_bytes()
-    (folder / name).write_bytes(lzma.decompress(data) if module.suffix == ".xz" else data)
-    return name
-
-
-def _bound() -> list[str]:
-    """What guests with a root of their own see of ours, at the same place: this tree, and Python's packages."""
-    return [str(PROJECT), sysconfig.get_path("purelib")]
-
-
-def _start_script(python: str) -> str:
-    """What the guest runs in its root: guest.py, by the interpreter of the tests or its own."""
-    bound = [] if python == sys.executable else _bound()
-    path = os.pathsep.join(filter(None, (str(PROJECT), *bound, os.environ.get("PYTHONPATH", ""))))
-    settings = {
-        "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
-        "PYTHONPATH": path,
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "HOME": "/root",
-        "LANG": "C.UTF-8",
-    }
-    lines = [f"export {key}={shlex.quote(value)}" for key, value in settings.items()]
-    lines += [
-        f"cd {shlex.quote(str(PROJECT))}",
-        shlex.join(["exec", python, "-S", str(Path(__file__).parent / "guest.py"), "/run/lab"]),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _qemu(machine: Machine, image: Path, initramfs: Path, folders: Mapping[str, str]) -> list[str]:
-    """`folders`: the guest's name → a folder here; all but "share" may only be read."""
-    command = [machine.qemu, "-accel", "tcg,thread=multi", *machine.options, "-smp", "2", "-m", str(MEMORY)]
-    command += ["-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio"]
-    command += ["-kernel", str(image), "-initrd", str(initramfs)]
-    command += ["-append", f"console={machine.console} quiet panic=-1"]
-    for tag, path in folders.items():
-        ending = "" if tag == "share" else ",readonly=on"
-        command += [
-            "-virtfs",
-            f"local,path={path},mount_tag={tag},security_model=none,multidevs=remap{ending}",
-        ]
-    return command
-
-
 def run(
     name: str,
     commands: Sequence[Command],
     timeout: float | None = None,
     files: Mapping[str, str] | None = None,
 ) -> list[Result]:
-    """Boot kernel `name` of `kernels.KERNELS` once and run the commands in it, one after another.
+    """Run the commands in kernel `name` of `kernels.KERNELS`, one after another.
 
-    `timeout`: seconds for everything. `files`: texts that the guest finds under /run/lab.
-    Raises LabError when a command has no result.
+    All run in one guest. When that hangs or ends, the next one runs what is left, the command that
+    it did not survive last. `timeout`: seconds for everything. `files`: texts that the guest finds
+    under /run/lab.
     """
-    machine = MACHINES[kernels.KERNELS[name].machine]
-    install_tools(machine)
-    kernel = kernels.fetch(name)
-    root = "/" if machine.name == OURS else str(kernels.userland(kernels.KERNELS[name]))
-    python, busybox = (
-        (sys.executable, shutil.which("busybox")) if root == "/" else (PYTHON, f"{root}/bin/busybox")
-    )
-    assert busybox
-    initramfs = _initramfs(kernel, busybox)
-    limit = timeout or 60 + sum(command.timeout for command in commands)
+    end = time.monotonic() + (timeout or START + MARGIN + sum(command.timeout for command in commands))
+    results: dict[int, Result] = {}
+    left, fell, why = list(range(len(commands))), Counter[int](), ""
+    for _ in range(BOOTS):
+        if left and time.monotonic() < end:
+            asked = [_asked(commands[index], boot.interpreter(name)) for index in left]
+            done, why = _boot(name, asked, files or {}, end)
+            results.update(zip(left, done, strict=False))
+            left = left[len(done) :]
+            if left and why:
+                fell[left[0]] += 1
+                left = [*left[1:], *(left[:1] if fell[left[0]] < TRIES else ())]
+    lost = Result(None, "", f"the guest did not survive this, or did not come to it: {why}", 0.0, 0.0)
+    return [results.get(index, lost) for index in range(len(commands))]
+
+
+def _asked(command: Command, python: str) -> dict[str, object]:
+    """A command as guest.py reads it; the interpreter of the tests means the guest's."""
+    argv = [python if word == sys.executable else word for word in command.argv]
+    return command._replace(argv=argv)._asdict()
+
+
+def _boot(
+    name: str, asked: Sequence[Mapping[str, object]], files: Mapping[str, str], end: float
+) -> tuple[list[Result], str]:
+    """What one guest did of the commands; and if that is not all, why, with the end of its console."""
     with tempfile.TemporaryDirectory(prefix="lab") as folder:
         share = Path(folder)
-        (share / "start").write_text(_start_script(python))
-        asked = [command._replace(argv=_argv(command, python))._asdict() for command in commands]
         (share / "commands.json").write_text(json.dumps(asked))
-        for path, text in (files or {}).items():
+        for path, text in files.items():
             (share / path).write_text(text, encoding="utf-8")
         with (share / "console").open("wb") as console:
-            folders = {"hostroot": "/", "share": str(share)} | ({} if root == "/" else {"userland": root})
-            command = _qemu(machine, kernel.image, initramfs, folders)
-            with suppress(subprocess.TimeoutExpired):  # _result says which command was last
-                subprocess.run(
-                    command, stdin=subprocess.DEVNULL, stdout=console, stderr=console, timeout=limit
-                )
-        return [_result(share, index) for index in range(len(commands))]
+            process = boot.start(name, share, console)
+            try:
+                why = _watch(process, share, [float(str(command["timeout"])) for command in asked], end)
+            finally:
+                process.kill()
+                process.wait()
+        return _results(share), why and f"{why}; the end of its console:\n{_console(share)[-3000:]}"
 
 
-def _argv(command: Command, python: str) -> list[str]:
-    """The interpreter of the tests means the guest's."""
-    return [python if word == sys.executable else word for word in command.argv]
+def _watch(process: subprocess.Popen[bytes], share: Path, timeouts: Sequence[float], end: float) -> str:
+    """Wait until all commands are done: "". Or why it makes no sense to wait longer."""
+    seen, due = -1, time.monotonic() + START
+    while True:
+        done = len(_results(share)) if (share / "begun").exists() else -1
+        if done == len(timeouts):
+            return ""
+        if done > seen:
+            seen, due = done, time.monotonic() + timeouts[done] + MARGIN
+        if process.poll() is not None:
+            return f"QEMU ended with {process.returncode}"
+        if panic := PANIC.search(_console(share)):
+            return panic[0].strip()
+        if time.monotonic() > min(due, end):
+            return "the guest hangs" if time.monotonic() < end else "no time is left"
+        time.sleep(0.5)
 
 
-def _result(share: Path, index: int) -> Result:
-    try:
-        return Result(**json.loads((share / f"{index}.json").read_text()))
-    except FileNotFoundError:
-        console = (share / "console").read_text(errors="replace")[-3000:]
-        raise LabError(f"command {index} has no result; the guest's console:\n{console}") from None
+def _results(share: Path) -> list[Result]:
+    """Those that the guest has written so far."""
+    found = []
+    while (path := share / f"{len(found)}.json").exists():
+        found.append(Result(**json.loads(path.read_text())))
+    return found
+
+
+def _console(share: Path) -> str:
+    return (share / "console").read_text(errors="replace")
