@@ -51,7 +51,8 @@ class Context:
     type; `enter`: code that runs first, and the body only if its value is not 0; `detail`: what these
     functions need to know of the place, as values that compare; `lacks`: builtins that scripts expect of the
     probe type and that this place has not, each with the reason; `answers`: the
-    program's result is what the script says with `return value`.
+    program's result is what the script says with `return value`; `sequence`: where the program's text goes
+    into a file of the kernel's that others read, its address (`struct seq_file *`): nothing is sent to us.
     """
 
     provider: str
@@ -73,6 +74,7 @@ class Context:
     detail: tuple[Any, ...] = ()
     lacks: tuple[tuple[str, str], ...] = ()
     answers: bool = False
+    sequence: Callable[[Gen], Value] | None = None
 
 
 Place = Mapping[str, Any]
@@ -152,6 +154,9 @@ class AttachHost(Protocol):
     pid: int | None  # -p, or the child of -c: only its events
     target: Target
     cpus: Sequence[int]  # online CPUs
+
+    def say(self, text: str) -> None:
+        """A line for the user, unless only the script's output is wanted."""
 
 
 # --- builtins ---------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ _KNOWN = frozenset(("d", "i", "u", "x", "X", "o", "c", "p", "s", "r", "rx", "rh"
 _HINT = "conversions are d i u x X o c p s r rx rh gr"
 
 
-def _split(text: str) -> tuple[list[str], list[Conversion]]:
+def split(text: str) -> tuple[list[str], list[Conversion]]:
     """Literal texts (one more than conversions) and conversions, in turn."""
     literals, found, at = [""], [], 0
     for match in _CONVERSION.finditer(text):
@@ -83,7 +83,7 @@ def conversions(text: str) -> list[str]:
 
     Raises FormatError when a conversion is malformed or unknown.
     """
-    return [conversion.name for conversion in _split(text)[1]]
+    return [conversion.name for conversion in split(text)[1]]
 
 
 def pieces(text: str) -> list[tuple[str, str]]:
@@ -91,7 +91,7 @@ def pieces(text: str) -> list[tuple[str, str]]:
 
     Raises FormatError when a conversion is malformed or unknown.
     """
-    literals, found = _split(text)
+    literals, found = split(text)
     return list(zip(literals, [*(conversion.name for conversion in found), ""], strict=True))
 
 
@@ -104,7 +104,7 @@ class Format(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Format:
         """Raises FormatError when a conversion is malformed or unknown."""
-        literals, found = _split(text)
+        literals, found = split(text)
         parts = [_quoted(literals[0])]
         for conversion, literal in zip(found, literals[1:], strict=True):
             parts += [_python(conversion), _quoted(literal)]
@@ -161,7 +161,7 @@ def _prepare(conversion: Conversion, type_: Type, draw: Draw) -> Draw | None:
         return lambda value: _filled(b"%x" % (value % _WORD), b"0x" if value else b"", conversion)
     if _drawn(conversion):
         return _number(conversion, type_)
-    return _narrow(name == "d", _width(conversion, type_), type_)
+    return _narrow(name == "d", width(conversion, type_), type_)
 
 
 _WORD = 1 << 64
@@ -173,7 +173,7 @@ def _gfp(value: int) -> bytes:
     return names(value % (1 << 32)).encode()
 
 
-def _width(conversion: Conversion, type_: Type) -> int:
+def width(conversion: Conversion, type_: Type) -> int:
     """Bits that the number has: C widens small types to int, and `l` widens to 64."""
     if conversion.bits < 64:
         return conversion.bits
@@ -195,7 +195,7 @@ def _narrow(signed: bool, bits: int, type_: Type) -> Draw | None:
 
 def _number(conversion: Conversion, type_: Type) -> Draw:
     """A number and its sign or prefix as C writes them: no `0x` for zero, for `%.0d` not even a digit."""
-    bits, name, flags = _width(conversion, type_), conversion.name, conversion.flags
+    bits, name, flags = width(conversion, type_), conversion.name, conversion.flags
     item = f"%{conversion.precision}{'d' if name == 'u' else name}".encode()
     plus = b"+" if "+" in flags else b" " if " " in flags else b""
 

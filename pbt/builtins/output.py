@@ -35,6 +35,27 @@ def check_format(checks: Checks, call: Call) -> Type:
     return VOID
 
 
+def _check_printf(checks: Checks, call: Call) -> Type:
+    kind = check_format(checks, call)
+    if call.probe.sequence is not None:
+        from pbt.builtins import sequence
+
+        try:
+            sequence.plan(checks.literal_str(call.args[0], "printf() format"), call.types[1:])
+        except printf.FormatError as error:
+            raise checks.error(f"printf: {error}", checks.span(call.args[0]), error.hint) from error
+    return kind
+
+
+def _printf(gen: Gen, call: Call) -> None:
+    if gen.probe.sequence is None:
+        emit_format(gen, call)
+    else:
+        from pbt.builtins import sequence
+
+        sequence.write(gen, call)
+
+
 def _check_conversion(checks: Checks, name: str, node: Any, kind: Type, conversion: str) -> None:
     letter = conversion[-1]
     fits = is_integral(kind)
@@ -177,8 +198,8 @@ PRINTF = Builtin(
     "printf",
     "(format, ...) -> void",
     "Print formatted text.",
-    check_format,
-    effect=emit_format,
+    _check_printf,
+    effect=_printf,
     act=_act_printf,
 )
 PRINT = Builtin(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pbt.bundle import Event, Map
 from pbt.feature import Mem
 from pbt.record import Record
+from pbt.source import NOWHERE, ScriptError
 from pbt.types import U32, Type
 
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ def event(
     body: Body, action: str, fields: Sequence[tuple[str, Type]], text: str, args: Sequence[Any]
 ) -> Iterator[Sequence[Mem]]:
     """One record: u32 id, u32 reserved, then the fields; sent when the `with` ends."""
+    if body.probe.sequence is not None:
+        raise ScriptError(
+            f"{action}() is for pbt to do, but a pinned iterator runs for whoever reads its file",
+            body.b.span or NOWHERE,
+            "printf() alone works there; without the name of a file all do",
+        )
     record = Record.of([("id", U32), ("_", U32), *fields])
     number = body.add_event(Event(action, record, text, tuple(args), body.place_of(body.b.span)))
     send = _ring if body.has("ringbuf") else _perf

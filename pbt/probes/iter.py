@@ -3,6 +3,9 @@
 Reading the iterator runs the program; the script ends when the iterator does. What it prints goes through
 the ring buffer like that of all programs; what is read are marks, one byte an object, which make the
 kernel pause so that no more is recorded than the buffer holds.
+
+`iter:task:name` leaves the iterator in a bpf file system instead, as the file `name`: whoever reads the file runs
+the program, and what it prints is what they read.
 Source: Documentation/bpf/bpf_iterators.rst (Linux 5.8).
 """
 
@@ -10,11 +13,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from errno import EAGAIN, EINTR, ENOENT
+from contextlib import ExitStack
+from errno import EAGAIN, EEXIST, EINTR, ENOENT, EPERM
 from typing import TYPE_CHECKING
 
 from pbt.feature import AttachHost, Closeable, Context, Gen, Place, Provider
-from pbt.probes.common import count_parts, explained, matching
+from pbt.probes.common import count_parts, explained, is_pattern, matching
 from pbt.source import KernelError, ScriptError, Span
 from pbt.types import Member, Pointer, Struct
 
@@ -26,19 +30,21 @@ if TYPE_CHECKING:
 
 _FUNCTION, _STRUCT = "bpf_iter_", "bpf_iter__"  # what BTF calls the target and its context
 _META = "meta"  # the first member: the sequence file and where it stands
+_BPFFS = "/sys/fs/bpf"
 _OBJECTS = 512  # bytes, and so objects, between two looks at the buffer
 _KINDS_OF_THEIR_OWN = ("bpf_map_elem", "bpf_sk_storage_map", "sockmap", "cgroup")  # they want parameters
 
 
 def _parse(parts: Sequence[str], span: Span) -> Place:
-    if len(parts) == 2 and all(parts):
+    """`kind`, or `kind:file`; a file that begins with no slash is one of the usual bpf file system."""
+    count_parts("iter", parts, span, 1, 2)
+    if len(parts) == 1:
+        return {"kind": parts[0]}
+    if is_pattern(parts[0]):
         raise ScriptError(
-            "iterators cannot be pinned: what they print goes to pbt, not into the file",
-            span,
-            f"write iter:{parts[0]}",
+            "one file can be one iterator alone", span, f"write the kind out: {parts[0]} is a wildcard"
         )
-    count_parts("iter", parts, span, 1)
-    return {"kind": parts[0]}
+    return {"kind": parts[0], "pin": os.path.join(_BPFFS, parts[1])}
 
 
 def _kinds(target: Target) -> Sequence[str]:
@@ -55,11 +61,11 @@ def _kinds(target: Target) -> Sequence[str]:
 
 
 def _expand(place: Place, target: Target) -> Sequence[Place]:
-    return [{"kind": kind} for kind in matching(place["kind"], _kinds(target))]
+    return [{**place, "kind": kind} for kind in matching(place["kind"], _kinds(target))]
 
 
 def _label(place: Place) -> str:
-    return f"iter:{place['kind']}"
+    return ":".join(("iter", place["kind"], *filter(None, (place.get("pin"),))))
 
 
 def _struct(place: Place, target: Target) -> Struct | None:
@@ -82,18 +88,28 @@ def _describe(place: Place, target: Target) -> Context:
         attach_btf=("func", _FUNCTION + place["kind"]),
         anyone=True,
         ctx=struct,
-        enter=_enter,
+        enter=_there if "pin" in place else _enter,
         detail=tuple(m.offset for m in pointers if m.name != _META),
+        sequence=_sequence if "pin" in place else None,
     )
 
 
 def _enter(gen: Gen) -> Value:
-    """Leave a mark; then the body, unless an object is missing: the kernel calls once more at the end."""
-    b = gen.b
+    """Leave a mark; then the body, if there is an object."""
     room = gen.temp(8, "mark")
-    b.store(room.base, room.offset, 8, 0)
-    sequence = b.load(b.load(b.ctx(), 0, 8), 0, 8)  # ctx->meta->seq
-    b.call("seq_write", sequence, gen.address(room), 1)
+    gen.b.store(room.base, room.offset, 8, 0)
+    gen.b.call("seq_write", _sequence(gen), gen.address(room), 1)
+    return _there(gen)
+
+
+def _sequence(gen: Gen) -> Value:
+    """The file that is being read: ctx->meta->seq."""
+    return gen.b.load(gen.b.load(gen.b.ctx(), 0, 8), 0, 8)
+
+
+def _there(gen: Gen) -> Value:
+    """Whether no object is missing: the kernel calls once more at the end."""
+    b = gen.b
     there = b.const(1)
     for offset in gen.probe.detail:
         there = b.op("and", there, b.compare("ne", b.load(b.ctx(), offset, 8), 0))
@@ -123,6 +139,16 @@ class _Reading:
         self._link.close()
 
 
+class _Pinned:
+    """An iterator left in a file: nothing is to be read here, and closing it leaves the file."""
+
+    def read(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
+
+
 _HINTS = {ENOENT: "the running kernel has no such iterator: pbt -l 'iter:*'"}
 
 
@@ -131,11 +157,42 @@ def _attach(host: AttachHost, fd: int, program: Program) -> Sequence[Closeable]:
 
     with explained(program.name, _HINTS):
         link = bpf.link_create(fd, 0, "TRACE_ITER")
-        try:
-            return (_Reading(link, bpf.iter_create(link.fileno())),)
-        except BaseException:
-            link.close()
-            raise
+    with ExitStack() as stack:
+        stack.callback(link.close)
+        path = program.place.get("pin")
+        if path:
+            _pin(link, str(path))
+            host.say(f"Program pinned to {path}")
+            return (_Pinned(),)
+        with explained(program.name, _HINTS):
+            reading = _Reading(link, bpf.iter_create(link.fileno()))
+        stack.pop_all()
+        return (reading,)
+
+
+def _pin(link: Fd, path: str) -> None:
+    from pbt.sys import bpf
+
+    try:
+        bpf.obj_pin(link.fileno(), path)
+    except KernelError as error:
+        raise KernelError(error.what, error.errno, _pin_hint(path, error.errno) or error.hint) from error
+
+
+def _pin_hint(path: str, number: int) -> str:
+    """What to do about a file that cannot be; the kernel says EPERM where it is in no bpf file system."""
+    from pbt.sys.mount import mounts
+
+    if number == EEXIST:
+        return f"to end that iterator: rm {path}"
+    if number not in (ENOENT, EPERM):
+        return ""
+    known = mounts("bpf")
+    if not known:
+        return f"no bpf file system is mounted: mount -t bpf bpf {_BPFFS}"
+    if number == ENOENT:
+        return f"there is no such folder: mkdir {os.path.dirname(path)}"
+    return f"the file must be in a bpf file system: {', '.join(known)}"
 
 
 def _list(parts: Sequence[str], target: Target) -> Sequence[str]:
@@ -149,7 +206,7 @@ def _fields(place: Place, target: Target) -> Sequence[str]:
 
 ITER = Provider(
     "iter",
-    "The kernel's objects of a kind, one after another: `iter:task { print(ctx.task.comm); }`.",
+    "The kernel's objects of a kind, one after another: `iter:task { print(ctx.task.comm); }`, `iter:task:file`.",
     parse=_parse,
     expand=_expand,
     label=_label,

@@ -242,6 +242,11 @@ class Session:
         if self._links is not None:
             self._links.drop(wanted)
 
+    def say(self, text: str) -> None:
+        """What a provider tells the user (feature.AttachHost)."""
+        if self.sink.messages == "text" and not self._quiet:
+            self._notify(text)
+
     def _fill_start(self) -> None:
         """What only user space knows and programs want: see the map's fields at `_START`."""
         if "start" not in self._loaded.maps:

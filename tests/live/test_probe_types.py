@@ -102,7 +102,67 @@ def test_more_objects_than_the_buffer_holds(pbt):
 def test_what_iterators_offer(pbt):
     assert "iter:task\n" in pbt("-l", "iter:*").out
     assert "    struct task_struct * task\n" in pbt("-lv", "iter:task").out
-    assert "cannot be pinned" in pbt("-e", "iter:task:file { }").err
+
+
+@pytest.fixture
+def bpffs(tmp_path):
+    """A bpf file system of the test's own."""
+    folder = tmp_path / "bpf"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "bpf", "bpf", folder], check=True, timeout=20)
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True, timeout=20)
+
+
+@pytest.mark.needs("iter")
+def test_pinned_iterators_speak_to_those_who_read_the_file(pbt, bpffs):
+    """pbt ends once the file is there; the program runs as often as the file is read."""
+    text = "%d %-16s|%5u|%x %llx %p %c%c %04d %s %s é%%%s\\n"
+    values = (
+        "ctx.task.pid, ctx.task.comm, ctx.task.tgid, (int32)-1, -1, ctx.task, 65, ctx.task.comm[0], (int8)-7"
+    )
+    script = f'iter:task:{bpffs}/tasks {{ printf("{text}", {values}, "x", -5, str(ctx.task.comm)); @n = count(); }}'
+    done = pbt("-e", script)
+    assert done.status == 0 and f"Program pinned to {bpffs}/tasks" in done.err and done.out.strip() == ""
+    for _ in range(2):
+        lines = (bpffs / "tasks").read_text().splitlines()
+        (mine,) = [line for line in lines if line.startswith(f"{os.getpid()} ")]
+        with open("/proc/self/comm") as file:
+            comm = file.read().rstrip("\n")
+        start = f"{os.getpid()} {comm:16}|{os.getpid():5}|ffffffff ffffffffffffffff 0xffff"
+        assert mine.startswith(start) and mine.endswith(f" A{comm[0]} -007 x -5 é%{comm}")
+        assert len(lines) > 5
+
+
+@pytest.mark.needs("iter")
+def test_files_that_cannot_be_pinned(pbt, bpffs, tmp_path):
+    def refused(pin, body='printf("x");'):
+        done = pbt("-e", f"iter:task:{pin} {{ {body} }}")
+        assert done.status == 1 and "stdin:1:1" in done.err
+        return done.err
+
+    assert pbt("-q", "-e", f'iter:task:{bpffs}/a {{ printf("x"); }}').err == ""
+    assert "EEXIST" in refused(f"{bpffs}/a") and f"rm {bpffs}/a" in refused(f"{bpffs}/a")
+    assert f"mkdir {bpffs}/no" in refused(f"{bpffs}/no/a")
+    assert "must be in a bpf file system" in refused(f"{tmp_path}/a") and not (tmp_path / "a").exists()
+    assert not (bpffs / "no").exists() and (bpffs / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("print(1);", "print() is for pbt to do"),
+        ("exit();", "exit() is for pbt to do"),
+        ('printf("%o", 1);', "%o cannot be written into a pinned iterator's file"),
+        ('printf("%.3s", "abcd");', "str(pointer, length)"),
+        ('printf("%20p", ctx.task);', "%020p"),
+        ('printf("%s", kstack);', "cannot write a value of type kstack_t"),
+    ],
+)
+@pytest.mark.needs("iter")
+def test_what_a_pinned_iterator_cannot_say(pbt, body, said):
+    done = pbt("-e", f"iter:task:never {{ {body} }}")
+    assert done.status == 1 and said in done.err and "stdin:1:" in done.err and "^" in done.err
 
 
 # --- static probes ----------------------------------------------------------------------------
