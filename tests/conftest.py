@@ -15,11 +15,18 @@ from tempfile import TemporaryFile
 from typing import IO, NamedTuple
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = (sys.executable, "-m", "pbt")
 PATIENCE = 60.0  # seconds: the emulated machines of tests/lab are slow
 REQUIRED = os.environ.get("PBT_REQUIRE_LIVE") == "1"
+
+# The same examples in every run, so that a change passes or does not; PBT_EXPLORE=1 takes new ones each time.
+settings.register_profile(
+    "pbt", derandomize=os.environ.get("PBT_EXPLORE") != "1", deadline=None, print_blob=True
+)
+settings.load_profile("pbt")
 
 
 # --- what may run here -------------------------------------------------------------------------------
