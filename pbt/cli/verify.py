@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pbt.cli.kernel import judging
@@ -17,6 +17,7 @@ from pbt.source import Source, Span, UsageError
 if TYPE_CHECKING:
     from pbt.bundle import Code
     from pbt.verifier_sim import Verdict
+    from pbt.verifier_sim.log import Line
 
 OPTIONS = (
     Option(
@@ -25,7 +26,12 @@ OPTIONS = (
         "RELEASE",
         "judge as this release does, such as 6.1; default: the program's own, or 6.18",
     ),
-    Option("", "type", "TYPE", "the program type of assembly text or bytes; default: SOCKET_FILTER"),
+    Option(
+        "",
+        "type",
+        "TYPE",
+        "the program type where nothing else tells; of text and bytes: SOCKET_FILTER",
+    ),
     Option("", "attach", "TYPE", "their expected attach type"),
     Option("", "log", "LEVEL", "the walk as the kernel's log has it: 1 for the refused path, 2 for all"),
     Option("", "kernel-log", "FILE", "show a log of the kernel beside the lines of the script"),
@@ -41,17 +47,17 @@ OPTIONS = (
 USAGE = """    pbt verify [options] FILE...
     pbt verify [options] -e 'PROGRAM'
     pbt verify --jsonl < PROGRAMS
-        judge scripts (*.bt), files made by pbt build, BPF text or bytes; nothing is loaded.
+        judge scripts (*.bt), files made by pbt build, BPF objects, text or bytes; nothing is loaded.
         The exit status is 1 if a program is refused."""
 
 
 class Judged(NamedTuple):
-    """One program, its verdict, and where its text is, if it has one."""
+    """One program, its verdict, its instructions, and where each comes from, if it has a text."""
 
     name: str
     verdict: Verdict
-    source: Source | None
     code: Code
+    place: Callable[[int], Span | None]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -111,7 +117,8 @@ def _beside(args: Arguments) -> int:
 
     lines = list(read(text_of(read_bytes(args.get("kernel-log")), args.get("kernel-log"))))
     name = args.rest[0] if args.rest else "stdin"
-    judged = next(_judged(name, args), None) if args.rest or args.has("e") else None
+    found = list(_judged(name, args)) if args.rest or args.has("e") else []
+    judged = max(found, key=lambda judged: _likeness(judged, lines), default=None)
     last = None
     for line in lines:
         place = _place(judged, line.pc)
@@ -126,15 +133,19 @@ def _beside(args: Arguments) -> int:
     return int(bool(why))
 
 
+def _likeness(judged: Judged, lines: Sequence[Line]) -> int:
+    """How many instructions of a log the program has at the same slots."""
+    code = judged.code.insns
+    return sum(0 <= 8 * line.pc < len(code) and f"({code[8 * line.pc]:02x})" in line.text for line in lines)
+
+
 def _place(judged: Judged | None, pc: int) -> tuple[str, int, str] | None:
     """The script's name, line number and text of a slot."""
-    if judged is None or judged.source is None or not 0 <= pc < len(judged.code.spans):
+    span = judged.place(pc) if judged is not None and pc >= 0 else None
+    if span is None:
         return None
-    place = judged.code.spans[pc]
-    if place.start < 0:
-        return None
-    row, _, text = Span(judged.source, place.start, place.end).locate()
-    return judged.source.name, row, text
+    row, _, text = span.locate()
+    return span.source.name, row, text
 
 
 def _batch() -> int:
@@ -162,7 +173,9 @@ def _judged(name: str, args: Arguments) -> Iterator[Judged]:
     options: dict[str, object] = {"keep_states": args.has("states"), "log": _level(args)}
     if args.has("kernel"):
         options |= judging(_release(args.get("kernel")))
-    if is_tool(data):
+    if data[:4] == b"\x7fELF" and not is_tool(data):
+        yield from _object(name, data, args, options)
+    elif is_tool(data):
         yield from _bundle(name, load(data, name), options)
     elif args.has("e") or name.endswith(".bt") or data.startswith(b"#!"):
         yield from _script(name, data, args, options)
@@ -198,7 +211,60 @@ def _bundle(name: str, bundle: object, options: dict[str, object]) -> Iterator[J
     source = Source(bundle.name, bundle.source)
     options = judging(bundle.release) | options
     for program, verdict in zip(bundle.programs, verify_bundle(bundle, **options), strict=True):
-        yield Judged(f"{name}: {program.name}", verdict, source, program.code)
+        yield Judged(f"{name}: {program.name}", verdict, program.code, _in_script(program.code, source))
+
+
+def _in_script(code: Code, source: Source) -> Callable[[int], Span | None]:
+    def place(pc: int) -> Span | None:
+        known = code.spans[pc] if pc < len(code.spans) else None
+        return Span(source, known.start, known.end) if known is not None and known.start >= 0 else None
+
+    return place
+
+
+def _object(name: str, data: bytes, args: Arguments, options: dict[str, object]) -> Iterator[Judged]:
+    """The programs of an object file, judged for the target or, failing that, for this machine."""
+    from pbt.bundle import Code
+    from pbt.cli.trace import target_of
+    from pbt.isa.insn import encode
+    from pbt.objects import link
+    from pbt.verifier_sim import verify
+
+    target = target_of(args)
+    release = str(options.get("kernel", target.release))
+    shown = "stdin" if name == "-" else name
+    found = link.read(shown, data, target.types, release, *_kind(args))
+    options = judging(release) | options
+    for program in found.programs:
+        verdict = verify(
+            program.insns,
+            prog_type=program.sort.prog_type,
+            expected_attach_type=program.sort.attach,
+            sleepable=program.sort.sleepable,
+            maps=found.maps,
+            map_of=program.map_of,
+            declared=program.declared,
+            structs=found.sizes,
+            owned=found.owned,
+            gpl=found.gpl,
+            **options,  # type: ignore[arg-type]
+        )
+        yield Judged(
+            f"{shown}: {program.name}", program.told(verdict), Code(encode(program.insns)), program.place
+        )
+
+
+def _kind(args: Arguments) -> tuple[str, str]:
+    """Program type and expected attach type that the command line names, "" for none."""
+    from pbt.uapi.consts import ATTACH_TYPE
+    from pbt.uapi.progs import PROG_TYPES
+
+    kind, attach = args.get("type", "").upper(), args.get("attach", "").upper()
+    if kind and kind not in PROG_TYPES:
+        raise UsageError(f"unknown program type {kind}", "one of " + ", ".join(PROG_TYPES))
+    if attach and attach not in ATTACH_TYPE:
+        raise UsageError(f"unknown attach type {attach}", "one of " + ", ".join(ATTACH_TYPE))
+    return kind, attach
 
 
 def _bare(name: str, data: bytes, args: Arguments, options: dict[str, object]) -> Judged:
@@ -206,27 +272,23 @@ def _bare(name: str, data: bytes, args: Arguments, options: dict[str, object]) -
     from pbt.bundle import Code
     from pbt.cli.asm import assembled
     from pbt.cli.disasm import instructions, is_text
-    from pbt.uapi.progs import PROG_TYPES
     from pbt.verifier_sim import verify
 
-    kind = args.get("type", "SOCKET_FILTER").upper()
-    if kind not in PROG_TYPES:
-        raise UsageError(f"unknown program type {kind}", "one of " + ", ".join(PROG_TYPES))
+    kind, attach = _kind(args)
     hexadecimal = is_text(data) and re.fullmatch(rb"[0-9a-fA-F\sx]+", data)
     if hexadecimal or not is_text(data):
         insns = instructions(data, name)
     else:
         insns = assembled(data.decode(), name)
-    attach = args.get("attach").upper()
-    verdict = verify(insns, prog_type=kind, expected_attach_type=attach, **options)  # type: ignore[arg-type]
-    return Judged("stdin" if name == "-" else name, verdict, None, Code(insns))
+    verdict = verify(insns, prog_type=kind or "SOCKET_FILTER", expected_attach_type=attach, **options)  # type: ignore[arg-type]
+    return Judged("stdin" if name == "-" else name, verdict, Code(insns), lambda pc: None)
 
 
 def _shown(judged: Judged, states: bool) -> Iterator[str]:
     verdict = judged.verdict
     words = {"accept": "accepted", "reject": "refused", "unsupported": "not judged"}[verdict.kind]
     yield f"{judged.name}: {words}, {verdict.insns_processed} instructions walked"
-    yield from (f"  {line}" for line in verdict.story(judged.source).splitlines())
+    yield from (f"  {line}" for line in verdict.story(place=judged.place).splitlines())
     if states:
         from pbt.teach.code import rows
 

@@ -45,6 +45,8 @@ class Section(NamedTuple):
     size: int
     link: int
     entry: int
+    info: int = 0
+    flags: int = 0
 
 
 class Segment(NamedTuple):
@@ -83,11 +85,14 @@ def _contents(path: str) -> bytes | mmap.mmap:
 
 
 class Elf:
-    """An ELF file. OSError when it cannot be read, ElfError when it is not ELF."""
+    """An ELF file. OSError when it cannot be read, ElfError when it is not ELF.
 
-    def __init__(self, path: str) -> None:
+    `data`: its bytes, if they were read already; then `path` is for messages alone.
+    """
+
+    def __init__(self, path: str, data: bytes | None = None) -> None:
         self.path = path
-        self.data = _contents(path)
+        self.data = _contents(path) if data is None else data
         ident = self.data[:16]
         if len(ident) < 16 or ident[:4] != b"\x7fELF" or ident[4] not in (1, 2) or ident[5] not in (1, 2):
             raise ElfError(f"{path} is not an ELF file")
@@ -115,7 +120,9 @@ class Elf:
             raise ElfError(f"{self.path} is cut off: its section table reaches beyond its end")
         rows = [self._unpack(code, self._shoff + i * self._shentsize) for i in range(count)]
         start = rows[names][4] if names < len(rows) else len(self.data)
-        return tuple(Section(self._text(start + r[0]), r[1], r[3], r[4], r[5], r[6], r[9]) for r in rows)
+        return tuple(
+            Section(self._text(start + r[0]), r[1], r[3], r[4], r[5], r[6], r[9], r[7], r[2]) for r in rows
+        )
 
     @cached_property
     def segments(self) -> tuple[Segment, ...]:

@@ -16,10 +16,14 @@ from pbt.verifier_sim.require import uses
 from pbt.verifier_sim.state import State, draw_frame, turns
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pbt.bundle import Bundle, Program
     from pbt.source import Source, Span
     from pbt.verifier_sim.functions import Declared
     from pbt.verifier_sim.log import Log
+
+    Place = Callable[[int], Span | None]  # slot → where it comes from
 
 MapOf = Mapping[int, tuple[int, str, int]]
 
@@ -32,6 +36,9 @@ class Turn(NamedTuple):
     jumped: bool
     start: int = -1
     end: int = -1
+
+    def span(self, source: Source) -> Span | None:
+        return _span(source, self.start, self.end)
 
 
 class Refusal(NamedTuple):
@@ -55,9 +62,13 @@ class Refusal(NamedTuple):
 
     def span(self, source: Source) -> Span | None:
         """Where the refused instruction comes from, if that is known."""
-        from pbt.source import Span
+        return _span(source, self.start, self.end)
 
-        return Span(source, self.start, self.end) if self.start >= 0 else None
+
+def _span(source: Source, start: int, end: int) -> Span | None:
+    from pbt.source import Span
+
+    return Span(source, start, end) if start >= 0 else None
 
 
 class Verdict(NamedTuple):
@@ -91,12 +102,15 @@ class Verdict(NamedTuple):
         """Whether the numbers in r0 to r9 fit a state seen before `pc`; pointers are not compared."""
         return any(_fits(state, registers) for state in self.states.get(pc, ()))
 
-    def story(self, source: Source | None = None) -> str:
-        """The refusal in words, with its place in the script if `source` is given; "" if accepted."""
+    def story(self, source: Source | None = None, place: Place | None = None) -> str:
+        """The refusal in words, with its place in the script if `source` is given; "" if accepted.
+
+        `place`: where instructions come from, for programs that were not made from a script.
+        """
         if self.error is None:
             return f"not judged: {self.unsupported}" if self.unsupported else ""
         where = f"{self.name + ': ' if self.name else ''}instruction {self.error.pc}"
-        span = self.error.span(source) if source is not None else None
+        span = place(self.error.pc) if place else self.error.span(source) if source is not None else None
         text = f"{where}: {self.error.words} (verifier: {self.error.reason})"
         if self.error.id:
             text += f" [{self.error.id}]"
@@ -106,9 +120,9 @@ class Verdict(NamedTuple):
             from pbt.source import show
 
             told = show("ERROR", text, span, self.error.hint)
-        return "\n".join((told, *self.tale(source)))
+        return "\n".join((told, *self.tale(source, place)))
 
-    def tale(self, source: Source | None = None) -> list[str]:
+    def tale(self, source: Source | None = None, place: Place | None = None) -> list[str]:
         """How the program gets to the refused instruction, and what is known there, a line each."""
         if self.error is None:
             return []
@@ -117,11 +131,9 @@ class Verdict(NamedTuple):
         if len(self.error.way) > len(shown):
             out.append(f"  way here: after {len(self.error.way) - len(shown)} or more earlier branches")
         for turn in shown:
-            line = ""
-            if source is not None and turn.start >= 0:
-                from pbt.source import Span
-
-                row, _, text = Span(source, turn.start, turn.end).locate()
+            line, span = "", place(turn.pc) if place else turn.span(source) if source is not None else None
+            if span is not None:
+                row, _, text = span.locate()
                 line = f"  (line {row}: {text.strip()})"
             out.append(f"  way here: {turn.pc}: {turn.text}: {'taken' if turn.jumped else 'not taken'}{line}")
         out.extend(f"  known here: {fact}" for fact in self.error.known)

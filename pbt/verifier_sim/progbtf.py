@@ -8,7 +8,7 @@ kernel/bpf/btf.c.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pbt.data import NamedTuple
 from pbt.source import PbtError
@@ -32,13 +32,14 @@ class BadTypes(PbtError):
 
 
 class Row(NamedTuple):
-    """One type: kind, name, vlen, size (or the type it refers to), kind_flag, the words that follow."""
+    """One type: kind, name, vlen, size (or the type it refers to), the words that follow, kind_flag."""
 
     kind: int
     name: str
     vlen: int
     size: int
     words: tuple[int, ...]
+    flag: bool = False
 
 
 class Function(NamedTuple):
@@ -56,6 +57,7 @@ class ProgramTypes:
 
     def __init__(self, types: bytes, strings: bytes) -> None:
         self.rows: list[Row] = [Row(0, "void", 0, 0, ())]
+        self.strings = strings
         if len(types) % 4:
             raise BadTypes("the type section is no sequence of words")
         words = struct.unpack(f"<{len(types) // 4}I", types)
@@ -68,10 +70,21 @@ class ProgramTypes:
             more = _ONCE.get(kind, 0) + _EACH.get(kind, 0) * count
             if not 0 < kind <= ENUM64 or at + 3 + more > len(words):
                 raise BadTypes(f"type {len(self.rows)} is malformed")
-            end = strings.find(b"\0", name)
-            text = strings[name : end if end >= 0 else len(strings)].decode("utf-8", "replace")
-            self.rows.append(Row(kind, text, count, size, words[at + 3 : at + 3 + more]))
+            more_words = words[at + 3 : at + 3 + more]
+            self.rows.append(Row(kind, self.text(name), count, size, more_words, bool(info >> 31)))
             at += 3 + more
+
+    def text(self, offset: int) -> str:
+        """The string at an offset of the string section."""
+        end = self.strings.find(b"\0", offset)
+        return self.strings[offset : end if end >= 0 else len(self.strings)].decode("utf-8", "replace")
+
+    def members(self, row: Row) -> Iterator[tuple[str, int, int, int]]:
+        """Of a struct or union: name, type, offset and, for bitfields, width, both in bits."""
+        for at in range(0, 3 * row.vlen, 3):
+            name, id, place = row.words[at : at + 3]
+            width = place >> 24 if row.flag else 0
+            yield self.text(name), id, place & 0xFFFFFF if row.flag else place, width
 
     @staticmethod
     def parse(data: bytes) -> ProgramTypes:

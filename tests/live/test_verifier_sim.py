@@ -10,15 +10,21 @@ from pathlib import Path
 
 import pytest
 
+from pbt.bundle import Bundle
+from pbt.cli.kernel import judging
 from pbt.host import verifier
+from pbt.host.target import Target
 from pbt.isa.insn import Insn, encode
+from pbt.objects import link
 from pbt.source import KernelError
 from pbt.sys import bpf
-from pbt.verifier_sim import Verdict, verify
+from pbt.sys.syscall import Fd
+from pbt.verifier_sim import MapInfo, Verdict, verify
 from pbt.verifier_sim.calibrate import calibrated, programs
 from pbt.verifier_sim.kernels import features
-from tests.property import structured
+from tests.property import mutants, structured
 from tests.property.test_sound import program
+from tests.unit.objects.made import MIXED, clang
 from tests.unit.verifier_sim.programs import CASES, MAPS, Case, build
 
 pytestmark = pytest.mark.live
@@ -36,14 +42,18 @@ def maps() -> Iterator[list[int]]:
 
 
 def _kernel(
-    prog_type: str, insns: list[Insn], references: Mapping[int, tuple[int, str, int]], maps: list[int]
+    prog_type: str,
+    insns: list[Insn],
+    references: Mapping[int, tuple[int, str, int]],
+    maps: list[int],
+    attach: str = "",
 ) -> str:
     """ "" if the kernel loads it, else its log."""
     slots = list(insns)
     for at, (index, _, _) in references.items():
         slots[at] = slots[at]._replace(imm=maps[index])
     try:
-        bpf.prog_load(prog_type, encode(slots)).close()
+        bpf.prog_load(prog_type, encode(slots), expected_attach_type=attach).close()
     except KernelError as error:
         if error.errno == 1 and not error.log:
             pytest.skip(f"the kernel does not let us load {prog_type}")
@@ -117,6 +127,98 @@ def test_random_programs(changed: bool, structured_maps: list[int]) -> None:
     assert not severe
     assert len(wrong) <= total // 100, wrong
     assert total // 4 < accepted < total
+
+
+def test_changed_programs_of_scripts() -> None:
+    """What pbt compiled, with an instruction changed, dropped, doubled or moved (see tests/property/mutants.py)."""
+    seeds = mutants.seeds(Target.live(), ("bench/scripts",))
+    options = judging(RELEASE, ask=True)
+    severe, wrong, accepted = [], [], 0
+    with ExitStack() as stack:
+        maps = _Maps(stack)
+        for number in range(300):
+            made = mutants.mutant(seeds, number)
+            slots = list(made.insns)
+            for at, (index, _, _) in made.references.items():
+                slots[at] = slots[at]._replace(imm=maps.of(made.seed.bundle)[index])
+            log = _loaded(made, slots)
+            verdict = verify(
+                made.insns,
+                prog_type=made.seed.prog_type,
+                expected_attach_type=made.seed.attach,
+                maps=made.seed.maps,
+                map_of=made.references,
+                declared=made.declared,
+                **options,
+            )
+            accepted += not log
+            if verdict.ok and log:
+                severe.append((number, made.how, log[-300:]))
+            elif not verdict.ok and not log:
+                wrong.append((number, made.how, verdict.story()))
+    assert not severe
+    assert len(wrong) <= 1, wrong
+    assert 50 < accepted < 250
+
+
+class _Maps:
+    """The maps of bundles, made when first asked for."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.stack, self.known = stack, dict[str, list[int]]()
+
+    def of(self, bundle: Bundle) -> list[int]:
+        if bundle.name not in self.known:
+            made = [self.stack.enter_context(bpf.map_create(*mutants.created(m, 64))) for m in bundle.maps]
+            self.known[bundle.name] = [fd.fileno() for fd in made]
+        return self.known[bundle.name]
+
+
+def _loaded(made: mutants.Mutant, slots: list[Insn]) -> str:
+    """ "" if the kernel loads a mutant, else its log."""
+    types, functions = made.described
+    with ExitStack() as stack:
+        described = stack.enter_context(bpf.btf_load(types)).fileno() if types else 0
+        try:
+            bpf.prog_load(
+                made.seed.prog_type,
+                encode(slots),
+                expected_attach_type=made.seed.attach,
+                prog_btf_fd=described,
+                func_info=functions,
+            ).close()
+        except KernelError as error:
+            return error.log or str(error)
+    return ""
+
+
+def test_programs_of_objects(tmp_path: Path) -> None:
+    """What clang made is to the kernel what its name says, as it is to the simulator (see tests/unit/objects)."""
+    found = link.read("program.o", clang(tmp_path, MIXED))
+    untyped = ("lock_good", "lock_bad", "called_good")  # the kernel wants types for these
+    with ExitStack() as stack:
+        maps = [stack.enter_context(_made(info)).fileno() for info in found.maps]
+        for program in found.programs:
+            slots = list(program.insns)
+            for at, (index, _, offset) in program.map_of.items():
+                slots[at] = slots[at]._replace(imm=maps[index])
+                slots[at + 1] = slots[at + 1]._replace(imm=offset)
+            if program.name not in untyped:
+                kind, attach, _ = program.sort
+                log = _kernel(kind, slots, {}, [], attach)
+                assert bool(log) == program.name.endswith("_bad"), (program.name, log)
+
+
+def _made(info: MapInfo) -> Fd:
+    with ExitStack() as stack:
+        inner = stack.enter_context(_made(info.inner)).fileno() if info.inner else 0
+        made = bpf.map_create(
+            info.map_type, info.key_size, info.value_size, info.max_entries, info.flags, inner_map_fd=inner
+        )
+    if info.data:
+        bpf.map_update(made.fileno(), bytes(4), info.data)
+        bpf.map_freeze(made.fileno())
+    return made
 
 
 def test_calibration_finds_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -238,7 +238,8 @@ class _Maker:
             off = self.slot(size)
             self.emit(make.store_imm(size, 10, off, self.number()))
         else:
-            reg = self.rng.choice(sorted(self.kinds)) if size == 8 and self.chance(0.4) else self.a_number()
+            known = sorted(self.kinds)
+            reg = self.rng.choice(known) if size == 8 and self.chance(0.4) and known else self.a_number()
             off = self.slot(size)
             self.emit(make.store(size, 10, off, reg))
         self.stack.add(off // 8 * 8)
