@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 from bench.code import Running, program_ids
@@ -28,6 +29,8 @@ MAPS = {
     "map hist": PROBE + " { @[nsecs / 100000] = hist(nsecs % 1024); }",
     "map strings": PROBE + " { @[comm, nsecs] = nsecs; }",
     "map clear": PROBE + " { @[nsecs] = count(); } END { clear(@); }",
+    "map hists": PROBE + " { @[nsecs] = hist(nsecs % 1024); }",
+    "map averages": PROBE + " { @[nsecs] = avg(nsecs); }",
     "stacks": PROBE + " { @[kstack, nsecs] = count(); }",
 }
 KEYS = {"BPFTRACE_MAP_KEYS_MAX": "250000", "BPFTRACE_MAX_MAP_KEYS": "250000"}  # older and newer name
@@ -35,13 +38,17 @@ _LOST = re.compile(r"Lost (\d+) events|\"lost_events\".*?\"events\": ?(\d+)")
 
 
 class Flow(NamedTuple):
-    """Events printed and lost; seconds until the last was printed; the tool's CPU seconds and peak MiB."""
+    """Events printed and lost; seconds until the last was printed; the tool's CPU seconds and peak MiB.
+
+    `growth`: MiB in memory after the last event less those after the first tenth of the load.
+    """
 
     printed: int
     lost: int
     seconds: float
     cpu: float
     peak: float
+    growth: float
 
 
 class Ended(NamedTuple):
@@ -65,7 +72,16 @@ class Started(Running):
         end = time.monotonic() + 20
         while not program_ids(self.process.pid) and time.monotonic() < end and self.process.poll() is None:
             time.sleep(0.02)
-        time.sleep(0.5)
+        while (
+            b"ttach" not in Path(path).read_bytes() and time.monotonic() < end and self.process.poll() is None
+        ):
+            time.sleep(0.02)
+        time.sleep(0.5)  # older releases say so before it is done
+
+    def memory(self) -> float:
+        """MiB in memory now."""
+        found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{self.process.pid}/status").read_text())
+        return int(found[1]) / 1024 if found else 0.0
 
     def end(self) -> tuple[float, float]:
         """Ctrl-C: CPU seconds and peak MiB of the whole run."""
@@ -84,18 +100,21 @@ def load(kind: str, count: int) -> float:
 def flow(tool: Tool, kind: str, count: int, form: str, folder: str) -> Flow:
     started = Started(tool, ["-f", form, "-e", FLOOD], os.path.join(folder, "out"))
     begin = time.monotonic()
-    load(kind, count)
+    load(kind, count // 10)
+    before = started.memory()
+    load(kind, count - count // 10)
     seconds, size = time.monotonic() - begin, -1
     while size != os.path.getsize(started.path):  # until nothing more comes
         size = os.path.getsize(started.path)
         time.sleep(0.1)
         seconds = time.monotonic() - begin - 0.1
+    growth = started.memory() - before
     cpu, peak = started.end()
     with open(started.path, errors="replace") as file:
         text = file.read()
     printed = len(re.findall(r"python3? \d+ \d+", text))
     found = [int(a or b) for a, b in _LOST.findall(text)]
-    return Flow(printed, sum(found), seconds, cpu, peak)
+    return Flow(printed, sum(found), seconds, cpu, peak, growth)
 
 
 def ended(tool: Tool, script: str, count: int, folder: str) -> Ended:
@@ -119,7 +138,8 @@ def run(rounds: int, count: int, keys: int, stacks: int, minute: int, folder: st
         flows = in_turn(tools, times, lambda tool: flow(tool, kind, events, form, folder))  # noqa: B023
         for tool in tools:
             f = Flow(*map(median, zip(*flows[tool.name], strict=True)))
-            rows.append([name, tool.name, int(f.printed), int(f.lost), f.printed / f.seconds, f.cpu, f.peak])
+            rate = f.printed / f.seconds
+            rows.append([name, tool.name, int(f.printed), int(f.lost), rate, f.cpu, f.peak, f.growth])
     for name, script in MAPS.items():
         many = stacks if name == "stacks" else keys
         ends = in_turn(tools, rounds, lambda tool: ended(tool, script, many, folder))  # noqa: B023
@@ -132,7 +152,7 @@ def run(rounds: int, count: int, keys: int, stacks: int, minute: int, folder: st
 def show(rows: list[list[object]]) -> str:
     flows = [r for r in rows if str(r[0]).startswith(("flood", "steady"))]
     rest = [[*r[:3], *r[4:]] for r in rows if r not in flows]
-    first = table(["load", "tool", "printed", "lost", "printed/s", "CPU s", "peak MiB"], flows)
+    first = table(["load", "tool", "printed", "lost", "printed/s", "CPU s", "peak MiB", "growth MiB"], flows)
     return first + "\n\n" + table(["load", "tool", "lines", "seconds to the end", "CPU s", "peak MiB"], rest)
 
 

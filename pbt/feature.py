@@ -416,7 +416,9 @@ class Aggregation:
     With `bucket`, which comes first and gives a number less than `buckets(args)`, there is a cell for
     each bucket, and the map's key gets one more part, that number; `merge` gets {bucket: what `part`
     makes of its cells of all CPUs}, where cells of one u64 are counters that add up without `part`.
-    `order` gives the number that maps are printed by; `together` is applied to the values of a whole map.
+    Where cells add up, `total` makes the value from the sums of their fields over all CPUs (`int`: it is the
+    only one's sum). `order` gives the number that maps are printed by; `together` is applied to the values of
+    a whole map.
     Literals in `choices` are words; the argument is then the number of the word, from 1 on.
     Where a map can be read in expressions, `fold(gen, sum, cell, signed)` adds one CPU's cell to a cell
     that began as zeros, and `result` is the number it comes to.
@@ -437,6 +439,7 @@ class Aggregation:
     bucket: Callable[[Gen, Sample], Value] | None = None
     buckets: Callable[[Sequence[int]], int] = lambda args: 0
     part: Callable[[Sequence[tuple[Any, ...]], Sequence[int]], Any] | None = None
+    total: Callable[..., Any] | None = None
     together: Callable[[Sequence[Any], Sequence[int]], Sequence[Any]] | None = None
     check: Callable[[Checks, Call, Sequence[int]], None] = lambda checks, call, literals: None
     aliases: tuple[str, ...] = ()

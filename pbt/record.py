@@ -13,6 +13,7 @@ from pbt.types import Array, Bool, Buffer, Char, Enum, Int, Opaque, Pointer, Str
 
 _CODES = {(1, False): "B", (1, True): "b", (2, False): "H", (2, True): "h",
           (4, False): "I", (4, True): "i", (8, False): "Q", (8, True): "q"}  # fmt: skip
+_NUMBERS = frozenset(_CODES.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +53,9 @@ class Record:
         """Bytes of one record → one Python value per field (see `reader`)."""
         return tuple(read(data[start:end]) for start, end, read in self._readers)
 
-    def decode_all(self, records: Sequence[bytes], byteorder: str = "<") -> list[tuple[Any, ...]]:
-        """`decode` for many records, in columns where each field is a number or text."""
-        if self.struct is None or not records or byteorder != "<":
-            return [self.decode(data, byteorder) for data in records]
-        columns: list[Sequence[Any]] = list(zip(*self.struct.iter_unpack(b"".join(records)), strict=True))
-        for number, field in enumerate(self.fields):
-            if isinstance(field.type, Str):
-                columns[number] = [text.partition(b"\0")[0] for text in columns[number]]
-        return list(zip(*columns, strict=True))
+    def columns(self, block: bytes) -> list[Sequence[Any]]:
+        """`decode` for many records that lie one after another: for each field its values."""
+        return [_column(block, self.size, field.offset, field.type) for field in self.fields]
 
     @cached_property
     def struct(self) -> struct.Struct | None:
@@ -77,6 +72,18 @@ class Record:
 
 
 Reader = Callable[[bytes], Any]
+
+
+def _column(block: bytes, stride: int, offset: int, type_: Type) -> Sequence[Any]:
+    """The values of a type at `offset` of every `stride` bytes."""
+    code = _code(type_)
+    if code in _NUMBERS and not stride % type_.size and not offset % type_.size:
+        items = memoryview(block).cast(code)  # type: ignore[call-overload]
+        return items[offset // type_.size :: stride // type_.size].tolist()  # type: ignore[no-any-return]
+    pieces = [block[at : at + type_.size] for at in range(offset, len(block), stride)]
+    if isinstance(type_, Str):
+        return [piece.partition(b"\0")[0] for piece in pieces]
+    return list(map(reader(type_), pieces))
 
 
 def _code(type_: Type) -> str | None:

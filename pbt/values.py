@@ -5,7 +5,8 @@ Each value draws itself as text and as JSON-able data; both are plain functions 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from pbt.data import NamedTuple
@@ -55,17 +56,18 @@ class Histogram(NamedTuple):
         """Every bucket from the first to the last that was hit, in order."""
         if not self.buckets:
             return
-        bounds = _log2_bounds if len(self.scale) == 1 else _linear_bounds
         counts = dict(self.buckets)
         for index in range(self.buckets[0][0], self.buckets[-1][0] + 1):
-            low, high, low_text, high_text = bounds(index, *self.scale)
-            yield Row(_label(low, high, low_text, high_text), low, high, counts.get(index, 0))
+            yield Row(*_bounds(index, self.scale), counts.get(index, 0))
 
     def text(self) -> str:
         """The rows as lines: label, count, and a bar as long as its part of the highest count."""
-        rows = list(self.rows())
-        most = max((row.count for row in rows), default=0) or 1
-        return "".join(_line(row, most) for row in rows)
+        if not self.buckets:
+            return ""
+        counts, (first, last) = dict(self.buckets), (self.buckets[0][0], self.buckets[-1][0])
+        most = max(counts.values()) or 1
+        every = range(first, last + 1)
+        return "".join([_line(_head(index, self.scale), counts.get(index, 0), most) for index in every])
 
     def json(self) -> list[dict[str, int]]:
         """One object for each row; `min` and `max` are both included, and absent where open."""
@@ -179,13 +181,47 @@ def _column(value: int, low: int, high: int) -> int:
     return (value - low) * (GRAPH_WIDTH - 1) // (high - low)
 
 
+class Table(NamedTuple):
+    """The entries of a map: one column for each part of the key (none for a map without keys), and the values."""
+
+    keys: Sequence[Sequence[Any]]
+    values: Sequence[Any]
+
+    def items(self) -> Iterator[tuple[tuple[Any, ...], Any]]:
+        """(key parts, value)."""
+        keys = zip(*self.keys, strict=True) if self.keys else iter([()] * len(self.values))
+        return zip(keys, self.values, strict=True)
+
+    def at(self, places: Sequence[int]) -> Table:
+        """Some entries, in the order given."""
+        return Table([_picked(column, places) for column in self.keys], _picked(self.values, places))
+
+
+def _picked(column: Sequence[Any], places: Sequence[int]) -> Sequence[Any]:
+    return list(map(column.__getitem__, places))
+
+
 def _present(buckets: Mapping[int, int]) -> tuple[tuple[int, int], ...]:
     return tuple(sorted((index, count) for index, count in buckets.items() if count))
 
 
-def _line(row: Row, most: int) -> str:
-    bar = "@" * int(row.count / most * BAR_WIDTH)
-    return f"{row.label:<16}{row.count:>8} |{bar:<{BAR_WIDTH}}|\n"
+@lru_cache(4096)
+def _bounds(index: int, scale: tuple[int, ...]) -> tuple[str, int | None, int | None]:
+    """Label, low and high of a bucket."""
+    low, high, low_text, high_text = (_log2_bounds if len(scale) == 1 else _linear_bounds)(index, *scale)
+    return _label(low, high, low_text, high_text), low, high
+
+
+@lru_cache(4096)
+def _head(index: int, scale: tuple[int, ...]) -> str:
+    return f"{_bounds(index, scale)[0]:<16}"
+
+
+_BARS = tuple(f" |{'@' * length:<{BAR_WIDTH}}|\n" for length in range(BAR_WIDTH + 1))
+
+
+def _line(head: str, count: int, most: int) -> str:
+    return f"{head}{count:>8}{_BARS[int(count / most * BAR_WIDTH)]}"
 
 
 def _bucket(row: Row) -> dict[str, int]:
@@ -205,10 +241,10 @@ def _label(low: int | None, high: int | None, low_text: str, high_text: str) -> 
     return f"[{low_text}]" if high == low + 1 else f"[{low_text}, {high_text})"
 
 
-_Bounds = tuple["int | None", "int | None", str, str]  # low, high, and how each is written
+_Ends = tuple["int | None", "int | None", str, str]  # low, high, and how each is written
 
 
-def _log2_bounds(index: int, bits: int) -> _Bounds:
+def _log2_bounds(index: int, bits: int) -> _Ends:
     if index == 0:
         return None, 0, "", "0"
     (low, low_text), (high, high_text) = _log2_bound(index - 1, bits), _log2_bound(index, bits)
@@ -224,7 +260,7 @@ def _log2_bound(index: int, bits: int) -> tuple[int, str]:
     return multiple << power, f"{multiple << power % 10}{_UNITS[power // 10]}"
 
 
-def _linear_bounds(index: int, low: int, high: int, step: int) -> _Bounds:
+def _linear_bounds(index: int, low: int, high: int, step: int) -> _Ends:
     if index == 0:
         return None, low, "", _linear_text(low, step)
     start = low + (index - 1) * step

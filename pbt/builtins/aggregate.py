@@ -205,7 +205,10 @@ def _merge_avg(cells: Sequence[tuple[int, ...]], args: Sequence[int], signed: bo
 
 
 def _merge_stats(cells: Sequence[tuple[int, ...]], args: Sequence[int], signed: bool) -> Stats:
-    total, count = _merge_sum(cells, args, signed), sum(cell[1] for cell in cells)
+    return _stats(_merge_sum(cells, args, signed), sum(cell[1] for cell in cells))
+
+
+def _stats(total: int, count: int) -> Stats:
     return Stats(count, quotient(total, count), total)
 
 
@@ -232,12 +235,12 @@ def _itself(value: Any) -> Any:
 COUNT = Aggregation(
     "count", "() -> count_t", "How many times this line ran.",
     cell=_counter, update=_count, merge=_merge_sum, order=_itself,
-    takes_value=False, fold=_add_cells, result=_first, divide=quotient,
+    takes_value=False, total=int, fold=_add_cells, result=_first, divide=quotient,
 )  # fmt: skip
 SUM = Aggregation(
     "sum", "(n) -> sum_t", "The sum of all values.",
     cell=lambda signed: (_integer(signed),), update=_sum, merge=_merge_sum, order=_itself,
-    fold=_add_cells, result=_first, divide=quotient,
+    total=int, fold=_add_cells, result=_first, divide=quotient,
 )  # fmt: skip
 MIN = Aggregation(
     "min", "(n) -> min_t", "The smallest value.",
@@ -250,12 +253,12 @@ MAX = Aggregation(
 AVG = Aggregation(
     "avg", "(n) -> avg_t", "The average of all values.",
     cell=_flagged, update=_total_and_count, merge=_merge_avg, order=_itself, json="stats",
-    fold=_add_both, result=_mean, divide=quotient,
+    total=quotient, fold=_add_both, result=_mean, divide=quotient,
 )  # fmt: skip
 STATS = Aggregation(
     "stats", "(n) -> stats_t", "Count, average and total of all values.",
     cell=_flagged, update=_total_and_count, merge=_merge_stats,
-    order=lambda stats: stats.average, json="stats",
+    order=lambda stats: stats.average, json="stats", total=_stats,
     divide=lambda stats, div: Stats(stats.count, quotient(stats.average, div), stats.total),
 )  # fmt: skip
 HIST = Aggregation(

@@ -91,7 +91,8 @@ def _frames(world: World, raw: bytes, detail: str, user: bool) -> list[str]:
     if mode == "build_id":
         entries = (data[at : at + _BUILD_ID] for at in range(0, len(data), _BUILD_ID))
         return [_file_offset(entry) for entry in entries if any(entry[:4])]
-    addresses = [address for address in memoryview(data).cast("Q") if address]
+    data = data.rstrip(b"\0")  # most of it is room for more frames
+    addresses = [address for address in memoryview(data + bytes(-len(data) % 8)).cast("Q") if address]
     if mode == "raw":
         return [f"{address:x}" for address in addresses]
     if mode == "perf":
@@ -117,7 +118,7 @@ def _file_offset(entry: bytes) -> str:
 def _draw(user: bool) -> Presentation:
     def text(world: World, raw: bytes, detail: str) -> bytes:
         indent = "        " if detail.startswith("bpftrace") else ""
-        return ("\n" + "".join(f"{indent}{frame}\n" for frame in _frames(world, raw, detail, user))).encode()
+        return f"\n{indent}".join(["", *_frames(world, raw, detail, user)]).encode() + b"\n"
 
     def key(world: World, raw: bytes, detail: str) -> bytes:
         return "\n".join(["", *_frames(world, raw, detail, user), ""]).encode()

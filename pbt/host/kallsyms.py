@@ -16,6 +16,8 @@ from pbt.data import NamedTuple
 
 _FARTHEST = 1 << 24  # bytes after its start that a symbol is believed to reach
 _DIGITS = 16
+_TYPE = 17  # where the letter is in a line
+_HIDDEN = b"0" * _DIGITS
 _ADDRESS = itemgetter(slice(_DIGITS))  # of a line
 _FUNCTION = re.compile(" [tTwW] (.+)")
 _MADE_UP = 0xFFFF_FFFF_8100_0000
@@ -45,16 +47,8 @@ class Kallsyms:
 
     @cached_property
     def _lines(self) -> list[bytes]:
-        """Lines with an address, sorted by it; those of one address stay in the file's order."""
-        zero = b"0" * _DIGITS
-        lines = [
-            line for line in self._data.splitlines() if line[:_DIGITS] != zero and line[17:18] not in b"aA"
-        ]
-        return sorted(lines, key=_ADDRESS)
-
-    @cached_property
-    def _addresses(self) -> list[bytes]:
-        return list(map(_ADDRESS, self._lines))
+        """Lines sorted by address; those of one address stay in the file's order."""
+        return sorted(self._data.splitlines(), key=_ADDRESS)
 
     def address(self, name: str) -> int:
         """Where the symbol is, the first if there are several; 0 if it is absent or hidden."""
@@ -77,15 +71,17 @@ class Kallsyms:
     def symbol(self, address: int) -> Symbol | None:
         """The symbol that covers an address; None when no symbol is near below it."""
         lines = self._lines
-        at = bisect_right(self._addresses, b"%016x" % address) - 1
-        if at < 0:
+        at = bisect_right(lines, b"%016x\xff" % address) - 1  # behind all lines with this address
+        while at >= 0 and lines[at][_TYPE] in b"aA":  # numbers, not places
+            at -= 1
+        if at < 0 or lines[at].startswith(_HIDDEN):
             return None
-        first = at
-        while first and self._addresses[first - 1] == self._addresses[at]:
+        digits, first = lines[at][:_DIGITS], at
+        while first and lines[first - 1].startswith(digits):
             first -= 1
-        same = lines[first : at + 1]
-        line = next((text for text in same if text[17:18] in b"tTwW"), same[0])
-        offset = address - int(line[:_DIGITS], 16)
+        same = [line for line in lines[first : at + 1] if line[_TYPE] not in b"aA"]
+        line = next((text for text in same if text[_TYPE] in b"tTwW"), same[0])
+        offset = address - int(digits, 16)
         if offset > _FARTHEST:
             return None
         name, _, module = line[19:].decode("utf-8", "replace").partition("\t")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pbt.types import Array, Buffer, Char, Opaque, Struct, Tuple, Type
@@ -15,11 +15,17 @@ _SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 ToJson = Callable[[Any], Any]
 
 
+class Ready(str):
+    """What is JSON already."""
+
+
 def dumps(value: Any) -> str:
     """JSON-able data as text: objects with blanks, arrays without.
 
     Bytes are text; those that are not UTF-8 show as \\xNN. Integers that a double cannot hold are strings.
     """
+    if isinstance(value, Ready):
+        return value
     if value is None or value is True or value is False:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, int):
@@ -59,13 +65,27 @@ _ESCAPES = ((b"\\", b"\\\\"), (b'"', b'\\"'), (b"\n", b"\\n"), (b"\t", b"\\t"), 
 
 def lines(kind: str, texts: Sequence[bytes]) -> bytes:
     """`line` for many texts; together where they are plain."""
-    whole = _BETWEEN.join(texts)
-    if not whole.isascii() or whole.count(_BETWEEN) != len(texts) - 1 or _ODD.search(whole):
+    whole = _escaped_together(texts)
+    if whole is None:
         return b"".join(line(kind, text) for text in texts)
-    for plain, escaped in _ESCAPES:
-        whole = whole.replace(plain, escaped)
     head, tail = line(kind, b"\0").split(rb"\u0000")
     return head + whole.replace(_BETWEEN, tail + head) + tail
+
+
+def _escaped_together(texts: Sequence[bytes]) -> bytes | None:
+    """Texts as JSON strings without their quotes, joined by _BETWEEN; None where one is no plain text."""
+    whole = _BETWEEN.join(texts)
+    if not whole.isascii() or whole.count(_BETWEEN) != len(texts) - 1 or _ODD.search(whole):
+        return None
+    for plain, escaped in _ESCAPES:
+        whole = whole.replace(plain, escaped)
+    return whole
+
+
+def _escaped(texts: Sequence[bytes]) -> list[bytes]:
+    """Each text as a JSON string without its quotes; none where one is no plain text."""
+    whole = _escaped_together(texts)
+    return [] if whole is None else whole.split(_BETWEEN)
 
 
 def converter(type_: Type, opaque: Callable[[Opaque, bytes], Any]) -> ToJson:
@@ -95,7 +115,20 @@ def _object(members: list[tuple[str, ToJson]]) -> ToJson:
     return lambda value: {name: convert(value[name]) for name, convert in members}
 
 
-def whole_map(name: str, items: Iterable[tuple[list[bytes], Any]], convert: ToJson, keyed: bool) -> Any:
-    """The data of a map's message: `{"@name": value}`, or an object of values by key."""
-    found = [(b",".join(key), jsonable(convert(value))) for key, value in items]
-    return {name: {_name(key): value for key, value in found} if keyed else found[0][1]}
+def whole_map(name: str, keys: Sequence[bytes], values: Sequence[Any]) -> Any:
+    """The data of a map's message: an object of values by key, or the one value of a map without keys."""
+    found = map(jsonable, values)
+    return {name: dict(zip(map(_name, keys), found, strict=True)) if keys else next(found)}
+
+
+def rendered(name: str, keys: Sequence[bytes], values: Sequence[Any]) -> Ready:
+    """`whole_map` of a map with keys as JSON already."""
+    if len(set(keys)) < len(keys):  # different keys may have one name: the last one counts
+        keys, values = zip(*dict(zip(keys, values, strict=True)).items(), strict=True)
+    names = _escaped(keys) or [_quote(_name(key))[1:-1].encode() for key in keys]
+    if all(type(value) is int for value in values) and _exact(min(values)) and _exact(max(values)):
+        rows = map(b'"%s": %d'.__mod__, zip(names, values, strict=True))
+    else:
+        texts = [dumps(jsonable(value)).encode() for value in values]
+        rows = map(b'"%s": %s'.__mod__, zip(names, texts, strict=True))
+    return Ready(f'{{"{name}": {{{b", ".join(rows).decode()}}}}}')

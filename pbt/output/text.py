@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from operator import itemgetter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pbt.data import NamedTuple
@@ -42,8 +41,6 @@ class Style(NamedTuple):
 
 
 PLAIN = Style()
-Items = Sequence[tuple[tuple[Any, ...], Any]]
-"""Key parts (none for a map without keys) and value of each entry of a map."""
 
 
 def drawer(type_: Type, style: Style = PLAIN) -> Draw:
@@ -102,9 +99,14 @@ _CONTROL = re.compile(
 )  # lone surrogates stand for bytes that are no UTF-8
 
 
+def is_plain(value: bytes) -> bool:
+    """Whether this is printable ASCII, tabs and newlines."""
+    return _UNUSUAL.search(value) is None
+
+
 def harmless(value: bytes) -> bytes:
     r"""Text with each control character, and each byte that is no UTF-8, as \xNN; tabs and newlines stay."""
-    if not _UNUSUAL.search(value):
+    if is_plain(value):
         return value
     text = value.decode(errors="surrogateescape")
     return _CONTROL.sub(_as_escapes, text).encode()
@@ -151,52 +153,9 @@ _DRAWERS: dict[type[Type], Callable[[Any, Style], Draw]] = {
 # --- maps -------------------------------------------------------------------------------------
 
 
-def key_drawer(types: Sequence[Type], style: Style = PLAIN) -> Callable[[tuple[Any, ...]], list[bytes]]:
-    """How the parts of a map's key print, one text each; one tuple counts as the parts it holds."""
-    if len(types) == 1 and isinstance(types[0], Tuple) and not types[0].names:
-        draws = [drawer(type_, style) for type_ in types[0].elements]
-        return lambda parts: [d(part) for d, part in zip(draws, parts[0], strict=True)]
-    draws = [_once(drawer(t, style)) if isinstance(t, Opaque) else drawer(t, style) for t in types]
-    if len(draws) == 1:
-        (draw,) = draws
-        return lambda parts: [draw(parts[0])]
-    return lambda parts: [d(part) for d, part in zip(draws, parts, strict=True)]
-
-
-def _once(draw: Draw) -> Draw:
-    """The same, each value drawn once: one stack may be part of many keys."""
-    known: dict[bytes, bytes] = {}
-
-    def text(raw: bytes) -> bytes:
-        found = known.get(raw)
-        if found is None:
-            found = known[raw] = draw(raw)
-        return found
-
-    return text
-
-
 def by_value(type_: Type) -> bool:
     """Whether plain maps of a value type print in the order of their values, not of their keys."""
     return is_integral(type_)
-
-
-def arrange(items: Items, rank: Callable[[Any], Any] | None, top: int = 0) -> Items:
-    """Entries in the order they print: by `rank` of the value if given, else (and where equal) by key.
-
-    `top` keeps only so many, from the end; 0 keeps all.
-    """
-    plain = all(isinstance(part, (int, bytes, str)) for key, _ in items[:1] for part in key)
-    found = sorted(items, key=itemgetter(0) if plain else lambda item: _sortable(item[0]))
-    if rank is not None:
-        found.sort(key=lambda item: rank(item[1]))
-    return found[-top:] if top > 0 else found
-
-
-def _sortable(value: Any) -> Any:
-    if isinstance(value, (tuple, list)):
-        return tuple(map(_sortable, value))
-    return _sortable(tuple(value.values())) if isinstance(value, dict) else value
 
 
 def aggregate(value: Any) -> bytes:
@@ -207,21 +166,3 @@ def aggregate(value: Any) -> bytes:
 def element(value: Any) -> bytes:
     """One element of such a map, by itself."""
     return aggregate(value) + (b"" if isinstance(value, Series) else b"\n")
-
-
-def entry(head: bytes, value: Any, draw: Draw) -> bytes:
-    """One entry of a map: `head: value`, or a histogram or a graph under its head."""
-    if isinstance(value, Histogram):
-        return b"%s:\n%s\n" % (head, value.text().encode())
-    if isinstance(value, Series):
-        return b"%s:\n%s" % (head, value.text().encode())
-    return b"%s: %s\n" % (head, draw(value))
-
-
-def whole_map(name: str, items: Iterable[tuple[list[bytes], Any]], draw: Draw) -> bytes:
-    """A map, its entries (texts of the key's parts, value) in the order given."""
-    at = name.encode()
-    heads = [(b"%s[%s]" % (at, b", ".join(key)) if key else at, value) for key, value in items]
-    if not any(isinstance(value, (Histogram, Series)) for _, value in heads[:1]):  # all are of one kind
-        return b"".join([b"%s: %s\n" % (head, draw(value)) for head, value in heads])
-    return b"".join([entry(head, value, draw) for head, value in heads])

@@ -24,13 +24,19 @@ class Symbols:
         self._demangled = bool(settings.get("cpp_demangle", True))
         self._kallsyms = kallsyms
         self._kernel: dict[int, Symbol | None] = {}
+        self._kernel_names: dict[int, str] = {}
+        self._kernel_texts: dict[int, str] = {}  # with offsets
         self._user: dict[tuple[int, int], Symbol | None] = {}
         self._processes: dict[int, UserSymbols] = {}
         self._files: ElfFiles | None = None
 
     def kernel(self, address: int, offset: bool = False) -> str:
         """`name` or `name+offset` of a kernel address, `0x…` where nothing is known."""
-        return _text(self._kernel_symbol(address), address, offset)
+        known = self._kernel_texts if offset else self._kernel_names
+        found = known.get(address)
+        if found is None:
+            found = known[address] = _text(self._kernel_symbol(address), address, offset)
+        return found
 
     def kernel_module(self, address: int) -> str:
         """The kernel module that an address belongs to, "" for the kernel itself."""

@@ -19,7 +19,7 @@ from pbt.runtime.maps import LiveMap
 from pbt.source import Source, Span
 from pbt.sys import bpf
 from pbt.types import Opaque, Type, parts
-from pbt.values import Histogram, jsonable
+from pbt.values import Histogram, Table, jsonable
 
 if TYPE_CHECKING:
     from pbt.host.target import Target
@@ -228,8 +228,9 @@ class World:
     def print_map(self, name: str, top: int = 0, div: int = 0) -> None:
         """Send a map as it is now; one without keys that was never written counts as zero."""
         live = self.map(name)
-        if shown := _shown(live, empty=True):
-            self._send_map(live, shown, top, div)
+        table = _shown(live, empty=True)
+        if table.values:
+            self._send_map(live, table, top, div)
 
     def print_element(self, name: str, key: tuple[Any, ...]) -> None:
         live = self.map(name)
@@ -245,29 +246,28 @@ class World:
         gap = b"\n\n"
         for name in self.names():
             live = self.map(name)
-            items = _shown(live)
-            if items:
+            table = _shown(live)
+            if table.values:
                 if self.sink.messages == "text":
                     self.sink.write(gap)
                 gap = b""
-                self._send_map(live, items)
+                self._send_map(live, table)
 
-    def _send_map(self, live: LiveMap, items: drawn.Items, top: int = 0, div: int = 0) -> None:
-        rank = _rank(live)
-        divided = [(key, _divide(live, value, div)) for key, value in items] if div > 1 else items
-        ordered = drawn.arrange(divided, rank, top)
-        style = self.style if self.sink.messages == "text" else self._json_style
-        key_texts = drawn.key_drawer(live.key_types, style)
-        entries = [(key_texts(key), value) for key, value in ordered]
+    def _send_map(self, live: LiveMap, table: Table, top: int = 0, div: int = 0) -> None:
+        from pbt.output import table as tables  # late: many scripts print no map
+
+        if div > 1:
+            table = table._replace(values=[_divide(live, value, div) for value in table.values])
+        ordered = tables.arrange(table, _rank(live), top)
+        name, types, wanted = live.map.name, live.key_types, self.sink.messages
         shown, data = b"", None
-        if self.sink.messages != "json":
-            draw = drawn.aggregate if live.aggregation else self.drawer(_value_type(live))
-            shown = drawn.whole_map(live.map.name, entries, draw)
-        if self.sink.messages != "text":
-            from pbt.output import json  # late: text needs none of it
-
+        if wanted != "json":
+            draw = None if live.aggregation else self.drawer(_value_type(live))
+            style = self.style if wanted == "text" else self._json_style
+            shown = tables.text(name, ordered, types, draw, style)
+        if wanted != "text":
             convert = _same if live.aggregation else self._to_json(_value_type(live))
-            data = json.whole_map(live.map.name, entries, convert, live.keyed)
+            data = tables.json(name, ordered, types, convert, self._json_style, wanted == "both")
         self.at_hand = None
         self.sink.emit(live.aggregation.json if live.aggregation else "map", shown, data)
 
@@ -277,15 +277,16 @@ class World:
         return converter(type_, self._json_opaque)
 
 
-def _shown(live: LiveMap, empty: bool = False) -> list[tuple[tuple[Any, ...], Any]]:
+def _shown(live: LiveMap, empty: bool = False) -> Table:
     """What there is to print of a map: a histogram without a count has no rows. `empty`: one without keys that
     was never written counts as zero."""
-    items = list(live.items())
-    if empty and not items and not live.keyed:
-        items = [((), live.empty())]
+    table = live.table()
+    if empty and not table.values and not live.keyed:
+        table = Table((), [live.empty()])
     if live.aggregation is None or live.aggregation.bucket is None:
-        return items
-    return [item for item in items if not isinstance(item[1], Histogram) or item[1].buckets]
+        return table
+    hidden = [isinstance(value, Histogram) and not value.buckets for value in table.values]
+    return table.at([at for at, out in enumerate(hidden) if not out]) if any(hidden) else table
 
 
 def boot_ns(target: Target) -> int:

@@ -183,17 +183,24 @@ def map_keys(fd: int, key_size: int) -> Iterator[bytes]:
 
 def map_items(fd: int, key_size: int, value_size: int) -> list[tuple[bytes, bytes]]:
     """All keys and values; `value_size` is that of `percpu_size` for per-CPU maps."""
+    keys, values = map_blocks(fd, key_size, value_size)
+    return list(zip(_pieces(keys, key_size), _pieces(values, value_size), strict=True))
+
+
+def map_blocks(fd: int, key_size: int, value_size: int) -> tuple[bytes, bytes]:
+    """All keys one after another, and all values."""
     found = map_batch(fd, key_size, value_size)
     if found is not None:
         return found
-    pairs = ((key, map_lookup(fd, key, value_size)) for key in map_keys(fd, key_size))
-    return [(key, value) for key, value in pairs if value is not None]
+    looked = ((key, map_lookup(fd, key, value_size)) for key in map_keys(fd, key_size))
+    pairs = [(key, value) for key, value in looked if value is not None]
+    return b"".join([key for key, _ in pairs]), b"".join([value for _, value in pairs])
 
 
 def map_batch(
     fd: int, key_size: int, value_size: int, command: str = "MAP_LOOKUP_BATCH"
-) -> list[tuple[bytes, bytes]] | None:
-    """`map_items` by MAP_LOOKUP_BATCH (Linux 5.6; per-CPU arrays 5.13) or the like; None if it cannot be had."""
+) -> tuple[bytes, bytes] | None:
+    """`map_blocks` by MAP_LOOKUP_BATCH (Linux 5.6; per-CPU arrays 5.13) or the like; None if it cannot be had."""
     room = max(64, min(16384, (4 << 20) // (key_size + value_size)))
     token = ctypes.create_string_buffer(max(4, key_size))
     keys, values = _rooms(room, key_size, value_size)
@@ -208,11 +215,12 @@ def map_batch(
             continue
         if result not in (0, -errno.ENOENT):
             return None
-        found += zip(
-            _pieces(keys, attr.count, key_size), _pieces(values, attr.count, value_size), strict=True
+        got = attr.count
+        found.append(
+            (bytes(memoryview(keys)[: got * key_size]), bytes(memoryview(values)[: got * value_size]))
         )
         if result == -errno.ENOENT:
-            return found
+            return b"".join([key for key, _ in found]), b"".join([value for _, value in found])
         attr.in_batch, attr.count = attr.out_batch, room
 
 
@@ -220,9 +228,8 @@ def _rooms(room: int, *sizes: int) -> list[ctypes.Array[ctypes.c_char]]:
     return [ctypes.create_string_buffer(room * size) for size in sizes]
 
 
-def _pieces(room: ctypes.Array[ctypes.c_char], count: int, size: int) -> list[bytes]:
-    """The first `count` pieces of a buffer."""
-    return [piece for (piece,) in struct.iter_unpack(f"{size}s", memoryview(room)[: count * size])]
+def _pieces(block: bytes, size: int) -> list[bytes]:
+    return [piece for (piece,) in struct.iter_unpack(f"{size}s", block)]
 
 
 def map_clear(fd: int, key_size: int, value_size: int) -> None:

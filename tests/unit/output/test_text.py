@@ -1,4 +1,4 @@
-from pbt.output.text import Style, arrange, drawer, harmless, key_drawer, whole_map
+from pbt.output.text import Style, drawer, harmless
 from pbt.types import (
     BOOL,
     CHAR,
@@ -17,7 +17,6 @@ from pbt.types import (
     Struct,
     Tuple,
 )
-from pbt.values import Histogram, Stats
 
 PAIR = Struct("struct pair", 8, 4, lambda: (Member("a", U32, 0), Member("b", U32, 4)))
 COLOUR = Enum("colour", values=(("RED", 1), ("CRIMSON", 1), ("BLUE", 2)))
@@ -47,31 +46,3 @@ def test_control_characters_do_not_reach_a_terminal():
     assert drawer(Str(16))(b"\x1b[2J") == b"\x1b[2J"
     assert harmless(b"no \xff\xc3( UTF-8\n") == b"no \\xff\\xc3( UTF-8\n"
     assert harmless("grün \x9b1m".encode()) == "grün ".encode() + b"\\xc2\\x9b1m"
-
-
-def lines(items, types, rank=None, top=0, draw=b"%d".__mod__) -> str:
-    key = key_drawer(types)
-    ordered = [(key(parts), value) for parts, value in arrange(items, rank, top)]
-    return whole_map("@m", ordered, draw).decode()
-
-
-def test_maps_with_and_without_keys():
-    assert lines([((), 5)], []) == "@m: 5\n"
-    assert lines([((b"a", 1), 5)], [Str(4), U32]) == "@m[a, 1]: 5\n"
-    assert lines([((1, (2, 3)), 4)], [U8, Tuple((U8, U8))]) == "@m[1, (2, 3)]: 4\n"
-    assert lines([(((2, 3),), 4)], [Tuple((U8, U8))]) == "@m[2, 3]: 4\n"
-
-
-def test_maps_print_by_rank_then_key_and_top_keeps_the_last():
-    items = [((3,), 7), ((1,), 9), ((2,), 7), ((0,), -2)]
-    assert lines(items, [U8], rank=int) == "@m[0]: -2\n@m[2]: 7\n@m[3]: 7\n@m[1]: 9\n"
-    assert lines(items, [U8], rank=int, top=2) == "@m[3]: 7\n@m[1]: 9\n"
-    assert lines(items, [U8]).splitlines()[0] == "@m[0]: -2"
-
-
-def test_histograms_stand_under_their_heads():
-    text = lines([((b"a",), Histogram.log2({1: 1}))], [Str(4)])
-    assert text.startswith("@m[a]:\n[0]  ") and text.endswith("|\n\n")
-    assert lines([((), Stats(1, 7, 7))], [], draw=lambda s: s.text().encode()) == (
-        "@m: { .count = 1, .average = 7, .total = 7 }\n"
-    )

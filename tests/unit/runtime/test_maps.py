@@ -20,6 +20,9 @@ class Kernel:
     def __init__(self, monkeypatch, *items):
         self.items = dict(items)
         monkeypatch.setattr(maps.bpf, "map_items", lambda fd, key, value: list(self.items.items()))
+        monkeypatch.setattr(
+            maps.bpf, "map_blocks", lambda *_: tuple(map(b"".join, (self.items, self.items.values())))
+        )
         monkeypatch.setattr(maps.bpf, "map_update", lambda fd, key, value: self.items.update({key: value}))
         monkeypatch.setattr(maps.bpf, "map_clear", lambda fd, key, value: self.items.clear())
 
