@@ -9,7 +9,7 @@ Everything is imported when first asked for: `import pbt.runtime` does not impor
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pbt.typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 

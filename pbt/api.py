@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 from pbt.bundle import Bundle
 from pbt.host.target import Target
 from pbt.output.sink import Collector
 from pbt.runtime.session import Session
 from pbt.source import Source
+from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pbt.output.sink import Message

@@ -7,11 +7,11 @@ running kernel: what differs from kernel to kernel stands in relocations and is 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
 
 from pbt.data import dataclass, field
 from pbt.record import Record
 from pbt.types import Type
+from pbt.typing import Any, Literal
 
 RelocKind = Literal["map_fd", "map_value", "func", "btf_id"]
 

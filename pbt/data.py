@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from _collections import _tuplegetter  # type: ignore[import-not-found]  # as collections.namedtuple does
 from operator import attrgetter
-from typing import TYPE_CHECKING
+
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass

@@ -8,9 +8,9 @@ only `World`. Neither sees a register, a stage or another record.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pbt.data import NamedTuple, dataclass, field
+from pbt.typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -112,6 +112,7 @@ class Provider:
     instead(place, target): what stands in for a place where this kernel has no such probes; () for nothing.
     list(parts, target): lines for `-l`, sorted, without the provider's name and colon.
     fields(place, target): lines for `-lv` ("type name"), e.g. a tracepoint's arguments.
+    `files`: which places there are depends on files beside the kernel's own.
     `auto`: the program is not attached but run by the session itself (BEGIN, END, self). `mode`: the same,
     but only in sessions of this mode, where nothing is attached (test, bench).
     """
@@ -128,6 +129,7 @@ class Provider:
     aliases: tuple[str, ...] = ()
     auto: bool = False
     mode: str = ""
+    files: bool = False
     reverse: bool = False  # attach the last probe first, so that same-event probes fire in source order
     listed: bool = True  # part of `-l` without a pattern
     attach_many: Callable[[AttachHost, int, Sequence[Program]], tuple[Sequence[Closeable], int]] | None = None
@@ -140,12 +142,15 @@ class Closeable(Protocol):
     def close(self) -> None: ...
 
 
-@runtime_checkable
-class Iteration(Closeable, Protocol):
+class Iteration:
     """What `attach` returns for programs that run only while they are read: the session does that."""
 
     def read(self) -> bool:
         """Run the program for some more objects; False when there are none left."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        raise NotImplementedError
 
 
 class AttachHost(Protocol):
@@ -388,6 +393,7 @@ class Builtin:
     raw_args: bool = False  # arguments are not expressions to be checked (map names, types): check does it
     words: tuple[str, ...] = ()  # bare names that are arguments here and mean nothing elsewhere
     per_place: bool = False  # depends on the attach point's own name: no sharing of programs
+    files: bool = False  # depends on files, so that what is compiled today may be wrong tomorrow
 
 
 class Sample(NamedTuple):

@@ -9,7 +9,6 @@ import os
 import struct
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 from pbt.backend.pipeline import Compiled, compile_program
 from pbt.bundle import Bundle, Code, Place, Program
@@ -17,7 +16,7 @@ from pbt.data import NamedTuple, dataclass, field, replace
 from pbt.ir.core import Program as IrProgram
 from pbt.ir.passes import run as run_passes
 from pbt.lang.check import check
-from pbt.lang.expand import Attached, Expanded, expand, filtered
+from pbt.lang.expand import Attached, Expanded, expand, filtered, find_provider
 from pbt.lang.imports import bring_in
 from pbt.lang.macros import expand_macros
 from pbt.lang.parse import Parsed, parse
@@ -27,6 +26,7 @@ from pbt.lang.typed import Instance, Typed
 from pbt.lang.typed import Options as CheckOptions
 from pbt.lower.script import Lowered, lower
 from pbt.source import ScriptError, ScriptWarning, Source, Undefined, caught, give
+from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pbt.host.target import Target
@@ -97,6 +97,19 @@ class Work:
     errors: list[ScriptError] = field(
         default_factory=list
     )  # those of the last stage that it could go on from
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the bundle would be the same as long as script, options, pbt and the kernel are: no other file
+        has a part in it.
+        """
+        assert self.parsed is not None and self.typed is not None
+        script = self.parsed.script
+        providers = (find_provider(point.parts[0]) for probe in script.probes for point in probe.points)
+        builtins = (builtin for each in self.typed.instances for builtin, _ in each.calls.values())
+        return self.headers is None and not any(
+            part is None or part.files for part in (*providers, *builtins)
+        )
 
 
 def _parse(work: Work) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from pbt.data import NamedTuple
 from pbt.types import Enum, Int, Type
+from pbt.typing import Any
 
 Draw = Callable[[Any], bytes]
 """How `%s` draws one argument."""

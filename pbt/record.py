@@ -6,10 +6,10 @@ import struct
 import sys
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
 
 from pbt.data import dataclass
 from pbt.types import Array, Bool, Buffer, Char, Enum, Int, Opaque, Pointer, Str, Struct, Tuple, Type
+from pbt.typing import Any
 
 _CODES = {(1, False): "B", (1, True): "b", (2, False): "H", (2, True): "h",
           (4, False): "I", (4, True): "i", (8, False): "Q", (8, True): "q"}  # fmt: skip

@@ -11,7 +11,8 @@ import importlib
 import os
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any, TypeVar
+
+from pbt.typing import Any, TypeVar
 
 T = TypeVar("T")
 

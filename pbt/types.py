@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pbt.data import dataclass, field, replace
+from pbt.typing import TYPE_CHECKING, ClassVar, Literal
 
 Space = Literal["", "kernel", "user", "bpf", "ctx"]
 """Whose memory: unknown, kernel, user process, the program's own (stack, maps), the program's context."""

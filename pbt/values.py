@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
 
 from pbt.data import NamedTuple
+from pbt.typing import Any
 
 BAR_WIDTH = 52
 _UNITS = ("", "K", "M", "G", "T", "P", "E")

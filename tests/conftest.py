@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COMMAND = (sys.executable, "-m", "pbt")
 PATIENCE = 60.0  # seconds: the emulated machines of tests/lab are slow
 REQUIRED = os.environ.get("PBT_REQUIRE_LIVE") == "1"
+os.environ["PBT_NO_CACHE"] = "1"  # each test compiles, and finds nothing of earlier ones
 
 # The same examples in every run, so that a change passes or does not; PBT_EXPLORE=1 takes new ones each time.
 settings.register_profile(

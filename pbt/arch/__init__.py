@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from typing import Literal
 
 from pbt.data import dataclass
+from pbt.typing import Literal
 
 NAMES = ("x86_64", "aarch64", "riscv64", "s390x", "ppc64le", "armv7l", "loongarch64", "i386")
 """The machines that have a module here; `uname -m` spells some of them differently (see `_ALIASES`)."""

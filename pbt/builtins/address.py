@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pbt.feature import Builtin, Call, Checks, Gen
 from pbt.types import U8, U64, Int, Pointer, Type, is_integral
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.host.elf import Elf

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 from pbt.feature import Aggregation, Call, Checks, Gen, Mem, Sample
 from pbt.types import I64, U64, Type
+from pbt.typing import TYPE_CHECKING, Any
 from pbt.values import Histogram, Stats
 
 if TYPE_CHECKING:

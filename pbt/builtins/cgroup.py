@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from functools import cache
-from typing import TYPE_CHECKING
 
 from pbt.builtins.process import always, helper
 from pbt.feature import Builtin, Call, Checks, Gen, Mem, Presentation, World
 from pbt.source import UsageError
 from pbt.types import U64, Opaque, Type, is_integral
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,8 +92,9 @@ CGROUP = Builtin(
     always(U64), helper("get_current_cgroup_id"), variable=True,
 )  # fmt: skip
 CGROUPID = Builtin(
-    "cgroupid", "(path) -> uint64", "Id of the cgroup (v2) at a path.", _check_cgroupid, _cgroupid
-)
+    "cgroupid", "(path) -> uint64", "Id of the cgroup (v2) at a path.", _check_cgroupid, _cgroupid,
+    files=True,
+)  # fmt: skip
 CGROUP_PATH = Builtin(
     "cgroup_path", "(id [, filter]) -> cgroup_path_t",
     "Where a cgroup is, as hierarchy:path; the filter selects hierarchies.",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 from pbt.builtins.stack import F_USER_STACK, depth_of
 from pbt.bundle import Event
 from pbt.feature import Builtin, Call, Checks, Gen, World
 from pbt.source import did_you_mean
 from pbt.types import BOOL, I64, U64, VOID, Str, Type, is_integral
+from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pbt.ir.core import Value

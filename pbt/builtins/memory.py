@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pbt.builtins.process import always
 from pbt.feature import Builtin, Call, Checks, Gen, Mem
 from pbt.types import BOOL, I64, Array, Type, is_integral, is_text
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.ir.core import Value

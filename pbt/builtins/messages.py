@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 from pbt import printf
 from pbt.builtins.output import check_format, emit_format
 from pbt.bundle import Event
 from pbt.feature import Builtin, Call, Checks, Gen, World
 from pbt.types import VOID, Str, Type, is_integral
+from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pbt.ir.core import Value

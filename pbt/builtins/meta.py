@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from pbt.feature import Builtin, Call, Checks, Gen
 from pbt.types import VOID, Array, Int, Pointer, Str, Type
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.lang import ast

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pbt.feature import Builtin, Call, Checks, Gen, Mem, Presentation, World
 from pbt.types import Opaque, Type, is_integral
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable

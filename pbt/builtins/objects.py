@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pbt.feature import Builtin, Call, Checks, Gen, Mem
 from pbt.types import U64, Pointer, Str, Struct, Type
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.ir.core import Value

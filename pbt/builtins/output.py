@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from pbt import printf
 from pbt.bundle import Event
 from pbt.feature import Builtin, Call, Checks, Gen, World
 from pbt.types import U64, VOID, Array, Buffer, Pointer, Str, Type, Void, is_integral
+from pbt.typing import Any
 
 ONLY_PRINTED = ("hist", "lhist", "stats", "tseries")  # aggregations whose elements are no numbers
 JOIN_COUNT = 16

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 from pbt.builtins.time import boot_ns
 from pbt.bundle import Event
 from pbt.feature import Builtin, Call, Checks, Gen, World
 from pbt.types import I64, U32, U64, Array, Int, Pointer, Struct, Type, is_integral
+from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pbt.ir.core import Value

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pbt.bundle import Map
 from pbt.feature import Builtin, Call, Checks, Context, Gen, Mem, Presentation, World
 from pbt.types import U32, U64, Int, Opaque, Pointer, Str, Type
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,12 +8,12 @@ Source: bpf_bprintf_prepare in kernel/bpf/helpers.c; bpf_seq_printf in Linux 5.8
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
 
 from pbt import printf
 from pbt.data import NamedTuple
 from pbt.feature import Call, Gen
 from pbt.types import Int, Type, is_signed, is_text
+from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pbt.ir.core import Value

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from pbt.builtins.aggregate import quotient
 from pbt.builtins.time import boot_ns
 from pbt.feature import Aggregation, Call, Checks, Gen, Mem, Sample
 from pbt.types import I64, U64, Type
+from pbt.typing import TYPE_CHECKING
 from pbt.values import Series
 
 if TYPE_CHECKING:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from pbt.builtins.process import KSYM, USYM, remember
 from pbt.bundle import Event, Map
 from pbt.feature import Builtin, Call, Checks, Gen, Mem, Presentation, World
 from pbt.types import Opaque, Type, is_integral
+from pbt.typing import Any
 
 MODES = ("bpftrace", "perf", "raw", "build_id")
 MAX_FRAMES = 127  # PERF_MAX_STACK_DEPTH, include/uapi/linux/perf_event.h

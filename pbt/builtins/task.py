@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from pbt.builtins.process import TASK_COMM_LEN
 from pbt.feature import Builtin, Call, Checks, Gen, Mem, Presentation, World
 from pbt.types import U32, U64, Opaque, Pointer, Str, Struct, Type, is_integral
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.host.target import Target

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from pbt.feature import Builtin, Call, Checks, Gen, Mem
 from pbt.types import BOOL, CHAR, I8, I64, U64, Pointer, Str, Type, is_text
+from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pbt.ir.core import Value

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 from pbt.builtins.process import always
 from pbt.bundle import Event
 from pbt.feature import Builtin, Call, Checks, Gen, Mem, Presentation, World
 from pbt.types import U64, VOID, Opaque, Type, is_integral
+from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pbt.ir.core import Value

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from pbt.cli.options import Arguments, Option
 from pbt.cli.say import say
 from pbt.cli.trace import judge, source_of, target_of
 from pbt.cli.verbs import HEADERS, HELP, PROGRAM, TARGET, explained, headers_of, mixed
 from pbt.source import UsageError
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pbt.aot import Layout
     from pbt.lang.ast import Definition
     from pbt.lang.typed import Instance
     from pbt.pipeline import Work
+    from pbt.rows import Layout
     from pbt.types import Struct, Type
 
 OPTIONS = (
@@ -48,7 +48,8 @@ def main(argv: Sequence[str]) -> int:
     if not args.has("no-verify"):
         judge(work.bundle)
 
-    from pbt.aot import Tool, write_file
+    from pbt.aot import write_file
+    from pbt.rows import Tool
 
     size = write_file(args.get("output"), Tool(work.bundle, layouts(work)))
     if not args.has("quiet"):
@@ -93,8 +94,8 @@ def _defined(definition: Definition) -> Iterator[str]:
 
 
 def _fields(instance: Instance, work: Work) -> Iterator[Layout]:
-    from pbt.aot import Layout
     from pbt.lang import ast
+    from pbt.rows import Layout
 
     for builtin, _ in instance.calls.values():
         for field in INSIDE.get(builtin.name, ()):
@@ -110,7 +111,7 @@ def _fields(instance: Instance, work: Work) -> Iterator[Layout]:
 
 
 def _kernel_field(work: Work, struct: str, field: str) -> Iterator[Layout]:
-    from pbt.aot import Layout
+    from pbt.rows import Layout
 
     found = work.target.types.struct(struct) if work.target.types is not None else None
     member = found.find(field) if found is not None else None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from pbt.cli.fmt import sources
 from pbt.cli.options import Arguments
 from pbt.cli.trace import judge, target_of
 from pbt.source import PbtError, ScriptWarning, Source
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.host.target import Target

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from pbt.cli.options import Option
 from pbt.cli.verbs import HELP, explained, mixed, no_more, read_bytes
 from pbt.source import UsageError
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.bundle import Bundle, Code

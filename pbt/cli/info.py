@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from pbt import __version__
 from pbt.cli.options import parse
 from pbt.cli.verbs import HELP, explained
 from pbt.source import PbtError
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.host.target import Target

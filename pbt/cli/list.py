@@ -8,11 +8,11 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from pbt.cli.options import Arguments
 from pbt.cli.say import say
 from pbt.source import PbtError, Source, Span, UsageError
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.feature import Place, Provider

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pbt.cli.options import Option
-from pbt.cli.trace import BUFFERING, FORMATS, choice, number, start
+from pbt.cli.trace import judge, start, way_of
 from pbt.cli.verbs import HELP, explained, mixed
 from pbt.source import UsageError
 
@@ -38,16 +38,14 @@ def main(argv: Sequence[str]) -> int:
         raise UsageError(f"pbt run takes one file, not also {more[0]}", hint)
     if args.has("pid") and args.has("cmd"):
         raise UsageError("Cannot use both -c and -p.")
-    pid = number(args, "pid")
-    buffering = choice(args, "B", "-B", BUFFERING, "line")
-    form = choice(args, "f", "-f", FORMATS, "text")
-    if not args.has("verify"):
-        args.given["no-verify"] = [""]
+    way = way_of(args)
 
     from pbt import aot
     from pbt.host.target import Target
 
     tool, target = aot.read_file(name), Target.live()
     aot.fit(tool, target, name)
-    bundle = tool.bundle if pid is None else aot.tied(tool.bundle, target, pid)
-    return start(bundle, target, args, pid, buffering, form)
+    bundle = tool.bundle if way.pid is None else aot.tied(tool.bundle, target, way.pid)
+    if args.has("verify"):
+        judge(bundle, args.count("verbose") > 0)
+    return start(bundle, target, args, way)

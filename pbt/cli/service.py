@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.runtime.session import State

@@ -5,18 +5,22 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
 
 from pbt import __version__
 from pbt.cli.options import Arguments, Option, parse, usage
+from pbt.cli.remembered import Remembered
 from pbt.cli.say import say
 from pbt.cli.verbs import HEADERS, headers_of
-from pbt.source import PbtError, Source, UsageError
+from pbt.data import NamedTuple
+from pbt.source import KernelError, PbtError, Source, UsageError
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.bundle import Bundle
     from pbt.host.target import Target
+    from pbt.pipeline import Work
+    from pbt.runtime.session import State
 
 STAGES = ("ast", "types", "ir", "bpf", "verifier")
 STAGE_NAMES = {"parse": "ast", "codegen": "ir", "codegen-opt": "ir", "dis": "bpf"}  # as bpftrace says it
@@ -57,6 +61,7 @@ OPTIONS = (
     *HEADERS,
     Option("", "target", "DIR", "compile for the machine saved in DIR (see pbt target)"),
     Option("", "no-verify", "", "load without asking the built-in verifier first"),
+    Option("", "no-cache", "", "compile and judge anew, and keep nothing for later starts"),
     Option("", "fmt", "", "format scripts and print them: pbt --fmt [-i | --check] FILE..."),
     Option("i", "in-place", "", "with --fmt and --migrate, write back to the files"),
     Option("", "check", "", "report all errors and warnings of scripts: pbt --check FILE...; no root needed"),
@@ -133,6 +138,7 @@ OPTIONS:
 ENVIRONMENT:
     BPFTRACE_<NAME>            any config variable, such as BPFTRACE_MAX_STRLEN
     BPFTRACE_BTF               BTF file, default /sys/kernel/btf/vmlinux
+    PBT_NO_CACHE               if set, nothing is kept in ~/.cache/pbt for later starts
 
 EXAMPLES:
     pbt -e 'tracepoint:raw_syscalls:sys_enter {{ @[comm] = count(); }}'
@@ -276,14 +282,57 @@ def trace(args: Arguments) -> int:
     combined(args)
     stages = stages_of(args)
     source, params = source_of(args)
-    pid = number(args, "pid")
-    buffering = choice(args, "B", "-B", BUFFERING, "line")
-    form = choice(args, "f", "-f", FORMATS, "text")
+    way = way_of(args)
     target = target_of(args)
     if "--help" in params:
         print(script_help(args).lstrip("\n"), end="")
         return 0
+    known = Remembered(source, params, args) if Remembered.may(args) else None
+    bundle = known.find() if known else None
+    if known and bundle:
+        warn(bundle.warnings, args)
+        try:
+            return start(bundle, target, args, way)
+        except KernelError:
+            known.forget()
+            raise
+    work = compiled(source, params, target, args, way.pid)
+    bundle = work.bundle
+    assert bundle is not None
+    warn(bundle.warnings, args)
+    if stages:
+        from pbt.teach.stages import show
 
+        for stage in stages:
+            print(show(stage, work), end="")
+        return 0
+    if args.has("emit-elf"):
+        from pbt.cli.verbs import write_bytes
+        from pbt.objfile import write
+
+        write_bytes(args.get("emit-elf"), write(bundle, len(target.cpus)))
+        return 0
+    if args.has("target"):
+        raise UsageError(
+            "a program for another machine cannot run here", "pbt build -o FILE --target DIR SCRIPT"
+        )
+    if not args.has("no-verify"):
+        judge(bundle, args.count("verbose") > 0)
+    if args.has("no-run"):
+        return 0
+    keep = known.keep if known and work.lasting else None
+    return start(bundle, target, args, way, keep)
+
+
+def warn(warnings: Iterable[str], args: Arguments) -> None:
+    """Say what the compiler warns of, unless that is not wanted."""
+    if not args.has("no-warnings"):
+        for warning in warnings:
+            say(warning)
+
+
+def compiled(source: Source, params: list[str], target: Target, args: Arguments, pid: int | None) -> Work:
+    """All stages of the compiler, with the options of the command line."""
     from pbt.pipeline import Options, run
 
     options = Options(
@@ -291,46 +340,50 @@ def trace(args: Arguments) -> int:
         probe_filter=args.get("probe-filter"), headers=headers_of(args),
         warnings=2 if args.has("warnings") else int(not args.has("no-warnings")),
     )  # fmt: skip
-    work = run(source, target, options)
-    if not args.has("no-warnings"):
-        for warning in work.warnings:
-            say(str(warning))
-    if stages:
-        from pbt.teach.stages import show
-
-        for stage in stages:
-            print(show(stage, work), end="")
-        return 0
-    assert work.bundle is not None
-    if args.has("emit-elf"):
-        from pbt.cli.verbs import write_bytes
-        from pbt.objfile import write
-
-        write_bytes(args.get("emit-elf"), write(work.bundle, len(target.cpus)))
-        return 0
-    if args.has("target"):
-        raise UsageError(
-            "a program for another machine cannot run here", "pbt build -o FILE --target DIR SCRIPT"
-        )
-    return start(work.bundle, target, args, pid, buffering, form)
+    return run(source, target, options)
 
 
-def start(bundle: Bundle, target: Target, args: Arguments, pid: int | None, buffering: str, form: str) -> int:
-    """Judge and run a compiled script with the options of the command line."""
-    if not args.has("no-verify"):
-        judge(bundle, args.count("verbose") > 0)
-    if args.has("no-run"):
-        return 0
+class Way(NamedTuple):
+    """How a session is to run: for which process, and in what form its output is."""
+
+    pid: int | None
+    buffering: str
+    form: str
+
+
+def way_of(args: Arguments) -> Way:
+    """What -p, -B and -f say."""
+    return Way(
+        number(args, "pid"),
+        choice(args, "B", "-B", BUFFERING, "line"),
+        choice(args, "f", "-f", FORMATS, "text"),
+    )
+
+
+def start(
+    bundle: Bundle, target: Target, args: Arguments, way: Way, keep: Callable[[Bundle], None] | None = None
+) -> int:
+    """Run a compiled script that was judged, with the options of the command line.
+
+    `keep` is called once all is attached, when nobody waits for it.
+    """
     from pbt.cli.service import teller
     from pbt.output.sink import JsonSink, TextSink
     from pbt.runtime.session import Session
 
-    kind = JsonSink if form == "json" else TextSink
-    sink = kind(args.get("output") if args.has("output") else None, buffering)  # type: ignore[arg-type]
+    kind = JsonSink if way.form == "json" else TextSink
+    sink = kind(args.get("output") if args.has("output") else None, way.buffering)  # type: ignore[arg-type]
+    tell = teller(sink.write)
+
+    def told(state: State) -> None:
+        tell(state)
+        if state == "ready" and keep:
+            keep(bundle)
+
     session = Session(
-        bundle, target, pid=pid, cmd=args.get("cmd") if args.has("cmd") else None, sink=sink,
+        bundle, target, pid=way.pid, cmd=args.get("cmd") if args.has("cmd") else None, sink=sink,
         quiet=args.has("quiet"), escape=sink.is_terminal(), warnings=not args.has("no-warnings"),
-        dry_run=args.has("dry-run"), mode=mode_of(args), tell=teller(sink.write), notify=say,
+        dry_run=args.has("dry-run"), mode=mode_of(args), tell=told, notify=say,
         verifier_log=log_of(args.count("verbose")),
     )  # fmt: skip
     gc.freeze()  # the compiler's objects, which nobody will collect

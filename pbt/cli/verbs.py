@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pbt.cli.options import Arguments, Option, parse, usage
 from pbt.source import UsageError
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.pipeline import HeaderOptions

@@ -6,13 +6,13 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from pbt.cli.kernel import judging
 from pbt.cli.options import Arguments, Option
 from pbt.cli.verbs import HEADERS, HELP, PROGRAM, explained, headers_of, mixed, read_bytes, text_of
 from pbt.data import NamedTuple
 from pbt.source import Source, Span, UsageError
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.bundle import Code

@@ -8,7 +8,8 @@ the capabilities of whoever asks. So they are kept as long as the process, no lo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.host.btf import Btf

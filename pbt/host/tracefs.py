@@ -12,12 +12,12 @@ import sys
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import Literal, Protocol
 
 from pbt.data import NamedTuple
 from pbt.host.cint import alignment, basic, integer, strip_qualifiers
 from pbt.source import UsageError
 from pbt.types import BOOL, CHAR, I32, U8, U16, U32, VOID, Array, Member, Pointer, Space, Struct, Type
+from pbt.typing import Literal, Protocol
 
 _NAME_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 _DATA_LOC: dict[str, Literal["abs", "rel"]] = {"__data_loc": "abs", "__rel_loc": "rel"}

@@ -1,16 +1,17 @@
 """What the running kernel's verifier answered to a list of programs, asked once per boot.
 
-The answers lie in a folder of the user's own (`$XDG_CACHE_HOME/pbt`, else `~/.cache/pbt`), as JSON. They
-are believed only if folder and file belong to the user and nobody else may write to them, and only for
-the boot and the list of programs that they were asked for.
+The answers are kept as JSON (see cache.py), and believed only for the boot and the list of programs that they
+were asked for.
 """
 
 from __future__ import annotations
 
 import os
-import stat
+import zlib
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
+
+from pbt.host import cache
 
 Programs = Mapping[str, tuple[str, bytes, tuple[int, ...]]]
 """Name → (program type, instructions, slots that load an array map of 4 elements of 16 bytes)."""
@@ -34,30 +35,28 @@ def accepted(programs: Callable[[], Programs], ask: bool = True) -> dict[str, bo
 
     None if it was not asked since it booted and `ask` is false, or if it lets us load nothing.
     """
-    file = _file()
-    known = _read(file) if file else None
+    known = _read()
     if known is not None or not ask:
         return known
     known = _load(programs())
-    if known is not None and file:
-        with suppress(OSError):
-            _write(file, known)
+    if known is not None:
+        _write(known)
     return known
 
 
-def _file() -> str:
-    """Where the answers of this boot are, in a folder that nobody else may write to; "" if nowhere."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    folder = os.path.join(base, "pbt")
+def stamp() -> tuple[str, int]:
+    """What answers are known now: a different value when that changes."""
+    return _name(), zlib.crc32(cache.read(_name()) or b"")
+
+
+def _name() -> str:
+    """Under which the answers of this boot are kept."""
     try:
         with open(_BOOT) as file:
             boot = file.read().strip()
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        if not _own(folder):
-            return ""
     except OSError:
-        return ""
-    return os.path.join(folder, f"verifier-{boot}-{os.geteuid()}-{_table()}.json")
+        boot = ""
+    return f"verifier-{boot}-{_table()}"
 
 
 def _table() -> int:
@@ -69,36 +68,23 @@ def _table() -> int:
         return 0
 
 
-def _own(path: str) -> bool:
-    """Whether it is the user's own file or folder, no link, and nobody else may write to it."""
-    about = os.lstat(path)
-    plain = stat.S_ISREG(about.st_mode) or stat.S_ISDIR(about.st_mode)
-    return plain and about.st_uid == os.geteuid() and not about.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-
-
-def _read(path: str) -> dict[str, bool] | None:
+def _read() -> dict[str, bool] | None:
     import json
 
+    data = cache.read(_name())
     try:
-        if not _own(path):
-            return None
-        with open(path) as file:
-            found = json.load(file)
-    except (OSError, ValueError):
+        found = json.loads(data) if data is not None else None
+    except ValueError:
         return None
     if not isinstance(found, dict):
         return None
     return {str(name): bool(has) for name, has in found.items()}
 
 
-def _write(path: str, known: Mapping[str, bool]) -> None:
+def _write(known: Mapping[str, bool]) -> None:
     import json
 
-    half = f"{path}.{os.getpid()}"
-    handle = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as out:
-        json.dump(known, out)
-    os.replace(half, path)
+    cache.write(_name(), json.dumps(known).encode())
 
 
 def _load(programs: Programs) -> dict[str, bool] | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeAlias
 
 from pbt.data import dataclass, field
 from pbt.ir.core import (
@@ -28,6 +27,7 @@ from pbt.ir.core import (
     Value,
 )
 from pbt.source import Span
+from pbt.typing import TypeAlias
 
 Number: TypeAlias = "Value | int"  # an int stands for the constant
 

@@ -8,10 +8,10 @@ name a width. Blocks take parameters; an edge passes their arguments (there are 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 from pbt.data import NamedTuple, dataclass, field
 from pbt.source import Span
+from pbt.typing import Literal
 
 Kind = Literal["int", "ctx", "stack", "map", "value", "mem", "func"]
 """What a value is: a number (kernel and user addresses are numbers), or a pointer the verifier

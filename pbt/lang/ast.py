@@ -7,9 +7,9 @@ by the node; nothing is ever written on a node.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from pbt.source import Span
+from pbt.typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 if TYPE_CHECKING:
     from typing_extensions import dataclass_transform

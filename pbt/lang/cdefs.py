@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from pycparser import CParser, c_ast
 from pycparser.c_parser import ParseError
@@ -12,6 +11,7 @@ from pycparser.c_parser import ParseError
 from pbt.lang import ast
 from pbt.lang.cpp import MARK, Declaration
 from pbt.source import Source, Span
+from pbt.typing import Any
 
 _PRELUDE = (
     "typedef struct { unsigned long a [3] ; } __builtin_va_list ; typedef int "

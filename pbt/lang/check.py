@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from pbt.data import replace
 from pbt.feature import Context
@@ -22,6 +21,7 @@ from pbt.lang.typenames import TypeNames
 from pbt.lang.unify import UNKNOWN
 from pbt.source import ScriptError, ScriptErrors, ScriptWarning, Span, Undefined, UsageError, nearest
 from pbt.types import Buffer, Str, Type
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.host.target import Target

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 from pbt.feature import Builtin, Call, Context
 from pbt.lang import ast
 from pbt.source import ScriptError, Span
 from pbt.types import I64, U64, Pointer, Struct, Type
+from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pbt.lang.check import Script

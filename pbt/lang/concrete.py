@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pbt.data import dataclass
 from pbt.lang.lalr import Rule
 from pbt.lang.preprocess import IS_DIRECTIVE, PREDEFINED, preprocess
 from pbt.source import Source
+from pbt.typing import Any
 
 
 class Note(NamedTuple):

@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from io import StringIO
-from typing import Any
 
 from pcpp import Preprocessor
 from pcpp.parser import Action, OutputDirective
@@ -20,6 +19,7 @@ from pbt.data import NamedTuple
 from pbt.lang.headers import Search
 from pbt.lang.preprocess import Define
 from pbt.source import Source, Span
+from pbt.typing import Any
 
 MARK = "__pbt_"
 """What begins the names of members that stand for attributes."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 from pbt.data import NamedTuple, dataclass
 from pbt.feature import Context, Place, Provider
@@ -13,6 +12,7 @@ from pbt.lang import ast
 from pbt.lang.renamed import successors
 from pbt.registry import collect
 from pbt.source import Notice, ScriptError, ScriptWarning, Span, UsageError, caught, give, nearest
+from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pbt.host.target import Target

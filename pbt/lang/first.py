@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import Any
+
+from pbt.typing import Any
 
 if sys.version_info >= (3, 11):
     from re import _parser as _sre  # type: ignore[attr-defined]

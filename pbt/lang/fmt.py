@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeAlias
 
 from pbt.lang.concrete import Branch, Leaf, Note, concrete, first_leaf, last_leaf
 from pbt.lang.document import (
@@ -30,6 +29,7 @@ from pbt.lang.document import (
 )
 from pbt.lang.parse import parse
 from pbt.source import Source
+from pbt.typing import TypeAlias
 
 WIDTH = 80
 STEP = 2  # columns of indentation

@@ -13,11 +13,11 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pbt.data import NamedTuple, dataclass, field
 from pbt.lang.preprocess import Define, Include
 from pbt.source import ScriptError, Source, Span
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.arch import Arch

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 from pbt.lang import ast
 from pbt.lang.preprocess import Include, Known
 from pbt.source import ScriptError, Source
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.lang.parse import Parsed

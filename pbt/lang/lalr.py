@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
 
 from pbt.data import NamedTuple
+from pbt.typing import Any, TypeAlias
 
 END = "$END"
 

@@ -7,11 +7,11 @@ it changes only what it is given as `$x` or `@x`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
 
 from pbt.lang import ast
 from pbt.lang.returns import after_loops
 from pbt.source import ScriptError
+from pbt.typing import Any, TypeVar
 
 MOST_DEPTH = 64  # of calls within one another
 MOST_REPEATS = 8  # of one name: overloads may call each other

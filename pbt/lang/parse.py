@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from pbt.data import NamedTuple
 from pbt.lang import ast
@@ -15,6 +14,7 @@ from pbt.lang.rules_expr import ExprRules
 from pbt.lang.rules_stmt import StmtRules
 from pbt.lang.syntax import syntax_tree
 from pbt.source import ScriptError, ScriptErrors, ScriptWarning, Source, Span, give
+from pbt.typing import Any
 
 MOST_ERRORS = 10
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Protocol
 
 from pbt.data import NamedTuple
 from pbt.source import ScriptError, ScriptWarning, Source, Span
+from pbt.typing import Protocol
 
 IS_DIRECTIVE = re.compile(
     r"[ \t]*#[ \t]*(include|define|undef|ifdef|ifndef|if|elif|else|endif|pragma|error|warning)\b(.*)",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from pbt.lang.lalr import Branch
 from pbt.source import Source, Span
+from pbt.typing import Any
 
 
 class Rules:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from pbt.lang import ast
 from pbt.lang.literals import MOST_SHAPE, number, parse_type
 from pbt.lang.rules import Rules
 from pbt.source import ScriptError, Span
+from pbt.typing import Any
 
 
 class CRules(Rules):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from pbt.lang import ast
 from pbt.lang.literals import number, unquote
 from pbt.lang.rules_c import CRules
 from pbt.source import ScriptError, Span
+from pbt.typing import Any
 
 
 class ExprRules(CRules):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pbt.lang import ast
 from pbt.lang.literals import number
 from pbt.lang.rules import Rules
 from pbt.source import ScriptError, Span
+from pbt.typing import Any
 
 
 class StmtRules(Rules):

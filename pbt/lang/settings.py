@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 from pbt.data import NamedTuple
 from pbt.lang import ast
 from pbt.source import ScriptError, ScriptWarning, UsageError, caught, give, nearest
+from pbt.typing import Any
 
 
 class Setting(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 from pbt.feature import Aggregation
 from pbt.lang import ast
@@ -14,6 +13,7 @@ from pbt.lang.typenames import fills, is_open
 from pbt.lang.unify import UNKNOWN, Mismatch, stored, unify
 from pbt.source import ScriptError, ScriptErrors
 from pbt.types import I64, VOID, Array, Enum, Int, Pointer, Str, Tuple, Type, Void, is_integral
+from pbt.typing import TypeVar
 
 N = TypeVar("N", bound=ast.Node)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from pbt.lang.lalr import END, Branch, Unexpected
 from pbt.lang.table import parser
 from pbt.source import ScriptError, Source, Span
+from pbt.typing import Any
 
 MOST_DEPTH = 500  # of nesting: deeper trees would overrun Python's stack in later stages, see `pipeline.run`
 

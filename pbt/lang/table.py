@@ -11,9 +11,9 @@ import json
 import os
 import zlib
 from functools import cache
-from typing import TYPE_CHECKING, Any
 
 from pbt.lang.lalr import END, Parser, Rule, Terminal
+from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lark import Lark

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from pbt.data import dataclass, field
 from pbt.feature import Aggregation, Builtin, Call, Context, Presentation
@@ -12,6 +11,7 @@ from pbt.lang.expand import Attached
 from pbt.registry import collect
 from pbt.source import ScriptWarning, Span
 from pbt.types import Opaque, Type
+from pbt.typing import Any
 
 
 @dataclass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
 
 from pbt.host.cint import basic
 from pbt.lang import ast
@@ -35,6 +34,7 @@ from pbt.types import (
     Type,
     is_integral,
 )
+from pbt.typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from pbt.host.btf import Btf

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
 
 from pbt.bundle import Event, Map
 from pbt.feature import Mem
 from pbt.record import Record
 from pbt.source import NOWHERE, ScriptError
 from pbt.types import U32, Type
+from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pbt.ir.core import Value

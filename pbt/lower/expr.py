@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from pbt.ir.build import Label
 from pbt.ir.core import Condition, Value
@@ -14,6 +13,7 @@ from pbt.lower import loops, maps, memory, text
 from pbt.lower.memory import Loc
 from pbt.source import ScriptError
 from pbt.types import CHAR, Array, Bool, Int, Pointer, Str, Type, is_integral, is_signed
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.lower.script import Body

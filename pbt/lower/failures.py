@@ -5,10 +5,9 @@ Every watched call has 16 bytes in the map `FAILURES`: u64 how often it failed, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pbt.bundle import Failure, Map
 from pbt.record import Record
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.ir.build import Number

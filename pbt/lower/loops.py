@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, TypeAlias
 
 from pbt.data import NamedTuple, dataclass, field
 from pbt.feature import Mem
@@ -13,6 +12,7 @@ from pbt.lang.typed import Instance
 from pbt.lower import maps, memory
 from pbt.lower.memory import Loc
 from pbt.types import Tuple, Type, is_integral
+from pbt.typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from pbt.lower.script import Body

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
 
 from pbt.bundle import Map, Place
 from pbt.feature import Aggregation, Mem, Sample
@@ -21,6 +20,7 @@ from pbt.lower import expr, failures, memory
 from pbt.lower.memory import MOST_ZEROS, ZEROS, Loc
 from pbt.record import Record
 from pbt.types import I64, U32, U64, Tuple, Type, is_integral, is_signed
+from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pbt.lower.script import Body

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pbt.bundle import Map
 from pbt.data import NamedTuple
 from pbt.feature import Mem
 from pbt.lower import failures
 from pbt.types import Int, Member, Pointer, Space, Type, is_signed
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.ir.build import Number

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any
 
 from pbt.bundle import Event, Failure, Map, Place
 from pbt.data import dataclass, field
@@ -21,6 +20,7 @@ from pbt.lower import expr, failures, loops, maps, memory, stmt, text, turns
 from pbt.record import Record
 from pbt.source import Source, Span
 from pbt.types import U64, Pointer, Tuple, Type, is_integral
+from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pbt.host.target import Target

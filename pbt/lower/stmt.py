@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from pbt.feature import Aggregation
 from pbt.lang import ast
 from pbt.lower import expr, loops, maps
 from pbt.source import ScriptError
 from pbt.types import Array, is_integral
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.lower.script import Body

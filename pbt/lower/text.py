@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 from pbt.feature import Mem
 from pbt.ir.build import Label, pieces
@@ -14,6 +13,7 @@ from pbt.lower import expr, loops, maps, memory
 from pbt.lower.memory import Loc
 from pbt.source import ScriptError
 from pbt.types import Array, Int, Pointer, Str, Tuple, Type, is_integral, is_text
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.lower.script import Body

@@ -4,11 +4,11 @@ or, where there is no bpf_loop (before v5.17), a bounded loop."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from pbt.feature import Mem
 from pbt.ir.build import Builder, Number
 from pbt.ir.core import Value
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.lower.script import Body

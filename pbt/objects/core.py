@@ -6,7 +6,6 @@ Source: Documentation/bpf/llvm_reloc.rst, "CO-RE Relocations"; enum bpf_core_rel
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
 
 from pbt.data import NamedTuple
 from pbt.isa import opcodes as op
@@ -14,6 +13,7 @@ from pbt.isa.insn import Insn
 from pbt.objects.extension import CoreRelocation
 from pbt.source import UsageError
 from pbt.types import Array, Bool, Enum, Int, Pointer, Struct, Type
+from pbt.typing import TYPE_CHECKING, Final
 from pbt.verifier_sim.progbtf import (
     ARRAY,
     DATASEC,

@@ -7,7 +7,6 @@ references, what depends on the kernel's types is filled in (pbt.objects.core).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
 
 from pbt.data import NamedTuple
 from pbt.isa import opcodes as op
@@ -16,6 +15,7 @@ from pbt.objects import core, extension, maps
 from pbt.objects.elf import SLOT, STB_LOCAL, ObjectElf, Relocation
 from pbt.objects.extension import Line
 from pbt.source import UsageError
+from pbt.typing import TYPE_CHECKING, TypeVar
 from pbt.uapi import sections
 from pbt.uapi.elf import STT_FUNC, STV_DEFAULT
 from pbt.verifier_sim.functions import BadTypes, Declared

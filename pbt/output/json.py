@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from pbt.types import Array, Buffer, Char, Opaque, Struct, Tuple, Type
+from pbt.typing import Any
 from pbt.values import jsonable
 
 _SPECIAL = re.compile('["\\\\\\x00-\\x1f\\x7f]|[\\ud800-\\udfff]')

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from pbt.types import Array, Bool, Char, Opaque, Str, Struct, Tuple, Type
+from pbt.typing import Any
 
 Convert = Callable[[Any], Any]
 

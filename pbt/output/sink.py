@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from select import select
-from typing import Any, Literal, Protocol
 
 from pbt.data import NamedTuple
 from pbt.source import UsageError
+from pbt.typing import Any, Literal, Protocol
 
 Buffering = Literal["none", "line", "full"]
 _FULL = 1 << 16

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from pbt.output.text import PLAIN, Style, aggregate, drawer, harmless, is_plain, number
 from pbt.printf import Draw
 from pbt.types import Opaque, Tuple, Type
+from pbt.typing import Any
 from pbt.values import Histogram, Series, Table
 
 

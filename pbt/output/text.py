@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from pbt.data import NamedTuple
 from pbt.printf import Draw, escaped
@@ -23,6 +22,7 @@ from pbt.types import (
     Void,
     is_integral,
 )
+from pbt.typing import Any
 from pbt.values import Histogram, Series, Stats
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from errno import EACCES, EINVAL, EPERM
 from functools import cache
-from typing import TYPE_CHECKING, Any
 
 from pbt.source import KernelError, ScriptError, Span
+from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from re import Pattern

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from errno import EINVAL, ENODEV, ENOENT, EOPNOTSUPP
 from functools import partial
-from typing import TYPE_CHECKING
 
 from pbt.data import NamedTuple
 from pbt.feature import AttachHost, Closeable, Context, Place, Provider
 from pbt.probes.common import count_parts, explained, is_pattern, matching, number, on_cpus
 from pbt.source import ScriptError, Span, nearest
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.bundle import Program

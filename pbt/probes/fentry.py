@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from errno import EBUSY, EINVAL, ENOENT, EPERM
 from functools import partial
-from typing import TYPE_CHECKING
 
 from pbt.data import replace
 from pbt.feature import AttachHost, Closeable, Context, Gen, Place, Provider
@@ -17,6 +16,7 @@ from pbt.probes.common import count_parts, entry_address, explained, is_pattern,
 from pbt.probes.kprobe import KERNEL, traceable, whole
 from pbt.source import Span
 from pbt.types import Member, Struct, Type, Void, is_signed
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.bundle import Program

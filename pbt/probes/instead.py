@@ -7,11 +7,11 @@ label, arguments and result by their numbers. What it cannot offer it names, wit
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from pbt.data import replace
 from pbt.feature import Context, Gen, Place, Substitute
 from pbt.types import U64, Struct, is_signed
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.host.target import Target

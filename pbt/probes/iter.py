@@ -15,12 +15,12 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from errno import EAGAIN, EEXIST, EINTR, ENOENT, EPERM
-from typing import TYPE_CHECKING
 
-from pbt.feature import AttachHost, Closeable, Context, Gen, Place, Provider
+from pbt.feature import AttachHost, Closeable, Context, Gen, Iteration, Place, Provider
 from pbt.probes.common import count_parts, explained, is_pattern, matching
 from pbt.source import KernelError, ScriptError, Span
 from pbt.types import Member, Pointer, Struct
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.bundle import Program
@@ -119,7 +119,7 @@ def _there(gen: Gen) -> Value:
 # --- running ----------------------------------------------------------------------------------
 
 
-class _Reading:
+class _Reading(Iteration):
     """An iterator under way: its link, and the file that runs the program as it is read."""
 
     def __init__(self, link: Fd, file: Fd) -> None:
@@ -139,7 +139,7 @@ class _Reading:
         self._link.close()
 
 
-class _Pinned:
+class _Pinned(Iteration):
     """An iterator left in a file: nothing is to be read here, and closing it leaves the file."""
 
     def read(self) -> bool:

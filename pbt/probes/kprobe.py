@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from errno import EADDRNOTAVAIL, EBUSY, EILSEQ, EINVAL, ENOENT, EOPNOTSUPP, EPERM, ESRCH
 from functools import partial
-from typing import TYPE_CHECKING
 
 from pbt.data import replace
 from pbt.feature import AttachHost, Closeable, Context, Place, Provider, Substitute
@@ -27,6 +26,7 @@ from pbt.probes.common import (
 )
 from pbt.source import KernelError, ScriptError, Span, UsageError
 from pbt.types import U64
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.bundle import Program

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from errno import ENOENT
 from functools import partial
-from typing import TYPE_CHECKING
 
 from pbt.feature import AttachHost, Closeable, Context, Gen, Place, Provider
 from pbt.probes.common import count_parts, explained, is_pattern, matching
 from pbt.source import Span
 from pbt.types import Member, Struct
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.bundle import Program

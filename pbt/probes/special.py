@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pbt.feature import AttachHost, Closeable, Context, Place, Provider
 from pbt.probes.common import count_parts, matching
 from pbt.source import ScriptError, Span
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.bundle import Program

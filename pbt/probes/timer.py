@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from errno import EINVAL
-from typing import TYPE_CHECKING
 
 from pbt.feature import AttachHost, Closeable, Context, Place
 from pbt.probes.common import count_parts, explained, matching, number, on_cpus
 from pbt.source import ScriptError, Span
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.bundle import Program

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from errno import ENOENT
-from typing import TYPE_CHECKING
 
 from pbt.feature import AttachHost, Closeable, Context, Place, Provider
 from pbt.probes.common import count_parts, explained, is_pattern, on_event
 from pbt.source import KernelError, Span
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.bundle import Program

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from errno import EINVAL, ENOENT, ESRCH
 from functools import partial
-from typing import TYPE_CHECKING
 
 from pbt.data import NamedTuple, replace
 from pbt.feature import AttachHost, Closeable, Context, Place, Provider
@@ -24,6 +23,7 @@ from pbt.probes.common import (
 )
 from pbt.source import KernelError, ScriptError, Span
 from pbt.types import U64
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.bundle import Program
@@ -319,6 +319,7 @@ def _provider(name: str, alias: str, doc: str) -> Provider:
         of_process=of_process,
         list=_list,
         aliases=(alias,),
+        files=True,
         reverse=True,
         listed=False,
     )

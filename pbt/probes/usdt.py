@@ -8,13 +8,13 @@ counted when the tracer dies.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pbt.feature import AttachHost, Closeable, Context, Gen, Place, Provider
 from pbt.probes import uprobe
 from pbt.probes.common import count_parts, instruction_pointer, matching
 from pbt.probes.uprobe import Spot
 from pbt.source import Span
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.bundle import Program
@@ -161,6 +161,7 @@ USDT = Provider(
     list=_list,
     fields=_fields,
     aliases=("U",),
+    files=True,
     reverse=True,
     listed=False,
 )

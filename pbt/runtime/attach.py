@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from threading import Thread
-from typing import TYPE_CHECKING
 
 from pbt.bundle import Bundle, Program
 from pbt.data import NamedTuple
 from pbt.feature import AttachHost, Closeable, Iteration, Provider
 from pbt.registry import collect
 from pbt.source import KernelError, UsageError, show
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.runtime.load import Loaded

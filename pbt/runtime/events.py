@@ -5,13 +5,13 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal
 
 from pbt.bundle import Bundle, Event
 from pbt.printf import Draw, Format
 from pbt.sys import bpf
 from pbt.sys.ring import RingBuffer, Run
 from pbt.types import Str
+from pbt.typing import TYPE_CHECKING, Any, Literal
 from pbt.uapi.consts import BPF_RINGBUF_HDR_SZ
 
 if TYPE_CHECKING:

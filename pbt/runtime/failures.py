@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import Any
 
 from pbt.bundle import Bundle, Failure, Map
 from pbt.data import NamedTuple
 from pbt.runtime.load import Loaded
 from pbt.source import ScriptWarning, Source, Span
 from pbt.sys import bpf
+from pbt.typing import Any
 
 FAILURES = "failures"
 _CELL = struct.Struct("=Qq")  # how often, what the helper returned last

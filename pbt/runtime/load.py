@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from errno import E2BIG
-from typing import TYPE_CHECKING, Literal
 
 from pbt.bundle import Bundle, Code, Map, Place, Program, Reloc
 from pbt.source import KernelError, Source, Span, UsageError, show
 from pbt.sys import bpf
+from pbt.typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from operator import add
-from typing import Any, Literal
 
 from pbt.bundle import Map
 from pbt.feature import Aggregation
 from pbt.record import Field, Record, reader
 from pbt.sys import bpf
 from pbt.types import is_signed
+from pbt.typing import Any, Literal
 from pbt.values import Table
 
 _SET = 8  # bytes of the u64 after the value of a map without keys: whether it was ever written

@@ -11,7 +11,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from typing import TYPE_CHECKING, Literal
 
 from pbt.bundle import Bundle, Program
 from pbt.output.sink import Captured, Collector, Message
@@ -23,6 +22,7 @@ from pbt.runtime.load import Loaded, load
 from pbt.runtime.world import Maps, World, boot_ns
 from pbt.source import UsageError
 from pbt.sys import bpf
+from pbt.typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from pbt.host.target import Target

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
 
 from pbt.source import UsageError
+from pbt.typing import TYPE_CHECKING, Any
 from pbt.values import Symbol
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Protocol
 
 from pbt.data import NamedTuple
 from pbt.sys import bpf
+from pbt.typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from pbt.output.sink import Captured, Sink

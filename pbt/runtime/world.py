@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
 
 from pbt.bundle import Bundle, Event, Program
 from pbt.feature import Aggregation, Builtin, Presentation
@@ -19,6 +18,7 @@ from pbt.runtime.maps import LiveMap
 from pbt.source import Source, Span
 from pbt.sys import bpf
 from pbt.types import Opaque, Type, parts
+from pbt.typing import TYPE_CHECKING, Any
 from pbt.values import Histogram, Table, jsonable
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ import errno
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from pbt.data import NamedTuple
 from pbt.source import KernelError
 from pbt.sys.hints import hint
 from pbt.sys.syscall import Fd, call
+from pbt.typing import TYPE_CHECKING
 from pbt.uapi import structs
 from pbt.uapi.consts import ATTACH_TYPE, CMD, MAP_TYPE, PROG_TYPE
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING
 
 from pbt.data import NamedTuple
 from pbt.isa.disasm import listing
 from pbt.isa.insn import Insn, decode
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.backend.pipeline import Compiled

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from pbt.backend.machine import VIRTUAL, MInsn
 from pbt.data import NamedTuple
@@ -23,6 +22,7 @@ from pbt.teach.code import (
     units,
     used_maps,
 )
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.backend.allocate import AFunction

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 from pbt.ir.text import dump
 from pbt.lang import ast
 from pbt.teach.code import Unit, at, hexed, map_line, rows, underlined, units
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.lang.typed import MapType

@@ -8,7 +8,8 @@ This module must not postpone its annotations: `mirror` reads the field types fr
 
 import ctypes
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+
+from pbt.typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     u8 = int

@@ -8,9 +8,9 @@ simulator knows this kernel instead of guessing from its release.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 from pbt.data import NamedTuple
+from pbt.typing import Final
 from pbt.verifier_sim.kernels import Features
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
 
 from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
+from pbt.typing import Any, Final
 from pbt.uapi.helpers import BY_ID, Helper
 from pbt.uapi.maps import MAP_TYPES
 from pbt.verifier_sim import dynptr, fields, memory, scalar

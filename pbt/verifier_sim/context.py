@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
-
+from pbt.typing import Final
 from pbt.uapi import progs
 from pbt.verifier_sim import kernels, scalar
 from pbt.verifier_sim.env import Env, Refuse

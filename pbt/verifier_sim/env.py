@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from typing import TYPE_CHECKING, Final
 
 from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
 from pbt.source import PbtError
+from pbt.typing import TYPE_CHECKING, Final
 from pbt.uapi import progs
 from pbt.uapi.helpers import BY_ID, Helper
 from pbt.verifier_sim import kernels

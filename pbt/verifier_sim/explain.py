@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from typing import TYPE_CHECKING, Any
 
 from pbt.data import NamedTuple
 from pbt.isa.insn import Insn, decode
+from pbt.typing import TYPE_CHECKING, Any
 from pbt.verifier_sim import kernels
 from pbt.verifier_sim.env import Unsupported
 from pbt.verifier_sim.explore import Walk, walk

@@ -9,10 +9,10 @@ never needed ("imprecise") may differ.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
 
 from pbt.data import NamedTuple
 from pbt.isa.insn import Insn
+from pbt.typing import Any, Final
 from pbt.uapi.progs import PROG_TYPES
 from pbt.verifier_sim import check as shape
 from pbt.verifier_sim.calls import DONE

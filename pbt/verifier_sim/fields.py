@@ -5,8 +5,7 @@ What of a map's value a program may touch directly, and what a kernel pointer lo
 
 from __future__ import annotations
 
-from typing import Final
-
+from pbt.typing import Final
 from pbt.verifier_sim import scalar
 from pbt.verifier_sim.env import Env, Refuse
 from pbt.verifier_sim.reg import Field, MapInfo, Reg, names, tnum_text

@@ -6,11 +6,11 @@ A call of one checks only the arguments; its result is any number.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
 
 from pbt.data import NamedTuple
 from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
+from pbt.typing import Any, Final
 from pbt.uapi.progs import ProgType
 from pbt.verifier_sim.env import Refuse
 from pbt.verifier_sim.kernels import Features

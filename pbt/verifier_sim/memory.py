@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
+from pbt.typing import Final
 from pbt.uapi import progs
 from pbt.verifier_sim import dynptr, fields, scalar, tnum
 from pbt.verifier_sim.context import UNTYPED, read_context, write_context

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from pbt.typing import TYPE_CHECKING
 from pbt.uapi.helpers import Helper
 from pbt.verifier_sim import dynptr, fields
 from pbt.verifier_sim.env import Env, Refuse, Unsupported

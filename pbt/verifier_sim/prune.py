@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
+from pbt.typing import Final
 from pbt.verifier_sim import scalar
 from pbt.verifier_sim.kernels import Features
 from pbt.verifier_sim.reg import ANY, NULL, Deps, Reg

@@ -12,9 +12,9 @@ see `EXAMPLE_MAPS`; an empty example means that the reason needs the program's t
 from __future__ import annotations
 
 import re
-from typing import Final
 
 from pbt.data import NamedTuple
+from pbt.typing import Final
 
 EXAMPLE_MAPS: Final = (
     ("HASH", "HASH", 4, 16, 8),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pbt.data import NamedTuple
 from pbt.isa.insn import Insn
+from pbt.typing import Any
 from pbt.verifier_sim.scalar import UNKNOWN, ZERO, Scalar, const
 from pbt.verifier_sim.tnum import M32
 

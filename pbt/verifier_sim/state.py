@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pbt.data import NamedTuple
+from pbt.typing import Any
 from pbt.verifier_sim.reg import UNINIT, Reg, draw
 from pbt.verifier_sim.scalar import ZERO
 

@@ -7,10 +7,10 @@ side of a branch is left in `env.pending`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
+from pbt.typing import Final
 from pbt.verifier_sim import arith, scalar, tnum
 from pbt.verifier_sim.branch import ja, jcond, jump_if
 from pbt.verifier_sim.calls import call, exit_

@@ -10,7 +10,7 @@ import pytest
 SLOW = {
     "dataclasses", "inspect", "ast", "dis", "tokenize", "lark", "logging", "pickle", "tempfile", "random", "hashlib",
     "difflib", "textwrap", "subprocess", "shutil", "pathlib", "urllib", "ipaddress", "argparse", "decimal",
-    "datetime", "socket", "asyncio", "concurrent", "zipfile", "lzma", "bz2",
+    "typing", "datetime", "socket", "asyncio", "concurrent", "zipfile", "lzma", "bz2",
 }  # fmt: skip
 CODE = """
 import sys

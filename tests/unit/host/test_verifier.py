@@ -20,6 +20,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return dict.fromkeys(programs, True)
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("PBT_NO_CACHE", raising=False)
     monkeypatch.setattr(verifier, "_load", load)
     return count
 
