@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from pbt.data import NamedTuple, dataclass, field
+from pbt.source import UsageError
 from pbt.typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -81,6 +82,10 @@ Place = Mapping[str, Any]
 """A provider's own description of one attach point: plain JSON values."""
 
 
+class PlaceError(UsageError):
+    """Why `expand` cannot tell what an attach point means: said of the place in the script."""
+
+
 class Substitute(NamedTuple):
     """A place of another provider that stands in for one that this kernel cannot attach.
 
@@ -109,6 +114,7 @@ class Provider:
     as can be; returns them and how many places are attached.
     of_process(place, pid): the place as process `-p` means it: its files as it sees them.
     unsafe(place): whether the place asks for --unsafe.
+    absent(place, target): of a place that is not there: the reason, and a hint; None for the usual words.
     instead(place, target): what stands in for a place where this kernel has no such probes; () for nothing.
     list(parts, target): lines for `-l`, sorted, without the provider's name and colon.
     fields(place, target): lines for `-lv` ("type name"), e.g. a tracepoint's arguments.
@@ -135,6 +141,7 @@ class Provider:
     attach_many: Callable[[AttachHost, int, Sequence[Program]], tuple[Sequence[Closeable], int]] | None = None
     of_process: Callable[[Place, int], Place] = lambda place, pid: place
     unsafe: Callable[[Place], bool] = lambda place: False
+    absent: Callable[[Place, Target], tuple[str, str] | None] = lambda place, target: None
     instead: Callable[[Place, Target], Sequence[Substitute]] = lambda place, target: ()
 
 

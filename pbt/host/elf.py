@@ -17,6 +17,7 @@ from pbt.data import NamedTuple
 from pbt.source import UsageError
 
 _PT_LOAD, _PT_NOTE = 1, 4
+_PF_X = 1
 _SHT_SYMTAB, _SHT_NOTE, _SHT_NOBITS, _SHT_DYNSYM = 2, 7, 8, 11
 _STT_FUNC, _STT_GNU_IFUNC = 2, 10
 _NT_GNU_BUILD_ID = 3
@@ -238,6 +239,13 @@ class Elf:
             if s.type == _PT_LOAD and s.address <= address < s.address + s.size:
                 return address - s.address + s.offset
         return None
+
+    def is_code(self, address: int) -> bool:
+        """Whether a virtual address lies in a segment that is loaded to be executed."""
+        return any(
+            s.type == _PT_LOAD and s.flags & _PF_X and s.address <= address < s.address + s.size
+            for s in self.segments
+        )
 
     def address(self, offset: int) -> int | None:
         """The virtual address of a byte of the file; None outside of the loaded segments."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from pbt.data import NamedTuple, dataclass
-from pbt.feature import Context, Place, Provider
+from pbt.feature import Context, Place, PlaceError, Provider
 from pbt.lang import ast
 from pbt.lang.renamed import successors
 from pbt.registry import collect
@@ -82,19 +82,19 @@ def expand(
     wrong: list[ScriptError] = []
     for probe in script.probes:
         before = len(wrong)
-        rows: list[tuple[ast.AttachPoint, Sequence[Attached]]] = []
+        rows: list[tuple[_Wanted, Sequence[Attached]]] = []
         taken: list[Any] = []
         for point in probe.points:
             with caught(wrong):
                 wanted = _wanted(point, params, pid, unsafe)
                 found = _present(wanted, target, taken, warnings) if fallback else wanted.at(target)
-                rows.append((point, found))
+                rows.append((wanted, found))
         places = [place for _, several in rows for place in several]
         policy = "warn" if places and config["missing_probes"] == "error" else config["missing_probes"]
-        for point, several in rows:
+        for wanted, several in rows:
             if not several:
                 with caught(wrong):
-                    _missing(point, target, policy, warnings)
+                    _missing(wanted, target, policy, warnings)
         if len(wrong) == before:
             expanded.append(Expanded(probe, tuple(places)))
     give(wrong, errors)
@@ -160,8 +160,11 @@ class _Wanted(NamedTuple):
     place: Place
 
     def at(self, target: Target) -> list[Attached]:
-        """The places that exist."""
-        found = self.provider.expand(self.place, target)
+        """The places that exist. ScriptError where that cannot be told."""
+        try:
+            found = self.provider.expand(self.place, target)
+        except PlaceError as error:
+            raise ScriptError(error.message, self.point.span, error.hint) from error
         return [
             Attached(self.point, self.provider, each, self.provider.describe(each, target)) for each in found
         ]
@@ -222,11 +225,13 @@ def _substitute(part: str, params: Sequence[str]) -> str:
     return re.sub(r"\$(\d+)", lambda m: params[int(m[1]) - 1] if 0 < int(m[1]) <= len(params) else "", part)
 
 
-def _missing(point: ast.AttachPoint, target: Target, policy: str, warnings: list[ScriptWarning]) -> None:
-    provider = find_provider(point.parts[0])
-    assert provider is not None
+def _missing(wanted: _Wanted, target: Target, policy: str, warnings: list[ScriptWarning]) -> None:
+    point, provider = wanted.point, wanted.provider
     message = f"No matches for {provider.name} {':'.join(point.parts[1:])}."
     if policy == "error":
+        said = provider.absent(wanted.place, target)
+        if said is not None:
+            raise ScriptError(said[0], point.span, said[1])
         try:
             later = _successor(provider, point, target)
             hint = f"this kernel has {later}" if later else _suggest(provider, point, target)

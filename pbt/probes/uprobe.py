@@ -9,6 +9,7 @@ from functools import partial
 
 from pbt.data import NamedTuple, replace
 from pbt.feature import AttachHost, Closeable, Context, Place, Provider
+from pbt.probes import srcline
 from pbt.probes.common import (
     count_parts,
     entry_address,
@@ -43,10 +44,15 @@ _COUNTER_BIT = 32  # of the PMU's config: where the offset of the counter stands
 
 def _parse(provider: str, parts: Sequence[str], span: Span) -> Place:
     """`path:function`, `path:function+offset`, `path:0xADDRESS`: a place with `path`, `symbol`, `offset`;
-    `path:cpp:"name(types)"`: one with `cpp`, the name as C++ writes it, until it is looked up.
+    `path:cpp:"name(types)"`: one with `cpp`, the name as C++ writes it, until it is looked up;
+    `path@file:line[:column]`: one with a source line (see `srcline`).
 
     The symbol is "" where the offset is the virtual address itself.
     """
+    if srcline.is_line(parts):
+        if provider == "uretprobe":
+            raise ScriptError("uretprobe takes no source line: it runs where the function returns", span)
+        return srcline.parse(parts, span)
     if len(parts) == 3 and parts[1] == "cpp":
         count_parts(provider, parts, span, 3)
         return {"path": parts[0], "symbol": "", "offset": 0, "cpp": parts[2]}
@@ -141,11 +147,22 @@ def _elf(path: str) -> Elf | None:
 def _expand(place: Place, target: Target) -> Sequence[Place]:
     found: list[Place] = []
     for path, elf in elves(place):
+        if "line" in place:
+            found += srcline.expand(place, path, elf)
+            continue
         names = _symbols(elf, place)
         found += [{"path": path, "symbol": name, "offset": place["offset"]} for name in names]
     if not found and place["path"].partition(".so")[0] in MERGED:
         return _expand({**place, "path": "libc"}, target)
     return found
+
+
+def _absent(place: Place, target: Target) -> tuple[str, str] | None:
+    if "line" in place:
+        return srcline.absent(place, tuple(elves(place)))
+    if "@" in place["path"] and not files(place["path"]):
+        return f"there is no program or library {place['path']}", srcline.FORM
+    return None
 
 
 def elves(place: Place) -> Iterator[tuple[str, Elf]]:
@@ -179,6 +196,8 @@ def _cpp(elf: Elf, wanted: str) -> Sequence[str]:
 
 
 def _where(place: Place) -> str:
+    if "line" in place:
+        return srcline.where(place)
     if "cpp" in place:
         return f"{place['path']}:cpp:{place['cpp']}"
     if not place["symbol"]:
@@ -297,6 +316,14 @@ def _link(fd: int, path: str, spots: Sequence[Spot], returns: bool, host: Attach
 def _list(parts: Sequence[str], target: Target) -> Sequence[str]:
     if not parts or not parts[0]:
         return ()
+    path, at, source = parts[0].rpartition("@")
+    if at and not files(parts[0]) and len(parts) in (2, 3):
+        place = {"path": path}
+        return [
+            line
+            for each, elf in elves(place)
+            for line in srcline.listed(each, elf, source, *(*parts[1:], "")[:2])
+        ]
     pattern = parts[1] if len(parts) > 1 and parts[1] else "*"
     lines: list[str] = []
     for path in files(parts[0]):
@@ -317,6 +344,7 @@ def _provider(name: str, alias: str, doc: str) -> Provider:
         attach=partial(attach, _spot, name == "uretprobe"),
         attach_many=partial(attach_many, _spot, name == "uretprobe"),
         of_process=of_process,
+        absent=_absent,
         list=_list,
         aliases=(alias,),
         files=True,
