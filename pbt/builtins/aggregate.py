@@ -126,10 +126,13 @@ def _log2(gen: Gen, value: Value) -> Value:
     b = gen.b
     b.assign("log2.value", value)
     b.assign("log2.result", 0)
-    for bits in (32, 16, 8, 4, 2, 1):
-        high = b.op("lshr", b.read("log2.value"), bits)
-        with b.when("ne", high, 0):
-            b.assign("log2.value", high)
+    high = b.op("lshr", value, 32)
+    with b.when("ne", high, 0):
+        b.assign("log2.value", high)
+        b.assign("log2.result", 32)
+    for bits in (16, 8, 4, 2, 1):
+        with b.when("uge", b.read("log2.value"), 1 << bits):
+            b.assign("log2.value", b.op("lshr", b.read("log2.value"), bits))
             b.assign("log2.result", b.add(b.read("log2.result"), bits))
     return b.read("log2.result")
 
