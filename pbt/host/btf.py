@@ -202,6 +202,23 @@ class Btf:
             return self.base.name(id)
         return self._name(self._words[self._at(id)])
 
+    def row(self, id: int) -> tuple[int, str, int, int, tuple[int, ...], bool]:
+        """One type as it stands there: kind, name, vlen, size or type, the words that follow, kind_flag."""
+        if id == 0:
+            return 0, "void", 0, 0, (), False
+        if id < self._first_id and self.base:
+            return self.base.row(id)
+        at, words = self._at(id), self._words
+        info = words[at + 1]
+        index = id - self._first_id + 1
+        end = self._starts[index] if index < len(self._starts) else len(words)
+        name = self._name(words[at])
+        return info >> 24 & 0x1F, name, info & 0xFFFF, words[at + 2], tuple(words[at + 3 : end]), bool(info >> 31)
+
+    def text(self, offset: int) -> str:
+        """The string at an offset of the string section, such as a member's name in `row`."""
+        return self._name(offset)
+
     def find(self, kind: str, name: str) -> int | None:
         """The id of the first type of that kind and name, this BTF before its base, or None."""
         if not name:

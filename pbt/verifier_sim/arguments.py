@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pbt.typing import TYPE_CHECKING
 from pbt.uapi.helpers import Helper
-from pbt.verifier_sim import dynptr, fields, memory, objects
+from pbt.verifier_sim import dynptr, fields, memory, objects, stack
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
 from pbt.verifier_sim.reg import UNINIT, Field, MapInfo, Reg, names
 from pbt.verifier_sim.state import State
@@ -208,12 +208,12 @@ def helper_memory(
         if size == 0 and not zero:
             raise Refuse("invalid zero-sized read")
         if fills and size:
-            memory.stack_range(regno, reg, 0, size, "write")
+            stack.stack_range(regno, reg, 0, size, "write")
             given.fills.append((regno, reg, size))
         else:
             if write:
-                memory.stack_range(regno, reg, 0, size, "write")
-            memory.helper_stack(env, state, regno, reg, size, False, write)
+                stack.stack_range(regno, reg, 0, size, "write")
+            stack.helper_stack(env, state, regno, reg, size, False, write)
     elif kind == "map_value":
         memory.map_value(env, regno, reg, 0, size, write, zero, True)
     elif kind == "map_key":
@@ -252,7 +252,7 @@ def _object_argument(
     elif name == "PTR_TO_FUNC":
         given.callback = reg.obj
     elif name == "PTR_TO_STACK":
-        memory.stack_range(regno, reg, 0, 0, "read")
+        stack.stack_range(regno, reg, 0, 0, "read")
         given.stack = reg
     elif name == "PTR_TO_BTF_ID":
         if parameter and reg.obj and reg.obj != parameter:

@@ -9,7 +9,7 @@ from pbt.isa.insn import Insn
 from pbt.typing import Any, Final
 from pbt.uapi.helpers import BY_ID, Helper
 from pbt.uapi.maps import MAP_TYPES
-from pbt.verifier_sim import dynptr, fields, memory, scalar
+from pbt.verifier_sim import dynptr, fields, scalar, stack
 from pbt.verifier_sim.arguments import Given, argument, named, passed
 from pbt.verifier_sim.env import MOVES_PACKET, Env, Refuse, Unsupported
 from pbt.verifier_sim.reg import ANY, UNINIT, MapInfo, Reg, names, number
@@ -98,8 +98,8 @@ def _helper(env: Env, state: State, pc: int, number_: int) -> int:
         _compatible(env, helper, given.map)
     for _, reg, size in given.fills:
         low = reg.off + reg.num.smin
-        memory.use_stack(env, state.frames[reg.obj], low)
-        memory.helper_stack(env, state, 0, reg, size, True)
+        stack.use_stack(env, state.frames[reg.obj], low)
+        stack.helper_stack(env, state, 0, reg, size, True)
     _local_rules(env, state, helper)
     if given.unlocked:
         _forget(state, lambda reg: reg.kind == "ptr_" and bool(reg.delta))

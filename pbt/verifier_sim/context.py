@@ -87,15 +87,22 @@ def read_context(env: Env, state: State, regno: int, reg: Reg, offset: int, size
 
 def _read_arguments(env: Env, at: int, size: int, sign: bool) -> Reg:
     """Numbers may be read in part, from the start of their eight bytes; pointers only as a whole."""
-    if at % 8 or not 0 <= at < 13 * 8:
+    if at % size or not 0 <= at < 12 * 8:
         raise Refuse(f"invalid bpf_context access off={at} size={size}")
+    target = env.attached.name if env.attached else env.attach
+    if at % 8:
+        raise Refuse(f"func '{target}' offset {at} is not multiple of 8")
     if env.arguments is not None and at // 8 >= len(env.arguments):
-        raise Refuse(f"func '{env.attach}' doesn't have {at // 8 + 1}-th argument")
+        raise Refuse(f"func '{target}' doesn't have {at // 8 + 1}-th argument")
     known = UNTYPED if env.arguments is None else env.arguments[at // 8]
+    if known.kind == "refused":
+        raise Refuse(known.obj)
     if size == 8:
-        return known
+        return known._replace(id=env.new_id()) if known.null else known
     if known.kind != "scalar":
         raise Refuse(f"invalid bpf_context access off={at} size={size}")
+    if known.num is not scalar.UNKNOWN and not sign:
+        return number(scalar.truncate(known.num, size, env.rules))
     return number(scalar.of_size(size, sign=sign))
 
 

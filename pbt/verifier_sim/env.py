@@ -16,7 +16,9 @@ from pbt.verifier_sim.reg import MapInfo, Reg, names
 from pbt.verifier_sim.state import State
 
 if TYPE_CHECKING:
+    from pbt.verifier_sim.attach import Attached
     from pbt.verifier_sim.functions import Declared, Param
+    from pbt.verifier_sim.kerneltypes import KernelTypes
     from pbt.verifier_sim.progbtf import Function
 
 _PACKET_READ = names(
@@ -89,12 +91,17 @@ class Env:
         cpus: int = 0,
         structs: Mapping[str, int] | None = None,
         owned: Set[str] = frozenset(),
+        types: KernelTypes | None = None,
+        attached: Attached | None = None,
     ) -> None:
         self.insns, self.prog, self.attach = insns, prog, attach
         self.maps, self.map_of, self.rules = maps, map_of, rules
         self.privileged, self.strict, self.sleepable, self.gpl = privileged, strict, sleepable, gpl
         self.arguments, self.missing, self.release = arguments, missing, release
         self.declared, self.owned = declared, owned
+        self.types, self.attached = types, attached
+        if attached is not None:
+            self.arguments = attached.slots
         self.cpus = cpus or 8192  # CONFIG_NR_CPUS of x86-64 distributions
         self.structs = {**(structs or {}), **(declared.sizes if declared else {})}
         self.params: dict[int, tuple[Param, ...]] = {}  # of global functions, by first slot
@@ -115,7 +122,7 @@ class Env:
         self.packet_helpers = prog.name in _PACKET_READ
         self.packet_write = prog.name in _PACKET_WRITE
         self.private_stack = "private_stack" in rules and prog.name in _PRIVATE
-        self.limits = progs.returns(prog.name, attach)
+        self.limits = attached.limits if attached is not None else progs.returns(prog.name, attach)
         self.state_freq = state_freq
 
     def sleep_rule(self) -> str:

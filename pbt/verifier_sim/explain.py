@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pbt.bundle import Bundle, Program
     from pbt.source import Source, Span
     from pbt.verifier_sim.functions import Declared
+    from pbt.verifier_sim.kerneltypes import KernelTypes
     from pbt.verifier_sim.log import Log
 
     Place = Callable[[int], Span | None]  # slot → where it comes from
@@ -170,6 +171,8 @@ def verify(
     log: int = 0,
     structs: Mapping[str, int] | None = None,
     owned: Set[str] = frozenset(),
+    types: KernelTypes | None = None,
+    target: str = "",
 ) -> Verdict:
     """Judge a program as the kernel's verifier would.
 
@@ -182,7 +185,8 @@ def verify(
     prunes such paths); `cpus`: how many the machine may have, 0 if unknown;
     `log`: level (1: the path that is refused, 2: all) of the log to be made;
     `structs`: sizes in bytes of structures that the types of maps name; `owned`: those that
-    lists and trees of the program hold.
+    lists and trees of the program hold; `types`: the kernel's own, `target`: the function, tracepoint
+    or hook that a TRACING or LSM program attaches to.
     """
     slots = decode(insns) if isinstance(insns, bytes) else list(insns)
     rules = kernels.features(kernel) if features is None else features
@@ -199,6 +203,7 @@ def verify(
         "cpus": cpus,
         "structs": structs,
         "owned": owned,
+        "types": types,
     }
     lines = None
     if log:
@@ -216,6 +221,7 @@ def verify(
             keep=keep_states,
             thorough=thorough,
             log=lines,
+            target=target,
             **options,
         )
     except Unsupported as reason:

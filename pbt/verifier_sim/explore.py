@@ -21,9 +21,9 @@ from pbt.verifier_sim.fields import usable, visible
 from pbt.verifier_sim.functions import arguments, check_layout
 from pbt.verifier_sim.kernels import Features
 from pbt.verifier_sim.log import Log
-from pbt.verifier_sim.memory import note_read
 from pbt.verifier_sim.prune import COVERS, EXACTLY, WITHIN, Node, covers, find
 from pbt.verifier_sim.reg import MapInfo, Reg
+from pbt.verifier_sim.stack import note_read
 from pbt.verifier_sim.state import Frame, Slot, State
 from pbt.verifier_sim.step import STEPS
 
@@ -264,14 +264,24 @@ def walk(
     keep: bool = False,
     thorough: bool = False,
     log: Log | None = None,
+    target: str = "",
     **options: Any,
 ) -> Walk:
-    """Check the shape of a program, then walk all its paths."""
+    """Check the shape of a program, then walk all its paths; `target`: what it attaches to by BTF."""
     try:
         flow = shape.check(insns, maps, map_of, rules)
     except Refuse as refusal:
         return Walk(refusal, refusal.pc or 0, 0, 0, {}, None)
     maps = [visible(info, options.get("release", ())) for info in maps]
+    if target:
+        from pbt.verifier_sim.attach import attached
+
+        try:
+            options["attached"] = attached(
+                options.get("types"), prog_type, attach, target, rules, options.get("sleepable", False)
+            )
+        except Refuse as refusal:
+            return Walk(refusal, 0, 0, 0, {}, None)
     env = Env(insns, PROG_TYPES[prog_type], attach, maps, map_of, rules, **options)
     why = env.sleep_rule()
     if why:

@@ -55,7 +55,8 @@ def judge(line: Mapping[str, Any], rules: Rules | None = None) -> dict[str, Any]
 
     answer: dict[str, Any] = {"id": line.get("id"), "verdict": "unsupported", "insn": None, "walked": 0}
     prog_type = _name(PROG_TYPE, line["prog_type"])
-    if prog_type in ("TRACING", "LSM") and not line.get("attach_func"):
+    target = line.get("attach_func") or ""
+    if prog_type in ("TRACING", "LSM") and not target:
         return answer | {"verdict": "reject", "reason": "Tracing programs must provide btf_id"}
     blocked = _unjudged(line)
     if blocked:
@@ -93,6 +94,7 @@ def judge(line: Mapping[str, Any], rules: Rules | None = None) -> dict[str, Any]
         declared=known,
         structs=structs,
         owned=owned,
+        target=target,
         **options,
         gpl="GPL" in line.get("license", "GPL"),
     )
@@ -116,10 +118,7 @@ def _attach(line: Mapping[str, Any], prog_type: str) -> str:
 
 
 def _unjudged(line: Mapping[str, Any]) -> str:
-    for key, what in (("kfuncs", "kernel functions"), ("attach_func", "the types of what it attaches to")):
-        if line.get(key):
-            return f"the program needs {what}"
-    return ""
+    return "the program needs kernel functions" if line.get("kfuncs") else ""
 
 
 def _answer(line: Any, rules: Rules | None) -> dict[str, Any]:

@@ -22,7 +22,7 @@ _NAMES = (
 )  # fmt: skip
 _ONCE = {INT: 1, ARRAY: 3, VAR: 1, DECL_TAG: 1}
 _EACH = {STRUCT: 3, UNION: 3, ENUM: 2, FUNC_PROTO: 2, DATASEC: 3, ENUM64: 3}
-_MODIFIERS = (TYPEDEF, VOLATILE, CONST, RESTRICT, TYPE_TAG)
+MODIFIERS = (TYPEDEF, VOLATILE, CONST, RESTRICT, TYPE_TAG)
 _NODES = ("bpf_rb_node", "bpf_list_node")
 _LONGEST_CHAIN = 64
 
@@ -107,7 +107,7 @@ class ProgramTypes:
         """A type without its names and qualifiers."""
         for _ in range(_LONGEST_CHAIN):
             row = self.row(id)
-            if row.kind not in _MODIFIERS:
+            if row.kind not in MODIFIERS:
                 return id, row
             id = row.size
         raise BadTypes(f"type {id} refers to itself")

@@ -15,9 +15,10 @@ from pbt.verifier_sim import arith, scalar, tnum
 from pbt.verifier_sim.branch import ja, jcond, jump_if
 from pbt.verifier_sim.calls import call, exit_
 from pbt.verifier_sim.env import Env, Refuse, read_reg
-from pbt.verifier_sim.memory import MAX_OFFSET, aligned, load, store
+from pbt.verifier_sim.memory import aligned, load, store
 from pbt.verifier_sim.reg import ANY, UNINIT, Reg, exact, immediate, merge_deps, names, number
 from pbt.verifier_sim.scalar import Scalar
+from pbt.verifier_sim.stack import MAX_OFFSET
 from pbt.verifier_sim.state import State
 
 Step = Callable[[Env, State, int, Insn], int]

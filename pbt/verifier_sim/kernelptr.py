@@ -1,0 +1,93 @@
+"""Loads through pointers to the kernel's structures, and how far the pointers found there are trusted.
+
+Source: check_ptr_to_btf_access() of kernel/bpf/verifier.c.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pbt.verifier_sim import scalar
+from pbt.verifier_sim.context import UNTYPED
+from pbt.verifier_sim.env import Env, Refuse
+from pbt.verifier_sim.kerneltypes import Member
+from pbt.verifier_sim.reg import ANY, Reg, number, tnum_text
+from pbt.verifier_sim.state import State
+
+
+def _fields(text: str) -> frozenset[tuple[str, str]]:
+    return frozenset((struct, field) for struct, _, field in (word.partition(".") for word in text.split()))
+
+
+# Members that hand on the trust in their structure (BTF_TYPE_SAFE_* of verifier.c)
+_TRUSTED: Final = _fields(
+    "bpf_iter_meta.seq bpf_iter__task.meta bpf_iter__task.task linux_binprm.file file.f_inode dentry.d_inode"
+)
+_TRUSTED_OR_NULL: Final = _fields("socket.sk vm_area_struct.vm_mm vm_area_struct.vm_file")
+_RCU: Final = _fields(
+    "task_struct.cpus_ptr task_struct.cgroups task_struct.real_parent task_struct.group_leader cgroup.kn "
+    "css_set.dfl_cgrp cgroup_subsys_state.cgroup"
+)
+_RCU_OR_NULL: Final = _fields("mm_struct.exe_file sk_buff.sk request_sock.sk")
+
+
+def load(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
+    """Through a kernel pointer; without the kernel's own types any read inside the object is believed."""
+    what = f"R{regno} is ptr_{reg.obj or ''}"
+    at = reg.off + offset
+    if at < 0:
+        raise Refuse(f"{what} invalid negative access: off={at}")
+    if reg.num.mask or reg.num.value:
+        raise Refuse(f"{what} invalid variable offset: off={offset}, var_off={tnum_text(reg.num)}")
+    for space in ("user", "percpu"):
+        if f"{space}_" in reg.mods:
+            raise Refuse(f"{what} access {space} memory: off={at}", f"A helper reads {space} memory.")
+    types = env.types
+    if types is not None and types.exact and reg.obj and not reg.delta and types.struct(reg.obj) is not None:
+        member = types.walk(reg.obj, at, size)
+        if member.pointer:
+            return _found(env, state, reg, member)
+        return _number(size, sign)
+    known = env.structs.get(reg.obj)
+    if known and at + size > known:
+        raise Refuse(f"access beyond struct {reg.obj} at off {at} size {size}")
+    return UNTYPED if size == 8 else _number(size, sign)
+
+
+def _number(size: int, sign: bool) -> Reg:
+    return ANY if size == 8 else number(scalar.of_size(size, sign=sign))
+
+
+def _found(env: Env, state: State, reg: Reg, member: Member) -> Reg:
+    """The pointer that a member holds."""
+    if not member.struct:
+        if "untrusted_memory" in env.rules:
+            return Reg("mem", mods="rdonly_untrusted_")
+        return ANY
+    mods, null = _trust(env, state, reg, member)
+    for space in member.tags & {"user", "percpu"}:
+        mods += f"{space}_"
+    return Reg("ptr_", id=env.new_id() if null else 0, null=null, obj=member.struct, mods=mods)
+
+
+def _trust(env: Env, state: State, reg: Reg, member: Member) -> tuple[str, bool]:
+    """Modifiers of the pointer, and whether it may be null."""
+    if "untrusted_" in reg.mods:
+        return "untrusted_", False
+    if "nested_trust" not in env.rules:
+        return "", False
+    plain = "untrusted_" if member.loose else ""
+    if not ("trusted_" in reg.mods or "rcu_" in reg.mods or reg.ref):
+        return plain, False
+    field = (reg.obj, member.name)
+    if field in _TRUSTED and "rcu_" not in reg.mods:
+        return "trusted_", False
+    if field in _TRUSTED_OR_NULL and "rcu_" not in reg.mods:
+        return "trusted_", True
+    if env.sleepable and not state.rcu:
+        return "untrusted_", False
+    if field in _RCU:
+        return "rcu_", False
+    if "rcu" in member.tags or field in _RCU_OR_NULL:
+        return "rcu_", True
+    return plain, False
