@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
-from pbt.cli.kernel import judging
+from pbt.cli.kernel import judging, kernel_types
 from pbt.cli.options import Arguments, Option
 from pbt.cli.verbs import HEADERS, HELP, PROGRAM, explained, headers_of, mixed, read_bytes, text_of
 from pbt.data import NamedTuple
@@ -149,21 +149,24 @@ def _place(judged: Judged | None, pc: int) -> tuple[str, int, str] | None:
 
 
 def _batch() -> int:
+    from functools import cache
+
     from pbt.verifier_sim.jsonl import main as batch
 
     try:
-        return batch(sys.stdin, sys.stdout, _running)
+        return batch(sys.stdin, sys.stdout, cache(_running))
     except (ValueError, LookupError, TypeError) as error:
         kind = type(error).__name__
         raise UsageError(f"a line of standard input describes no program: {kind}: {error}") from None
 
 
 def _running(release: str) -> dict[str, object]:
-    """What the running kernel says of itself, if a release with its point release is the running one's."""
+    """Types for a release, and what the running kernel says of itself if it is the running one's."""
     here = os.uname().release
+    types: dict[str, object] = {"types": kernel_types(release)}
     if release.count(".") < 2 or not re.match(re.escape(release) + r"\b", here):
-        return {}
-    return judging(here, ask=True)
+        return types
+    return types | judging(here, ask=True)
 
 
 def _judged(name: str, args: Arguments) -> Iterator[Judged]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pbt.typing import TYPE_CHECKING
 from pbt.uapi.helpers import Helper
-from pbt.verifier_sim import dynptr, fields, memory, objects, stack
+from pbt.verifier_sim import dynptr, fields, kernelptr, memory, objects, stack
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
 from pbt.verifier_sim.reg import UNINIT, Field, MapInfo, Reg, names
 from pbt.verifier_sim.state import State
@@ -41,6 +41,7 @@ _OPTIONAL = {
     "MEM_OR_NULL_RDONLY": "MEM_RDONLY",
     "PTR_TO_CTX_OR_NULL": "PTR_TO_CTX",
     "PTR_TO_BTF_ID_OR_NULL": "PTR_TO_BTF_ID",
+    "BTF_ID_SOCK_COMMON_OR_NULL": "BTF_ID_SOCK_COMMON",
     "PTR_TO_STACK_OR_NULL": "PTR_TO_STACK",
 }
 RELEASES = {"sk_release": 1, "ringbuf_submit": 1, "ringbuf_discard": 1, "kptr_xchg": 2}
@@ -52,7 +53,6 @@ _READS_PACKET = names(
     "tcp_raw_gen_syncookie_ipv4 tcp_raw_gen_syncookie_ipv6 tcp_raw_check_syncookie_ipv4 "
     "tcp_raw_check_syncookie_ipv6 sk_storage_get strncmp check_mtu"
 )
-_UNJUDGED = names("CONST_STR")
 _OBJECTS = {"SPIN_LOCK": objects.spin_lock, "TIMER": objects.timer, "KPTR": objects.kptr}
 _DYNPTRS = {"DYNPTR_UNINIT": objects.new_dynptr, "DYNPTR": objects.old_dynptr}
 
@@ -95,6 +95,8 @@ def named(kind: str) -> tuple[str, str]:
 
 
 def _check_type(regno: int, reg: Reg, expected: tuple[str, ...]) -> None:
+    if reg.mods == "?":
+        raise Unsupported("an argument whose type is in BTF")
     shown = reg.type_name
     plain = shown.replace("rdonly_", "") if reg.kind in ("mem", "buf") else shown
     if reg.null or plain not in expected:
@@ -129,8 +131,6 @@ def argument(env: Env, state: State, helper: Helper, given: Given, regno: int, k
             reg = reg._replace(null=False)
     if name == "MAP_VALUE" and given.map is not None and given.map.map_type in ("SOCKMAP", "SOCKHASH"):
         name = "BTF_ID_SOCK_COMMON"
-    if name in _UNJUDGED:
-        raise Unsupported(f"bpf_{helper.name}: an argument of kind {name}")
     if name in _MEMORY:
         _memory_argument(env, state, helper, given, regno, reg, name, parameter)
     elif name.startswith("CONST_SIZE"):
@@ -229,6 +229,7 @@ def helper_memory(
     elif kind == "ptr_":
         if write:
             raise Refuse("only read is supported")
+        kernelptr.read_by_helper(env, regno, reg, size)
     elif kind == "scalar" and zero and size == 0 and reg.num.const == 0:
         return
     elif kind != "buf":
@@ -255,8 +256,11 @@ def _object_argument(
         stack.stack_range(regno, reg, 0, 0, "read")
         given.stack = reg
     elif name == "PTR_TO_BTF_ID":
-        if parameter and reg.obj and reg.obj != parameter:
-            raise Refuse(f"R{regno} is of type {reg.obj} but {parameter} is expected")
+        _same_struct(env, regno, reg, parameter)
+    elif name == "BTF_ID_SOCK_COMMON" and reg.kind == "ptr_":
+        _same_struct(env, regno, reg, "sock_common")
+    elif name == "CONST_STR":
+        _constant_text(regno, reg)
     elif name in _OBJECTS:
         _OBJECTS[name](env, state, helper, given, regno, reg)
     elif name in _DYNPTRS:
@@ -269,6 +273,31 @@ def _object_argument(
         given.ref = reg.ref
     if given.kptr is not None and regno == 2:
         fields.matches(given.kptr, regno, reg)
+
+
+def _same_struct(env: Env, regno: int, reg: Reg, wanted: str) -> None:
+    """The pointer is to the structure asked for, or to one that begins with it."""
+    if not wanted or not reg.obj or (reg.obj == wanted and not reg.off):
+        return
+    moved = reg.off + reg.num.smin
+    if env.types is None or (moved and not env.types.exact):
+        if reg.obj != wanted and not (wanted == "sock_common" and reg.obj.endswith("sock")):
+            raise Refuse(f"R{regno} is of type {reg.obj} but {wanted} is expected")
+    elif not env.types.holds(reg.obj, moved, wanted):
+        raise Refuse(f"R{regno} is of type {reg.obj} but {wanted} is expected")
+
+
+def _constant_text(regno: int, reg: Reg) -> None:
+    """Text in the value of a map that is frozen and that programs only read."""
+    info: MapInfo = reg.obj
+    if not info.data:
+        raise Refuse(f"R{regno} does not point to a readonly map'", "Freeze the map before loading.")
+    if reg.num.mask:
+        raise Refuse(f"R{regno} is not a constant address'")
+    at = reg.off + reg.num.smin
+    memory.region(regno, reg, 0, info.value_size - at, info.value_size)
+    if b"\0" not in info.data[at:]:
+        raise Refuse("string is not zero-terminated")
 
 
 def _unmoved(regno: int, reg: Reg) -> None:
@@ -308,8 +337,7 @@ def passed(env: Env, state: State, at: int, param: Param) -> None:
     elif param.kind == "btf":
         if not (null and param.null):
             _check_type(regno, reg, _EXPECTED["PTR_TO_BTF_ID"])
-            if reg.obj and reg.obj != param.struct:
-                raise Refuse(f"R{regno} is of type {reg.obj} but {param.struct} is expected")
+            _same_struct(env, regno, reg, param.struct)
     elif null:
         if not param.null and "null_param" in env.rules:
             raise Refuse(f"arg#{at} is expected to be non-NULL")

@@ -182,6 +182,8 @@ def binary(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -> Scal
     combine = _BITS.get(name)
     if combine is None:
         return _unknown(bits, rules)
+    if name == "MUL" and "mul_union" in rules:
+        combine = tnum.mul_union
     value, mask = combine((a.value & full, a.mask & full), (b.value & full, b.mask & full))
     value, mask = value & full, mask & full
     wide64 = _combine(name, value, mask, a, b, 64, rules) if wide else _unbounded(64)

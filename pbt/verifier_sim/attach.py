@@ -16,7 +16,8 @@ from pbt.verifier_sim.kerneltypes import KernelTypes
 from pbt.verifier_sim.progbtf import ENUM, ENUM64, INT, PTR, STRUCT, UNION, Row
 from pbt.verifier_sim.reg import ANY, Reg, names, number
 
-BY_BTF: Final = ("TRACING", "LSM")
+ADDRESS: Final = Reg("address")
+"""A slot with a pointer that is used as a number: it is read as a whole."""
 _PREFIX: Final = {"TRACE_ITER": "bpf_iter_", "LSM_MAC": "bpf_lsm_", "LSM_CGROUP": "bpf_lsm_"}
 _RESULT_TOO: Final = ("TRACE_FEXIT", "LSM_MAC", "LSM_CGROUP", "MODIFY_RETURN")
 _ERRORS: Final = (-4095, 0)  # -MAX_ERRNO
@@ -73,12 +74,14 @@ class Attached(NamedTuple):
     """What a program is attached to: the slots of its context, the range of its results (None: any).
 
     words: how many of the slots are arguments; the slot behind them holds the function's result, if any.
+    narrow: 32 bits of the program's result count.
     """
 
     name: str
     slots: tuple[Reg, ...]
     limits: tuple[int, int] | None
     words: int
+    narrow: bool = False
 
 
 def attached(
@@ -109,14 +112,16 @@ def attached(
     words = len(slots)
     if attach in _RESULT_TOO:
         slots.append(_result(types, attach, name, proto, rules))
-    return Attached(name, tuple(slots), _limits(types, prog_type, attach, name, proto, rules), words)
+    limits = _limits(prog_type, attach, name, proto, rules)
+    return Attached(name, tuple(slots), limits, words, prog_type == "LSM" and attach != "LSM_CGROUP")
 
 
 def _may_attach(prog_type: str, attach: str, name: str, rules: Features, sleepable: bool) -> None:
     if prog_type == "LSM":
         if "hook_ranges" in rules and name in _DISABLED_HOOKS:
             raise Refuse(f"points to disabled hook bpf_lsm_{name}")
-        if sleepable and name not in _SLEEPABLE_HOOKS:
+        hooks = _SLEEPABLE_HOOKS if "sleepable_hooks" in rules else ("bprm_committed_creds",)
+        if sleepable and name not in hooks:
             raise Refuse(f"bpf_lsm_{name} is not sleepable")
     elif sleepable and attach in ("TRACE_FENTRY", "TRACE_FEXIT", "MODIFY_RETURN"):
         if not name.startswith("__x64_sys_") and name not in _TEST_TARGETS:
@@ -147,10 +152,10 @@ def _pointer(
     struct, row, tags = types.pointed(id)
     char = row.kind == INT and row.size == 1
     if not row.kind or char or (row.kind == INT and "int_pointers" in rules):
-        return ANY  # strings, memory without a type: numbers
+        return ADDRESS  # strings, memory without a type: numbers
     if not struct:
         if row.kind in (PTR, ENUM, ENUM64) and "any_pointers" in rules:
-            return ANY
+            return ADDRESS
         return refused(f"func '{target}' arg{at} type {row.name} is not a struct")
     mods = "trusted_" if "trusted_args" in rules and _trusted(attach, target) else ""
     null = attach == "TRACE_ITER" and not (
@@ -193,9 +198,7 @@ def _hook_limits(name: str) -> tuple[int, int]:
     return (0, 1) if name in _BOOL_HOOKS else _ERRORS
 
 
-def _limits(
-    types: KernelTypes, prog_type: str, attach: str, name: str, proto: Row, rules: Features
-) -> tuple[int, int] | None:
+def _limits(prog_type: str, attach: str, name: str, proto: Row, rules: Features) -> tuple[int, int] | None:
     if attach == "LSM_CGROUP":
         return (0, 1) if proto.size else (1, 1)
     if prog_type == "LSM":
@@ -217,4 +220,4 @@ def may_call(target: Attached | None, attach: str, helper: str, sleepable: bool)
     return target.name in _D_PATH
 
 
-__all__ = ["BY_BTF", "Attached", "attached", "may_call"]
+__all__ = ["ADDRESS", "Attached", "attached", "may_call"]

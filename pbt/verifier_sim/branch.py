@@ -78,7 +78,10 @@ def _decide(env: Env, name: str, dst: Reg, src: Reg, wide: bool) -> bool | None:
         if (
             other.num.const == 0
             and not pointer.null
-            and (pointer.kind in _NEVER_NULL or (pointer.kind == "ptr_" and pointer.mods.startswith("trusted_")))
+            and (
+                pointer.kind in _NEVER_NULL
+                or (pointer.kind == "ptr_" and pointer.mods.startswith("trusted_"))
+            )
             and (pointer.kind != "map_ptr" or "register_null" in env.rules)
         ):
             env.precise(other)

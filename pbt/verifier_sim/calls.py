@@ -11,6 +11,7 @@ from pbt.uapi.helpers import BY_ID, Helper
 from pbt.uapi.maps import MAP_TYPES
 from pbt.verifier_sim import dynptr, fields, scalar, stack
 from pbt.verifier_sim.arguments import Given, argument, named, passed
+from pbt.verifier_sim.attach import may_call
 from pbt.verifier_sim.env import MOVES_PACKET, Env, Refuse, Unsupported
 from pbt.verifier_sim.reg import ANY, UNINIT, MapInfo, Reg, names, number
 from pbt.verifier_sim.state import SPILL, ZEROED, Frame, Slot, State
@@ -18,7 +19,7 @@ from pbt.verifier_sim.state import SPILL, ZEROED, Frame, Slot, State
 DONE: Final = -1  # the path ends here
 _INNER_MAP: Final = 1 << 12  # BPF_F_INNER_MAP
 _ACQUIRES = names("sk_lookup_tcp sk_lookup_udp skc_lookup_tcp ringbuf_reserve")
-_SIZED_RESULT = names("get_stack get_task_stack probe_read_str probe_read_kernel_str probe_read_user_str")
+_SIZED_RESULT = names("get_stack probe_read_str probe_read_kernel_str probe_read_user_str")
 
 
 # a call -------------------------------------------------------------------------------------------
@@ -84,17 +85,19 @@ def _helper(env: Env, state: State, pc: int, number_: int) -> int:
             f"program of this type cannot use helper bpf_{helper.name}#{number_}",
             f"A {env.prog.name} program has no such helper on this kernel.",
         )
+    if not may_call(env.attached, env.attach, helper.name, env.sleepable):
+        raise Refuse("helper call is not allowed in probe", "Few functions alone are safe for it.")
     if helper.gpl and not env.gpl:
         raise Refuse(
             "cannot call GPL-restricted function from non-GPL compatible program",
             "Compile with a GPL-compatible license.",
         )
-    if helper.name in _SLEEPS and not env.sleepable and "sleeping_helpers" in env.rules:
+    if helper.name in _SLEEPS and not _may_sleep(env, state) and "sleeping_helpers" in env.rules:
         raise Refuse("helper call might sleep in a non-sleepable prog")
     given = Given()
-    for at, kind in enumerate(helper.args):
+    for at, kind in enumerate(_ARGUMENTS.get((helper.name, env.prog.name), helper.args)):
         argument(env, state, helper, given, at + 1, kind)
-    if given.map is not None:
+    if given.map is not None and "CONST_MAP_PTR" in helper.args:
         _compatible(env, helper, given.map)
     for _, reg, size in given.fills:
         low = reg.off + reg.num.smin
@@ -129,6 +132,13 @@ def _helper(env: Env, state: State, pc: int, number_: int) -> int:
     return pc + 1
 
 
+def _may_sleep(env: Env, state: State) -> bool:
+    """Programs that sleep do so but in sections of RCU, under locks, and (since 6.18) in timers."""
+    if not env.sleepable or state.rcu or state.lock:
+        return False
+    return not ("async_context" in env.rules and any(frame.callback is LATER for frame in state.frames))
+
+
 def _local_rules(env: Env, state: State, helper: Helper) -> None:
     """What single helpers want beside the kinds of their arguments."""
     regs = state.frames[-1].regs
@@ -148,6 +158,17 @@ def _make_dynptr(env: Env, state: State, pc: int, helper: Helper, given: Given) 
     dynptr.create(env, state, reg, (-(reg.off + reg.num.smin) - 1) >> 3, kind, ref)
 
 
+_ARGUMENTS: Final = {  # where a helper takes something else in programs of one type
+    ("get_socket_cookie", "TRACING"): ("BTF_ID_SOCK_COMMON_OR_NULL",),
+    ("get_socket_cookie", "LSM"): ("BTF_ID_SOCK_COMMON_OR_NULL",),
+    **{
+        (name, "LSM"): ("BTF_ID_SOCK_COMMON", "ANYTHING", "ANYTHING", *memory)
+        for name, memory in (
+            ("setsockopt", ("MEM_RDONLY", "CONST_SIZE")),
+            ("getsockopt", ("UNINIT_MEM", "CONST_SIZE")),
+        )
+    },
+}
 _SLEEPS = names(
     "copy_from_user copy_from_user_task ima_inode_hash ima_file_hash sys_bpf sys_close btf_find_by_name_kind"
 )
@@ -252,7 +273,8 @@ def _result(env: Env, state: State, pc: int, helper: Helper, given: Given) -> Re
 
 
 def _integer(env: Env, helper: Helper, given: Given) -> Reg:
-    if helper.name in _SIZED_RESULT:
+    sized = helper.name == "get_task_stack" and "task_stack_sized" in env.rules
+    if sized or helper.name in _SIZED_RESULT:
         return number(scalar.between(-4095, given.most, env.rules))
     if helper.name == "get_smp_processor_id" and "cpu_bounded" in env.rules:
         return number(scalar.between(0, env.cpus - 1, env.rules))
@@ -425,7 +447,7 @@ def exit_(env: Env, state: State, pc: int, insn: Insn) -> int:
         return DONE
     limits = env.limits
     if limits is not None:
-        _in_range(env, result, limits, "program exit")
+        _in_range(env, result, limits, "program exit", wide=not (env.attached and env.attached.narrow))
     return DONE
 
 

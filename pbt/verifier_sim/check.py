@@ -160,7 +160,7 @@ def _malformed_jump(insn: Insn, rules: Features) -> str:
     if code == op.JA:
         if insn.opcode & op.X or insn.dst_reg or insn.src_reg:
             return "BPF_JA uses reserved fields"
-        if not wide and "signed_isa" not in rules:
+        if not wide and "gotol" not in rules:
             return f"unknown opcode {insn.opcode:02x}"
         return "BPF_JA uses reserved fields" if (insn.imm if wide else insn.offset) else ""
     if code in (op.CALL, op.EXIT) and not wide:

@@ -98,6 +98,8 @@ def _read_arguments(env: Env, at: int, size: int, sign: bool) -> Reg:
     if known.kind == "refused":
         raise Refuse(known.obj)
     if size == 8:
+        if known.kind == "address":
+            return ANY
         return known._replace(id=env.new_id()) if known.null else known
     if known.kind != "scalar":
         raise Refuse(f"invalid bpf_context access off={at} size={size}")

@@ -33,15 +33,17 @@ _RCU_OR_NULL: Final = _fields("mm_struct.exe_file sk_buff.sk request_sock.sk")
 
 def load(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
     """Through a kernel pointer; without the kernel's own types any read inside the object is believed."""
-    what = f"R{regno} is ptr_{reg.obj or ''}"
+    name = reg.obj or ""
     at = reg.off + offset
     if at < 0:
-        raise Refuse(f"{what} invalid negative access: off={at}")
+        raise Refuse(f"R{regno} is ptr_{name} invalid negative access: off={at}")
     if reg.num.mask or reg.num.value:
-        raise Refuse(f"{what} invalid variable offset: off={offset}, var_off={tnum_text(reg.num)}")
+        raise Refuse(
+            f"R{regno} is ptr_{name} invalid variable offset: off={offset}, var_off={tnum_text(reg.num)}"
+        )
     for space in ("user", "percpu"):
         if f"{space}_" in reg.mods:
-            raise Refuse(f"{what} access {space} memory: off={at}", f"A helper reads {space} memory.")
+            raise Refuse(f"R{regno} is ptr_{reg.obj} access {space} memory: off={at}", f"A helper reads {space} memory.")
     types = env.types
     if types is not None and types.exact and reg.obj and not reg.delta and types.struct(reg.obj) is not None:
         member = types.walk(reg.obj, at, size)
@@ -52,6 +54,16 @@ def load(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, s
     if known and at + size > known:
         raise Refuse(f"access beyond struct {reg.obj} at off {at} size {size}")
     return UNTYPED if size == 8 else _number(size, sign)
+
+
+def read_by_helper(env: Env, regno: int, reg: Reg, size: int) -> None:
+    """A helper may read `size` bytes at the pointer if they lie within one member."""
+    at = reg.off + reg.num.smin
+    if at < 0:
+        raise Refuse(f"R{regno} is ptr_{reg.obj or ''} invalid negative access: off={at}")
+    types = env.types
+    if types is not None and types.exact and reg.obj and not reg.delta and types.struct(reg.obj) is not None:
+        types.walk(reg.obj, at, size)
 
 
 def _number(size: int, sign: bool) -> Reg:

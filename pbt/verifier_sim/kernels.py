@@ -33,7 +33,8 @@ RULES = (
     Rule("rcu_kptrs", (6, 4), "kernel pointers in maps may be used inside RCU sections"),
     Rule("dynptr_reinit", (6, 3), "an initialised dynptr without reference may be initialised anew"),
     Rule("narrow_links", (6, 5), "a 32-bit copy of a number below 2**32 is refined with it"),
-    Rule("signed_isa", (6, 6), "sign extension, signed division, bswap, gotol (cpu v4)"),
+    Rule("signed_isa", (6, 6), "sign extension, signed division, bswap (cpu v4)"),
+    Rule("gotol", (6, 6), "jumps by 32 bits (cpu v4)"),
     Rule("memory_params", (5, 12), "global functions take pointers to memory"),
     Rule("dynptr_params", (6, 8), "global functions take dynptrs"),
     Rule("arg_tags", (6, 8), "tags of the parameters of global functions"),
@@ -46,6 +47,8 @@ RULES = (
     Rule("null_folds", (5, 17), "arguments that may be null take pointers that may be"),
     Rule("ids_compared", (6, 2), "states are compared with the identities of all pointers"),
     Rule("equal_ranges", (6, 2), "ranges that do not meet decide == and !="),
+    Rule("sleepable_hooks", (5, 11), "most hooks take LSM programs that sleep"),
+    Rule("task_stack_sized", (5, 12), "get_task_stack returns at most the size of its buffer"),
     Rule("int_pointers", (5, 17), "pointers to integers in the context are numbers"),
     Rule("lsm_cgroup", (6, 0), "LSM programs attach to cgroups"),
     Rule("struct_args", (6, 1), "structures that are passed by value are numbers in the context"),
@@ -53,7 +56,12 @@ RULES = (
     Rule("nested_trust", (6, 4), "what is read through a trusted pointer need not be trusted"),
     Rule("hook_ranges", (6, 12), "LSM programs return an error or 0; some hooks are closed to them"),
     Rule("raw_tp_nulls", (6, 13), "arguments of some tracepoints may be null"),
+    Rule("async_context", (6, 18), "callbacks of timers may not sleep"),
+    Rule("mul_union", (6, 18), "products with an unknown factor keep more known bits"),
     Rule("untrusted_memory", (6, 17), "what pointers to other than structures point to may be read"),
+    Rule(
+        "offsets_merged", (7, 1), "known and unknown parts of an offset are added before they are looked at"
+    ),
     Rule("signal_errors", (7, 0), "the information of a signal may be no pointer"),
     Rule("any_pointers", (7, 1), "pointers to pointers in the context are numbers"),
     Rule("loops_anywhere", (6, 8), "a cycle may close at any instruction, not only at a jump"),
@@ -125,7 +133,7 @@ _LATE_6_18 = (
 
 STABLE = (
     ((5, 10), 1, "zeros_anywhere"),
-    ((6, 1), 1, "commuted_kept zeros_anywhere"),
+    ((6, 1), 1, "gotol commuted_kept zeros_anywhere"),
     ((6, 12), 60, "fork_bits sign_split sign_split32 scrub_variable"),
     ((6, 18), 44, _LATE_6_18),
 )

@@ -186,10 +186,7 @@ class KernelTypes:
             if off + size <= start:
                 break
             if bits:
-                end = place + bits
-                if end // 8 <= off:
-                    continue
-                if off <= start and (end + 7) // 8 <= off + size:
+                if off <= start and (place + bits + 7) // 8 <= off + size:
                     return None
                 continue
             if off < start:

@@ -69,11 +69,12 @@ def map_value(
 
 
 def packet(env: Env, regno: int, reg: Reg, offset: int, size: int, zero: bool = False) -> None:
-    if reg.num.smin < 0:
+    start = reg.off + offset
+    lowest = reg.num.smin + (start if "offsets_merged" in env.rules else 0)
+    if lowest < 0:
         raise Refuse(
             f"R{regno} min value is negative, either use unsigned index or do a if (index >=0) check."
         )
-    start = reg.off + offset
     if start < 0 or start + size > reg.size or (not size and not zero):
         raise Refuse(
             f"R{regno} offset is outside of the packet",
@@ -166,9 +167,23 @@ def _load_sock(env: Env, state: State, regno: int, reg: Reg, offset: int, size: 
     return _plain(size, sign)
 
 
+_MAP_STRUCTS = {
+    "HASH": "bpf_htab", "PERCPU_HASH": "bpf_htab", "LRU_HASH": "bpf_htab", "LRU_PERCPU_HASH": "bpf_htab",
+    "HASH_OF_MAPS": "bpf_htab", "STACK_TRACE": "bpf_stack_map", "LPM_TRIE": "lpm_trie",
+    "DEVMAP": "bpf_dtab", "DEVMAP_HASH": "bpf_dtab", "SOCKMAP": "bpf_stab", "SOCKHASH": "bpf_shtab",
+    "CPUMAP": "bpf_cpu_map", "XSKMAP": "xsk_map", "QUEUE": "bpf_queue_stack", "STACK": "bpf_queue_stack",
+    "REUSEPORT_SOCKARRAY": "reuseport_array", "RINGBUF": "bpf_ringbuf_map",
+    "USER_RINGBUF": "bpf_ringbuf_map", "BLOOM_FILTER": "bpf_bloom_filter",
+}  # fmt: skip
+
+
 def _load_map(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
+    """From the kernel's structure of the map, as through any other pointer to such a thing."""
+    struct = _MAP_STRUCTS.get(reg.obj.map_type, "bpf_array")
     if reg.off + offset < 0:
-        raise Refuse(f"R{regno} is bpf_array invalid negative access: off={reg.off + offset}")
+        raise Refuse(f"R{regno} is {struct} invalid negative access: off={reg.off + offset}")
+    if env.types is not None and env.types.exact and env.types.struct(struct) is not None:
+        return kernelptr.load(env, state, regno, Reg("ptr_", obj=struct), reg.off + offset, size, sign)
     if (reg.off + offset) % size:  # no field of struct bpf_map lies there
         raise Refuse(
             f"access beyond the end of member in struct bpf_map with off {reg.off + offset} size {size}"
@@ -240,7 +255,6 @@ def store(
     """Write `size` bytes of `value` at reg + offset; Refuse if that may not be done."""
     kind = reg.kind
     if reg.null or kind not in _LOAD:
-        _untyped(reg)
         raise Refuse(f"R{regno} invalid mem access '{reg.type_name}'", _access_hint(reg))
     aligned(env, reg, offset, size)
     if kind == "fp":

@@ -133,13 +133,13 @@ REASONS: Final = (
     Reason(36, r"R(\d+) invalid (?:\w+ buffer|variable buffer offset|\w+) access?:? ?.*|R\d+ invalid variable buffer offset.*|invalid access to flow keys.*",
            "this part of the object may not be read", "Only some fields of such objects may be read, at constant offsets.",
            "CGROUP_SKB: r1 = *(u64 *)(r1 +168); if r1 == 0 goto out; r0 = *(u64 *)(r1 +3); out: r0 = 1; exit"),
-    Reason(37, r"R(\d+) is (?:ptr_\w*|bpf_array) invalid (?:variable offset|negative access).*", "a kernel object is read at a place that is not fixed",
+    Reason(37, r"R(\d+) is \w+ invalid (?:variable offset|negative access).*", "a kernel object is read at a place that is not fixed",
            "Use a constant offset, or probe_read_kernel.", "SOCKET_FILTER: r1 = HASH; r0 = *(u32 *)(r1 -4); exit"),
     Reason(38, r"same insn cannot be used with different pointers", "one load or store meets pointers of different kinds",
            "Let each kind of pointer have an instruction of its own.",
            "SOCKET_FILTER: r6 = r1; call get_prandom_u32; r2 = r6; if r0 == 7 goto a; r2 = r10; r2 += -8; *(u64 *)(r10 -8) = 0;"
            " a: r0 = *(u32 *)(r2 +0); exit"),
-    Reason(39, r"access beyond (?:the end of member|struct) .*|cannot access ptr member .*", "the access does not fit the fields of the structure",
+    Reason(39, r"access beyond (?:the end of member|struct) .*|cannot access ptr member .*|struct \S* (?:doesn't have field at offset|is not known to this kernel|contains itself).*|type \d+ refers to itself", "the access does not fit the fields of the structure",
            "Read a field as a whole, from its start.", ""),
     # stack
     Reason(40, r"invalid(?: variable-offset)?(?: read from| write to) stack R(\d+) (?:var_off=\S+ \S+ )?off=(-?\d+) size=(\d+)|"
@@ -259,6 +259,15 @@ REASONS: Final = (
     Reason(92, r"Tracing programs must provide btf_id", "the program does not say what it attaches to", "Name the function or tracepoint.", ""),
     Reason(93, r"Only fentry.* can be sleepable|Syscall programs can only be sleepable", "this type of program may not sleep, or has to",
            "Load it without, or with, the flag that says it sleeps.", "SYSCALL: r0 = 0; exit"),
+    # what programs attach to
+    Reason(94, r".* is not found in the kernel's types|attach_type \d+ is unknown to this kernel|points to disabled hook .*|bpf_lsm_\w* is not sleepable",
+           "no such program can be attached there", "See what this kernel offers, and which hooks may sleep.", ""),
+    Reason(95, r"func '.*' (?:arg|offset|returns).*", "this slot of the context cannot be read", "See the function's prototype.", ""),
+    Reason(96, r"helper call is not allowed in probe", "the helper is safe in few functions alone, and this is none of them", "Attach elsewhere, such as to vfs_getattr.", ""),
+    Reason(97, r"R(\d+) is ptr_\S* access (\w+) memory.*", "r{0} points to {1} memory, which is not read directly", "Use a helper that reads it.", ""),
+    Reason(98, r"R(\d+) does not point to a readonly map'|R(\d+) is not a constant address'|string is not zero-terminated",
+           "the text has to be constant: in a map that is frozen and that programs only read", "Pass a string literal.",
+           f"KPROBE: {_LOOK}; if r0 == 0 goto out; r6 = r0; r1 = r0; r2 = 8; r3 = r6; call strncmp; {_END}"),
 )  # fmt: skip
 
 _compiled: list[tuple[re.Pattern[str], Reason]] = []

@@ -89,6 +89,24 @@ def mul(a: Tnum, b: Tnum) -> Tnum:
     return add((product, 0), total)
 
 
+def union(a: Tnum, b: Tnum) -> Tnum:
+    """What holds for the values of both."""
+    unknown = (a[0] ^ b[0]) | a[1] | b[1]
+    return a[0] & b[0] & ~unknown, unknown
+
+
+def mul_union(a: Tnum, b: Tnum) -> Tnum:
+    """The product by long multiplication: an unknown bit of `a` adds `b` or does not."""
+    (value, mask), total = a, (0, 0)
+    while value or mask:
+        if value & 1:
+            total = add(total, b)
+        elif mask & 1:
+            total = union(total, add(total, b))
+        value, mask, b = value >> 1, mask >> 1, shift_left(b, 1)
+    return total
+
+
 def intersect(a: Tnum, b: Tnum) -> Tnum:
     """What is known from either: only for two descriptions of the same value."""
     unknown = a[1] & b[1]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pbt.bundle import Bundle
-from pbt.cli.kernel import judging
+from pbt.cli.kernel import judging, kernel_types
 from pbt.host import verifier
 from pbt.host.target import Target
 from pbt.isa.insn import Insn, encode
@@ -22,7 +22,7 @@ from pbt.sys.syscall import Fd
 from pbt.verifier_sim import MapInfo, Verdict, verify
 from pbt.verifier_sim.calibrate import calibrated, programs
 from pbt.verifier_sim.kernels import features
-from tests.property import mutants, structured
+from tests.property import mutants, structured, typed
 from tests.property.test_sound import program
 from tests.unit.objects.made import MIXED, clang
 from tests.unit.verifier_sim.programs import CASES, MAPS, Case, build
@@ -230,3 +230,40 @@ def test_calibration_finds_what_was_measured(tmp_path: Path, monkeypatch: pytest
     assert "signed_isa" in known or RELEASE.startswith("5.")
     if RELEASE.startswith("6.18.44"):
         assert known == features(RELEASE)
+
+
+def test_random_programs_with_types() -> None:
+    """Tracepoints and iterators: pointers of the kernel's own types, what is read through them, helpers."""
+    btf, types = Target.live().types, kernel_types(RELEASE)
+    if btf is None or types is None:
+        pytest.skip("this kernel has no BTF")
+    options = judging(RELEASE) | {"types": types}
+    total, wrong, severe, accepted = 300, [], [], 0
+    for seed in range(total):
+        made = typed.program(seed, btf, types)
+        if made is None:
+            continue
+        try:
+            bpf.prog_load(
+                "TRACING", encode(made.insns), expected_attach_type=made.attach, attach_btf_id=made.btf_id
+            ).close()
+            log = ""
+        except KernelError as error:
+            if error.errno == 1 and not error.log:
+                continue  # a policy of the machine
+            log = error.log or str(error)
+        verdict = verify(
+            made.insns,
+            prog_type="TRACING",
+            expected_attach_type=made.attach,
+            target=made.name,
+            **options,  # type: ignore[arg-type]
+        )
+        accepted += not log
+        if verdict.ok != (not log):
+            wrong.append((seed, log[-300:], verdict.error))
+            if verdict.ok:
+                severe.append(seed)
+    assert not severe, wrong
+    assert len(wrong) <= 1, wrong
+    assert accepted > total // 4, "too few programs are accepted to say anything"
