@@ -212,7 +212,8 @@ def _bundle(name: str, bundle: object, options: dict[str, object]) -> Iterator[J
 
     assert isinstance(bundle, Bundle)
     source = Source(bundle.name, bundle.source)
-    options = judging(bundle.release) | options
+    release = str(options.get("kernel", bundle.release))
+    options = judging(bundle.release) | {"types": kernel_types(release)} | options
     for program, verdict in zip(bundle.programs, verify_bundle(bundle, **options), strict=True):
         yield Judged(f"{name}: {program.name}", verdict, program.code, _in_script(program.code, source))
 
@@ -237,7 +238,7 @@ def _object(name: str, data: bytes, args: Arguments, options: dict[str, object])
     release = str(options.get("kernel", target.release))
     shown = "stdin" if name == "-" else name
     found = link.read(shown, data, target.types, release, *_kind(args))
-    options = judging(release) | options
+    options = judging(release) | {"types": kernel_types(release, target)} | options
     for program in found.programs:
         verdict = verify(
             program.insns,
@@ -250,6 +251,7 @@ def _object(name: str, data: bytes, args: Arguments, options: dict[str, object])
             structs=found.sizes,
             owned=found.owned,
             gpl=found.gpl,
+            target=program.attach_name if program.sort.prog_type in ("TRACING", "LSM") else "",
             **options,  # type: ignore[arg-type]
         )
         yield Judged(

@@ -212,8 +212,8 @@ class Btf:
         info = words[at + 1]
         index = id - self._first_id + 1
         end = self._starts[index] if index < len(self._starts) else len(words)
-        name = self._name(words[at])
-        return info >> 24 & 0x1F, name, info & 0xFFFF, words[at + 2], tuple(words[at + 3 : end]), bool(info >> 31)
+        more = tuple(words[at + 3 : end])
+        return info >> 24 & 0x1F, self._name(words[at]), info & 0xFFFF, words[at + 2], more, bool(info >> 31)
 
     def text(self, offset: int) -> str:
         """The string at an offset of the string section, such as a member's name in `row`."""

@@ -18,7 +18,12 @@ from pbt.verifier_sim.reg import ANY, Reg, names, number
 
 ADDRESS: Final = Reg("address")
 """A slot with a pointer that is used as a number: it is read as a whole."""
-_PREFIX: Final = {"TRACE_ITER": "bpf_iter_", "LSM_MAC": "bpf_lsm_", "LSM_CGROUP": "bpf_lsm_"}
+_PREFIX: Final = {
+    "TRACE_RAW_TP": "btf_trace_",
+    "TRACE_ITER": "bpf_iter_",
+    "LSM_MAC": "bpf_lsm_",
+    "LSM_CGROUP": "bpf_lsm_",
+}
 _RESULT_TOO: Final = ("TRACE_FEXIT", "LSM_MAC", "LSM_CGROUP", "MODIFY_RETURN")
 _ERRORS: Final = (-4095, 0)  # -MAX_ERRNO
 _BOOL_HOOKS: Final = names("audit_rule_known inode_xattr_skipcap")
@@ -92,14 +97,13 @@ def attached(
         raise Unsupported("the program needs the types of what it attaches to")
     if attach == "LSM_CGROUP" and "lsm_cgroup" not in rules:
         raise Refuse("attach_type 43 is unknown to this kernel")
+    prefix = _PREFIX.get(attach, "")
+    name = name.removeprefix(prefix)
     if attach == "TRACE_RAW_TP":
-        proto = types.prototype("typedef", f"btf_trace_{name}")
+        proto = types.prototype("typedef", prefix + name)
     else:
-        prefix = _PREFIX.get(attach, "")
-        proto = types.prototype("func", name if name.startswith(prefix) else prefix + name)
+        proto = types.prototype("func", prefix + name)
     if proto is None:
-        if types.exact:
-            raise Refuse(f"{name} is not found in the kernel's types")
         raise Unsupported(f"the types of {name}, which no kernel at hand has")
     _may_attach(prog_type, attach, name, rules, sleepable)
     skip = 1 if attach == "TRACE_RAW_TP" else 0  # the tracepoint's own data

@@ -307,6 +307,8 @@ def verify_program(bundle: Bundle, program: Program, **options: Any) -> Verdict:
     """Judge one program of a bundle for the kernel that the bundle was made for; options as `verify`."""
     slots, references = resolve(bundle, program)
     options.setdefault("kernel", bundle.release or "6.18")
+    if options.get("types") and program.attach_btf and ":" not in program.attach_btf[1]:
+        options["target"] = program.attach_btf[1]
     verdict = verify(
         slots,
         prog_type=program.prog_type,

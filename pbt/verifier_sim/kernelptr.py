@@ -43,7 +43,10 @@ def load(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, s
         )
     for space in ("user", "percpu"):
         if f"{space}_" in reg.mods:
-            raise Refuse(f"R{regno} is ptr_{reg.obj} access {space} memory: off={at}", f"A helper reads {space} memory.")
+            raise Refuse(
+                f"R{regno} is ptr_{reg.obj} access {space} memory: off={at}",
+                f"A helper reads {space} memory.",
+            )
     types = env.types
     if types is not None and types.exact and reg.obj and not reg.delta and types.struct(reg.obj) is not None:
         member = types.walk(reg.obj, at, size)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pbt.typing import Final
 from pbt.uapi import progs
 from pbt.verifier_sim import fields, kernelptr, scalar, tnum
 from pbt.verifier_sim.context import read_context, write_context
