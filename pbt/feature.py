@@ -490,6 +490,10 @@ class World(Protocol):
 
     def user_symbol(self, address: int, pid: int, offset: bool = False) -> str: ...
 
+    def user_frames(self, address: int, pid: int, returning: bool, lines: bool) -> Sequence[tuple[str, bool]]:
+        """(text, whether it is inlined) of each function that runs at an address of a process, the innermost
+        first; source lines with `lines` and config show_debug_info. `returning`: a call returns to the address."""
+
     def remember(self, pid: int) -> None:
         """Keep what names the addresses of a process, which may end before they are printed."""
 

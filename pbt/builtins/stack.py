@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pbt.builtins.process import KSYM, USYM, remember
 from pbt.bundle import Event, Map
@@ -21,7 +21,7 @@ _VALID = 1  # BPF_STACK_BUILD_ID_VALID; otherwise the offset is the address
 
 
 def _check_stack(checks: Checks, call: Call) -> Type:
-    mode, depth = str(checks.config["stack_mode"]), MAX_FRAMES
+    mode, depth = "", MAX_FRAMES
     args = list(call.args)
     if args and (named := checks.identifier_or_none(args[0])) is not None:
         if named not in MODES:
@@ -30,6 +30,7 @@ def _check_stack(checks: Checks, call: Call) -> Type:
             )
         mode = named
         args.pop(0)
+    mode = mode or _default_mode(checks, call)
     if mode == "build_id" and call.name == "kstack":
         raise checks.error("build_id is a mode of ustack only", call.span, "the kernel's code has no files")
     if args:
@@ -41,6 +42,15 @@ def _check_stack(checks: Checks, call: Call) -> Type:
     if args:
         raise checks.error(f"{call.name}() takes the mode first, then the depth", call.span)
     return Opaque(call.name, 8, 8, f"{mode},{depth}")
+
+
+def _default_mode(checks: Checks, call: Call) -> str:
+    """That of config stack_mode; the addresses alone where kernel stacks cannot have it."""
+    mode = str(checks.config["stack_mode"])
+    if mode != "build_id" or call.name != "kstack":
+        return mode
+    checks.warn("kstack has no mode build_id: it shows addresses, as in mode raw", call.span)
+    return "raw"
 
 
 def _check_dwarf(checks: Checks, call: Call) -> Type:
@@ -95,17 +105,31 @@ def _frames(world: World, raw: bytes, detail: str, user: bool) -> list[str]:
     addresses = [address for address in memoryview(data + bytes(-len(data) % 8)).cast("Q") if address]
     if mode == "raw":
         return [f"{address:x}" for address in addresses]
-    if mode == "perf":
-        return [_perf_frame(world, address, pid, user) for address in addresses]
     if user:
-        return [world.user_symbol(address, pid, True) for address in addresses]
+        return [
+            frame
+            for n, address in enumerate(addresses)
+            for frame in _user_frames(world, address, pid, n > 0, mode)
+        ]
+    if mode == "perf":
+        return [
+            _perf_frame(address, world.kernel_symbol(address, True), world.kernel_module(address))
+            for address in addresses
+        ]
     return [world.kernel_symbol(address, True) for address in addresses]
 
 
-def _perf_frame(world: World, address: int, pid: int, user: bool) -> str:
+def _user_frames(world: World, address: int, pid: int, returning: bool, mode: str) -> Iterator[str]:
+    """The function at an address, after those that were inlined there, where debugging information is shown."""
+    for text, inlined in world.user_frames(address, pid, returning, lines=mode != "perf"):
+        if mode != "perf":
+            yield f"[inlined] {text}" if inlined else text
+        else:
+            yield _perf_frame(address, text, "inlined" if inlined else world.user_module(address, pid))
+
+
+def _perf_frame(address: int, name: str, module: str) -> str:
     """Address, symbol, and the file or kernel module that it is in."""
-    name = world.user_symbol(address, pid, True) if user else world.kernel_symbol(address, True)
-    module = world.user_module(address, pid) if user else world.kernel_module(address)
     return f"\t{address:x} {name}" + (f" ({module})" if module else "")
 
 

@@ -13,7 +13,7 @@ from pbt.data import NamedTuple
 from pbt.dwarf import consts as c
 from pbt.dwarf.cursor import Section
 from pbt.dwarf.line import LineTable
-from pbt.dwarf.ranges import Range, covers, ranges
+from pbt.dwarf.ranges import Range, begins_at, covers, ranges
 from pbt.dwarf.units import Abbrev, Die, Unit, read_abbrevs
 
 
@@ -163,11 +163,18 @@ class DebugInfo:
 
     def scopes(self, address: int) -> list[Die]:
         """The function that an address is in, and the functions inlined there, the innermost last."""
+        return [die for die in self.near(address) if covers(ranges(die), address)]
+
+    def near(self, address: int) -> list[Die]:
+        """The same, and functions inlined there of which nothing but their beginning is left."""
         function = self.function_at(address)
         if function is None:
             return []
         inlined = (die for _, die in function.below() if die.tag == c.TAG_INLINED_SUBROUTINE)
-        return [function, *(die for die in inlined if covers(ranges(die), address))]
+        return [
+            function,
+            *(die for die in inlined if covers(ranges(die), address) or begins_at(die, address)),
+        ]
 
     def frames(self, address: int) -> list[Frame]:
         """The functions running at an address, the innermost first; the last one alone is not inlined."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from pbt.data import NamedTuple
 from pbt.dwarf import consts as c
-from pbt.dwarf.info import DebugInfo
+from pbt.dwarf.info import DebugInfo, functions
 from pbt.dwarf.line import LineTable, Row
 from pbt.dwarf.ranges import ranges
 from pbt.dwarf.units import Die, Unit
@@ -76,34 +76,41 @@ def source_files(info: DebugInfo) -> list[str]:
 def addresses(info: DebugInfo, rows: Sequence[tuple[Unit, Row]]) -> list[int]:
     """Where to attach for the rows of one line of one file: an address in each copy of its code, sorted."""
     starts = [each for each in rows if each[1].is_stmt] or rows
+    begins = {unit: _begin(info, unit, row) for unit, row in starts}
     copies: dict[int, tuple[int, int]] = {}
     for unit, row in starts:
-        scope = _owner(info, unit, row)
-        key = scope.offset if scope is not None else -1
+        scope = _owner(info, row, begins[unit])
+        key = scope.offset if scope is not None else _NONE
         rank = _rank(scope, row.address)
         copies[key] = min(copies.get(key, rank), rank)
+    if len(copies) > 1:
+        copies.pop(_NONE, None)
     return sorted({address for _, address in copies.values()})
 
 
-def _owner(info: DebugInfo, unit: Unit, row: Row) -> Die | None:
-    """The function, or the inlined copy of one, that a row's line belongs to: of those that run there the one
-    that begins last before the line. Instructions of the caller may stand among those of what it inlined."""
-    scopes = info.scopes(row.address)
+_NONE = -1
+
+
+def _begin(info: DebugInfo, unit: Unit, row: Row) -> tuple[str, int]:
+    """The file and line where the function begins that a row's line belongs to: the last one before it."""
     table = info.table(unit)
     path = table.path(row.file) if table is not None else ""
-    best, line = scopes[-1] if scopes else None, -1
-    for scope in scopes:
-        begin = _declared(info, scope, path)
-        if line <= begin <= row.line:
-            best, line = scope, begin
-    return best
+    known = (_declared(info, die, path) for die in functions(unit) if c.AT_DECLARATION not in die.attributes)
+    return path, max((line for line in known if line <= row.line), default=_NONE)
+
+
+def _owner(info: DebugInfo, row: Row, begin: tuple[str, int]) -> Die | None:
+    """The function that begins there, or the inlined copy of it, where it runs at the row's address; None for
+    rows that the optimiser left outside of it. Others may run there too: its callers, and what it inlined."""
+    path, line = begin
+    return next((die for die in info.near(row.address) if _declared(info, die, path) == line != _NONE), None)
 
 
 def _declared(info: DebugInfo, scope: Die, path: str) -> int:
-    """The line that a function begins in, -1 if that is in another file."""
+    """The line that a function begins in, _NONE if that is in another file."""
     file, line = scope.inherited(c.AT_DECL_FILE), scope.inherited(c.AT_DECL_LINE)
     table = info.table(file[0]) if file is not None else None
-    return line[1] if file and line and table and table.path(file[1]) == path else -1
+    return line[1] if file and line and table and table.path(file[1]) == path else _NONE
 
 
 def _rank(scope: Die | None, address: int) -> tuple[int, int]:

@@ -16,7 +16,10 @@ Range = tuple[int, int]  # the first address, and the first that does not belong
 
 
 def ranges(die: Die) -> Sequence[Range]:
-    """In the order of the compiler: what is run most stands first. () for a DIE without code."""
+    """In the order of the compiler: what is run most stands first. () for a DIE without code.
+
+    Empty ranges count: there a function begins of which nothing is left but steps for a debugger.
+    """
     value = die.attributes.get(c.AT_RANGES)
     if value is not None:
         return _list(die.unit, value)
@@ -51,7 +54,7 @@ def _old_list(unit: Unit, at: int) -> Sequence[Range]:
             break
         if low == largest:
             base = high
-        elif low < high:
+        elif low <= high:
             found.append((base + low, base + high))
     cursor.section.spend(cursor.at - at)
     return found
@@ -62,7 +65,7 @@ def _rnglist(unit: Unit, at: int) -> Sequence[Range]:
     cursor, found, base = Cursor(unit.info.section(".debug_rnglists"), at), list[Range](), _base(unit)
     size = unit.address_size
     while kind := cursor.u8():
-        low = high = 0
+        low, high = 1, 0
         if kind == c.RLE_BASE_ADDRESSX:
             base = unit.address(cursor.uleb())
         elif kind == c.RLE_BASE_ADDRESS:
@@ -81,10 +84,15 @@ def _rnglist(unit: Unit, at: int) -> Sequence[Range]:
             high = low + cursor.uleb()
         else:
             raise cursor.section.damaged(f"unknown entry {kind:#x} of a range list before byte {cursor.at}")
-        if low < high:
+        if low <= high:
             found.append((low, high))
     cursor.section.spend(cursor.at - at)
     return found
+
+
+def begins_at(die: Die, address: int) -> bool:
+    """Whether a function is entered at an address, even if no code of its own is there."""
+    return die.number(c.AT_ENTRY_PC) == address or (address, address) in ranges(die)
 
 
 def covers(found: Sequence[Range], address: int) -> bool:

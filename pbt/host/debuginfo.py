@@ -65,7 +65,7 @@ def of_elf(elf: Elf) -> DebugInfo | None:
     return DebugInfo(elf.path, contents, elf.order)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def debug_info(elf: Elf) -> DebugInfo | None:
     """The debugging information of a program or library, from wherever it is; None when there is none."""
     return of_elf(elf) or _beside(elf)

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
+from collections.abc import Sequence
 
 from pbt.data import NamedTuple
 from pbt.host.elf import Elf
 from pbt.source import UsageError
+from pbt.typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pbt.dwarf.info import Frame
 
 
 class Mapping(NamedTuple):
@@ -178,12 +183,30 @@ class UserSymbols:
             return None
         if not mapping.inode:
             return self._jit_symbol(address)
-        elfs = self._elfs(mapping)
-        virtual = elfs[-1].address(address - mapping.start + mapping.offset) if elfs else None
-        if virtual is None:
-            return None
+        elfs, virtual = self._in_files(mapping, address)
         function = next(filter(None, (elf.function_at(virtual) for elf in elfs)), None)
         return UserSymbol(function.name, virtual - function.address, mapping.path) if function else None
+
+    def _in_files(self, mapping: Mapping, address: int) -> tuple[tuple[Elf, ...], int]:
+        """The files that know of an address, and what it is in them; () and 0 where none does."""
+        elfs = self._elfs(mapping)
+        virtual = elfs[-1].address(address - mapping.start + mapping.offset) if elfs else None
+        return (elfs, virtual) if virtual is not None else ((), 0)
+
+    def frames(self, address: int, returning: bool) -> Sequence[Frame]:
+        """The functions that run at an address by debugging information, the innermost first, all but the last
+        inlined; () without such. `returning`: the address is where a call returns to, and that call is meant.
+
+        DwarfError when the information is damaged.
+        """
+        mapping = self.mapping(address)
+        if mapping is None or not mapping.inode:
+            return ()
+        from pbt.host.debuginfo import debug_info
+
+        elfs, virtual = self._in_files(mapping, address)
+        info = debug_info(elfs[-1]) if elfs else None
+        return info.frames(virtual - returning) if info is not None else ()
 
     def _elfs(self, mapping: Mapping) -> tuple[Elf, ...]:
         """The file behind a mapping, as the process sees or saw it; through map_files when it was replaced."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pbt.source import UsageError
 from pbt.typing import TYPE_CHECKING, Any
@@ -13,15 +13,20 @@ if TYPE_CHECKING:
     from pbt.host.proc import ElfFiles, UserSymbols
 
 
+UserFrame = tuple[str, bool]
+
+
 class Symbols:
     """The names of one session; what a process had is remembered when it is gone."""
 
     def __init__(self, kallsyms: Kallsyms, config: Mapping[str, Any] | None = None) -> None:
-        """`config`: of its variables cache_user_symbols, user_symbols and cpp_demangle count."""
+        """`config`: of its variables cache_user_symbols, user_symbols, cpp_demangle and show_debug_info count."""
         settings = config or {}
         self._keep = settings.get("cache_user_symbols", "PER_PID") != "NONE"
         self._named = bool(settings.get("user_symbols", True))
         self._demangled = bool(settings.get("cpp_demangle", True))
+        self._debugged = bool(settings.get("show_debug_info", False))
+        self._frames: dict[tuple[int, int, bool, bool], Sequence[UserFrame]] = {}
         self._kallsyms = kallsyms
         self._kernel: dict[int, Symbol | None] = {}
         self._kernel_names: dict[int, str] = {}
@@ -52,6 +57,27 @@ class Symbols:
     def user(self, address: int, pid: int, offset: bool = False) -> str:
         """The same for an address of a process."""
         return _text(self._user_symbol(address, pid) if self._named else None, address, offset)
+
+    def user_frames(self, address: int, pid: int, returning: bool, lines: bool) -> Sequence[UserFrame]:
+        """(text, whether it is inlined) for each function that runs at an address of a process, the innermost
+        first: one, unless debugging information is to be shown and tells more; with source lines if `lines`.
+
+        `returning`: the address is where a call returns to. UsageError when the information is damaged.
+        """
+        if not self._debugged or not self._named:
+            return ((self.user(address, pid, True), False),)
+        at = pid, address, returning, lines
+        if at not in self._frames or not self._keep:
+            self._frames[at] = ((self.user(address, pid, True), False),)  # for good, if what follows fails
+            self._frames[at] = self._user_frames(address, pid, returning, lines)
+        return self._frames[at]
+
+    def _user_frames(self, address: int, pid: int, returning: bool, lines: bool) -> Sequence[UserFrame]:
+        text, found = self.user(address, pid, True), self._process(pid).frames(address, returning)
+        places = [f"@{f.line.path}:{f.line.line}" if lines and f.line else "" for f in found]
+        names = [self._readable(frame.symbol) for frame in found[:-1]]
+        inlined = [(name + place, True) for name, place in zip(names, places, strict=False)]
+        return (*inlined, (text + "".join(places[-1:]), False))
 
     def remember(self, pid: int) -> None:
         """Look where a process has its files now: it may be gone when its addresses are to be named."""

@@ -15,7 +15,7 @@ from pbt.output import text as drawn
 from pbt.printf import Draw, Format
 from pbt.registry import collect
 from pbt.runtime.maps import LiveMap
-from pbt.source import Source, Span
+from pbt.source import Source, Span, UsageError
 from pbt.sys import bpf
 from pbt.types import Opaque, Type, parts
 from pbt.typing import TYPE_CHECKING, Any
@@ -201,6 +201,16 @@ class World:
 
     def user_symbol(self, address: int, pid: int, offset: bool = False) -> str:
         return self._symbols.user(address, pid, offset)
+
+    def user_frames(self, address: int, pid: int, returning: bool, lines: bool) -> Sequence[tuple[str, bool]]:
+        try:
+            return self._symbols.user_frames(address, pid, returning, lines)
+        except UsageError as error:
+            damaged = self.kept.setdefault("damaged", set())
+            if error.message not in damaged:
+                damaged.add(error.message)
+                self.warn(error.message)
+            return self._symbols.user_frames(address, pid, returning, lines)
 
     def stack(self, map_name: str, stack_id: int) -> bytes:
         size = self._bundle.map(map_name).value_size

@@ -138,7 +138,10 @@ def frame(pbt: Pbt, config: str, code: str = LABS, probe: str = "libc:labs", **e
         ("cache_user_symbols = PER_PID", r"        labs\+0"),
         ("cache_user_symbols = PER_PROGRAM", r"        labs\+0"),
         ("cache_user_symbols = NONE", r"        0x[0-9a-f]+"),  # nothing is kept of a process that is gone
-        ("lazy_symbolication = false; use_blazesym = true; show_debug_info = true", r"        labs\+0"),
+        (
+            "lazy_symbolication = false; use_blazesym = true; show_debug_info = true",
+            r"        labs\+0(@.*:\d+)?",
+        ),
     ],
 )
 def test_stacks(pbt: Pbt, config: str, shown: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -101,8 +103,6 @@ def test_damaged_information(pbt: Pbt, tmp_path: Path) -> None:
 
 
 def test_one_name_for_two_files(pbt: Pbt, tmp_path: Path) -> None:
-    import subprocess
-
     build(tmp_path, "-g")  # skips without a compiler
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -114,3 +114,132 @@ def test_one_name_for_two_files(pbt: Pbt, tmp_path: Path) -> None:
     assert made.status == 1 and f"same.c may be {tmp_path}/a/same.c, {tmp_path}/b/same.c" in made.err
     script = "uprobe:./two@a/same.c:3 { print(arg0); }"
     assert pbt("-q", "-e", script, "-c", "./two", cwd=tmp_path).lines()[1:] == []
+
+
+# --- debugging information in stacks ------------------------------------------------------------
+
+DEEP = """\
+#include <unistd.h>
+
+volatile int total;
+
+static inline __attribute__((always_inline)) int once(int n) { total += n; getppid(); return n; }
+
+static inline __attribute__((always_inline)) int twice(int n)
+{
+	once(n * 2);
+	return n;
+}
+
+__attribute__((noinline)) int leaf(int n) { total += n; getppid(); return total; }
+
+__attribute__((noinline)) int work(int n)
+{
+	int r = leaf(n);
+	r += twice(n);
+	return r + 1;
+}
+
+int main(void)
+{
+	total += work(1);
+	usleep(300000);
+	return 0;
+}
+"""
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> Path:
+    """A program whose stacks can be followed, and that stays for a while."""
+    build(tmp_path, "-g")  # skips without a compiler
+    (tmp_path / "deep.c").write_text(DEEP)
+    command = [
+        "gcc",
+        "-g",
+        "-O2",
+        "-fno-omit-frame-pointer",
+        "-fno-optimize-sibling-calls",
+        "-o",
+        "deep",
+        "deep.c",
+    ]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=60)
+    return tmp_path / "deep"
+
+
+def frames(
+    pbt: Pbt, deep: Path, config: str, stack: str = "ustack(3)", place: str = "@deep.c:5"
+) -> list[str]:
+    script = f"config = {{ {config} }} uprobe:{deep}{place} {{ print({stack}); exit(); }}"
+    made = pbt("-q", "-e", script, "-c", str(deep))
+    return [line.replace(f"{deep.parent}", "DIR") for line in made.lines()]
+
+
+def test_stacks_show_lines_and_inlined_functions(pbt: Pbt, deep: Path) -> None:
+    """A caller's line is that of its call, not that of what comes after it."""
+    shown = frames(pbt, deep, "show_debug_info = true")
+    assert [re.sub(r"\+\d+", "+N", line) for line in shown[:5]] == [
+        "",
+        "        [inlined] once@DIR/deep.c:5",
+        "        [inlined] twice@DIR/deep.c:9",
+        "        work+N@DIR/deep.c:18",
+        "        main+N@DIR/deep.c:24",
+    ]
+    shown = frames(pbt, deep, "show_debug_info = true", place=":leaf")
+    assert [re.sub(r"\+\d+", "+N", line) for line in shown[1:4]] == [
+        "        leaf+N@DIR/deep.c:13",
+        "        work+N@DIR/deep.c:17",
+        "        main+N@DIR/deep.c:24",
+    ]
+
+
+def test_stacks_in_mode_perf(pbt: Pbt, deep: Path) -> None:
+    shown = frames(pbt, deep, "show_debug_info = true", "ustack(perf, 1)")
+    assert [re.sub(r"^\t[0-9a-f]+ |\+\d+", "", line) for line in shown[1:4]] == [
+        "once (inlined)",
+        "twice (inlined)",
+        "work (DIR/deep)",
+    ]
+
+
+def test_stacks_without_lines(pbt: Pbt, deep: Path) -> None:
+    for config in ("", "show_debug_info = false"):
+        shown = frames(pbt, deep, config)
+        assert [re.sub(r"\+\d+", "+N", line) for line in shown[1:3]] == ["        work+N", "        main+N"]
+
+
+def test_stacks_with_damaged_information(pbt: Pbt, deep: Path) -> None:
+    from pbt.host.elf import Elf
+
+    section = Elf(str(deep)).section(".debug_line")
+    assert section is not None
+    data = bytearray(deep.read_bytes())
+    data[section.offset + 4] = 0xFF
+    deep.write_bytes(data)
+    script = f"config = {{ show_debug_info = 1 }} uprobe:{deep}:leaf {{ print(ustack(2)); exit(); }}"
+    made = pbt("-q", "-e", script, "-c", str(deep))
+    assert re.sub(r"\+\d+", "+N", made.out) == "\n        leaf+N\n        work+N\n\n", made.err
+    assert made.err.count("damaged debugging information in .debug_line") == 1 and "Traceback" not in made.err
+
+
+def test_build_ids_of_stacks(pbt: Pbt, deep: Path) -> None:
+    from pbt.host.elf import Elf
+
+    elf = Elf(str(deep))
+    symbol = elf.symbol("leaf")
+    assert symbol is not None
+    config = "stack_mode = build_id"
+    assert frames(pbt, deep, config, "ustack(1)", ":leaf")[1] == f"{elf.build_id} {elf.offset(symbol[0]):#x}"
+    assert (
+        frames(pbt, deep, "", "ustack(build_id, 1)", ":leaf")[1]
+        == f"{elf.build_id} {elf.offset(symbol[0]):#x}"
+    )
+    made = pbt(
+        "-q",
+        "-e",
+        f"config = {{ {config} }} uprobe:{deep}:leaf {{ print(kstack); exit(); }}",
+        "-c",
+        str(deep),
+    )
+    assert made.status == 0 and "WARNING: kstack has no mode build_id" in made.err
