@@ -9,10 +9,15 @@ from pbt.ir.core import Function, Program
 from pbt.ir.passes.cse import share
 from pbt.ir.passes.dead import drop_dead
 from pbt.ir.passes.fold import fold
+from pbt.ir.passes.imply import imply
+from pbt.ir.passes.lookups import merge_lookups
 from pbt.ir.passes.merge import merge_blocks
+from pbt.ir.passes.overwritten import drop_overwritten
 
 Pass = Callable[[Function], Function]
-PASSES: tuple[Pass, ...] = (fold, merge_blocks, share, fold, merge_blocks, drop_dead)
+PASSES: tuple[Pass, ...] = (
+    fold, merge_blocks, share, merge_lookups, share, imply, fold, merge_blocks, drop_overwritten, drop_dead,
+)  # fmt: skip
 
 
 def apply(step: Pass, program: Program) -> Program:

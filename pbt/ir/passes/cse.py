@@ -1,23 +1,16 @@
 """Compute once what is computed twice.
 
 An operation is the same as an earlier one that dominates it if both have the same operands. Loads are
-shared within a block only, as long as nothing may have written there; a load of what was just stored is
-the stored value.
+shared along blocks that have one way in, as long as nothing may have written there; a load of what was just
+stored is the stored value.
 """
 
 from __future__ import annotations
 
 from pbt.data import NamedTuple, replace
 from pbt.ir.core import Block, Function, Op, Value
-from pbt.ir.flow import dominators, resolved, substitute, with_args
-
-PURE_HELPERS = frozenset({
-    "get_current_pid_tgid", "get_current_uid_gid", "get_current_task", "get_current_task_btf",
-    "get_current_cgroup_id", "get_smp_processor_id", "get_numa_node_id", "get_func_ip",
-    "get_attach_cookie",
-})  # fmt: skip
-"""Helpers whose answer stays the same during one run of a program (which never changes its CPU or its
-task), and which write no memory. Clocks, random numbers and counters are not among them."""
+from pbt.ir.effects import SAME, written
+from pbt.ir.flow import dominators, predecessors, resolved, substitute, with_args
 
 _LOADS = ("load", "sload")
 _Key = tuple[object, ...]
@@ -29,6 +22,9 @@ class Where(NamedTuple):
     root: Value
     start: int
     size: int
+
+
+_BEHIND = 1 << 31  # more bytes than any piece of memory has
 
 
 def share(function: Function) -> Function:
@@ -43,6 +39,8 @@ class _Sharing:
         self.to: dict[Value, Value] = {}
         self.known: dict[_Key, Value] = {}
         self.memory: dict[tuple[str, Where], Value] = {}
+        self.before = predecessors(function)
+        self.after: dict[str, dict[tuple[str, Where], Value]] = {}  # memory at the end of blocks
 
     def run(self) -> Function:
         blocks = {b.name: b for b in self.function.blocks}
@@ -65,7 +63,8 @@ class _Sharing:
 
     def block(self, block: Block) -> tuple[Block, list[_Key]]:
         ops, added = [], []
-        self.memory = {}
+        before = self.before[block.name]
+        self.memory = dict(self.after.get(before[0], {})) if len(before) == 1 else {}
         for op in block.ops:
             op = with_args(op, self.to)
             earlier, key = self.earlier(op)
@@ -77,19 +76,19 @@ class _Sharing:
                 added.append(key)
             self.remember(op)
             ops.append(op)
+        self.after[block.name] = self.memory
         return replace(block, ops=tuple(ops)), added
 
     def earlier(self, op: Op) -> tuple[Value | None, _Key | None]:
         """(an equal value, the key under which this one will be found)."""
         if op.code in _LOADS:
-            return self.memory.get((op.code, self.where(op))), None
+            return self.memory.get((op.code, self.where(op.args[0], op.imm, op.size))), None
         if op.result is None or (op.info.effect and not _pure(op)):
             return None, None
         key = (op.code, op.args, op.imm, op.size, op.name, op.result.kind)
         return self.known.get(key), key
 
-    def where(self, op: Op) -> Where:
-        root, offset = op.args[0], op.imm
+    def where(self, root: Value, offset: int, size: int) -> Where:
         while (made := self.defs.get(root)) is not None and made.code == "add":
             number = self.defs.get(resolved(made.args[1], self.to))
             if number is None or number.code != "const":
@@ -98,19 +97,24 @@ class _Sharing:
                 resolved(made.args[0], self.to),
                 offset + (number.imm + (1 << 63)) % (1 << 64) - (1 << 63),
             )
-        return Where(root, offset, op.size)
+        return Where(root, offset, size)
 
     def remember(self, op: Op) -> None:
         """What is known of memory after an operation."""
         if op.code in _LOADS and op.result is not None:
-            self.memory[op.code, self.where(op)] = op.result
+            self.memory[op.code, self.where(op.args[0], op.imm, op.size)] = op.result
         elif op.code in ("store", "atomic_add"):
-            where = self.where(op)
+            where = self.where(op.args[0], op.imm, op.size)
             self.memory = {k: v for k, v in self.memory.items() if self.apart(k[1], where)}
             if op.code == "store" and op.size == 8:
                 self.memory["load", where] = self.memory["sload", where] = op.args[1]
-        elif op.info.memory in ("write", "both") and not _pure(op):
-            self.memory = {}
+        elif op.code == "call":
+            pointers = written(op)
+            if pointers is None:
+                self.memory = {}
+            for pointer in pointers or ():
+                where = self.where(pointer, 0, _BEHIND)
+                self.memory = {k: v for k, v in self.memory.items() if self.apart(k[1], where)}
 
     def apart(self, a: Where, b: Where) -> bool:
         """Whether two pieces cannot overlap."""
@@ -119,11 +123,12 @@ class _Sharing:
         one, two = self.defs.get(a.root), self.defs.get(b.root)
         if one is None or two is None or one.code not in _REGIONS or two.code not in _REGIONS:
             return False
-        return (one.code, one.imm) != (two.code, two.imm) and "slot" in (one.code, two.code)
+        codes = one.code, two.code
+        return (one.code, one.imm) != (two.code, two.imm) and ("slot" in codes or "ctx" in codes)
 
 
 _REGIONS = ("slot", "ctx", "map_value", "call")  # memory of different kinds does not overlap
 
 
 def _pure(op: Op) -> bool:
-    return op.code == "call" and op.name in PURE_HELPERS
+    return op.code == "call" and op.name in SAME

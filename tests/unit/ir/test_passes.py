@@ -6,7 +6,10 @@ from pbt.ir import passes, text
 from pbt.ir.passes.cse import share
 from pbt.ir.passes.dead import drop_dead
 from pbt.ir.passes.fold import fold
+from pbt.ir.passes.imply import imply
+from pbt.ir.passes.lookups import merge_lookups
 from pbt.ir.passes.merge import merge_blocks
+from pbt.ir.passes.overwritten import drop_overwritten
 from pbt.ir.verify import verify
 
 HEAD = """\
@@ -159,7 +162,24 @@ def test_loads_are_shared_until_somebody_writes():
     body = [load.format(2), load.format(3), "  %4 = add %2 %3", "  return %4"]
     assert sum("load %0 4" in line for line in after(body, share)) == 1
     body.insert(1, "  %5 = call ktime_get_ns()")
+    assert sum("load %0 4" in line for line in after(body, share)) == 1
+    body.insert(1, "  %6 = call override_return(%0 %1)")
     assert sum("load %0 4" in line for line in after(body, share)) == 2
+
+
+def test_loads_are_shared_along_blocks_with_one_way_in():
+    body = [
+        "  %2 = load %0 4 8",
+        "  branch eq %1 %2 a else b",
+        "a:",
+        "  %3 = load %0 4 8",
+        "  return %3",
+        "b:",
+    ]
+    assert sum("load %0 4" in line for line in after([*body, "  return %1"], share)) == 1
+    loop = ["  jump a", "a:", "  %2:value = map_value @m 0", "  %3 = load %2 8 0", "  branch eq %3 %1 a else b",
+            "b:", "  return %1"]  # fmt: skip
+    assert sum("load %2" in line for line in after(loop, share)) == 1
 
 
 def test_a_load_sees_the_store_before_it_but_not_past_another():
@@ -175,6 +195,85 @@ def test_stores_that_nobody_can_see_go():
     assert after(body, drop_dead) == ["entry:", "%3 = const 0", "return %3"]
     body[1:1] = ["  %4 = call f(%2)"]
     assert any("store" in line for line in after(body, drop_dead))
+
+
+LOOKUPS = [
+    "  %2:map = map @m", "  %3:stack = slot 0", "  %4:stack = slot 1",
+    "  store %3 %1 8 0", "  %5:value = call map_lookup_elem(%2 %3)", "  %6 = call ktime_get_ns()",
+    "  store %4 %1 8 0", "  %7:value = call map_lookup_elem(%2 %4)",
+    "  branch eq %5 %7 a else b", "a:", "  return %1", "b:", "  return %6",
+]  # fmt: skip
+
+
+def lookups(*changes):
+    body = list(LOOKUPS)
+    for at, line in changes:
+        body.insert(at, line)
+    made = after(body, share, merge_lookups, drop_dead)
+    return sum("map_lookup_elem" in line for line in made), sum("store" in line for line in made)
+
+
+def test_a_key_is_looked_up_once_in_a_row():
+    assert lookups() == (1, 1)
+    assert lookups((7, "  store %4 %6 1 0"))[0] == 2  # another key
+    for call in (
+        "map_delete_elem(%2 %3)", "map_update_elem(%2 %3 %3 %1)", "probe_read_kernel(%4 %1 %1)", "loop(%1 %1 %3)",
+    ):  # fmt: skip
+        assert lookups((6, f"  %8 = call {call}"))[0] == 2, call
+
+
+def test_keys_whose_bytes_are_not_known_are_looked_up_again():
+    assert lookups((3, "  store %0 %3 8 0"))[0] == 2  # somebody else may write there
+    half = [line.replace("store %4 %1 8 0", "store %4 %1 4 0") for line in LOOKUPS]
+    assert sum("map_lookup" in line for line in after(half, share, merge_lookups)) == 2
+
+
+def test_keys_on_two_ways_are_known_where_they_meet():
+    body = ["  %2:map = map @m", "  %3:stack = slot 0", "  %4:stack = slot 1",
+            "  branch eq %1 %1 a else b", "a:", "  store %3 %1 8 0", "  jump c",
+            "b:", "  store %3 {} 8 0", "  jump c",
+            "c:", "  %5:value = call map_lookup_elem(%2 %3)", "  store %4 %1 8 0",
+            "  %6:value = call map_lookup_elem(%2 %4)", "  %7 = load %6 8 0", "  return %7"]  # fmt: skip
+    for stored, count in (("%1", 1), ("%0", 2)):
+        made = after([line.format(stored) for line in body], merge_lookups)
+        assert sum("map_lookup_elem" in line for line in made) == count
+
+
+def test_branches_follow_from_those_before():
+    body = ["  %2 = const 5", "  branch ult %1 %2 a else b", "a:", "  branch {} {} c else d",
+            "b:", "  return %2", "c:", "  %3 = const 1", "  return %3", "d:", "  %4 = const 2", "  return %4"]  # fmt: skip
+    for cond, operands, end in (
+        ("ult", "%1 %2", "jump c"), ("uge", "%1 %2", "jump d"), ("ugt", "%2 %1", "jump c"), ("eq", "%1 %2", "branch"),
+        ("ult", "%2 %1", "branch"),
+    ):  # fmt: skip
+        made = after([line.format(cond, operands) for line in body], imply)
+        assert made[made.index("a:") + 1].startswith(end), (cond, operands)
+    joined = ["  %2 = const 5", "  branch eq %1 %2 a else b", "a:", "  jump b", "b:", "  branch eq %1 %2 c else d",
+              "c:", "  return %1", "d:", "  return %2"]  # fmt: skip
+    assert sum("branch" in line for line in after(joined, imply)) == 2
+
+
+def test_stores_that_are_overwritten_go():
+    head = ["  %2:stack = slot 0", "  %3 = const 8", "  store %2 %3 8 0"]
+    tail = ["  store %2 %1 8 0", "  %9 = call map_push_elem(%1 %2 %3)", "  return %9"]
+
+    def stores(*between):
+        return sum("store" in line for line in after([*head, *between, *tail], drop_overwritten))
+
+    assert stores() == 1
+    assert stores("  %4 = load %2 1 7", "  store %0 %4 1 0") == 3
+    assert stores("  %4 = call get_current_comm(%2 %3)") == 1
+    assert stores("  %4 = call probe_read_kernel_str(%2 %3 %1)") == 2  # writes as much as there is
+    assert stores("  %4 = call f(%2)") == 2 and stores("  store %0 %2 8 0") == 3
+    tail[0] = "  store %2 %1 4 4"
+    assert stores() == 2
+
+
+def test_stores_in_loops_are_read_in_the_next_turn():
+    body = ["  %2:stack = slot 0", "  %3 = const 0", "  store %2 %3 8 0", "  jump head",
+            "head:", "  %4 = load %2 8 0", "  %5 = add %4 %1", "  store %2 %5 8 0",
+            "  branch ult %5 %1 head else end", "end:", "  store %2 %1 8 0", "  return %1"]  # fmt: skip
+    assert sum("store" in line for line in after(body, drop_overwritten)) == 2
 
 
 def test_deep_programs_do_not_recurse():

@@ -1,0 +1,36 @@
+"""What helpers do to memory that a program reads, as far as passes make use of it."""
+
+from __future__ import annotations
+
+from pbt.ir.core import Op, Value
+
+SAME = frozenset({
+    "get_current_pid_tgid", "get_current_uid_gid", "get_current_task", "get_current_task_btf",
+    "get_current_cgroup_id", "get_smp_processor_id", "get_numa_node_id", "get_func_ip",
+    "get_attach_cookie",
+})  # fmt: skip
+"""Helpers whose answer stays the same during one run of a program (which never changes its CPU or its
+task), and which write no memory. Clocks, random numbers and counters are not among them."""
+
+QUIET = SAME | {
+    "ktime_get_ns", "ktime_get_boot_ns", "ktime_get_tai_ns", "ktime_get_coarse_ns", "jiffies64", "get_prandom_u32",
+    "map_lookup_elem", "map_lookup_percpu_elem",
+}  # fmt: skip
+"""Helpers that write no memory and soon return."""
+
+FILLS = frozenset({"get_current_comm", "probe_read", "probe_read_kernel", "probe_read_user"})
+"""Helpers that fill all of args[0], which has args[1] bytes, and write nothing else."""
+
+READS = frozenset({
+    "map_update_elem", "map_delete_elem", "map_push_elem", "ringbuf_output", "perf_event_output", "trace_printk",
+})  # fmt: skip
+"""Helpers that write to none of their arguments, though to maps."""
+
+
+def written(op: Op) -> tuple[Value, ...] | None:
+    """The pointers that a call writes through, to what it points to there or behind; None: anything may change."""
+    if op.name in QUIET:
+        return ()
+    if op.name in FILLS or (op.name.startswith("probe_read") and op.name.endswith("_str")):
+        return op.args[:1]
+    return None

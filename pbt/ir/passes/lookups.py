@@ -1,0 +1,187 @@
+"""Look up once what is looked up twice in a row, and keep a key once.
+
+Two lookups of one map are the same if their keys hold the same bytes and nothing but quick helpers ran between
+them: a program that looks up a key twice so soon could as well have met the same element both times. Helpers
+that take longer end that, for the element may be deleted meanwhile, and its memory be another key's.
+Where a later key holds the bytes of one that is still there, that one is used; the other is written for nobody.
+"""
+
+from __future__ import annotations
+
+from pbt.data import NamedTuple, replace
+from pbt.ir.core import Block, Function, Op, Value
+from pbt.ir.effects import FILLS, QUIET, READS, written
+from pbt.ir.flow import points_to, predecessors, resolved, reverse_postorder, substitute, with_args
+
+_LOOKUP = "map_lookup_elem"
+_KEYED = (_LOOKUP, "map_update_elem", "map_delete_elem")  # args: map, key
+_MOST = 32  # bytes of a key that is worth staying on the stack
+_Piece = tuple[int, int]  # offset, size
+_Content = tuple[tuple[_Piece, object], ...]
+
+
+class _State(NamedTuple):
+    """What is known at some point: bytes of slots, elements found, and where keys lie (slot, pointer)."""
+
+    bytes: dict[int, dict[_Piece, object]]
+    found: dict[tuple[str, _Content], Value]
+    keys: dict[_Content, tuple[int, Value]]
+
+    def copy(self) -> _State:
+        pieces = {slot: dict(known) for slot, known in self.bytes.items()}
+        return _State(pieces, dict(self.found), dict(self.keys))
+
+    def meet(self, other: _State) -> _State:
+        """What is known on both ways."""
+        pieces = {slot: _same(known, other.bytes.get(slot, {})) for slot, known in self.bytes.items()}
+        return _State(pieces, _same(self.found, other.found), _same(self.keys, other.keys))
+
+    def forget(self, slots: int) -> None:
+        """The bytes of some slots are no longer known."""
+        for slot in [s for s in self.bytes if slots >> s & 1]:
+            del self.bytes[slot]
+        for content in [c for c, (slot, _) in self.keys.items() if slots >> slot & 1]:
+            del self.keys[content]
+
+
+def _same(one: dict, other: dict) -> dict:  # type: ignore[type-arg]
+    return {key: value for key, value in one.items() if key in other and other[key] == value}
+
+
+def merge_lookups(function: Function) -> Function:
+    """Replace lookups and keys by equal ones that are known on every path."""
+    if sum(op.name in _KEYED for op in function.ops()) < 2:
+        return function
+    return _Merging(function).run()
+
+
+class _Merging:
+    def __init__(self, function: Function) -> None:
+        self.function = function
+        self.defs = {o.result: o for o in function.ops() if o.result is not None}
+        self.points = points_to(function)
+        self.to: dict[Value, Value] = {}
+        self.exposed = 0  # slots whose address is in memory
+        for op in function.ops():
+            if op.code == "store":
+                self.exposed |= self.points.get(op.args[1], 0)
+
+    def run(self) -> Function:
+        before = predecessors(self.function)
+        blocks = {b.name: b for b in self.function.blocks}
+        ends: dict[str, _State] = {}
+        for name in reverse_postorder(self.function):
+            states = [ends.get(p) for p in before[name]]
+            self.state = _State({}, {}, {})
+            if states and None not in states:  # a block that is not known yet is the end of a loop
+                first, *rest = (state for state in states if state is not None)
+                self.state = first.copy()
+                for state in rest:
+                    self.state = self.state.meet(state)
+            blocks[name] = self.block(blocks[name])
+            ends[name] = self.state
+        return substitute(replace(self.function, blocks=tuple(blocks.values())), self.to)
+
+    def block(self, block: Block) -> Block:
+        ops = []
+        for op in block.ops:
+            kept = self.op(with_args(op, self.to))
+            if kept is not None:
+                ops.append(kept)
+        return replace(block, ops=tuple(ops))
+
+    def op(self, op: Op) -> Op | None:
+        if op.code == "store":
+            self.store(op)
+        elif op.code == "atomic_add":
+            self.state.forget(self.points.get(op.args[0], 0))
+        elif op.code == "call":
+            return self.call(op)
+        return op
+
+    # --- memory -----------------------------------------------------------------------------------
+
+    def place(self, pointer: Value) -> tuple[int, int] | None:
+        """(slot, offset) of a pointer, where both are known."""
+        offset = 0
+        while (made := self.defs.get(pointer)) is not None:
+            if made.code == "slot":
+                return None if self.exposed >> made.imm & 1 else (made.imm, offset)
+            number = self.defs.get(made.args[1]) if made.code == "add" else None
+            if number is None or number.code != "const":
+                break
+            pointer, offset = made.args[0], offset + number.imm
+        return None
+
+    def store(self, op: Op) -> None:
+        at = self.place(op.args[0])
+        if at is None:
+            self.state.forget(self.points.get(op.args[0], 0))
+            return
+        slot, offset = at
+        made = self.defs.get(op.args[1])
+        number = made.imm % (1 << 8 * op.size) if made is not None and made.code == "const" else None
+        self.write(slot, (offset + op.imm, op.size), op.args[1] if number is None else number)
+
+    def write(self, slot: int, piece: _Piece, what: object) -> None:
+        start, size = piece
+        known = self.state.bytes.get(slot, {})
+        kept = {(at, n): old for (at, n), old in known.items() if at + n <= start or start + size <= at}
+        self.state.forget(1 << slot)
+        self.state.bytes[slot] = {**kept, piece: what}
+
+    def content(self, pointer: Value) -> tuple[int, _Content] | None:
+        """The slot of a key and its bytes, where the key is a whole slot and all of it is known."""
+        at = self.place(pointer)
+        if at is None or at[1]:
+            return None
+        found, end = tuple(sorted(self.state.bytes.get(at[0], {}).items(), key=lambda item: item[0])), 0
+        for (start, size), _ in found:
+            if start != end:
+                return None
+            end += size
+        return (at[0], found) if end == self.function.slots[at[0]].size else None
+
+    # --- calls ------------------------------------------------------------------------------------
+
+    def call(self, op: Op) -> Op | None:
+        if op.name in _KEYED and (key := self.content(op.args[1])) is not None:
+            op = self.keyed(op, *key)
+            if op.name == _LOOKUP and self.again(op):
+                return None
+        if (op.name not in QUIET and op.name not in FILLS) or op.name.startswith("probe_read"):
+            self.state.found.clear()
+        self.overwrite(op)
+        return op
+
+    def keyed(self, op: Op, slot: int, content: _Content) -> Op:
+        """The same with an earlier key of the same bytes."""
+        if self.function.slots[slot].size > _MOST:
+            return op
+        _, pointer = self.state.keys.setdefault(content, (slot, op.args[1]))
+        return replace(op, args=(op.args[0], pointer, *op.args[2:]))
+
+    def again(self, op: Op) -> bool:
+        """Whether a lookup's answer is known; else it is from now on."""
+        key, map_ = self.content(op.args[1]), self.defs.get(op.args[0])
+        assert op.result is not None and key is not None
+        if map_ is None or map_.code != "map":
+            return False
+        earlier = self.state.found.setdefault((map_.name, key[1]), op.result)
+        if earlier == op.result:
+            return False
+        self.to[op.result] = resolved(earlier, self.to)
+        return True
+
+    def overwrite(self, op: Op) -> None:
+        """What is known of slots after a call."""
+        if op.name in READS:
+            return
+        pointers = written(op)
+        for pointer in op.args if pointers is None else pointers:
+            at = self.place(pointer)
+            size = self.defs.get(op.args[1]) if op.name == "get_current_comm" else None
+            if at is not None and size is not None and size.code == "const":
+                self.write(at[0], (at[1], size.imm), (op.name, size.imm))
+            else:
+                self.state.forget(self.points.get(pointer, 0))
