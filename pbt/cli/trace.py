@@ -406,6 +406,10 @@ def log_of(verbose: int) -> Callable[[str, str], None] | None:
     return log if verbose else None
 
 
+_PATIENCE = 100_000
+"""Instructions walked, about a second: of what is longer, the kernel itself is asked, which is quicker."""
+
+
 class VerifierError(PbtError):
     """The built-in verifier refuses a program that the compiler made."""
 
@@ -417,7 +421,7 @@ def judge(bundle: Bundle, verbose: bool = False) -> None:
 
     source = Source(bundle.name, bundle.source)
     walked = 0
-    for verdict in verify_bundle(bundle, **judging(bundle.release)):
+    for verdict in verify_bundle(bundle, patience=_PATIENCE, **judging(bundle.release)):
         walked += verdict.insns_processed
         if not verdict.ok:
             text = verdict.story(source)

@@ -106,7 +106,7 @@ class Elf:
     def _unpack(self, code: str, at: int) -> tuple[int, ...]:
         try:
             return struct.unpack_from(self.order + code, self.data, at)
-        except struct.error:
+        except (struct.error, OverflowError):
             raise ElfError(f"{self.path} is cut off: nothing at byte {at}") from None
 
     @cached_property

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Fd"]
 
 _LOG_SIZES = (1 << 16, 1 << 20, 1 << 24)  # the kernel takes at most 16 MiB of log (UINT_MAX >> 8)
+_SUMMARY = 4  # BPF_LOG_STATS: no line for each of a million instructions, which takes most of the time
 _RETRIES = 5  # PROG_LOAD answers EAGAIN when a signal interrupts the verifier
 _ENOTSUPP = 524  # the kernel's own number, in no libc
 
@@ -284,7 +285,7 @@ def prog_load(
     result = -errno.EAGAIN if log_level else _load(attr)
     if log_level or result < 0:
         refusal = result
-        result, text = _load_logged(attr, log_level or 1)
+        result, text = _load_logged(attr, log_level or (_SUMMARY if refusal == -errno.E2BIG else 1))
         if log is not None:
             log(text)
         if result < 0:
@@ -316,6 +317,10 @@ def _load_logged(attr: structs.ProgLoad, level: int) -> tuple[int, str]:
 
 
 def _load_hint(number: int, log: str) -> str:
+    if number == errno.E2BIG and "Processed" in log:
+        return (
+            "the verifier walks at most a million instructions: fewer rounds, fewer branches inside of loops"
+        )
     if number in (errno.EACCES, errno.EINVAL, errno.E2BIG) and log.strip():
         return ""
     if number == errno.EACCES:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
-from pbt.verifier_sim import arith, fields, scalar, tnum
+from pbt.verifier_sim import arith, fields, scalar, tnum, unprivileged
 from pbt.verifier_sim.calls import DONE, earlier, widen
 from pbt.verifier_sim.env import Env, read_reg
 from pbt.verifier_sim.reg import NULL, Deps, Reg, exact, immediate, merge_deps, names
@@ -35,11 +35,18 @@ def jump_if(env: Env, state: State, pc: int, insn: Insn) -> int:
     dst = read_reg(state, insn.dst_reg)
     target = pc + 1 + insn.offset
     outcome = _decide(env, name, dst, src, wide)
+    if not env.privileged:
+        learnt = outcome is not None or (
+            dst.null and not register and not insn.imm and wide and name in ("JEQ", "JNE")
+        )
+        unprivileged.compared(insn, dst, src, learnt)
     if outcome is not None:
         if dst.kind == "scalar":
             env.precise(dst)
         if src.kind == "scalar":
             env.precise(src)
+        if not env.privileged:
+            unprivileged.dead_side(env, state, insn, pc + 1 if outcome else target)
         state.path = turn(state.path, pc, outcome)
         return target if outcome else pc + 1
     other = state.copy()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pbt.typing import Final
 from pbt.uapi import progs
-from pbt.verifier_sim import kernels, scalar
+from pbt.verifier_sim import kernels, scalar, unprivileged
 from pbt.verifier_sim.env import Env, Refuse
 from pbt.verifier_sim.reg import ANY, Reg, names, number
 from pbt.verifier_sim.state import State
@@ -61,6 +61,7 @@ def _allowed(env: Env, offset: int, size: int, write: bool) -> bool:
             known = True  # see _within
         if offset < 0 and env.prog.name == "TRACEPOINT" and not write:
             known = offset % size == 0  # tp_prog_is_valid_access() compares it with a size_t
+        known = known and (env.privileged or unprivileged.sees(env.prog.name, offset))
         known = known and progs.attached_access(env.prog.name, env.attach, offset, size, write)
         since = progs.context_release(env.prog, offset, size)
         known = known and (not since or not env.release or kernels.release(since) <= env.release)

@@ -49,6 +49,16 @@ _ALLOWED_SINCE: Final = {
     "strtoul": (frozenset(progs.PROG_TYPES) - {"CGROUP_SYSCTL"}, (5, 13)),
 }
 """Helpers that some types of programs were given later than others: the types, the release."""
+_CAPABLE: Final = names(
+    "spin_lock spin_unlock jiffies64 per_cpu_ptr this_cpu_ptr timer_init timer_set_callback timer_start "
+    "timer_cancel kptr_xchg for_each_map_elem loop user_ringbuf_drain ringbuf_reserve_dynptr "
+    "ringbuf_submit_dynptr ringbuf_discard_dynptr dynptr_from_mem dynptr_read dynptr_write dynptr_data "
+    "cgrp_storage_get cgrp_storage_delete get_current_cgroup_id get_current_ancestor_cgroup_id "
+    "get_ns_current_pid_tgid trace_printk trace_vprintk get_current_task get_current_task_btf probe_read_user "
+    "probe_read_kernel probe_read_user_str probe_read_kernel_str snprintf_btf snprintf task_pt_regs "
+    "get_current_comm get_current_pid_tgid get_current_uid_gid current_task_under_cgroup get_cgroup_classid"
+)
+"""Helpers of bpf_base_func_proto() behind its tests of CAP_BPF and CAP_PERFMON."""
 _MAY_SLEEP: Final = {"TRACING": (5, 10), "LSM": (5, 10), "KPROBE": (6, 0), "STRUCT_OPS": (6, 0)}
 _PRIVATE = names("KPROBE TRACEPOINT PERF_EVENT RAW_TRACEPOINT")
 _WITH_RESULT = names("CGROUP_DEVICE CGROUP_SYSCTL CGROUP_SOCK CGROUP_SOCK_ADDR CGROUP_SOCKOPT")
@@ -93,6 +103,7 @@ class Env:
         owned: Set[str] = frozenset(),
         types: KernelTypes | None = None,
         attached: Attached | None = None,
+        patience: int = 1_000_000,
     ) -> None:
         self.insns, self.prog, self.attach = insns, prog, attach
         self.maps, self.map_of, self.rules = maps, map_of, rules
@@ -102,6 +113,7 @@ class Env:
         self.types, self.attached = types, attached
         if attached is not None:
             self.arguments = attached.slots
+        self.patience = patience  # instructions to walk before giving up
         self.cpus = cpus or 8192  # CONFIG_NR_CPUS of x86-64 distributions
         self.structs = {**(structs or {}), **(declared.sizes if declared else {})}
         self.params: dict[int, tuple[Param, ...]] = {}  # of global functions, by first slot
@@ -115,6 +127,7 @@ class Env:
         self.jumps = 0
         self.last_id = 0
         self.pending: list[tuple[int, State]] = []
+        self.masked: dict[int, tuple[str, int]] = {}  # additions without privileges: what they did
         self.pointer_at: dict[int, str] = {}  # what each load or store was used with
         self.depths: dict[int, int] = {}  # first slot of a function → bytes of stack
         self.callback_calls: set[int] = set()  # calls whose callbacks were entered
@@ -204,6 +217,8 @@ class Env:
         if name in ("get_retval", "set_retval") and self.prog.name in _WITH_RESULT:
             return True
         if name not in self.prog.helpers or name in self.missing:
+            return False
+        if not self.privileged and name in _CAPABLE:
             return False
         since = _ALLOWED_SINCE.get(name)
         if since and self.release and self.release < since[1] and self.prog.name in since[0]:

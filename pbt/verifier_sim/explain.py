@@ -173,6 +173,7 @@ def verify(
     owned: Set[str] = frozenset(),
     types: KernelTypes | None = None,
     target: str = "",
+    patience: int = 1_000_000,
 ) -> Verdict:
     """Judge a program as the kernel's verifier would.
 
@@ -186,7 +187,8 @@ def verify(
     `log`: level (1: the path that is refused, 2: all) of the log to be made;
     `structs`: sizes in bytes of structures that the types of maps name; `owned`: those that
     lists and trees of the program hold; `types`: the kernel's own, `target`: the function, tracepoint
-    or hook that a TRACING or LSM program attaches to.
+    or hook that a TRACING or LSM program attaches to; `patience`: how many instructions to walk at most before the
+    program is "unsupported": a kernel walks faster.
     """
     slots = decode(insns) if isinstance(insns, bytes) else list(insns)
     rules = kernels.features(kernel) if features is None else features
@@ -204,6 +206,7 @@ def verify(
         "structs": structs,
         "owned": owned,
         "types": types,
+        "patience": patience,
     }
     lines = None
     if log:

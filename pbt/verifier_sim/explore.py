@@ -15,6 +15,7 @@ from pbt.isa.insn import Insn
 from pbt.typing import Any, Final
 from pbt.uapi.progs import PROG_TYPES
 from pbt.verifier_sim import check as shape
+from pbt.verifier_sim import unprivileged
 from pbt.verifier_sim.calls import DONE
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
 from pbt.verifier_sim.fields import usable, visible
@@ -56,7 +57,7 @@ class Explorer:
     ) -> None:
         self.log = log
         self.env, self.flow, self.keep = env, flow, keep
-        self.cover = WITHIN if thorough else COVERS
+        self.cover = WITHIN if thorough or not env.privileged else COVERS  # there, all numbers are precise
         self.live = [_ALL] * (len(env.insns) + 1) if thorough else flow.live
         self.nodes: dict[int, list[Node]] = {}
         self.states: dict[int, list[State]] = {}
@@ -97,7 +98,9 @@ class Explorer:
         while True:
             self.pc = pc
             env.processed += 1
-            if env.processed > LIMIT:
+            if env.processed > env.patience:
+                if env.patience < LIMIT:
+                    raise Unsupported(f"all that would take more than {env.patience} instructions to walk")
                 raise Refuse(
                     f"BPF program is too large. Processed {env.processed} insn",
                     "The kernel walks at most a million instructions over all paths.",
@@ -283,6 +286,11 @@ def walk(
         except Refuse as refusal:
             return Walk(refusal, 0, 0, 0, {}, None)
     env = Env(insns, PROG_TYPES[prog_type], attach, maps, map_of, rules, **options)
+    if not env.privileged:
+        try:
+            unprivileged.shape(env, flow.successors)
+        except Refuse as refusal:
+            return Walk(refusal, refusal.pc or 0, 0, 0, {}, None)
     why = env.sleep_rule()
     if why:
         return Walk(Refuse(why), 0, 0, 0, {}, None)

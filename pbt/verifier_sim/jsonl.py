@@ -125,7 +125,7 @@ def _answer(line: Any, rules: Rules | None) -> dict[str, Any]:
     """As `judge`; a line with an id gets its answer even if it describes no program."""
     try:
         return judge(line, rules)
-    except (LookupError, ValueError, TypeError) as error:
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
         if not isinstance(line, dict) or "id" not in line:
             raise
         reason = f"the line describes no program: {type(error).__name__}: {error}"

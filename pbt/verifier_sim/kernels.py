@@ -104,6 +104,9 @@ RULES = (
     Rule("sockmaps_owned", (7, 0), "fewer types of programs change maps of sockets"),
     Rule("loads_outside_callbacks", (7, 0), "LD_ABS is not for callbacks"),
     Rule("fields_first", (7, 0), "reserved fields are looked at before any path is walked"),
+    Rule(
+        "speculation_barred", (6, 17), "what speculation could do without privileges is stopped, not refused"
+    ),
     Rule("untrusted_args", (6, 17), "global functions take pointers that nobody vouches for"),
     Rule("syscall_context", (7, 0), "the context of system call programs is memory like any other"),
     Rule("null_is_wide", (7, 0), "a 32-bit comparison does not tell that a pointer is null"),

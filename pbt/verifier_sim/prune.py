@@ -209,6 +209,8 @@ def covers(node: Node, state: State, mode: int, live: Sequence[int], rules: Feat
     old = node.state
     if len(old.frames) != len(state.frames) or len(old.refs) != len(state.refs):
         return False
+    if old.speculative and not state.speculative:
+        return False
     if mode == EXACTLY and old.frames[-1].regs[node.hint].num != state.frames[-1].regs[node.hint].num:
         return False
     match = Match(node, mode, rules)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pbt.verifier_sim import dynptr, scalar
+from pbt.verifier_sim import dynptr, scalar, unprivileged
 from pbt.verifier_sim.env import Env, Refuse
 from pbt.verifier_sim.reg import ANY, NULL, UNINIT, Reg, number
 from pbt.verifier_sim.reg import tnum_text as _tnum
@@ -277,6 +277,8 @@ def helper_stack(
     env: Env, state: State, regno: int, reg: Reg, size: int, fills: bool, write: bool = False
 ) -> None:
     """A helper reads `size` bytes of stack at most (or writes some), or `fills` exactly that many."""
+    if not env.privileged and (not fills or reg.num.mask):
+        unprivileged.readable(state, regno, reg, 0, size, True)
     low, high = stack_range(regno, reg, 0, size, "write" if fills else "read")
     frame = state.frames[reg.obj]
     use_stack(env, frame, low)

@@ -68,13 +68,14 @@ def turns(path: Path) -> list[tuple[int, bool]]:
 class State:
     """All frames of a path, what it holds, and which stack slots it wrote since its checkpoint."""
 
-    __slots__ = ("frames", "lock", "loops", "node", "path", "rcu", "refs", "written")
+    __slots__ = ("frames", "lock", "loops", "node", "path", "rcu", "refs", "speculative", "written")
 
     def __init__(self, frames: list[Frame]) -> None:
         self.frames = frames
         self.refs: tuple[tuple[int, int], ...] = ()  # (reference, slot of the instruction that took it)
         self.lock: tuple[Any, int] | None = None  # (what holds the spin lock, id)
         self.path: Path = None  # the branches of this way
+        self.speculative = False  # a way that only a processor running ahead goes
         self.rcu = 0  # RCU sections that are open
         self.loops = 0  # rounds of callbacks on this path
         self.node: Any = None  # the checkpoint this path comes from
@@ -84,7 +85,7 @@ class State:
         new = State.__new__(State)
         new.frames = [frame.copy() for frame in self.frames]
         new.refs, new.lock, new.loops = self.refs, self.lock, self.loops
-        new.rcu, new.path = self.rcu, self.path
+        new.rcu, new.path, new.speculative = self.rcu, self.path, self.speculative
         new.node, new.written = self.node, self.written.copy()
         return new
 

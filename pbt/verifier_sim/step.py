@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
 from pbt.typing import Final
-from pbt.verifier_sim import arith, scalar, tnum
+from pbt.verifier_sim import arith, scalar, tnum, unprivileged
 from pbt.verifier_sim.branch import ja, jcond, jump_if
 from pbt.verifier_sim.calls import call, exit_
 from pbt.verifier_sim.env import Env, Refuse, read_reg
@@ -52,8 +52,10 @@ def _move(env: Env, state: State, insn: Insn, wide: bool) -> None:
             regs[insn.dst_reg] = _link(env, state, insn.src_reg, src)
         else:
             regs[insn.dst_reg] = number(scalar.zero_extend32(src.num, env.rules), src.deps)
-    else:
+    elif env.privileged:
         regs[insn.dst_reg] = number(scalar.of_size(4))
+    else:
+        raise Refuse(f"R{insn.src_reg} partial copy of pointer")
 
 
 def _move_signed(env: Env, state: State, src: Reg, insn: Insn, wide: bool) -> Reg:
@@ -92,6 +94,8 @@ def alu(env: Env, state: State, pc: int, insn: Insn) -> int:
     if code in (op.NEG, op.END):
         dst = read_reg(state, insn.dst_reg)
         regs = _target(state, insn.dst_reg)
+        if dst.kind != "scalar" and not env.privileged:
+            raise Refuse(f"R{insn.dst_reg} pointer arithmetic prohibited")
         regs[insn.dst_reg] = _unary(env, dst, insn, wide, code)
         return pc + 1
     name = op.ALU_BY_CODE[code, insn.offset].name
@@ -108,9 +112,14 @@ def alu(env: Env, state: State, pc: int, insn: Insn) -> int:
     if dst.kind == "scalar" and src.kind == "scalar":
         if name in ("AND", "OR") and not src.num.mask and "fork_bits" in env.rules:
             dst = _fork(env, state, pc, insn, dst, wide)
+        if not env.privileged:
+            unprivileged.numbers(env, pc, insn, name)
         regs[insn.dst_reg] = _arithmetic(env, name, dst, src, insn, wide)
     else:
-        regs[insn.dst_reg] = _pointer(env, name, dst, src, insn, wide)
+        moved = _pointer(env, name, dst, src, insn, wide)
+        if not env.privileged:
+            unprivileged.moving(env, state, pc, insn, dst, src, moved, name)
+        regs[insn.dst_reg] = moved
     return pc + 1
 
 
@@ -264,6 +273,8 @@ def ldx(env: Env, state: State, pc: int, insn: Insn) -> int:
     reg = read_reg(state, insn.src_reg)
     regs = _target(state, insn.dst_reg)
     sign = insn.opcode & 0xE0 == op.MEMSX
+    if not env.privileged and reg.kind == "fp":
+        unprivileged.readable(state, insn.src_reg, reg, insn.offset, op.BYTES[insn.opcode & 0x18])
     got = load(env, state, insn.src_reg, reg, insn.offset, op.BYTES[insn.opcode & 0x18], sign)
     _same_pointer(env, pc, reg)
     regs[insn.dst_reg] = got
@@ -277,6 +288,8 @@ def stx(env: Env, state: State, pc: int, insn: Insn) -> int:
     if reg.kind == "fp" and value.kind == "scalar" and fits and "spill_any" in env.rules:
         value = _link(env, state, insn.src_reg, value)
     _leak(env, insn.src_reg, value, reg)
+    if not env.privileged:
+        value = unprivileged.stored(state, insn.dst_reg, reg, insn.offset, size, value)
     store(env, state, insn.dst_reg, reg, insn.offset, size, value, False, insn.src_reg)
     _same_pointer(env, pc, reg)
     return pc + 1
@@ -291,7 +304,10 @@ def _leak(env: Env, regno: int, value: Reg, reg: Reg) -> None:
 def st(env: Env, state: State, pc: int, insn: Insn) -> int:
     reg = read_reg(state, insn.dst_reg)
     size = op.BYTES[insn.opcode & 0x18]
-    store(env, state, insn.dst_reg, reg, insn.offset, size, exact(insn.imm), True)
+    value = exact(insn.imm)
+    if not env.privileged:
+        value = unprivileged.stored(state, insn.dst_reg, reg, insn.offset, size, value)
+    store(env, state, insn.dst_reg, reg, insn.offset, size, value, True)
     _same_pointer(env, pc, reg)
     return pc + 1
 
@@ -314,6 +330,9 @@ def atomic(env: Env, state: State, pc: int, insn: Insn) -> int:
         raise Refuse(f"BPF_ATOMIC stores into R{insn.dst_reg} {reg.type_name} is not allowed")
     size = op.BYTES[insn.opcode & 0x18]
     aligned(env, reg, insn.offset, size, strict=True)
+    if not env.privileged and reg.kind == "fp":
+        unprivileged.readable(state, insn.dst_reg, reg, insn.offset, size)
+        unprivileged.stored(state, insn.dst_reg, reg, insn.offset, size, ANY)
     old = load(env, state, insn.dst_reg, reg, insn.offset, size)
     store(env, state, insn.dst_reg, reg, insn.offset, size, ANY)
     if insn.imm & op.FETCH:

@@ -518,6 +518,12 @@ def program(seed: int) -> Program:
     return _Maker(rng, rng.choice(TYPES)).whole(rng.randrange(3, 26))
 
 
+def unprivileged(seed: int) -> Program:
+    """The random program of a seed, a socket filter: what may be loaded without privileges."""
+    rng = random.Random(seed)
+    return _Maker(rng, "SOCKET_FILTER").whole(rng.randrange(3, 26))
+
+
 def mutated(rng: random.Random, program: Program) -> Program:
     """The program with one or two instructions changed a little: another register, number, size."""
     insns = list(program.insns)

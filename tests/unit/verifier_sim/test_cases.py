@@ -83,7 +83,9 @@ def test_gpl_helper_needs_gpl() -> None:
 
 
 def test_unprivileged_pointer_leak() -> None:
-    assert _refused("r0 = r10; exit", privileged=False) == "R0 leaks addr as return value"
+    insns, _ = programs.build("r0 = r10; exit")
+    error = verify(insns, prog_type="SOCKET_FILTER", privileged=False).error
+    assert error is not None and error.reason == "R0 leaks addr as return value"
 
 
 def test_unrolled_code_is_pruned() -> None:

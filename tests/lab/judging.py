@@ -1,0 +1,160 @@
+"""Programs for `loading.py`, each with what the simulator says of it: what the verdicts of kernels are compared with.
+
+    python -m tests.lab.judging KERNEL...
+
+Made here, because a guest is slow: there they are only loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pbt.host.target import Target
+from pbt.isa.insn import Insn, encode
+from pbt.verifier_sim import MapInfo, Verdict, verify
+from pbt.verifier_sim.calibrate import PROBES, programs
+from pbt.verifier_sim.functions import Declared
+from tests.lab import kernels, vm
+from tests.property import mutants, structured
+
+COUNT = 300  # programs of each generator
+GUEST_CPUS = 2
+
+
+class Asked(NamedTuple):
+    """A program, the line about it for loading.py, and what the simulator says for a release."""
+
+    name: str
+    line: dict[str, Any]
+    verdict: Callable[[str], Verdict]
+
+
+def _asked(
+    name: str,
+    prog_type: str,
+    insns: Sequence[Insn],
+    maps: Sequence[MapInfo],
+    references: Mapping[int, tuple[int, str, int]],
+    attach: str = "",
+    declared: Declared | None = None,
+    described: tuple[bytes, bytes] = (b"", b""),
+    privileged: bool = True,
+) -> Asked:
+    line = {
+        "id": name, "type": prog_type, "attach": attach, "insns": encode(insns).hex(),
+        "maps": [[m.map_type, m.key_size, m.value_size, m.max_entries or 64, m.flags] for m in maps],
+        "refs": [[slot, index] for slot, (index, _, _) in references.items()],
+        "types": described[0].hex(), "functions": described[1].hex(),
+    }  # fmt: skip
+
+    def verdict(release: str) -> Verdict:
+        return verify(
+            insns, prog_type=prog_type, expected_attach_type=attach, maps=maps, map_of=references,
+            declared=declared, kernel=release, cpus=GUEST_CPUS, privileged=privileged,
+        )  # fmt: skip
+
+    return Asked(name, line, verdict)
+
+
+def random_ones(count: int, first: int = 0, privileged: bool = True) -> Iterator[Asked]:
+    """Random programs, every other one with something changed; unprivileged ones are socket filters."""
+    for seed in range(first, first + count):
+        made = structured.program(seed)
+        if not privileged:
+            made = structured.unprivileged(seed)
+        if seed & 1:
+            made = structured.mutated(random.Random(seed), made)
+        yield _asked(
+            f"random {seed}", made.prog_type, made.insns, structured.MAPS, made.map_of, privileged=privileged
+        )
+
+
+def changed_scripts(count: int, target: Target) -> Iterator[Asked]:
+    """Programs of the benchmark's scripts, with something changed."""
+    seeds = mutants.seeds(target, ("bench/scripts",))
+    for number in range(count):
+        made = mutants.mutant(seeds, number)
+        seed = made.seed
+        yield _asked(
+            f"changed {number} ({made.how})", seed.prog_type, made.insns, seed.maps, made.references,
+            seed.attach, made.declared, made.described,
+        )  # fmt: skip
+
+
+def calibration() -> list[dict[str, Any]]:
+    """The calibration programs, as lines."""
+    array = ["ARRAY", 4, 16, 4, 0]
+    return [
+        {
+            "id": f"rule {rule}", "type": kind, "attach": "", "insns": code.hex(), "maps": [array],
+            "refs": [[slot, 0] for slot in slots], "types": "", "functions": "",
+        }
+        for rule, (kind, code, slots) in programs().items()
+    ]  # fmt: skip
+
+
+def command(name: str, *options: str) -> vm.Command:
+    return vm.Command([sys.executable, "-m", "tests.lab.loading", f"/run/lab/{name}", *options], timeout=400)
+
+
+def text(lines: Sequence[dict[str, Any]]) -> str:
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+def answers(result: vm.Result) -> dict[str, dict[str, Any]]:
+    """What a kernel said, by the programs' names."""
+    assert result.code == 0, result.stdout[-2000:] + result.stderr[-2000:]
+    return {row["id"]: row for row in map(json.loads, result.stdout.splitlines())}
+
+
+def rules(said: Mapping[str, Mapping[str, Any]]) -> dict[str, bool]:
+    """Rule → whether the kernel has it, from its answers to the calibration programs."""
+    return {p.rule: said[f"rule {p.rule}"]["ok"] == p.means for p in PROBES if f"rule {p.rule}" in said}
+
+
+def main(names: Sequence[str]) -> None:
+    from pbt.verifier_sim.kernels import features
+
+    asked = [*random_ones(COUNT), *changed_scripts(COUNT, Target.live())]
+    nobody = list(random_ones(COUNT, privileged=False))
+    files = {
+        "all.jsonl": text([*calibration(), *(a.line for a in asked)]),
+        "nobody.jsonl": text([a.line for a in nobody]),
+    }
+    for name in names:
+        release = kernels.fetch(name).release
+        done = vm.run(name, [command("all.jsonl"), command("nobody.jsonl", "--unprivileged")], files=files)
+        said = answers(done[0])
+        known = features(release)
+        print(f"--- {name}: {release}, {done[0].seconds:.0f} s, {done[1].seconds:.0f} s")
+        for rule, has in rules(said).items():
+            if has != (rule in known):
+                print(
+                    f"  {rule}: {'has it' if has else 'has it not'}: {said[f'rule {rule}']['log'][-200:]!r}"
+                )
+        for title, rows, given in (("root", asked, said), ("nobody", nobody, answers(done[1]))):
+            compare(title, rows, given, release)
+
+
+def compare(title: str, rows: Sequence[Asked], said: Mapping[str, Mapping[str, Any]], release: str) -> None:
+    accepts = rejects = accepted = 0
+    for row in rows:
+        verdict, row_said = row.verdict(release), said[row.name]
+        accepted += row_said["ok"]
+        if verdict.ok and not row_said["ok"]:
+            accepts += 1
+            print(f"  FALSE ACCEPT {row.name} {row.line['type']}: {row_said['log'][-260:]!r}")
+        elif not verdict.ok and row_said["ok"]:
+            rejects += 1
+            print(f"  FALSE REJECT {row.name} {row.line['type']}: {verdict.story()}")
+    print(
+        f"{title}: {len(rows)} programs, {accepted} accepted; {accepts} false accepts, {rejects} false rejects"
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
