@@ -144,11 +144,15 @@ STABLE = (
 
 
 def features(kernel: str) -> Features:
-    """The rules of a kernel release such as "6.18" (its last point release) or "6.1.0-31-amd64"."""
+    """The rules of a kernel release such as "6.18" (its last point release) or "6.18.15".
+
+    Distributions that count for themselves, as in "6.1.0-56-amd64", do not say the point release: the last.
+    """
     numbers = release(kernel)
+    last = len(numbers) < 3 or (not numbers[2] and "-" in kernel)
     names = {rule.name for rule in RULES if rule.release <= numbers}
     for series, point, taken in STABLE:
-        if numbers[:2] == series and (len(numbers) < 3 or numbers[2] >= point):
+        if numbers[:2] == series and (last or numbers[2] >= point):
             names.update(taken.split())
     return frozenset(names)
 

@@ -1,7 +1,5 @@
 """Programs for `loading.py`, each with what the simulator says of it: what the verdicts of kernels are compared with.
 
-    python -m tests.lab.judging KERNEL...
-
 Made here, because a guest is slow: there they are only loaded.
 """
 
@@ -18,10 +16,9 @@ from pbt.isa.insn import Insn, encode
 from pbt.verifier_sim import MapInfo, Verdict, verify
 from pbt.verifier_sim.calibrate import PROBES, programs
 from pbt.verifier_sim.functions import Declared
-from tests.lab import kernels, vm
+from tests.lab import vm
 from tests.property import mutants, structured
 
-COUNT = 300  # programs of each generator
 GUEST_CPUS = 2
 
 
@@ -116,45 +113,15 @@ def rules(said: Mapping[str, Mapping[str, Any]]) -> dict[str, bool]:
     return {p.rule: said[f"rule {p.rule}"]["ok"] == p.means for p in PROBES if f"rule {p.rule}" in said}
 
 
-def main(names: Sequence[str]) -> None:
-    from pbt.verifier_sim.kernels import features
-
-    asked = [*random_ones(COUNT), *changed_scripts(COUNT, Target.live())]
-    nobody = list(random_ones(COUNT, privileged=False))
-    files = {
-        "all.jsonl": text([*calibration(), *(a.line for a in asked)]),
-        "nobody.jsonl": text([a.line for a in nobody]),
-    }
-    for name in names:
-        release = kernels.fetch(name).release
-        done = vm.run(name, [command("all.jsonl"), command("nobody.jsonl", "--unprivileged")], files=files)
-        said = answers(done[0])
-        known = features(release)
-        print(f"--- {name}: {release}, {done[0].seconds:.0f} s, {done[1].seconds:.0f} s")
-        for rule, has in rules(said).items():
-            if has != (rule in known):
-                print(
-                    f"  {rule}: {'has it' if has else 'has it not'}: {said[f'rule {rule}']['log'][-200:]!r}"
-                )
-        for title, rows, given in (("root", asked, said), ("nobody", nobody, answers(done[1]))):
-            compare(title, rows, given, release)
-
-
-def compare(title: str, rows: Sequence[Asked], said: Mapping[str, Mapping[str, Any]], release: str) -> None:
-    accepts = rejects = accepted = 0
+def compare(
+    rows: Sequence[Asked], said: Mapping[str, Mapping[str, Any]], release: str
+) -> tuple[list[str], list[str]]:
+    """Programs that the simulator accepts and the kernel does not, each with the kernel's reason; and the other way."""
+    accepts, rejects = [], []
     for row in rows:
-        verdict, row_said = row.verdict(release), said[row.name]
-        accepted += row_said["ok"]
-        if verdict.ok and not row_said["ok"]:
-            accepts += 1
-            print(f"  FALSE ACCEPT {row.name} {row.line['type']}: {row_said['log'][-260:]!r}")
-        elif not verdict.ok and row_said["ok"]:
-            rejects += 1
-            print(f"  FALSE REJECT {row.name} {row.line['type']}: {verdict.story()}")
-    print(
-        f"{title}: {len(rows)} programs, {accepted} accepted; {accepts} false accepts, {rejects} false rejects"
-    )
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+        verdict, answer = row.verdict(release), said[row.name]
+        if verdict.ok and not answer["ok"]:
+            accepts.append(f"{row.name} {row.line['type']}: {answer['log']}")
+        elif not verdict.ok and answer["ok"]:
+            rejects.append(f"{row.name} {row.line['type']}: {verdict.story()}")
+    return accepts, rejects

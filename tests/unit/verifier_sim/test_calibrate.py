@@ -35,3 +35,8 @@ def test_answers_correct_the_release() -> None:
     known = calibrated(guess, accepted)
     assert known - guess == {"swap_known"}
     assert guess - known == {"negation"}
+
+
+def test_distributions_do_not_say_the_point_release() -> None:
+    assert features("6.1.0-56-amd64") == features("6.1") != features("6.1.0")
+    assert features("6.18.15+deb13-amd64") == features("6.18.15") != features("6.18.44")
