@@ -65,6 +65,7 @@ _KINDS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (waist.Bundle, ("name", "source", "programs", "maps", "events", "arch", "release", "features", "license",
                     "config", "warnings", "failures")),
     (Tool, Tool._fields),
+    (types.Natural, ("size", "signed")),
 )  # fmt: skip
 """Every class that rows may stand for, with its fields in the order of its constructor."""
 

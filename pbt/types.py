@@ -60,6 +60,12 @@ class Char(Int):
     __slots__ = ()
 
 
+class Natural(Int):
+    """The type of a non-negative literal, and of what holds only such: signed, unless it meets unsigned integers."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Bool(Type):
     size: ClassVar[int] = 1
@@ -286,6 +292,14 @@ def is_text(type_: Type) -> bool:
 
 def is_signed(type_: Type) -> bool:
     return isinstance(type_, (Int, Enum)) and type_.signed
+
+
+def literal(value: int) -> Int:
+    """The type of a number as a script writes it: the smallest signed one; uint64 for what only that holds."""
+    if value >= 1 << 63:
+        return U64
+    size = next(size for size in (1, 2, 4, 8) if -(1 << 8 * size - 1) <= value < 1 << 8 * size - 1)
+    return Natural(size, True) if value >= 0 else Int(size, True)
 
 
 def parts(type_: Type) -> Iterator[Type]:

@@ -10,7 +10,7 @@ from pbt.lang.checks import LITERALS
 from pbt.lang.renamed import MEMBERS
 from pbt.lang.typenames import NO_BTF
 from pbt.source import ScriptError, Span, did_you_mean, nearest
-from pbt.types import CHAR, I64, U64, Array, Pointer, Str, Struct, Tuple, Type, Void, is_integral
+from pbt.types import CHAR, Array, Pointer, Str, Struct, Tuple, Type, Void, is_integral
 
 MOST_DEFINES = 64  # within one another
 
@@ -72,8 +72,7 @@ class Access(Calls):
     def _param(self, node: ast.Param) -> Type:
         params = self.shared.options.params
         if node.number == 0:
-            self.replaced[node] = self._literal(node, len(params))
-            return I64
+            return self._number(node, len(params))
         text = self.parameter(node)
         if node.number > len(params):
             self.shared.warn(
@@ -85,10 +84,13 @@ class Access(Calls):
                 made = ast.Str(node.span, text)
                 self.replaced[node] = made
                 return self._expr(made)
-            self.replaced[node] = self._literal(node, value)
-            return I64 if value < 1 << 63 else U64
-        self.replaced[node] = self._literal(node, 0)
-        return I64
+            return self._number(node, value)
+        return self._number(node, 0)
+
+    def _number(self, node: ast.Expr, value: int) -> Type:
+        """Let a node stand for a literal; its type."""
+        made = self.replaced[node] = self._literal(node, value)
+        return self.types[made]
 
     def _element(self, node: ast.Index) -> Type:
         base = self._expr(node.base)

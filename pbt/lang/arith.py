@@ -8,8 +8,8 @@ from pbt.types import (
     I64,
     U64,
     Array,
-    Enum,
     Int,
+    Natural,
     Opaque,
     Pointer,
     Str,
@@ -17,6 +17,7 @@ from pbt.types import (
     Tuple,
     Type,
     is_integral,
+    is_signed,
     is_text,
 )
 
@@ -29,15 +30,19 @@ def _bytes(type_: Type) -> bool:
     return isinstance(type_, Str) or (isinstance(type_, Array) and type_.element.size == 1)
 
 
-def signed(type_: Type, flexible: bool) -> bool:
-    """Whether an operand asks for signed arithmetic."""
-    return isinstance(type_, (Int, Enum)) and type_.signed and not flexible
+def signed(type_: Type) -> bool:
+    """Whether an operand asks for signed arithmetic, whatever the other is."""
+    return is_signed(type_) and not isinstance(type_, Natural)
 
 
-def binary_type(
-    op: str, left: Type, right: Type, left_flexible: bool, right_flexible: bool, span: Span
-) -> Type:
-    """The type of `left op right`; ScriptError if there is none. Flexible: a non-negative literal."""
+def both_signed(left: Type, right: Type) -> bool:
+    """Whether two operands are taken as signed."""
+    naturals = isinstance(left, Natural) and isinstance(right, Natural)
+    return signed(left) or signed(right) or naturals
+
+
+def binary_type(op: str, left: Type, right: Type, span: Span) -> Type:
+    """The type of `left op right`; ScriptError if there is none."""
     if op in ("&&", "||"):
         for side in (left, right):
             if not is_integral(side) and not isinstance(side, Str):
@@ -57,10 +62,7 @@ def binary_type(
         return _pointer_type(op, left, right, span)
     if op == "-":
         return I64
-    is_signed = signed(left, left_flexible) or signed(right, right_flexible)
-    if left_flexible and right_flexible:
-        is_signed = True
-    return I64 if is_signed else U64
+    return I64 if both_signed(left, right) else U64
 
 
 def _comparable(left: Type, right: Type) -> bool:
@@ -86,7 +88,7 @@ def _pointer_type(op: str, left: Type, right: Type, span: Span) -> Type:
     raise ScriptError(f"The {op} operator can not be used on expressions of types {left}, {right}", span)
 
 
-def fold(op: str, a: int, b: int, is_signed: bool, strict: bool = False) -> int | None:
+def fold(op: str, a: int, b: int, as_signed: bool, strict: bool = False) -> int | None:
     """The value of a constant expression in 64 bits; None where it is left to run time.
 
     OverflowError where a signed result (`strict`: any) does not fit; a shift counts modulo 64.
@@ -111,19 +113,19 @@ def fold(op: str, a: int, b: int, is_signed: bool, strict: bool = False) -> int 
     elif op == "<<":
         value = a << (b & 63)
     elif op == ">>":
-        value = (a if is_signed else a & _M64) >> (b & 63)
+        value = (a if as_signed else a & _M64) >> (b & 63)
     else:
         return None
-    if (is_signed or strict) and value != wrap(value, is_signed):
+    if (as_signed or strict) and value != wrap(value, as_signed):
         raise OverflowError
-    return wrap(value, is_signed)
+    return wrap(value, as_signed)
 
 
-def holds(op: str, a: int, b: int, is_signed: bool) -> bool:
+def holds(op: str, a: int, b: int, as_signed: bool) -> bool:
     """Whether a comparison or a connective of two known numbers is true."""
     if op in ("&&", "||"):
         return bool(a and b) if op == "&&" else bool(a or b)
-    a, b = wrap(a, is_signed), wrap(b, is_signed)
+    a, b = wrap(a, as_signed), wrap(b, as_signed)
     return {"==": a == b, "!=": a != b, "<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b}[op]
 
 
@@ -137,7 +139,7 @@ def cut(value: int, kind: Int) -> int:
     return value - (1 << 8 * kind.size) if kind.signed and value >> (8 * kind.size - 1) else value
 
 
-def wrap(value: int, is_signed: bool) -> int:
+def wrap(value: int, as_signed: bool) -> int:
     """Cut to 64 bits."""
     value &= _M64
-    return value - (1 << 64) if is_signed and value >> 63 else value
+    return value - (1 << 64) if as_signed and value >> 63 else value

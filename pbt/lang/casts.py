@@ -11,18 +11,16 @@ from pbt.lang.typenames import shaped
 from pbt.lang.unify import stored
 from pbt.source import ScriptError, Span, did_you_mean
 from pbt.types import (
-    I8,
-    I16,
-    I32,
-    I64,
     U64,
     VOID,
     Array,
     Bool,
     Buffer,
+    Char,
     Enum,
     Int,
     Member,
+    Natural,
     Opaque,
     Pointer,
     Str,
@@ -34,8 +32,8 @@ from pbt.types import (
 )
 
 _BASES: dict[type[Type], str] = {
-    Bool: "bool", Int: "int", Enum: "int", Pointer: "pointer", Array: "array", Str: "string", Buffer: "buffer",
-    Struct: "c_type", Void: "none",
+    Bool: "bool", Int: "int", Natural: "int", Char: "int", Enum: "int", Pointer: "pointer", Array: "array",
+    Str: "string", Buffer: "buffer", Struct: "c_type", Void: "none",
 }  # fmt: skip
 
 
@@ -70,20 +68,13 @@ class Casts(Access):
         known = (self.shared.known_builtins, self._arrays, self.shared.defines)
         return not any(name in names for names in known) and self.shared.types.constant(name) is None
 
-    def _smallest(self, of: ast.Node, kind: Type) -> Type:
-        """A literal by itself has the smallest signed type that holds it."""
-        value = self.known_int(of) if isinstance(of, ast.Expr) and kind == I64 else None
-        if value is None or not -(1 << 63) <= value < 1 << 63:
-            return kind
-        return next(i for i in (I8, I16, I32, I64) if cut(value, i) == value)
-
     def _typeinfo(self, node: ast.Typeinfo) -> Type:
         """(base_type, full_type): what kind of type it is, and how it is written."""
         if self.config["unstable_typeinfo"] != "enable":
             report = self._refuse if self.config["unstable_typeinfo"] == "error" else self.warn
             report("typeinfo is an unstable feature", node.span, "config = { unstable_typeinfo = enable }")
         held = self.aggregation(node.of) if isinstance(node.of, ast.Expr) else ""
-        kind = VOID if held else self._smallest(node.of, self._of(node.of))
+        kind = VOID if held else self._of(node.of)
         words = (f"{held}_t",) * 2 if held else (_base(kind), str(kind))
         parts = tuple(ast.Str(node.span, text) for text in words)
         made = ast.Record(node.span, ("base_type", "full_type"), parts)
@@ -125,8 +116,9 @@ class Casts(Access):
         return kind
 
     def _array_cast(self, node: ast.Cast, kind: Array, source: Type) -> Type:
-        if self.known_int(node.operand) is not None and source == I64 and kind.size in (1, 2, 4):
-            return kind  # a literal has the size that is wanted
+        wide = isinstance(source, Natural) or self._is_literal(node.operand)
+        if wide and (kind.size in (1, 2, 4) or (kind.size == 8 and source.size < 8)):
+            return kind  # a literal, and what holds only such, has the size that is wanted
         size = kind.size or source.size // kind.element.size * kind.element.size
         value = self.known_int(node.operand)
         if value is not None and size in (1, 2, 4, 8) and -(1 << 8 * size - 1) <= value < 1 << 8 * size:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pbt.lang.preprocess import Define
 
 MOST_ROUNDS = 12
+MOST_STEPS = 8  # how often the type of one integer can widen: four sizes, natural, unsigned, signed
 MOST_BYTES = 32 << 10  # PCPU_MIN_UNIT_SIZE, include/linux/percpu.h
 
 
@@ -77,7 +78,9 @@ class Script:
         names = {}
         for expanded in self.expanded:
             names[expanded.probe] = resolve(expanded.probe)
-        for _ in range(MOST_ROUNDS):
+        rounds = 0
+        while rounds < MOST_ROUNDS + MOST_STEPS * (len(self.maps) + sum(map(len, variables.values()))):
+            rounds += 1
             before = {name: replace(known) for name, known in self.maps.items()}
             variables_before = {key: dict(types) for key, types in variables.items()}
             self.errors.clear()

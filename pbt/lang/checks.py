@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pbt.feature import Builtin, Call, Context
 from pbt.lang import ast
 from pbt.source import ScriptError, Span
-from pbt.types import I64, U64, Pointer, Struct, Type
+from pbt.types import Pointer, Struct, Type, literal
 from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -75,17 +75,17 @@ class Checks:
 
     def _literal(self, node: ast.Expr, value: int, kind: Type | None = None) -> ast.Int:
         made = ast.Int(node.span, value)
-        self.types[made] = kind or (U64 if value >= 1 << 63 else I64)
+        self.types[made] = kind or literal(value)
         return made
 
     def _flatten(self, keys: Sequence[ast.Expr]) -> Sequence[ast.Expr]:
         """`@m[(a, b)]` is `@m[a, b]`."""
         return keys[0].items if len(keys) == 1 and isinstance(keys[0], ast.Tuple) else keys
 
-    def _flexible(self, node: ast.Expr) -> bool:
-        """A non-negative literal takes the sign of its partner, unless a cast has made it unsigned."""
-        value, kind = self.known_int(node), self.types.get(node, I64)
-        return value is not None and 0 <= value < 1 << 63 and kind == I64
+    def _is_literal(self, node: ast.Expr) -> bool:
+        """Whether a checked node is a number as the script writes it, or made of such; a cast is none."""
+        value = self.known_int(node)
+        return value is not None and self.types[node] == literal(value)
 
     def _is_zero(self, node: ast.Expr) -> bool:
         return self.known_int(node) == 0

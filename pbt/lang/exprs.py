@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pbt.lang import ast
-from pbt.lang.arith import binary_type, cut, fold, fold_unary, holds, signed
+from pbt.lang.arith import binary_type, both_signed, cut, fold, fold_unary, holds, signed
 from pbt.lang.casts import Casts
 from pbt.lang.typenames import is_open
 from pbt.lang.unify import UNKNOWN, Mismatch, stored, unify
@@ -15,15 +15,18 @@ from pbt.types import (
     VOID,
     Bool,
     Int,
+    Natural,
     Pointer,
     Str,
     Tuple,
     Type,
     Void,
     is_integral,
+    literal,
 )
 
 _ORDERED = ("<", "<=", ">", ">=", "/", "%")
+_ONE = literal(1)
 
 
 class Expressions(Casts):
@@ -41,7 +44,7 @@ class Expressions(Casts):
 
     def _kind(self, node: ast.Expr) -> Type:
         if isinstance(node, ast.Int):
-            return U64 if node.value >= 1 << 63 else I64
+            return literal(node.value)
         if isinstance(node, ast.Str):
             return Str(len(node.value.encode("utf-8", "surrogateescape")) + 1)
         if isinstance(node, ast.Bool):
@@ -82,7 +85,7 @@ class Expressions(Casts):
         if isinstance(node, ast.Tuple):
             return Tuple(tuple(stored(self._expr(item)) for item in node.items))
         if isinstance(node, ast.Sizeof):
-            self.replaced[node] = self._literal(node, self._smallest(node.of, self._of(node.of)).size)
+            self.replaced[node] = self._literal(node, self._of(node.of).size, U64)
             return U64
         if isinstance(node, ast.Typeinfo):
             return self._typeinfo(node)
@@ -141,37 +144,31 @@ class Expressions(Casts):
             if value is not None:
                 self._known_truth(node, not value)
             return BOOL
-        kept = (
-            Int(kind.size)
-            if isinstance(kind, Int) and not kind.signed and not self._flexible(node.operand)
-            else I64
-        )
-        if value is not None:
-            self.replaced[node] = self._literal(node, cut(fold_unary(node.op, value), kept), kept)
+        kept: Int = Int(kind.size) if isinstance(kind, Int) and not kind.signed else I64
+        if value is None:
+            return kept
+        made = cut(fold_unary(node.op, value), kept)
+        if node.op == "-" and kept == I64 and self._is_literal(node.operand):
+            kept = literal(made)
+        self.replaced[node] = self._literal(node, made, kept)
         return kept
 
     def _step(self, node: ast.Step) -> Type:
-        if not isinstance(node.operand, ast.Var):
-            name = self._map_name(node.operand)
-            if (
-                self.shared.map(name, node.operand.span).value is None
-                and not self.shared.maps[name].aggregation
-            ):
-                self._set_map(node.operand, I64, node.operand)
         kind = self._expr(node.operand)
         if not is_integral(kind):
             raise ScriptError(f"The {node.op} operator can not be used on type '{kind}'", node.span)
+        made = kind if isinstance(kind, Pointer) else I64 if both_signed(kind, _ONE) else U64
         if isinstance(node.operand, ast.Var):
-            self._set_variable(node.operand, stored(kind))
-        return stored(kind)
+            self._set_variable(node.operand, made)
+        elif not self.aggregation(node.operand):
+            self._set_map(node.operand, made, node.operand)
+        return self.types[node.operand]
 
     def _binary(self, node: ast.Binary) -> Type:
         left, right = self._expr(node.left), self._expr(node.right)
         if isinstance(node.left, ast.Param) and isinstance(left, Str) and node.op == "+":
             return self._rest_of(node)
-        kind = binary_type(
-            node.op, left, right, self._flexible(node.left), self._flexible(node.right), node.span
-        )
+        kind = binary_type(node.op, left, right, node.span)
         self._no_zero_division(node.op, node.right)
         self._shift_fits(node.op, node.right)
         self._mixed_signs(node, left, right)
@@ -181,9 +178,7 @@ class Expressions(Casts):
         if isinstance(kind, Int):
             kind = self._folded(node, a, b, kind)
         elif isinstance(kind, Bool):
-            flexible = self._flexible(node.left), self._flexible(node.right)
-            is_signed = signed(left, flexible[0]) or signed(right, flexible[1]) or all(flexible)
-            self._known_truth(node, holds(node.op, a, b, is_signed))
+            self._known_truth(node, holds(node.op, a, b, both_signed(left, right)))
         return kind
 
     def _folded(self, node: ast.Binary, a: int, b: int, kind: Int) -> Int:
@@ -199,6 +194,8 @@ class Expressions(Casts):
             except OverflowError:
                 raise self._too_large(node) from None
         if value is not None:
+            if self._is_literal(node.left) and self._is_literal(node.right):
+                kind = literal(value)
             self.replaced[node] = self._literal(node, value, kind)
         return kind
 
@@ -209,9 +206,9 @@ class Expressions(Casts):
 
     def _mixed_signs(self, node: ast.Binary, left: Type, right: Type) -> None:
         """Where one side may be negative and the other too large to be compared with it."""
-        flexible = self._flexible(node.left), self._flexible(node.right)
-        signs = signed(left, flexible[0]), signed(right, flexible[1])
-        if node.op not in _ORDERED or signs[0] == signs[1] or any(flexible):
+        signs = signed(left), signed(right)
+        natural = isinstance(left, Natural) or isinstance(right, Natural)
+        if node.op not in _ORDERED or signs[0] == signs[1] or natural:
             return
         unsigned = right if signs[0] else left
         if unsigned == U64:

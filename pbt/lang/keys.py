@@ -11,7 +11,7 @@ from pbt.lang.typed import MapType
 from pbt.lang.typenames import fills
 from pbt.lang.unify import UNKNOWN, Mismatch, stored, unify
 from pbt.source import ScriptError, Span
-from pbt.types import I64, U64, Int, Pointer, Tuple, Type, Void
+from pbt.types import I64, U64, Pointer, Tuple, Type, Void
 
 
 class Maps(Checks):
@@ -117,7 +117,7 @@ class Maps(Checks):
     def _set_variable(self, var: ast.Var, kind: Type, value: ast.Expr | None = None) -> None:
         name = self.names[var]
         known = self._declared.get(name) or self.variables.get(name) or self._open.get(name)
-        kind = kind if isinstance(kind, Int) else stored(kind)  # bswap() asks how wide a variable's value is
+        kind = stored(kind)
         try:
             zero = value is not None and self._is_zero(value)
             first = known is None or (name not in self.variables and fills(known, kind))

@@ -99,7 +99,7 @@ class Body(Expressions):
             for end in (stmt.start, stmt.end):
                 if not is_integral(self._expr(end)):
                     raise ScriptError("a range goes from one integer to another", end.span)
-            self._set_variable(stmt.var, I64)
+                self._set_variable(stmt.var, self.types[end])
             self._loop(stmt.body)
         elif isinstance(stmt, ast.ForMap):
             self._for_map(stmt)
@@ -207,27 +207,21 @@ class Body(Expressions):
         if isinstance(kind, Void):
             raise ScriptError("this has no value to assign", stmt.value.span)
         if isinstance(stmt.target, ast.Var):
-            known = self.variables.get(self.names[stmt.target])
             if self.names[stmt.target] in self._declared:
                 self._holds(stmt.target, self._declared[self.names[stmt.target]], stmt.value)
-            fits = isinstance(known, Int) and self._fits(stmt.value, known)
-            self._set_variable(stmt.target, known if known and fits else kind, stmt.value)
+            self._set_variable(stmt.target, kind, stmt.value)
         else:
             self._set_map(stmt.target, kind, stmt.value)
 
     def _compound(self, stmt: ast.Assign) -> None:
         left = self._expr(stmt.target)
         right = self._expr(stmt.value)
-        kind = binary_type(stmt.op[:-1], left, right, left is UNKNOWN, self._flexible(stmt.value), stmt.span)
+        kind = binary_type(stmt.op[:-1], left, right, stmt.span)
         self._no_zero_division(stmt.op[:-1], stmt.value)
         if isinstance(stmt.target, ast.Var):
-            self._set_variable(stmt.target, kind if isinstance(left, Pointer) else stored(left), stmt.value)
+            self._set_variable(stmt.target, kind, stmt.value)
         else:
-            self._set_map(stmt.target, kind if self._is_new(stmt.target) else left, stmt.value)
-
-    def _is_new(self, target: ast.Expr) -> bool:
-        name = self._map_name(target)
-        return self.shared.maps[name].value in (None, UNKNOWN)
+            self._set_map(stmt.target, kind, stmt.value)
 
     def _let(self, stmt: ast.Let) -> None:
         declared = self._type(stmt.type) if stmt.type is not None else None

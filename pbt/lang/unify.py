@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
-from pbt.types import Array, Bool, Buffer, Char, Enum, Int, Opaque, Pointer, Str, Struct, Tuple, Type, Void
+from pbt.types import (
+    I8,
+    Array,
+    Bool,
+    Buffer,
+    Char,
+    Enum,
+    Int,
+    Natural,
+    Opaque,
+    Pointer,
+    Str,
+    Struct,
+    Tuple,
+    Type,
+    Void,
+    is_signed,
+)
 
 
 class Mismatch(Exception):
     """Two types have no common one."""
 
 
-class Unknown(Int):
+class Unknown(Natural):
     """What is read from a map before its type is known: a number, until it turns out to be something else."""
 
     __slots__ = ()
 
 
-UNKNOWN = Unknown(8)
+UNKNOWN = Unknown(1, True)
 
 
 def stored(type_: Type) -> Type:
-    """The type that a map or variable gets from a value: integers in 64 bits, C text as a string."""
-    if isinstance(type_, Int) and type_ is not UNKNOWN:
+    """The type that a map or variable gets from a value: a character is a number, C text a string."""
+    if isinstance(type_, Char):
+        return I8
+    if isinstance(type_, Int) and type_.size > 8:
         return Int(8, type_.signed)
     if isinstance(type_, Array) and isinstance(type_.element, Char) and type_.count:
         return Str(type_.count)
@@ -34,7 +53,7 @@ def unify(a: Type, b: Type, zero: bool = False) -> Type:
     if a is UNKNOWN:
         return b
     if isinstance(a, (Int, Bool, Enum)) and isinstance(b, (Int, Bool, Enum)):
-        return Int(8, _signed(a) or _signed(b))
+        return _integer(a, b)
     if isinstance(a, Str) and isinstance(b, Str):
         return Str(max(a.size, b.size))
     if isinstance(a, Buffer) and isinstance(b, Buffer):
@@ -62,5 +81,14 @@ def _pointer(a: Pointer, b: Pointer) -> Pointer:
     return Pointer(target, a.space if a.space == b.space else "", a.trusted and b.trusted)
 
 
-def _signed(type_: Type) -> bool:
-    return isinstance(type_, (Int, Enum)) and type_.signed
+def _integer(a: Type, b: Type) -> Int:
+    """The smallest integer that holds both; int64 where none does."""
+    size, natural = max(a.size, b.size), [isinstance(kind, (Natural, Bool)) for kind in (a, b)]
+    if all(natural):
+        return Natural(size, True)
+    if any(natural):
+        return Int(size, is_signed(b if natural[0] else a))
+    if is_signed(a) == is_signed(b):
+        return Int(size, is_signed(a))
+    signed, unsigned = (a, b) if is_signed(a) else (b, a)
+    return Int(max(signed.size, min(2 * unsigned.size, 8)), True)

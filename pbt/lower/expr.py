@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pbt.ir.build import Label
 from pbt.ir.core import Condition, Value
 from pbt.lang import ast
-from pbt.lang.arith import COMPARISONS, signed
+from pbt.lang.arith import COMPARISONS, both_signed, signed
 from pbt.lower import loops, maps, memory, text
 from pbt.lower.memory import Loc
 from pbt.source import ScriptError
@@ -177,8 +177,13 @@ def narrowed(body: Body, number: Value, kind: Type) -> Value:
 
 def converted(body: Body, node: ast.Expr, kind: Type) -> Value:
     """The value as another integral type."""
-    made = value(body, node)
-    return body.b.extend(made, kind.size, is_signed(kind)) if kind.size < body.type(node).size else made
+    return _as(body, value(body, node), body.type(node), kind)
+
+
+def _as(body: Body, number: Value, source: Type, kind: Type) -> Value:
+    """A number of one type, canonical for another."""
+    same = source.size <= kind.size and is_signed(source) == is_signed(kind)
+    return number if same else narrowed(body, number, kind)
 
 
 # --- conditions -------------------------------------------------------------------------------
@@ -221,14 +226,8 @@ def _condition(body: Body, node: ast.Binary) -> Condition:
     return _CONDITIONS[node.op][is_signed_]
 
 
-def _flexible(body: Body, node: ast.Expr) -> bool:
-    real = body.real(node)
-    return isinstance(real, (ast.Int, ast.Bool)) and 0 <= int(real.value) < 1 << 63
-
-
 def _signed(body: Body, left: ast.Expr, right: ast.Expr) -> bool:
-    flexible = _flexible(body, left), _flexible(body, right)
-    return signed(body.type(left), flexible[0]) or signed(body.type(right), flexible[1]) or all(flexible)
+    return both_signed(body.type(left), body.type(right))
 
 
 # --- operators --------------------------------------------------------------------------------
@@ -301,7 +300,7 @@ def arithmetic(body: Body, op: str, left: Value, left_node: ast.Expr, right_node
         return b.op(_OPS[op], left, right)
     is_signed_ = _signed(body, left_node, right_node)
     if op == ">>":
-        return b.op("ashr" if signed(kind, _flexible(body, left_node)) else "lshr", left, right)
+        return b.op("ashr" if signed(kind) else "lshr", left, right)
     return b.op(("s" if is_signed_ else "u") + {"/": "div", "%": "mod"}[op], left, right)
 
 
@@ -352,9 +351,7 @@ def _cast(body: Body, node: ast.Cast) -> Value:
     made = value(body, node.operand)
     if isinstance(kind, Bool):
         return body.b.compare("ne", made, 0)
-    if kind.size < 8 and (kind.size < source.size or is_signed(kind) != is_signed(source)):
-        return body.b.extend(made, kind.size, is_signed(kind))
-    return made
+    return _as(body, made, source, kind)
 
 
 # --- parts of things --------------------------------------------------------------------------

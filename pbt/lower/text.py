@@ -181,8 +181,7 @@ def _into(body: Body, node: ast.Expr, to: Mem, kind: Type) -> None:
         assert builtin.into is not None, builtin.name
         builtin.into(body, call, to)
     elif isinstance(node, ast.Cast) and is_integral(body.type(node.operand)):
-        size = min(kind.size, body.type(node.operand).size)
-        body.b.store(to.base, to.offset, size, expr.value(body, node.operand))
+        body.b.store(to.base, to.offset, kind.size, expr.value(body, node.operand))
     else:
         _copy(body, node, to, kind)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from pbt.lang import ast
 from pbt.lang.typed import Instance, MapType
-from pbt.types import Array, Bool, Enum, Int, Pointer, Str, Tuple, Type
+from pbt.types import Array, Bool, Enum, Int, Natural, Pointer, Str, Tuple, Type
 
 M64 = (1 << 64) - 1
 
@@ -278,13 +278,9 @@ class Evaluator:
             cells[key] = old + by & M64
         return old + by & M64 if node.prefix else old
 
-    def flexible(self, node: ast.Expr) -> bool:
-        node = self.real(node)
-        return isinstance(node, (ast.Int, ast.Bool)) and 0 <= int(node.value) < 1 << 63
-
     def asks_signed(self, node: ast.Expr) -> bool:
         kind = self.kind(node)
-        return isinstance(kind, (Int, Enum)) and kind.signed and not self.flexible(node)
+        return isinstance(kind, (Int, Enum)) and kind.signed and not isinstance(kind, Natural)
 
     def binary(self, node: ast.Binary) -> int:
         if node.op == "&&":
@@ -312,7 +308,7 @@ class Evaluator:
         assert not isinstance(self.kind(left_node), Pointer)
         signed = self.asks_signed(left_node) or self.asks_signed(right_node)
         if op in ("/", "%"):
-            both = self.flexible(left_node) and self.flexible(right_node)
+            both = all(isinstance(self.kind(node), Natural) for node in (left_node, right_node))
             a, b = (as_signed(left), as_signed(right)) if signed or both else (left, right)
             if not b:
                 return 0 if op == "/" else left

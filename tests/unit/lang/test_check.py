@@ -9,10 +9,27 @@ from pbt.lang.check import check
 from pbt.lang.typed import Typed
 from pbt.pipeline import Options, run
 from pbt.source import ScriptError, ScriptErrors, Source
-from pbt.types import BOOL, CHAR, I64, U32, U64, Enum, Int, Pointer, Str, Struct, Tuple, Type
+from pbt.types import (
+    BOOL,
+    CHAR,
+    I8,
+    I16,
+    I64,
+    U32,
+    U64,
+    Enum,
+    Int,
+    Natural,
+    Pointer,
+    Str,
+    Struct,
+    Tuple,
+    Type,
+)
 from tests.unit.lower.machine import machine
 
 assert check
+NATURAL = Natural(1, True)  # the type of a small literal
 
 
 def typed(script: str, *params: str, unsafe: bool = False) -> Typed:
@@ -36,20 +53,20 @@ T = "$t = (struct thing *)arg0;"
 @pytest.mark.parametrize(
     ("expression", "expected"),
     [
-        ("1", I64), ("0xffffffffffffffff", U64), ("-1", I64), ('"abc"', Str(4)), ('"ü"', Str(3)),
+        ("1", NATURAL), ("300", Natural(2, True)), ("0xffffffffffffffff", U64), ("-1", I8), ('"abc"', Str(4)), ('"ü"', Str(3)),
         ("true", BOOL), ("pid", U32), ("nsecs", U64),
         ("comm", Str(16)), ("pid + 1", U64), ("pid - 1", I64), ("(int8)pid", Int(1, True)),
         ("(int8)pid + 1", I64), ("(int8)pid + pid", I64),
-        ("pid + -1", I64), ("pid == 1", BOOL), ("!pid", BOOL), ("~pid", U32), ("-pid", U32), ("-(int8)pid", I64), ("~nsecs", U64), ("~5", I64), ("1 + 2", I64),
-        ("pid ? 1 : 2", I64),
-        ("pid ? comm : \"x\"", Str(16)), ("pid ? pid : -1", I64), ("(1, comm)", Tuple((I64, Str(16)))),
-        ("(pid, 1).0", U64),
+        ("pid + -1", I64), ("pid == 1", BOOL), ("!pid", BOOL), ("~pid", U32), ("-pid", U32), ("-(int8)pid", I64), ("~nsecs", U64), ("~5", I64), ("1 + 2", NATURAL), ("100 + 100", Natural(2, True)), ("(int8)1 + 2", I64),
+        ("pid ? 1 : 2", NATURAL), ("pid ? 1 : -300", I16),
+        ("pid ? comm : \"x\"", Str(16)), ("pid ? pid : -1", I64), ("(1, comm)", Tuple((NATURAL, Str(16)))),
+        ("(pid, 1).0", U32),
         ("sizeof(int)", U64), ("(bool)pid", BOOL), ("arg0", U64), ("(uint64 *)arg0", Pointer(U64, "kernel")),
         ("*(uint32 *)arg0", U32),
         ("((uint32 *)arg0)[5]", U32), ("(char *)arg0 + 5", Pointer(CHAR, "kernel")),
         ("uptr(arg0)", Pointer(CHAR, "user")),
-        ("str(arg0)", Str(1024)), ("str(arg0, 10)", Str(10)), ("RED", Enum("color")), ("AF_INET6", I64),
-        ("1 ? 2 : 3", I64),
+        ("str(arg0)", Str(1024)), ("str(arg0, 10)", Str(10)), ("RED", Enum("color")), ("AF_INET6", NATURAL),
+        ("1 ? 2 : 3", NATURAL),
     ],
 )  # fmt: skip
 def test_types(expression: str, expected: Type) -> None:
@@ -85,17 +102,19 @@ def test_pointers_stay_in_their_space() -> None:
 @pytest.mark.parametrize(
     ("body", "key", "value"),
     [
-        ("@m = 1;", (), I64), ("@m = pid;", (), U64), ("@m = 1; @m = pid;", (), I64),
-        ("@m = (int8)pid;", (), I64), ("@m = pid == 1;", (), BOOL),
-        ("@m = pid == 1; @m = 5;", (), I64), ('@m = "ab"; @m = "abcd";', (), Str(5)),
-        ("@m[1] = 1;", (I64,), I64), ("@m[pid, comm] = 1;", (U64, Str(16)), I64),
-        ("@m[(pid, comm)] = 1;", (U64, Str(16)), I64), ("@m[(1, 2), 3] = 1;", (Tuple((I64, I64)), I64), I64),
-        ('@m["a"] = 1; @m["abc"] = 1;', (Str(4),), I64),
-        ("@m[pid] = 1; @m[-1] = 1;", (I64,), I64),
-        ("@m = (1, \"a\"); @m = (pid, comm);", (), Tuple((I64, Str(16)))),
-        ("@n = @m[1]; @m[1] = pid;", (I64,), U64), ("@m++;", (), I64), ("@m += pid;", (), U64),
+        ("@m = 1;", (), NATURAL), ("@m = pid;", (), U32), ("@m = 1; @m = pid;", (), U32),
+        ("@m = 1; @m = -300;", (), I16), ("@m = 1; @m = 0x1ffffffff;", (), Natural(8, True)),
+        ("@m = (int8)pid;", (), I8), ("@m = pid == 1;", (), BOOL), ("@m = 1; @m++;", (), I64),
+        ("@m = pid == 1; @m = 5;", (), NATURAL), ("@m = 1; @m += pid;", (), U64), ('@m = "ab"; @m = "abcd";', (), Str(5)),
+        ("@m[1] = 1;", (NATURAL,), NATURAL), ("@m[pid, comm] = 1;", (U32, Str(16)), NATURAL),
+        ("@m[(pid, comm)] = 1;", (U32, Str(16)), NATURAL),
+        ("@m[(1, 200), 3] = 1;", (Tuple((NATURAL, Natural(2, True))), NATURAL), NATURAL),
+        ('@m["a"] = 1; @m["abc"] = 1;', (Str(4),), NATURAL),
+        ("@m[pid] = 1; @m[-1] = 1;", (I64,), NATURAL),
+        ("@m = (1, \"a\"); @m = (pid, comm);", (), Tuple((U32, Str(16)))),
+        ("@n = @m[1]; @m[1] = pid;", (NATURAL,), U32), ("@m++;", (), I64), ("@m += pid;", (), U64),
         ("$x = comm; @m[$x] = $x;", (Str(16),), Str(16)),
-        ("@m = @n; @n = comm;", (), Str(16)), ("@m[@n] = 1; @n = comm;", (Str(16),), I64),
+        ("@m = @n; @n = comm;", (), Str(16)), ("@m[@n] = 1; @n = comm;", (Str(16),), NATURAL),
         ("@m = nsecs; @m = 5;", (), None),
     ],
 )  # fmt: skip
@@ -108,7 +127,7 @@ def test_maps_take_their_types_from_all_probes() -> None:
     maps = typed(
         'BEGIN { print(@a["x"]); } kprobe:do_it { @a[comm] = (pid, "longer than that"); } END { @a["y"] = (1, "q"); }'
     ).maps
-    assert maps["@a"].key == (Str(16),) and maps["@a"].value == Tuple((I64, Str(17)))
+    assert maps["@a"].key == (Str(16),) and maps["@a"].value == Tuple((U32, Str(17)))
 
 
 def test_aggregations() -> None:
@@ -128,17 +147,17 @@ def test_variables_widen() -> None:
     ).instances[0]
     kinds = {name: str(kind) for name, kind in made.variables.items()}
     assert kinds["$x"] == "string[4]" and kinds["$y"] == "int64" and kinds["$z"] == "uint16"
-    assert kinds["$q"] == "int64" and kinds["$q#2"] == "string[2]"
+    assert kinds["$q"] == "int8" and kinds["$q#2"] == "string[2]"
 
 
 @pytest.mark.parametrize(
     ("first", "second", "kind"),
-    [("(uint8)pid", "255", "uint8"), ("(uint8)pid", "256", "int64"), ("(int8)pid", "127", "int8"),
-     ("(int8)pid", "128", "int64"),
-     ("(int8)pid", "-128", "int8"), ("(uint8)pid", "-1", "int64"),
-     ("nsecs", "5", "uint64"), ("(int16)pid", "-40000", "int64")],
+    [("(uint8)pid", "127", "uint8"), ("(uint8)pid", "255", "uint16"), ("(int8)pid", "127", "int8"),
+     ("(int8)pid", "128", "int16"),
+     ("(int8)pid", "-128", "int8"), ("(uint8)pid", "-1", "int16"), ("pid", "-1", "int64"),
+     ("nsecs", "5", "uint64"), ("(int16)pid", "-40000", "int32")],
 )  # fmt: skip
-def test_constants_that_fit_do_not_widen(first: str, second: str, kind: str) -> None:
+def test_literals_widen_as_far_as_they_must(first: str, second: str, kind: str) -> None:
     made = typed(f"BEGIN {{ $x = {first}; $x = {second}; }}").instances[0]
     assert str(made.variables["$x"]) == kind
 
@@ -156,10 +175,10 @@ def test_defines_enums_and_parameters() -> None:
     )
     maps = typed(script, "40", "text").maps
     assert [str(maps[n].value) for n in ("@a", "@c", "@d", "@e")] == [
-        "int64",
+        "int8",
         "string[5]",
         "string[5]",
-        "int64",
+        "int8",
     ]
 
 

@@ -11,6 +11,7 @@ from pbt.types import (
     BOOL,
     CHAR,
     I8,
+    I16,
     I32,
     I64,
     U8,
@@ -20,6 +21,8 @@ from pbt.types import (
     Array,
     Buffer,
     Enum,
+    Int,
+    Natural,
     Opaque,
     Pointer,
     Str,
@@ -27,14 +30,16 @@ from pbt.types import (
     Type,
 )
 
+N1, N8 = Natural(1, True), Natural(8, True)
 P, Q = Pointer(U64, "kernel"), Pointer(U64, "user")
 
 
 @pytest.mark.parametrize(
     ("a", "b", "made"),
     [
-        (U8, U8, U8), (U8, I32, I64), (U8, U32, U64), (BOOL, U8, U64), (Enum("e", 4, True), U8, I64),
-        (I8, BOOL, I64),
+        (U8, U8, U8), (U8, I32, I32), (U8, U32, U32), (BOOL, U8, U8), (Enum("e", 4, True), U8, I32),
+        (I8, BOOL, I8), (U8, I8, I16), (U32, I32, I64), (U64, I64, I64), (U32, I64, I64),
+        (N1, N8, N8), (N1, U8, U8), (N8, U8, U64), (N1, I8, I8), (N1, U64, U64), (BOOL, N1, N1),
         (Str(4), Str(9), Str(9)), (Buffer(4), Buffer(2), Buffer(4)), (P, P, P), (P, Q, Pointer(U64)),
         (Tuple((U8, Str(2))), Tuple((I64, Str(7))), Tuple((I64, Str(7)))),
         (Opaque("a", 8), Opaque("a", 8, 8, "x"), Opaque("a", 8)),
@@ -61,7 +66,7 @@ def test_zero_is_a_pointer() -> None:
 
 
 def test_what_is_kept() -> None:
-    assert stored(U8) == U64 and stored(I32) == I64 and stored(BOOL) == BOOL
+    assert stored(U8) == U8 and stored(N1) == N1 and stored(CHAR) == I8 and stored(Int(16)) == U64
     assert (
         stored(Array(CHAR, 16)) == Str(16)
         and stored(Array(I8, 4)) == Array(I8, 4)
@@ -70,27 +75,27 @@ def test_what_is_kept() -> None:
     )
 
 
-def kind(op: str, a: Type, b: Type, flexible: str = "") -> Type:
-    return binary_type(op, a, b, "a" in flexible, "b" in flexible, NOWHERE)
+def kind(op: str, a: Type, b: Type) -> Type:
+    return binary_type(op, a, b, NOWHERE)
 
 
 @pytest.mark.parametrize(
-    ("op", "a", "b", "flexible", "made"),
+    ("op", "a", "b", "made"),
     [
-        ("+", U8, U32, "", U64), ("+", U64, I64, "", I64), ("+", U64, I64, "b", U64),
-        ("+", I64, I64, "ab", I64),
-        ("-", U64, U64, "", I64), ("*", I8, U8, "", I64), ("/", U64, I64, "b", U64),
-        ("==", U8, I64, "", BOOL),
-        ("<", U8, I64, "", BOOL), ("&&", U8, Str(3), "", BOOL), ("==", Str(3), Str(8), "", BOOL),
-        ("==", Array(U8, 4), Array(U8, 4), "", BOOL),
-        ("!=", Tuple((U8, Str(3))), Tuple((U64, Str(5))), "", BOOL),
-        ("+", P, I64, "", P), ("-", P, I64, "", P), ("+", I64, P, "", P), ("-", P, P, "", U64),
-        ("&", P, I64, "", U64),
-        ("==", P, I64, "", BOOL), ("==", Opaque("a", 8), Opaque("b", 8), "", BOOL),
+        ("+", U8, U32, U64), ("+", U64, I64, I64), ("+", U64, N8, U64), ("+", U64, N1, U64), ("-", N1, N1, I64),
+        ("+", N1, N8, I64),
+        ("-", U64, U64, I64), ("*", I8, U8, I64), ("/", U64, N1, U64),
+        ("==", U8, I64, BOOL),
+        ("<", U8, I64, BOOL), ("&&", U8, Str(3), BOOL), ("==", Str(3), Str(8), BOOL),
+        ("==", Array(U8, 4), Array(U8, 4), BOOL),
+        ("!=", Tuple((U8, Str(3))), Tuple((U64, Str(5))), BOOL),
+        ("+", P, I64, P), ("-", P, I64, P), ("+", I64, P, P), ("-", P, P, U64),
+        ("&", P, I64, U64),
+        ("==", P, I64, BOOL), ("==", Opaque("a", 8), Opaque("b", 8), BOOL),
     ],
 )  # fmt: skip
-def test_types_of_operators(op: str, a: Type, b: Type, flexible: str, made: Type) -> None:
-    assert kind(op, a, b, flexible) == made
+def test_types_of_operators(op: str, a: Type, b: Type, made: Type) -> None:
+    assert kind(op, a, b) == made
 
 
 @pytest.mark.parametrize(

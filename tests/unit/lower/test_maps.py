@@ -168,8 +168,8 @@ def test_kinds_of_bpf_maps() -> None:
     }
     assert shape == {
         "@s": ("ARRAY", 4, 16, 1), "@k": ("HASH", 8, 8, 4096), "@c": ("PERCPU_ARRAY", 4, 16, 1),
-        "@kc": ("PERCPU_HASH", 16, 8, 4096), "@h": ("PERCPU_ARRAY", 4, 8, 67),
-        "@kh": ("PERCPU_HASH", 16, 8, 4096),
+        "@kc": ("PERCPU_HASH", 8, 8, 4096), "@h": ("PERCPU_ARRAY", 4, 8, 67),
+        "@kh": ("PERCPU_HASH", 8, 8, 4096),
         "@t": ("ARRAY", 4, 24, 1),
     }  # fmt: skip
 

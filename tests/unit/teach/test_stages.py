@@ -38,7 +38,7 @@ def test_ast_shows_nodes_with_their_places(made: Work) -> None:
 
 def test_types_of_maps_variables_and_expressions(made: Work) -> None:
     found = rows("types", made)
-    assert "@a[string[16], uint64]: count()" in found and "$x: uint8" in found
+    assert "@a[string[16], uint8]: count()" in found and "$x: uint8" in found
     assert any(row.split() == ["1:14", "(uint8)3", "uint8"] for row in found)
     assert "probe tracepoint:sched:sched_switch and 1 more" in found
 
