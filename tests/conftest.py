@@ -66,22 +66,12 @@ def has(feature: str) -> bool:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.get_closest_marker("lab") and no_lab():
-        (pytest.fail if REQUIRED else pytest.skip)(no_lab())
     if item.get_closest_marker("live") and no_live():
         (pytest.fail if REQUIRED else pytest.skip)(no_live())
     for mark in item.iter_markers("needs"):
         for feature in mark.args:
             if no_live() or not has(feature):
                 pytest.skip(f"this kernel has no {feature}")
-
-
-@cache
-def no_lab() -> str:
-    """Why the kernels of the lab cannot be booted here; "" if they can. The first time this downloads them."""
-    from tests.lab import boot, kernels
-
-    return next(filter(None, map(boot.unavailable, kernels.chosen())), "")
 
 
 # --- the command -------------------------------------------------------------------------------------

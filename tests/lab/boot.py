@@ -35,8 +35,8 @@ MEMORY = 3072  # MiB
 PROCESSORS = int(os.environ.get("PBT_LAB_PROCESSORS", "1"))
 """Kernels change their own text for kprobes, trampolines and static keys, and emulated processors that run at
 the same time now and then trip over it: hence one, and with more of them one at a time (thread=single)."""
-WORDS = "quiet panic=-1 oops=panic softlockup_panic=1 watchdog_thresh=30"
-"""The kernel's command line: whatever goes wrong ends QEMU at once (-no-reboot)."""
+WORDS = "quiet panic=-1 oops=panic softlockup_panic=1 watchdog_thresh=30 mitigations=off"
+"""The kernel's command line: whatever goes wrong ends QEMU at once (-no-reboot); no time for what guards against others."""
 PYTHON = "/usr/bin/python3"  # of guests with a root of their own
 
 
@@ -73,12 +73,18 @@ poweroff -f
 """
 
 
+def at_a_time() -> int:
+    """How many guests may run at the same time: one for each processor, as far as memory reaches."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+    return max(1, min(len(os.sched_getaffinity(0)) // PROCESSORS, memory // (MEMORY + 1024)))
+
+
 def install_tools(machine: Machine) -> None:
     """Install with apt whichever of QEMU, busybox, cpio and kmod is missing."""
     wanted = (*TOOLS, (machine.qemu, machine.package))
     missing = [package for command, package in wanted if shutil.which(command) is None]
     if missing:
-        subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing], check=True)
+        kernels.apt("install", "-y", "-qq", "--no-install-recommends", *missing)
 
 
 def unavailable(name: str) -> str:
@@ -91,7 +97,7 @@ def unavailable(name: str) -> str:
         kernels.fetch(name)
         if kernel.machine != OURS:
             kernels.userland(kernel)
-    except (subprocess.CalledProcessError, OSError, AssertionError, StopIteration) as error:
+    except (kernels.FetchError, subprocess.CalledProcessError, OSError) as error:
         return f"no kernel {name} or no QEMU to boot it: {error}"
     return ""
 
@@ -149,6 +155,8 @@ def _start_script(python: str) -> str:
         "LANG": "C.UTF-8",
     }
     lines = [f"export {key}={shlex.quote(value)}" for key, value in settings.items()]
+    if not bound:  # what they do at every start of Python takes seconds here, and PYTHONPATH says it all
+        lines.append(f"rm -f {shlex.quote(sysconfig.get_path('purelib'))}/*.pth")
     lines += [
         f"cd {shlex.quote(str(PROJECT))}",
         shlex.join(["exec", python, "-S", str(Path(__file__).parent / "guest.py"), "/run/lab"]),

@@ -1,23 +1,33 @@
-"""Each kernel of the lab is booted once for all tests; PBT_LAB_KERNELS says which (default 6.1, or all)."""
+"""Every kernel of the lab that PBT_LAB_KERNELS names (default 6.1, or all) runs all commands of all tests.
+
+The first test that asks waits until all guests are done: nothing else runs beside them.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
+import threading
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 import pytest
 
-from tests.lab import kernels, vm
+from tests.lab import boot, kernels, vm
 from tests.lab.test_kprobe import COMMANDS, FILES
 
+LIMIT = 1500.0  # seconds for one guest's commands
 ROWS = vm.Command([sys.executable, "-m", "tests.lab.inside"], timeout=600)
 LIVE = vm.Command(
     [sys.executable, "-m", "pytest", "tests/live/test_probes.py", "tests/live/test_probe_types.py"],
-    timeout=600,
+    timeout=900,
 )
+REQUIRED = os.environ.get("PBT_REQUIRE_LIVE") == "1"
+unavailable = cache(boot.unavailable)
+OUTCOMES = pytest.StashKey["dict[str, Booted]"]()
 
 
 def tools(kernel: str) -> vm.Command:
@@ -49,11 +59,58 @@ class Booted(NamedTuple):
         return [json.loads(line) for line in result.stdout.splitlines()]
 
 
+def guests(kernel: str) -> list[dict[str, vm.Command]]:
+    """The commands that a kernel is to run, in two guests, the longer list first."""
+    rows, live = ({"rows": ROWS}, {"live": LIVE}) if kernels.thorough() else ({}, {})
+    if not kernels.native(kernel):
+        return [{"rows": ROWS}]
+    return [{"tools": tools(kernel), **rows}, {**COMMANDS, **live}]
+
+
+def run_all(names: list[str]) -> dict[str, Booted]:
+    """Run all guests of all kernels, as many at a time as there are processors and memory for."""
+    waiting = [(name, commands) for name in names for commands in guests(name)]
+    results: dict[str, dict[str, vm.Result]] = {name: {} for name in names}
+
+    def work() -> None:
+        while waiting:
+            name, commands = waiting.pop(0)
+            done = vm.run(name, list(commands.values()), timeout=LIMIT, files=FILES)
+            results[name].update(zip(commands, done, strict=True))
+
+    # daemons: a guest ends with the thread that started it, and these do not outlive pytest
+    workers = [threading.Thread(target=work, daemon=True) for _ in range(boot.at_a_time())]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return {name: Booted(name, results[name]) for name in names}
+
+
+@pytest.fixture(scope="session")
+def outcomes(request: pytest.FixtureRequest) -> dict[str, Booted]:
+    """What came of everything in every kernel that can be had."""
+    found = run_all([name for name in kernels.chosen() if not unavailable(name)])
+    request.config.stash[OUTCOMES] = found
+    return found
+
+
 @pytest.fixture(scope="session", params=kernels.chosen())
-def booted(request: pytest.FixtureRequest) -> Booted:
+def booted(request: pytest.FixtureRequest, outcomes: dict[str, Booted]) -> Booted:
     """A kernel after all commands of all tests."""
-    usual = {**COMMANDS, "tools": tools(request.param)}
-    every = {**usual, "rows": ROWS, "live": LIVE} if kernels.thorough() else usual
-    commands = every if kernels.native(request.param) else {"rows": ROWS}
-    results = vm.run(request.param, list(commands.values()), files=FILES)
-    return Booted(request.param, dict(zip(commands, results, strict=True)))
+    if why := unavailable(request.param):
+        (pytest.fail if REQUIRED else pytest.skip)(why)
+    return outcomes[request.param]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How long each kernel took."""
+    for name, booted in terminalreporter.config.stash.get(OUTCOMES, {}).items():
+        results = booted.results
+        lost = "".join(f"; {key} had no end" for key, result in results.items() if result.code is None)
+        slowest = sorted(results, key=lambda key: -results[key].seconds)[:4]
+        told = ", ".join(f"{key} {results[key].seconds:.0f} s" for key in slowest)
+        seconds = sum(result.seconds for result in results.values())
+        terminalreporter.write_line(
+            f"lab {name}: {len(results)} commands in {seconds:.0f} s ({told}, …){lost}"
+        )

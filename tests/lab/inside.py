@@ -60,7 +60,9 @@ def run(row: Row, target: Target) -> dict[str, object]:
             helper.start()
         session.run()
         text = "".join(message.text for message in sink.take())
+        keys = re.findall(r"^@\[(.*)\]: ", text, re.M)
         ok = bool(re.search(row.shows, text, re.M)) and row.links in (0, max(links, default=0))
+        ok = ok and len(keys) == len(set(keys))  # keys that look the same are the same
     except PbtError as error:
         text, ok = str(error), False
     return {

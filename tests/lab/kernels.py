@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,11 @@ from pbt.uapi.features import FEATURES
 from tests.lab.machines import OURS, USERLAND
 
 PROJECT = Path(__file__).resolve().parents[2]
+PAUSES = (0, 5, 30)  # seconds before each attempt to fetch something
+
+
+class FetchError(Exception):
+    """A kernel, or a program that the lab needs, cannot be had."""
 
 
 class Kernel(NamedTuple):
@@ -161,30 +167,61 @@ def _complete(root: Path) -> None:
 
 def _find(root: Path) -> Unpacked:
     """Debian puts modules under lib or usr/lib, and the newest images beside their modules."""
-    modules = next(p for p in (root / "lib/modules", root / "usr/lib/modules") if p.exists())
+    modules = _first(root / "lib/modules", root / "usr/lib/modules")
     release = sorted(p.name for p in modules.iterdir())[-1]
     if modules.parts[-3:-1] == ("usr", "lib") and not (root / "lib").exists():
         (root / "lib").symlink_to("usr/lib")
-    image = next(p for p in (root / f"boot/vmlinuz-{release}", modules / release / "vmlinuz") if p.exists())
+    image = _first(root / f"boot/vmlinuz-{release}", modules / release / "vmlinuz")
     if not (root / f"lib/modules/{release}/modules.dep").exists():
         subprocess.run(["depmod", "-b", root, release], check=True)
     return Unpacked(image, root, release)
 
 
+def _first(*paths: Path) -> Path:
+    """The first that exists."""
+    for path in paths:
+        if path.exists():
+            return path
+    raise FetchError(f"no {paths[0]}: remove {cache()} and try again")
+
+
 def _download(kernel: Kernel, folder: Path, packages: Sequence[str]) -> list[Path]:
     """The .deb files of the packages, or the kernel's own, through apt with lists and sources of its own."""
     options = _apt_options(kernel, folder)
-    subprocess.run(["apt-get", *options, "-qq", "update"], check=True)
+    for left in folder.glob("*.deb"):  # of a download that was cut short
+        left.unlink()
+    apt(*options, "-qq", "update")
     names = packages or [_newest(pattern, options) for pattern in kernel.packages]
-    subprocess.run(["apt-get", *options, "-qq", "download", *names], check=True, cwd=folder)
+    apt(*options, "-qq", "download", *names, folder=folder)
     return sorted(folder.glob("*.deb"))
+
+
+def apt(*words: str, folder: Path | None = None) -> None:
+    """Run apt-get, several times if need be: mirrors fail now and then. Raises FetchError with its last words."""
+    command, said = ["apt-get", "-o", "Acquire::Retries=3", *words], ""
+    for pause in PAUSES:
+        time.sleep(pause)
+        try:
+            done = subprocess.run(
+                command, cwd=folder, capture_output=True, text=True, timeout=600, stdin=subprocess.DEVNULL
+            )
+        except subprocess.TimeoutExpired:
+            said = "no answer within 10 minutes"
+            continue
+        if done.returncode == 0:
+            return
+        said = " ".join(done.stderr.split("\n")[-4:]).strip()
+    raise FetchError(f"apt-get {words[-1]}: {said}")
 
 
 def _apt_options(kernel: Kernel, folder: Path) -> list[str]:
     for part in ("lists/partial", "archives/partial"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     sources = folder / "sources.list"
-    mirror, signed = _mirror(), f"[arch={kernel.machine} signed-by=/usr/share/keyrings/{kernel.keyring}]"
+    mirror, signed = (
+        _mirror(),
+        f"[arch={kernel.machine} check-valid-until=no signed-by=/usr/share/keyrings/{kernel.keyring}]",
+    )
     sources.write_text(
         "".join(f"deb {signed} {mirror}/{path} {suite} main\n" for suite, path in kernel.suites)
     )
@@ -194,6 +231,7 @@ def _apt_options(kernel: Kernel, folder: Path) -> list[str]:
         "Dir::State::lists": folder / "lists",
         "Dir::Cache": folder,
         "APT::Sandbox::User": "root",
+        "APT::Update::Error-Mode": "any",
         "Acquire::Languages": "none",
         "APT::Architecture": kernel.machine,
         "APT::Architectures::": kernel.machine,
@@ -205,22 +243,23 @@ def _mirror() -> str:
     """Where this machine gets Debian's packages from, without the path of the archive."""
     if chosen := os.environ.get("PBT_LAB_MIRROR"):
         return chosen.rstrip("/")
-    found = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(REPO_URI)"], check=True, capture_output=True, text=True
-    ).stdout.split()
+    found = _answer(["apt-get", "indextargets", "--format", "$(REPO_URI)"])
     archives = [uri.rstrip("/") for uri in found if uri.rstrip("/").endswith("/debian")]
-    assert archives, "no Debian archive among apt's sources: set PBT_LAB_MIRROR"
+    if not archives:
+        raise FetchError("no Debian archive among apt's sources: set PBT_LAB_MIRROR")
     return archives[0].removesuffix("/debian")
 
 
 def _newest(pattern: str, options: list[str]) -> str:
     """The last name, in version order, that the pattern matches as a whole."""
-    found = subprocess.run(
-        ["apt-cache", *options, "search", "--names-only", f"^{pattern}$"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.split("\n")
+    found = _answer(["apt-cache", *options, "search", "--names-only", f"^{pattern}$"])
     names = [line.partition(" - ")[0] for line in found if line]
-    assert names, f"no package matches {pattern}"
+    if not names:
+        raise FetchError(f"no package matches {pattern}")
     return max(names, key=lambda name: [int(digits) for digits in re.findall(r"[0-9]+", name)])
+
+
+def _answer(command: list[str]) -> list[str]:
+    """The lines that a command prints."""
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    return done.stdout.split("\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tests.lab import kernels
@@ -13,15 +13,24 @@ from tests.lab.rows import ROWS
 HERE = "development"
 FOUND = kernels.PROJECT / "tests/lab/found.json"
 PAGE = kernels.PROJECT / "docs/kernels.md"
+TOOLS = kernels.PROJECT / "tests/lab/tools.json"
 _INTRO = """\
 # Kernels
 
-Made by `python -m tests.lab --kernel all --here --save` from what each script of `tests/lab/rows.py` did in
-each kernel; do not edit. Debian's kernels run in QEMU under software emulation; "development" is the kernel
-that pbt is developed on, which its host keeps from doing several things.
+Made by `pytest tests/lab --bless` from what each script of `tests/lab/rows.py` and each tool did in each kernel;
+do not edit. Debian's kernels run in QEMU under software emulation; "development" is the kernel that pbt is
+developed on, which its host keeps from doing several things.
 
 - *yes*: attached, fired and showed what it had to. *no*: refused; the number leads to the reason below.
 - pbt finds out by trying what a kernel can do: `pbt --info` shows it for yours.
+
+"""
+_TOOLS = """\
+## Tools
+
+How many probes are attached: `debian/` are the scripts of Debian's package `bpftrace` (0.17), unchanged, `pbt/` those
+of `pbt tool`. Every program that was compiled is judged by the built-in verifier, too: it accepts what the kernel
+accepts. Some of the published ones trace functions that newer kernels do not have any more.
 
 """
 
@@ -45,7 +54,7 @@ def save(found: Mapping[str, Any]) -> None:
         }
         known[kernel] = {"release": outcome["release"], "absent": outcome["absent"], "rows": cells}
     FOUND.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
-    PAGE.write_text(page(known))
+    write()
 
 
 def _cell(kernel: str, name: str, outcome: Mapping[str, Any]) -> str:
@@ -63,22 +72,49 @@ def _reason(text: str) -> str:
     return "; ".join([*errors[-1:], *hints[-1:]]) or f"showed {text.strip()[:80]!r}"
 
 
-def page(known: Mapping[str, Any]) -> str:
+def write() -> None:
+    """Write the page from what is kept."""
+    PAGE.write_text(page(json.loads(FOUND.read_text()), json.loads(TOOLS.read_text())))
+
+
+def page(known: Mapping[str, Any], tools: Mapping[str, Mapping[str, int | str]]) -> str:
     """The page, from what is known of each kernel."""
     names = [name for name in (*kernels.KERNELS, HERE) if name in known]
     notes: dict[str, int] = {}
-    lines = [
-        "| Probe | " + " | ".join(names) + " |",
-        "|---|" + "---|" * len(names),
-        "| *release* | " + " | ".join(known[name]["release"] for name in names) + " |",
+    head = _row("*release*", (known[name]["release"] for name in names))
+    rows = [
+        _row(row.name, (_shown(known[name]["rows"].get(row.name, "not run yet"), notes) for name in names))
+        for row in ROWS
     ]
-    for row in ROWS:
-        cells = [_shown(known[name]["rows"].get(row.name, "not run yet"), notes) for name in names]
-        lines.append(f"| {row.name} | " + " | ".join(cells) + " |")
-    reasons = [f"{number}. {text}" for text, number in notes.items()]
-    absent = [f"| {name} | {', '.join(known[name]['absent']) or 'nothing'} |" for name in names]
-    features = ["## Features that are absent", "", "| Kernel | |", "|---|---|", *absent]
-    return _INTRO + "\n".join([*lines, "", "## Reasons", "", *reasons, "", *features]) + "\n"
+    types = [*_head("Probe", names), head, *rows, "", "### Reasons", "", *_listed(notes)]
+    absent = [_row(name, [", ".join(known[name]["absent"]) or "nothing"]) for name in names]
+    features = ["## Features that are absent", "", *_head("Kernel", [""]), *absent]
+    return _INTRO + "\n".join([*types, "", *features, "", _TOOLS + "\n".join(_tools(tools))]) + "\n"
+
+
+def _tools(tools: Mapping[str, Mapping[str, int | str]]) -> list[str]:
+    """Tool × kernel."""
+    names = [name for name in kernels.KERNELS if name in tools]
+    notes: dict[str, int] = {}
+    scripts = sorted({script for name in names for script in tools[name]})
+    rows = [_row(s, (_attached(tools[name].get(s, "not run"), notes) for name in names)) for s in scripts]
+    return [*_head("Tool", names), *rows, "", "### Why not", "", *_listed(notes)]
+
+
+def _row(name: str, cells: Iterable[str]) -> str:
+    return " | ".join((f"| {name}", *cells)) + " |"
+
+
+def _head(name: str, columns: Sequence[str]) -> list[str]:
+    return [_row(name, columns), "|---" * (1 + len(columns)) + "|"]
+
+
+def _listed(notes: Mapping[str, int]) -> list[str]:
+    return [f"{number}. {text}" for text, number in notes.items()]
+
+
+def _attached(outcome: int | str, notes: dict[str, int]) -> str:
+    return str(outcome) if isinstance(outcome, int) else _shown(outcome.replace("ERROR: ", ""), notes)
 
 
 def _shown(reason: str, notes: dict[str, int]) -> str:

@@ -17,6 +17,7 @@ READ = "for i in 1 2 3 4 5 6 7 8; do cat /etc/passwd /proc/uptime; done"
 CONNECT = (
     "bash -c ': < /dev/tcp/127.0.0.1/9' 2>/dev/null; bash -c ': < /dev/tcp/127.0.0.1/10' 2>/dev/null; true"
 )
+NETWORK = ("tcp_", "udp_", "inet_", "sock_", "skb_")
 OPENED = """
 // 打开的路径
 #ifndef BPFTRACE_HAVE_BTF
@@ -38,6 +39,8 @@ BEGIN { print((percpu_kaddr("process_counts") > 0, *(int64 *)percpu_kaddr("proce
 BEGIN { print(percpu_kaddr("process_counts", 1000)); }
 tracepoint:syscalls:sys_enter_write /comm == "cat"/ { write_user(args.buf, "J", 1); @[str(args.buf, 2)] = count(); }
 """
+WIDE = ",".join(f"kprobe:{name}*" for name in NETWORK) + " { @[func] = count(); }"
+PROBES, HOOKS = "/sys/kernel/debug/kprobes/list", "/sys/kernel/tracing/enabled_functions"
 SCRIPTS = {  # row of the table of examples: script, load
     "lhist": ("kretprobe:vfs_read { @bytes = lhist(retval, 0, 2000, 200); }", READ),
     "latency": (
@@ -62,6 +65,8 @@ COMMANDS["trampolines"] = vm.Command(
     [*PBT, "--no-feature", "kprobe", "-e", FALLBACK], load=READ, ready="Attached", timeout=240
 )
 COMMANDS["memory"] = vm.Command([*PBT, "--unsafe", "-e", MEMORY], load=READ, ready="Attached", timeout=240)
+COMMANDS["wide"] = vm.Command([*PBT, "-e", WIDE], load=CONNECT, ready="Attached", timeout=240)
+COMMANDS["left"] = vm.Command(["sh", "-c", f"cat {PROBES}; cat {HOOKS}"])
 FILES = {"path.bt": OPENED}
 
 
@@ -115,6 +120,15 @@ def test_a_wildcard_attaches_to_all(outcome):
     assert attached > 150 and "tcp_v4_connect" in functions
     assert all(name.startswith("tcp_") for name in functions)
     assert result.ready < 90  # under emulation; less than 5 on a machine
+
+
+def test_hundreds_of_functions_and_none_stays_traced(outcome):
+    result = outcome("wide")
+    attached = int(re.search(r"Attached (\d+) probes", result.stdout + result.stderr).group(1))
+    functions = dict(re.findall(r"^@\[(\w+)\]: (\d+)$", result.stdout, re.M))
+    assert attached >= 500 and {"tcp_v4_connect", "inet_stream_connect"} <= set(functions)
+    assert result.ready < 60  # under emulation
+    assert outcome("left").stdout == ""
 
 
 def test_the_name_of_the_function(outcome):

@@ -1,24 +1,24 @@
 """Every published script and every tool in every kernel of the lab: attached, or refused for a known reason.
 
 What is expected stands in tools.json: kernel → script → the number of probes attached, or why there are none.
-`pytest --bless` rewrites it.
+`pytest --bless` rewrites it, and docs/kernels.md.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pbt.cli import tool
+from tests.lab import table
+from tests.lab.table import TOOLS
 from tests.live import published
 
 pytestmark = pytest.mark.lab
 
-EXPECTED = Path(__file__).parent / "tools.json"
 OWN = [f"pbt/{name}" for name in tool.names()]
 THEIRS = [] if published.absent() else [f"debian/{name}" for name in published.NAMES]
 
@@ -41,10 +41,11 @@ def near(found: int | str, expected: int | str) -> bool:
 def test_attached_or_refused_as_expected(booted, bless):
     if not booted.tools:
         pytest.skip("kernels of other machines run the rows alone: these are slower by far")
-    known = json.loads(EXPECTED.read_text())
+    known = json.loads(TOOLS.read_text())
     found = {name: outcome(row) for name, row in booted.tools.items()}
     if bless:
-        EXPECTED.write_text(json.dumps({**known, booted.kernel: found}, indent=1, sort_keys=True) + "\n")
+        TOOLS.write_text(json.dumps({**known, booted.kernel: found}, indent=1, sort_keys=True) + "\n")
+        table.write()
         return
     if booted.kernel not in known:
         pytest.skip(f"nobody has looked at {booted.kernel} yet: pytest --bless")

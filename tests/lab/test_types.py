@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from pbt.uapi.features import FEATURES
-from tests.lab import kernels
+from tests.lab import kernels, table
 from tests.lab.rows import ROWS
 
 pytestmark = [
@@ -37,6 +39,17 @@ def test_no_feature_is_missing_without_a_reason(booted):
     assert not [
         name for name in due if name in booted.found["absent"] and not kernels.LACKS[booted.kernel].get(name)
     ]
+
+
+def test_the_page_says_what_was_found(booted, bless):
+    """docs/kernels.md comes from found.json; builds of a kernel may differ in how they put a refusal."""
+    if bless:
+        table.save({booted.kernel: booted.found})
+    known = json.loads(table.FOUND.read_text())[booted.kernel]
+    assert set(known["rows"]) == set(booted.found["rows"])
+    for name, row in booted.found["rows"].items():
+        assert name in EMULATED or (known["rows"][name] == "") == row["ok"], name
+    assert known["absent"] == booted.found["absent"]
 
 
 def test_the_live_tests_of_probes_pass_here_too(booted):
