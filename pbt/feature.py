@@ -467,10 +467,16 @@ class Aggregation:
 class World(Protocol):
     """What user halves may ask of the session that runs the script."""
 
-    now_offset: int  # ns to add to the boot clock to get Unix time
-    tai_offset: int  # ns to add to the TAI clock to get Unix time
     config: Mapping[str, Any]
     kept: dict[str, Any]  # what user halves keep until the script ends, each under a name of its own
+
+    @property
+    def now_offset(self) -> int:
+        """ns to add to the boot clock to get Unix time."""
+
+    @property
+    def tai_offset(self) -> int:
+        """ns to add to the TAI clock to get Unix time."""
 
     def emit(self, kind: str, text: bytes, data: Any) -> None:
         """Send one message out: bytes for text mode, `kind` and JSON-able data for JSON mode."""

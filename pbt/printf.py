@@ -7,7 +7,6 @@ values print in full without a length modifier, `%s` draws a value of any type, 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 
 from pbt.data import NamedTuple
@@ -41,9 +40,9 @@ class Conversion(NamedTuple):
         return {"hh": 8, "h": 16}.get(self.length, 64)
 
 
-_CONVERSION = re.compile(
-    r"%(?:(%)|([-+ #0]*)(\d*|\*)(?:\.(\d*))?(hh|h|ll|l|L|j|z|t|q)?(rx|rh|gr|.)?)", re.DOTALL
-)
+_FLAGS, _DIGITS = "-+ #0", "0123456789"
+_LENGTHS = ("hh", "h", "ll", "l", "L", "j", "z", "t", "q")
+_LONG = ("rx", "rh", "gr")  # conversions of two letters
 _AS_TEXT = ("s", "c", "r", "rx", "rh", "gr", "p")
 _KNOWN = frozenset(("d", "i", "u", "x", "X", "o", "c", "p", "s", "r", "rx", "rh", "gr"))
 _HINT = "conversions are d i u x X o c p s r rx rh gr"
@@ -52,30 +51,48 @@ _HINT = "conversions are d i u x X o c p s r rx rh gr"
 def split(text: str) -> tuple[list[str], list[Conversion]]:
     """Literal texts (one more than conversions) and conversions, in turn."""
     literals, found, at = [""], [], 0
-    for match in _CONVERSION.finditer(text):
-        literals[-1] += text[at : match.start()]
-        at = match.end()
-        if match[1]:
+    while (percent := text.find("%", at)) >= 0:
+        literals[-1] += text[at:percent]
+        if text.startswith("%%", percent):
             literals[-1] += "%"
+            at = percent + 2
             continue
-        found.append(_conversion(match))
+        conversion, at = _conversion(text, percent)
+        found.append(conversion)
         literals.append("")
     literals[-1] += text[at:]
     return literals, found
 
 
-def _conversion(match: re.Match[str]) -> Conversion:
-    _, flags, width, precision, length, name = match.groups()
+def _conversion(text: str, percent: int) -> tuple[Conversion, int]:
+    """The conversion that begins there, and where it ends."""
+    flags, at = _run(text, percent + 1, _FLAGS)
+    width, at = _run(text, at, _DIGITS)
+    precision = ""
+    if text.startswith(".", at):
+        digits, at = _run(text, at + 1, _DIGITS)
+        precision = "." + (digits or "0")
+    length = next((each for each in _LENGTHS if text.startswith(each, at)), "")
+    at += len(length)
+    name = next((each for each in _LONG if text.startswith(each, at)), text[at : at + 1])
+    at += len(name)
     if not name:
         raise FormatError("the format string ends within a conversion", "write %% for a percent sign")
+    if name == "*" and not width:
+        shown = text[percent:at]
+        raise FormatError(f"a width must be a number: {shown}", "write the width into the format string")
     if name not in _KNOWN:
-        shown = match[0].encode("unicode_escape").decode()
+        shown = text[percent:at].encode("unicode_escape").decode()
         raise FormatError(f"unsupported format specifier: {shown}", _HINT)
-    if width == "*":
-        raise FormatError(f"a width must be a number: {match[0]}", "write the width into the format string")
-    if precision is not None:
-        precision = "." + (precision or "0")
-    return Conversion(flags, width, precision or "", length or "", "d" if name == "i" else name)
+    return Conversion(flags, width, precision, length, "d" if name == "i" else name), at
+
+
+def _run(text: str, at: int, characters: str) -> tuple[str, int]:
+    """The longest text of such characters that begins there, and where it ends."""
+    end = at
+    while text[end : end + 1] in characters and end < len(text):
+        end += 1
+    return text[at:end], end
 
 
 def conversions(text: str) -> list[str]:

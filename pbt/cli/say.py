@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from contextlib import suppress
 
 _COLORS = {"ERROR": 31, "BUG": 31, "WARNING": 33, "HINT": 36}  # SGR parameters of ECMA-48
-_LEVEL = re.compile(r"^((?:[^\s:][^:\n]*:\d+:\d+: )?)(ERROR|BUG|WARNING|HINT):", re.M)
+_LEVEL = r"(?m)^((?:[^\s:][^:\n]*:\d+:\d+: )?)(ERROR|BUG|WARNING|HINT):"
 
 
 def say(text: str) -> None:
@@ -20,7 +19,11 @@ def say(text: str) -> None:
 
 def painted(text: str) -> str:
     """The text with the words for its levels in colour."""
-    return _LEVEL.sub(lambda match: f"{match[1]}\x1b[{_COLORS[match[2]]}m{match[2]}\x1b[0m:", text)
+    if not any(f"{level}:" in text for level in _COLORS):
+        return text
+    import re
+
+    return re.sub(_LEVEL, lambda match: f"{match[1]}\x1b[{_COLORS[match[2]]}m{match[2]}\x1b[0m:", text)
 
 
 def _wanted() -> bool:

@@ -1,23 +1,30 @@
 """The kernel's own description of its types: BTF bytes become `pbt.types` on demand.
 
-Nothing is read twice and little is read at all: a name is found by searching the string section
-for it and then the type section for its offset. What refers to a type by number needs the list of
-where every type starts; that one pass (about 20 ms for 126,000 types) is made when first wanted.
+Nothing is read twice and little is read at all: the kernel's own file is mapped where it lets us; a name is found
+by searching the string section for it and then the type section for its offset. What refers to a type by number
+needs the list of where types start: one pass over the type section, made as far as somebody asks.
 Source: Documentation/bpf/btf.rst.
 """
 
 from __future__ import annotations
 
+import mmap
+import os
 import sys
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cached_property
 
 from pbt.data import NamedTuple
 from pbt.host.cint import alignment, basic, integer, strip_qualifiers
 from pbt.source import UsageError
 from pbt.types import BOOL, CHAR, VOID, Array, Enum, Function, Member, Pointer, Struct, Type
+from pbt.typing import TypeAlias
+
+Data: TypeAlias = "bytes | mmap.mmap"
+Words: TypeAlias = "memoryview | array[int]"  # unsigned, of 32 bits
 
 MAGIC = 0xEB9F
 
@@ -39,6 +46,8 @@ _EACH = {STRUCT: 3, UNION: 3, ENUM: 2, FUNC_PROTO: 2, DATASEC: 3, ENUM64: 3}
 _MODIFIERS = {TYPEDEF, VOLATILE, CONST, RESTRICT, TYPE_TAG}
 _QUALIFIER = {VOLATILE: "volatile", CONST: "const", RESTRICT: "restrict"}
 _INT_SIGNED, _INT_BOOL = 1 << 0, 1 << 2
+_KERNELS = "/sys/kernel/btf/"
+_STRIDE = 1 << 15  # words of the type section that are looked through at least, once they are
 _SCANS = 12  # so many searches for one kind cost as much as a table of all its names
 
 
@@ -70,10 +79,10 @@ class Btf:
     OSError or BtfError be raised.
     """
 
-    def __init__(self, data: bytes | Callable[[], bytes], base: Btf | None = None) -> None:
+    def __init__(self, data: Data | Callable[[], Data], base: Btf | None = None) -> None:
         self._source = data
         self.base = base
-        if isinstance(data, bytes):
+        if not callable(data):
             self.__dict__["_header"] = _read_header(data)
         self._cache: dict[int, Type] = {0: VOID}
         self._spelled: dict[int, str] = {0: "void"}
@@ -84,13 +93,12 @@ class Btf:
     @staticmethod
     def live(path: str = "/sys/kernel/btf/vmlinux", base: Btf | None = None) -> Btf:
         """The BTF in a file; OSError when it cannot be read, BtfError when it is something else."""
-        with open(path, "rb", buffering=0) as file:
-            return Btf(file.read(), base)
+        return Btf(contents(path), base)
 
     @cached_property
-    def data(self) -> bytes:
+    def data(self) -> Data:
         """The bytes of the whole section."""
-        return self._source if isinstance(self._source, bytes) else self._source()
+        return self._source() if callable(self._source) else self._source
 
     @cached_property
     def _header(self) -> _Header:
@@ -107,16 +115,17 @@ class Btf:
     # --- where things are --------------------------------------------------------------------
 
     @cached_property
-    def _words(self) -> array[int]:
-        words: array[int] = array("I")
+    def _words(self) -> Words:
         header = self._header
-        words.frombytes(memoryview(self.data)[header.types : header.types_end])
-        if header.swapped:
-            words.byteswap()
+        section = memoryview(self.data)[header.types : header.types_end]
+        if not header.swapped:
+            return section.cast("I")
+        words = array("I", section.tobytes())
+        words.byteswap()
         return words
 
     @cached_property
-    def _types(self) -> bytes:
+    def _types(self) -> Data:
         """The type section in this machine's byte order, for searches."""
         return self._words.tobytes() if self._header.swapped else self.data
 
@@ -126,22 +135,14 @@ class Btf:
         return (0, header.types_end - header.types) if header.swapped else header[:2]
 
     @cached_property
-    def _starts(self) -> list[int]:
+    def _starts(self) -> _Starts:
         """The word at which each type starts, in order of ids."""
-        words, step = self._words, _Steps(self._header.layout)
-        starts: list[int] = []
-        append, at, end = starts.append, 0, len(words) - 2
-        while at < end:
-            append(at)
-            at += step[words[at + 1]]
-        if at != len(words):
-            raise BtfError("the BTF's type section ends within a type")
-        return starts
+        return _Starts(self._words, self._header.layout)
 
     @property
     def count(self) -> int:
         """The highest type id, the base's included."""
-        return self._first_id - 1 + len(self._starts)
+        return self._first_id - 1 + len(self._starts.all())
 
     @property
     def _names_end(self) -> int:
@@ -149,9 +150,10 @@ class Btf:
 
     def _at(self, id: int) -> int:
         index = id - self._first_id
-        if not 0 <= index < len(self._starts):
+        at = self._starts.word(index) if index >= 0 else None
+        if at is None:
             raise BtfError(f"the BTF has no type {id}")
-        return self._starts[index]
+        return at
 
     def _name(self, offset: int) -> str:
         if offset < self._first_name:
@@ -241,8 +243,8 @@ class Btf:
         for offset in self._offsets_of(name):
             for at in self._mentions(offset):
                 if at + 2 < len(words) and words[at + 1] >> 24 & 0x7F == wanted:
-                    index = bisect_right(self._starts, at) - 1
-                    if self._starts[index] == at:
+                    index = self._starts.index(at)
+                    if self._starts.word(index) == at:
                         return self._first_id + index
         return None
 
@@ -253,12 +255,12 @@ class Btf:
             start + (7 if little else 4) : end : 4
         ]  # the top byte of each word after the first
         kinds_of = (kind, kind | 0x80)
-        return [i for i, at in enumerate(self._starts, self._first_id) if kinds[at] in kinds_of]
+        return [i for i, at in enumerate(self._starts.all(), self._first_id) if kinds[at] in kinds_of]
 
     def _table(self, kind: str) -> dict[str, int]:
         if kind not in self._tables:
             table: dict[str, int] = {}
-            words, starts, first, name = self._words, self._starts, self._first_id, self._name
+            words, starts, first, name = self._words, self._starts.all(), self._first_id, self._name
             for id in self._ids(KINDS[kind]):
                 offset = words[starts[id - first]]
                 if offset:
@@ -274,9 +276,9 @@ class Btf:
     @cached_property
     def function_names(self) -> frozenset[str]:
         """Names of all functions; the base's are not among them."""
-        words, first = self._words, self._first_id
+        words, starts, first = self._words, self._starts.all(), self._first_id
         names, end = memoryview(self.data)[self._header.strings : self._header.strings_end].tobytes(), b"\0"
-        offsets = (words[self._starts[id - first]] - self._first_name for id in self._ids(FUNC))
+        offsets = (words[starts[id - first]] - self._first_name for id in self._ids(FUNC))
         find = names.find
         found = {names[at : find(end, at)] if at >= 0 else b"" for at in offsets}
         elsewhere = b"" in found  # named by a string of the base
@@ -527,11 +529,11 @@ class Btf:
 
     def enum_constant(self, name: str) -> tuple[Enum, int] | None:
         """The enum that defines the constant `name`, and its number."""
-        words, starts = self._words, self._starts
+        words = self._words
         for offset in self._offsets_of(name) if name else ():
             for place in self._mentions(offset):
-                index = bisect_right(starts, place) - 1
-                at = starts[index]
+                index = self._starts.index(place)
+                at = self._at(self._first_id + index)
                 kind = words[at + 1] >> 24 & 0x7F
                 if kind in (ENUM, ENUM64) and place >= at + 3 and (place - at - 3) % _EACH[kind] == 0:
                     found = self.type(self._first_id + index)
@@ -586,6 +588,46 @@ class Btf:
         return self._words[self._at(id) + 2]
 
 
+class _Starts:
+    """The word at which each type starts, in order of ids; looked for as far as somebody asks."""
+
+    def __init__(self, words: Words, layout: dict[int, tuple[int, int]]) -> None:
+        self._words, self._steps = words, _Steps(layout)
+        self._found = array("I")
+        self._next = 0  # where the next type starts
+
+    def word(self, index: int) -> int | None:
+        """Where the type of that index starts; None if there are not so many."""
+        found = self._found
+        while len(found) <= index and self._more(0):
+            pass
+        return found[index] if index < len(found) else None
+
+    def index(self, word: int) -> int:
+        """Which type the word belongs to."""
+        self._more(word + 1)
+        return bisect_right(self._found, word) - 1
+
+    def all(self) -> array[int]:
+        """Every start."""
+        self._more(len(self._words))
+        return self._found
+
+    def _more(self, until: int) -> bool:
+        """Go on to a word, and somewhat further; whether there was anything left. BtfError for a type cut off."""
+        words, steps, at, end = self._words, self._steps, self._next, len(self._words) - 2
+        if at >= end or 0 < until <= at:
+            return at < end
+        append, stop = self._found.append, min(end, max(until, at + _STRIDE))
+        while at < stop:
+            append(at)
+            at += steps[words[at + 1]]
+        self._next = at
+        if at >= end and at != len(words):
+            raise BtfError("the BTF's type section ends within a type")
+        return True
+
+
 class _Steps(dict[int, int]):
     """info word → words that the type takes; computed once for each of the few distinct ones."""
 
@@ -605,7 +647,17 @@ class _Steps(dict[int, int]):
         return words
 
 
-def _read_header(data: bytes) -> _Header:
+def contents(path: str) -> Data:
+    """A file's bytes; the kernel's own are mapped where it lets us (6.16 and later). OSError if it cannot be read."""
+    with open(path, "rb", buffering=0) as file:
+        if path.startswith(_KERNELS):  # any other may get shorter while we look at it
+            with suppress(OSError, ValueError):
+                size = os.fstat(file.fileno()).st_size
+                return mmap.mmap(file.fileno(), size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+        return file.read()
+
+
+def _read_header(data: Data) -> _Header:
     """Sections of a BTF file; checks that they lie within it."""
     if len(data) < 24 or data[:2] not in (b"\x9f\xeb", b"\xeb\x9f"):
         raise BtfError("this is not BTF: it does not start with the number 0xeb9f")
@@ -622,7 +674,7 @@ def _read_header(data: bytes) -> _Header:
     return _Header(types, types + types_len, strings, strings + strings_len, order != sys.byteorder, layout)
 
 
-def _read_layout(data: bytes, start: int, length: int) -> dict[int, tuple[int, int]]:
+def _read_layout(data: Data, start: int, length: int) -> dict[int, tuple[int, int]]:
     """struct btf_layout rows {u8 info_sz, u8 elem_sz, u16 flags}, one a kind, in sizes of words."""
     rows = data[start : start + length]
     return {kind: (rows[at] // 4, rows[at + 1] // 4) for kind, at in enumerate(range(0, len(rows) - 3, 4))}

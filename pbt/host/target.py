@@ -21,7 +21,7 @@ from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pbt.arch import Arch
-    from pbt.host.btf import Btf
+    from pbt.host.btf import Btf, Data
     from pbt.host.kallsyms import Kallsyms
     from pbt.host.probe import Features
     from pbt.host.tracefs import Tracefs
@@ -315,11 +315,12 @@ def _btf(path: str, base: Btf | None = None) -> Btf | None:
     return Btf(lambda: _btf_bytes(path), base)
 
 
-def _btf_bytes(path: str) -> bytes:
+def _btf_bytes(path: str) -> Data:
     """A file's bytes if they are BTF, or those of section .BTF of an ELF file."""
+    from pbt.host.btf import contents
+
     try:
-        with open(path, "rb", buffering=0) as file:
-            data = file.read()
+        data = contents(path)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
     if data[:4] != b"\x7fELF":
@@ -350,7 +351,7 @@ def _split(pattern: str) -> tuple[str, str]:
     return category, event or "*"
 
 
-def _write(folder: str, name: str, data: bytes) -> None:
+def _write(folder: str, name: str, data: Data) -> None:
     path = os.path.join(folder, name)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "wb") as file:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 
 from pbt.data import NamedTuple
@@ -22,8 +21,11 @@ from pbt.types import (
     Void,
     is_integral,
 )
-from pbt.typing import Any
+from pbt.typing import TYPE_CHECKING, Any
 from pbt.values import Histogram, Series, Stats
+
+if TYPE_CHECKING:
+    import re
 
 
 class Style(NamedTuple):
@@ -93,23 +95,23 @@ def _string(type_: Type, style: Style) -> Draw:
 
 
 # C0 without tab and newline, DEL, and C1 in UTF-8: what terminals take for commands (ECMA-48).
-_UNUSUAL = re.compile(rb"[^\t\n\x20-\x7e]")
-_CONTROL = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\udc80-\udcff]"
-)  # lone surrogates stand for bytes that are no UTF-8
+_CONTROL = "[\x00-\x08\x0b-\x1f\x7f-\x9f\udc80-\udcff]"  # lone surrogates stand for bytes that are no UTF-8
+_PLAIN = b"\t\n" + bytes(range(0x20, 0x7F))
 
 
 def is_plain(value: bytes) -> bool:
     """Whether this is printable ASCII, tabs and newlines."""
-    return _UNUSUAL.search(value) is None
+    return not value.translate(None, _PLAIN)
 
 
 def harmless(value: bytes) -> bytes:
     r"""Text with each control character, and each byte that is no UTF-8, as \xNN; tabs and newlines stay."""
     if is_plain(value):
         return value
+    import re  # few texts need it
+
     text = value.decode(errors="surrogateescape")
-    return _CONTROL.sub(_as_escapes, text).encode()
+    return re.sub(_CONTROL, _as_escapes, text).encode()
 
 
 def _as_escapes(match: re.Match[str]) -> str:

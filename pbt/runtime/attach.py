@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from threading import Thread
 
 from pbt.bundle import Bundle, Program
 from pbt.data import NamedTuple
@@ -66,6 +65,8 @@ class Links:
         if len(owned) <= _FEW:
             _close(owned)
             return
+        from threading import Thread
+
         threads = [Thread(target=_close, args=(owned[i::_THREADS],)) for i in range(_THREADS)]
         for thread in threads:
             thread.start()

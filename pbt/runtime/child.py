@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Sequence
 
 from pbt.source import UsageError
+from pbt.typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal  # `signal` itself makes enums of the numbers, which takes long
 
 
 class Watch:

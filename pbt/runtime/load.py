@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from errno import E2BIG
@@ -231,20 +230,21 @@ def _immediates(
     return maps[reloc.name], reloc.offset
 
 
-_INSN = re.compile(r"^(\d+): \(")
-_NOISE = re.compile(
-    r"^(processed \d+ insns|verification time|stack depth|mark_precise|func#\d+ )|^\s*;|^R\d+(_\w)?="
-)
+_INSN = r"^(\d+): \("
+_NOISE = r"^(processed \d+ insns|verification time|stack depth|mark_precise|func#\d+ )|^\s*;|^R\d+(_\w)?="
+_STATE = r"^(from )?\d+( to \d+)?:"
 
 
 def refusal(log: str) -> tuple[str, int | None]:
     """The reason in a verifier's log, and the instruction it is about; ("", None) if there is neither."""
+    import re  # not every run is refused
+
     reason, insn = "", None
     for line in log.splitlines():
-        match = _INSN.match(line)
+        match = re.match(_INSN, line)
         if match:
             insn = int(match[1])
-        elif line.strip() and not _NOISE.match(line) and not re.match(r"^(from )?\d+( to \d+)?:", line):
+        elif line.strip() and not re.match(_NOISE, line) and not re.match(_STATE, line):
             reason = line.strip()
     return reason, insn
 

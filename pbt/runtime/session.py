@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import select
-import signal
 import struct
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -25,9 +23,13 @@ from pbt.sys import bpf
 from pbt.typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    import signal
+
     from pbt.host.target import Target
     from pbt.output.sink import Sink
     from pbt.sys.ring import Run
+else:
+    import _signal as signal  # `signal` itself makes enums of the numbers, which takes long
 
 State = Literal["ready", "stopping"]
 TICK = 0.1  # seconds between looks at what no descriptor announces
@@ -430,9 +432,6 @@ class Session:
     @contextmanager
     def _signals(self) -> Iterator[None]:
         """The first SIGINT or SIGTERM begins the orderly end, the second one kills."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
 
         def caught(number: int, frame: object) -> None:
             self.stop()
@@ -441,7 +440,11 @@ class Session:
         def told(number: int, frame: object) -> None:
             self._signalled += 1
 
-        old = {number: signal.signal(number, caught) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            old = {number: signal.signal(number, caught) for number in (signal.SIGINT, signal.SIGTERM)}
+        except ValueError:  # in a thread, where there are no signals
+            yield
+            return
         if self._listens:
             old[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, told)
         try:

@@ -58,8 +58,6 @@ class World:
         self.kept: dict[str, Any] = {}
         self.exiting, self.exit_code = False, 0
         self.at_hand: tuple[Event, Sequence[Any]] | None = None
-        self.now_offset = time.time_ns() - boot_ns(target)
-        self.tai_offset = time.time_ns() - time.clock_gettime_ns(time.CLOCK_TAI)
         self._warn, self._notify = warn, notify
         self.detach: Callable[[Callable[[Program], bool]], None] = lambda wanted: (
             None
@@ -71,6 +69,14 @@ class World:
         self._drawers: dict[Type, Draw] = {}
         self._formats: dict[int, Callable[[Sequence[Any]], bytes]] = {}
         self._maps: dict[str, LiveMap] = {}
+
+    @cached_property
+    def now_offset(self) -> int:
+        return time.time_ns() - boot_ns(self._target)
+
+    @cached_property
+    def tai_offset(self) -> int:
+        return time.time_ns() - time.clock_gettime_ns(time.CLOCK_TAI)
 
     # messages
 

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 
 from pbt.bundle import Bundle, Code, Place, Program
+from pbt.feature import Iteration
 from pbt.runtime import attach as module
 from pbt.runtime.attach import AttachError, attach, order
 from pbt.source import KernelError, UsageError
@@ -102,7 +103,7 @@ def test_places_that_share_a_program_are_attached_together(known):
     assert log == ["+a,b", "+c", "+x", "+d"] and links.count == 4
 
 
-class Objects(Link):
+class Objects(Link, Iteration):
     def __init__(self, rounds, log):
         super().__init__("iter", log)
         self.rounds = rounds
