@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from operator import itemgetter
 
 from pbt.data import NamedTuple
 
+_PIECE = 1 << 16  # bytes
 _FARTHEST = 1 << 24  # bytes after its start that a symbol is believed to reach
 _DIGITS = 16
 _TYPE = 17  # where the letter is in a line
@@ -36,6 +38,7 @@ class Kallsyms:
 
     def __init__(self, path: str = "/proc/kallsyms") -> None:
         self.path = path
+        self._beginning = _Beginning(path)
 
     @cached_property
     def _data(self) -> bytes:
@@ -70,22 +73,7 @@ class Kallsyms:
 
     def symbol(self, address: int) -> Symbol | None:
         """The symbol that covers an address; None when no symbol is near below it."""
-        lines = self._lines
-        at = bisect_right(lines, b"%016x\xff" % address) - 1  # behind all lines with this address
-        while at >= 0 and lines[at][_TYPE] in b"aA":  # numbers, not places
-            at -= 1
-        if at < 0 or lines[at].startswith(_HIDDEN):
-            return None
-        digits, first = lines[at][:_DIGITS], at
-        while first and lines[first - 1].startswith(digits):
-            first -= 1
-        same = [line for line in lines[first : at + 1] if line[_TYPE] not in b"aA"]
-        line = next((text for text in same if text[_TYPE] in b"tTwW"), same[0])
-        offset = address - int(digits, 16)
-        if offset > _FARTHEST:
-            return None
-        name, _, module = line[19:].decode("utf-8", "replace").partition("\t")
-        return Symbol(name, offset, module.strip("[]"))
+        return _covering(self._beginning.around(address), address) or _covering(self._lines, address)
 
     def functions(self) -> list[tuple[str, str]]:
         """(name, module) of all functions, sorted; "vmlinux" is the kernel's own module."""
@@ -113,3 +101,70 @@ class Kallsyms:
                 address, last = address + 16, line[:_DIGITS]
             rows.append(b"%016x%s\n" % (address, line[_DIGITS:]))
         return b"".join(rows)
+
+
+def _covering(lines: Sequence[bytes], address: int) -> Symbol | None:
+    """The symbol that covers an address, of lines sorted by theirs."""
+    at = bisect_right(lines, b"%016x\xff" % address) - 1  # behind all lines with this address
+    while at >= 0 and lines[at][_TYPE] in b"aA":  # numbers, not places
+        at -= 1
+    if at < 0 or lines[at].startswith(_HIDDEN):
+        return None
+    digits, first = lines[at][:_DIGITS], at
+    while first and lines[first - 1].startswith(digits):
+        first -= 1
+    same = [line for line in lines[first : at + 1] if line[_TYPE] not in b"aA"]
+    line = next((text for text in same if text[_TYPE] in b"tTwW"), same[0])
+    offset = address - int(digits, 16)
+    if offset > _FARTHEST:
+        return None
+    name, _, module = line[19:].decode("utf-8", "replace").partition("\t")
+    return Symbol(name, offset, module.strip("[]"))
+
+
+class _Beginning:
+    """The kernel's own symbols, which come first and sorted: read in pieces, as far as somebody asks.
+
+    Functions come before data, and making the text of the rest takes the kernel longer than all that is done here.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._pieces = _pieces(path)
+        self._firsts: list[bytes] = []  # the address of the first line of each piece, in digits
+        self._texts: list[bytes] = []
+        self._lines: dict[int, list[bytes]] = {}
+
+    def around(self, address: int) -> Sequence[bytes]:
+        """Lines before and behind an address, sorted; () where only the whole file can tell."""
+        digits = b"%016x" % address
+        while not self._firsts or self._firsts[-1] <= digits:
+            piece = next(self._pieces, b"")
+            if not piece or b"\t" in piece or (self._firsts and piece[:_DIGITS] < self._firsts[-1]):
+                self._pieces = iter(())
+                return ()
+            self._firsts.append(piece[:_DIGITS])
+            self._texts.append(piece)
+        at = bisect_right(self._firsts, digits) - 1
+        return self._piece(at) if at >= 0 else ()
+
+    def _piece(self, at: int) -> Sequence[bytes]:
+        if at not in self._lines:
+            lines = self._texts[at].splitlines()
+            self._lines[at] = lines if lines == sorted(lines, key=_ADDRESS) else []
+        return self._lines[at]
+
+
+def _pieces(path: str) -> Iterator[bytes]:
+    """A file in pieces of whole lines; lines of one address are not parted. Nothing if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            rest = b""
+            while block := file.read(_PIECE):
+                text = rest + block
+                last = text.rfind(b"\n", 0, text.rfind(b"\n")) + 1  # where the last whole line begins
+                cut = text.find(b"\n" + text[last : last + _DIGITS]) + 1
+                rest = text[cut:]
+                yield text[:cut]
+            yield rest
+    except OSError:
+        return
