@@ -6,9 +6,8 @@ kernel/bpf/verifier.c; kernel/bpf/bpf_lsm.c.
 
 from __future__ import annotations
 
-from typing import Final
-
 from pbt.data import NamedTuple
+from pbt.typing import Final
 from pbt.verifier_sim import scalar
 from pbt.verifier_sim.env import Refuse, Unsupported
 from pbt.verifier_sim.kernels import Features

@@ -5,8 +5,7 @@ Source: check_ptr_to_btf_access() of kernel/bpf/verifier.c.
 
 from __future__ import annotations
 
-from typing import Final
-
+from pbt.typing import Final
 from pbt.verifier_sim import scalar
 from pbt.verifier_sim.context import UNTYPED
 from pbt.verifier_sim.env import Env, Refuse

@@ -6,9 +6,9 @@ Source: btf_struct_walk() and btf_struct_ids_match() of kernel/bpf/btf.c.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, Protocol
 
 from pbt.data import NamedTuple
+from pbt.typing import Final, Protocol
 from pbt.verifier_sim.env import Refuse
 from pbt.verifier_sim.progbtf import ARRAY, ENUM, ENUM64, INT, MODIFIERS, PTR, STRUCT, TYPE_TAG, UNION, Row
 

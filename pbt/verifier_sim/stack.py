@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
-
+from pbt.typing import Final
 from pbt.verifier_sim import dynptr, scalar, unprivileged
 from pbt.verifier_sim.env import Env, Refuse
 from pbt.verifier_sim.reg import ANY, NULL, UNINIT, Reg, number
