@@ -2,7 +2,7 @@
 
 `dataclasses` imports `inspect` and compiles six methods for each class; `typing.NamedTuple` compiles each
 annotation: for a hundred classes that is 80 ms before a script's first line is read. Here what classes
-can share is shared, and `__init__` or `__new__` is compiled when the first instance is made. The meaning
+can share is shared, and `__init__` or `__new__` is compiled when a class has many instances. The meaning
 is the standard library's (which type checkers are shown), for the options `frozen`, `slots` and `eq`.
 """
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 else:
     _ABSENT = type("_Absent", (), {"__repr__": lambda self: "<absent>"})()
     _SET = object.__setattr__
+    _INSTANCES, _FEW = {}, 32  # class → instances, as long as they are few
 
     class _Field:
         """What `field` says of one field."""
@@ -131,10 +132,34 @@ else:
         raise AttributeError(f"cannot assign to field {name!r}")
 
     def _first_init(self, *args, **kwargs):
-        """Stands for `__init__` until the first instance is made."""
+        """Stands for `__init__` until a class has so many instances that one of its own pays."""
         cls = next(c for c in type(self).__mro__ if c.__dict__.get("__init__") is _first_init)
-        cls.__init__ = _init(cls)
-        cls.__init__(self, *args, **kwargs)
+        if not _is_one_of_few(cls) or not _fill(self, cls._fields_, args, kwargs):
+            cls.__init__ = _init(cls)
+            cls.__init__(self, *args, **kwargs)
+
+    def _is_one_of_few(cls):
+        count = _INSTANCES[cls] = _INSTANCES.get(cls, 0) + 1
+        return count <= _FEW
+
+    def _fill(self, fields, args, kwargs):
+        """Set the fields of an instance; whether the arguments are what `__init__` takes."""
+        given = iter(args)
+        for each in fields:
+            value = next(given, _ABSENT) if each.init else _ABSENT
+            if value is _ABSENT and each.init:
+                value = kwargs.pop(each.name, _ABSENT)
+            if value is _ABSENT:
+                value = each.default if each.factory is _ABSENT else each.factory()
+            if value is not _ABSENT:
+                _SET(self, each.name, value)
+            elif each.init:
+                return False
+        if kwargs or next(given, _ABSENT) is not _ABSENT:
+            return False
+        if hasattr(self, "__post_init__"):
+            self.__post_init__()
+        return True
 
     def _init(cls):
         space = {"_set": _SET, "_absent": _ABSENT}
@@ -202,8 +227,13 @@ else:
             return tuple(self)
 
     def _first_new(cls, *args, **kwargs):
-        """Stands for `__new__` until the first instance is made."""
+        """Stands for `__new__` until a class has so many instances that one of its own pays."""
         home = next(c for c in cls.__mro__ if c.__dict__.get("__new__") is not None)
+        if _is_one_of_few(home):
+            given = {**home._field_defaults, **dict(zip(home._fields, args)), **kwargs}  # noqa: B905
+            doubled = kwargs.keys() & set(home._fields[: len(args)])
+            if len(args) <= len(home._fields) and given.keys() == set(home._fields) and not doubled:
+                return tuple.__new__(cls, [given[name] for name in home._fields])
         space = {"_new": tuple.__new__, "_defaults": home._field_defaults}
         params = [f"{n}=_defaults[{n!r}]" if n in home._field_defaults else n for n in home._fields]
         values = "".join(f"{n}, " for n in home._fields)

@@ -212,9 +212,7 @@ class Btf:
             return self.base.row(id)
         at, words = self._at(id), self._words
         info = words[at + 1]
-        index = id - self._first_id + 1
-        end = self._starts[index] if index < len(self._starts) else len(words)
-        more = tuple(words[at + 3 : end])
+        more = tuple(words[at + 3 : self._starts.word(id - self._first_id + 1)])
         return info >> 24 & 0x1F, self._name(words[at]), info & 0xFFFF, words[at + 2], more, bool(info >> 31)
 
     def text(self, offset: int) -> str:

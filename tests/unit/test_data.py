@@ -71,6 +71,7 @@ SAME = {
     "names": lambda k: repr(k.Point(y=3, x=1)).rpartition(".")[2],
     "defaults": lambda k: (k.Point(1).y, k.Point(1).label, k.Point(1).total),
     "too few": lambda k: attempt(k.Point),
+    "given twice": lambda k: (attempt(lambda: k.Point(1, x=2)), attempt(lambda: k.Pair(1, left=2))),
     "too many": lambda k: attempt(lambda: k.Point(1, 2, "", 4)),
     "unknown name": lambda k: attempt(lambda: k.Point(1, z=2)),
     "equal": lambda k: (k.Point(1) == k.Point(1), k.Point(1) == k.Point(2), k.Point(1) == 1, k.Point(1) != k.Point(2)),
@@ -97,9 +98,12 @@ SAME = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("few", [0, 1, 1000])
 @pytest.mark.parametrize("name", SAME)
-def test_like_the_standard_library(name):
-    assert SAME[name](OURS) == SAME[name](STANDARD)
+def test_like_the_standard_library(name, few, monkeypatch):
+    """`few`: so many instances are made before a class gets a constructor of its own."""
+    monkeypatch.setattr(data, "_FEW", few)
+    assert SAME[name](classes(data)) == SAME[name](STANDARD)
 
 
 def test_replaced():
