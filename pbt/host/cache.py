@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import stat
 import zlib
+from _thread import get_ident
 from contextlib import suppress
 
 _MAGIC = b"\x7fpbt-c1\n"
@@ -48,7 +49,7 @@ def write(name: str, data: bytes) -> bool:
         folder = _open(make=True)
     except OSError:
         return False
-    half = f"{name}.{os.getpid()}.half"
+    half = f"{name}.{os.getpid()}.{get_ident()}.half"
     try:
         with open(os.open(half, _NEW, 0o600, dir_fd=folder), "wb") as file:
             file.write(_MAGIC + zlib.crc32(data).to_bytes(4, "little") + data)
