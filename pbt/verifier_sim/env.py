@@ -29,7 +29,6 @@ _PACKET_WRITE = names("SCHED_CLS SCHED_ACT XDP LWT_XMIT SK_SKB SK_MSG CGROUP_SOC
 _OF_TASK = frozenset(  # in network programs since 6.18 ("comm_everywhere")
     [
         "get_current_comm",
-        "get_current_pid_tgid",
         "get_current_uid_gid",
         "current_task_under_cgroup",
         "get_current_cgroup_id",
@@ -43,8 +42,13 @@ MOVES_PACKET = names(
     "xdp_adjust_tail xdp_adjust_meta msg_pull_data msg_push_data msg_pop_data lwt_push_encap "
     "lwt_seg6_store_bytes lwt_seg6_adjust_srh lwt_seg6_action store_hdr_opt"
 )
+_TRACING = names("SYSCALL KPROBE TRACEPOINT PERF_EVENT RAW_TRACEPOINT RAW_TRACEPOINT_WRITABLE TRACING LSM")
 _ALLOWED_SINCE: Final = {
     "get_netns_cookie": (names("SOCKET_FILTER SCHED_CLS SCHED_ACT CGROUP_SKB"), (6, 15)),
+    "get_current_pid_tgid": (
+        frozenset(n for n in progs.PROG_TYPES if n not in _TRACING and n[:6] != "CGROUP"),
+        (6, 10),
+    ),
     "strtol": (frozenset(progs.PROG_TYPES) - {"CGROUP_SYSCTL"}, (5, 13)),
     "strtoul": (frozenset(progs.PROG_TYPES) - {"CGROUP_SYSCTL"}, (5, 13)),
 }
@@ -54,15 +58,14 @@ _CAPABLE: Final = names(
     "timer_cancel kptr_xchg for_each_map_elem loop user_ringbuf_drain ringbuf_reserve_dynptr "
     "ringbuf_submit_dynptr ringbuf_discard_dynptr dynptr_from_mem dynptr_read dynptr_write dynptr_data "
     "cgrp_storage_get cgrp_storage_delete get_current_cgroup_id get_current_ancestor_cgroup_id "
-    "get_ns_current_pid_tgid trace_printk trace_vprintk get_current_task get_current_task_btf probe_read_user "
+    "trace_printk trace_vprintk get_current_task get_current_task_btf probe_read_user "
     "probe_read_kernel probe_read_user_str probe_read_kernel_str snprintf_btf snprintf task_pt_regs "
-    "get_current_comm get_current_pid_tgid get_current_uid_gid current_task_under_cgroup get_cgroup_classid"
+    "get_current_comm get_current_uid_gid current_task_under_cgroup get_cgroup_classid"
 )
 """Helpers of bpf_base_func_proto() behind its tests of CAP_BPF and CAP_PERFMON."""
 _MAY_SLEEP: Final = {"TRACING": (5, 10), "LSM": (5, 10), "KPROBE": (6, 0), "STRUCT_OPS": (6, 0)}
 _PRIVATE = names("KPROBE TRACEPOINT PERF_EVENT RAW_TRACEPOINT")
 _WITH_RESULT = names("CGROUP_DEVICE CGROUP_SYSCTL CGROUP_SOCK CGROUP_SOCK_ADDR CGROUP_SOCKOPT")
-_TRACING = names("SYSCALL KPROBE TRACEPOINT PERF_EVENT RAW_TRACEPOINT RAW_TRACEPOINT_WRITABLE TRACING LSM")
 
 
 class Refuse(PbtError):

@@ -136,7 +136,7 @@ _LATE_6_18 = (
 
 STABLE = (
     ((5, 10), 1, "zeros_anywhere"),
-    ((6, 1), 1, "gotol commuted_kept zeros_anywhere"),
+    ((6, 1), 1, "const_shifts gotol commuted_kept zeros_anywhere"),
     ((6, 12), 60, "fork_bits sign_split sign_split32 scrub_variable"),
     ((6, 18), 44, _LATE_6_18),
 )

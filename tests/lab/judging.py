@@ -19,15 +19,13 @@ from pbt.verifier_sim.functions import Declared
 from tests.lab import vm
 from tests.property import mutants, structured
 
-GUEST_CPUS = 2
-
 
 class Asked(NamedTuple):
-    """A program, the line about it for loading.py, and what the simulator says for a release."""
+    """A program, the line about it for loading.py, and what the simulator says for a release and so many CPUs."""
 
     name: str
     line: dict[str, Any]
-    verdict: Callable[[str], Verdict]
+    verdict: Callable[[str, int], Verdict]
 
 
 def _asked(
@@ -48,10 +46,10 @@ def _asked(
         "types": described[0].hex(), "functions": described[1].hex(),
     }  # fmt: skip
 
-    def verdict(release: str) -> Verdict:
+    def verdict(release: str, cpus: int) -> Verdict:
         return verify(
             insns, prog_type=prog_type, expected_attach_type=attach, maps=maps, map_of=references,
-            declared=declared, kernel=release, cpus=GUEST_CPUS, privileged=privileged,
+            declared=declared, kernel=release, cpus=cpus, privileged=privileged,
         )  # fmt: skip
 
     return Asked(name, line, verdict)
@@ -119,7 +117,7 @@ def compare(
     """Programs that the simulator accepts and the kernel does not, each with the kernel's reason; and the other way."""
     accepts, rejects = [], []
     for row in rows:
-        verdict, answer = row.verdict(release), said[row.name]
+        verdict, answer = row.verdict(release, said["cpus"]["count"]), said[row.name]
         if verdict.ok and not answer["ok"]:
             accepts.append(f"{row.name} {row.line['type']}: {answer['log']}")
         elif not verdict.ok and answer["ok"]:

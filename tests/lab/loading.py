@@ -4,7 +4,8 @@
 
 FILE has a JSON object a line: {"id", "type", "attach", "insns": hex, "maps": [[type, key size, value size,
 entries, flags] …], "refs": [[slot, position among the maps] …], "types": hex, "functions": hex}. For each, one
-line: {"id", "ok", "walked", "log"}, `log` being its end. Unprivileged programs are loaded as nobody.
+line: {"id", "ok", "walked", "log"}, `log` being its end; before them {"id": "cpus", "count": possible CPUs}.
+Unprivileged programs are loaded as nobody.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from pbt.host.verifier import cpus
 from pbt.source import KernelError
 from pbt.sys import bpf
 
@@ -66,6 +68,7 @@ def main(argv: list[str]) -> None:
         os.setresgid(_NOBODY, _NOBODY, _NOBODY)
         os.setresuid(_NOBODY, _NOBODY, _NOBODY)
     maps: dict[str, int] = {}
+    print(json.dumps({"id": "cpus", "count": cpus()}))
     with ExitStack() as stack:
         for line in lines:
             print(json.dumps(load(line, maps, stack)))

@@ -14,6 +14,8 @@ from pbt.isa.interp import Fault, Machine, trace
 from pbt.verifier_sim import arith, scalar, tnum, verify
 from pbt.verifier_sim.kernels import LATEST, features
 from pbt.verifier_sim.scalar import Scalar
+from tests.property import structured
+from tests.property.concrete import World, inside
 
 KERNELS = ("5.10", "6.1", "6.12", "6.18", "7.3")
 NAMES = ("ADD", "SUB", "MUL", "DIV", "MOD", "SDIV", "SMOD", "AND", "OR", "XOR", "LSH", "RSH", "ARSH")
@@ -150,3 +152,23 @@ def test_accepted_programs_stay_inside_the_states(seed: int, length: int, kernel
                 assert verdict.covers(step.pc, step.registers), (step, verdict.before(step.pc))
     except Fault as fault:
         assert "limit" in str(fault), fault
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from(KERNELS), st.booleans())
+def test_whole_programs_stay_inside_the_states(seed: int, kernel: str, changed: bool) -> None:
+    """Maps, helpers, packets, records, loops and calls: no accepted program faults, no register is a surprise."""
+    made = structured.program(seed)
+    if changed:
+        made = structured.mutated(random.Random(seed), made)
+    verdict = verify(
+        made.insns, prog_type=made.prog_type, maps=structured.MAPS, map_of=made.map_of, kernel=kernel,
+        keep_states=True, thorough=True, patience=20_000, cpus=64,
+    )  # fmt: skip
+    if verdict.kind != "accept":
+        return
+    for run in range(2):
+        world = World(made, seed + run)
+        for step in trace(world, world.insns, r1=world.context, limit=50_000):
+            states = verdict.states.get(step.pc, ())
+            assert any(inside(state, step.registers) for state in states), (step, verdict.before(step.pc))
