@@ -111,10 +111,11 @@ def _check_uaddr(checks: Checks, call: Call) -> Type:
 
 
 def _elf(path: str) -> Elf | None:
-    from pbt.host.elf import Elf, ElfError
+    from pbt.host.archive import open_elf
+    from pbt.host.elf import ElfError
 
     try:
-        return Elf(path)
+        return open_elf(path)
     except (OSError, ElfError):
         return None
 

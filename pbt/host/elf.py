@@ -88,11 +88,12 @@ def _contents(path: str) -> bytes | mmap.mmap:
 class Elf:
     """An ELF file. OSError when it cannot be read, ElfError when it is not ELF.
 
-    `data`: its bytes, if they were read already; then `path` is for messages alone.
+    `data`: its bytes, if they were read already; then `path` is for messages alone. `base`: how many bytes
+    stand before them in the file that processes map.
     """
 
-    def __init__(self, path: str, data: bytes | None = None) -> None:
-        self.path = path
+    def __init__(self, path: str, data: bytes | None = None, base: int = 0) -> None:
+        self.path, self.base = path, base
         self.data = _contents(path) if data is None else data
         ident = self.data[:16]
         if len(ident) < 16 or ident[:4] != b"\x7fELF" or ident[4] not in (1, 2) or ident[5] not in (1, 2):

@@ -108,9 +108,11 @@ class ElfFiles:
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, int], tuple[Elf, ...]] = {}
+        self._inside: dict[tuple[int, ...], tuple[Elf, ...]] = {}  # with the place in the archive
 
-    def open(self, path: str) -> tuple[Elf, ...]:
-        """The files to look for symbols in: a separate one with debugging information, then the file.
+    def open(self, path: str, offset: int = 0) -> tuple[Elf, ...]:
+        """The files to look for symbols in: a separate one with debugging information, then the file, or that
+        part of it which the byte at `offset` belongs to, if it is an archive.
 
         () when there is no such file or it is not ELF.
         """
@@ -121,7 +123,22 @@ class ElfFiles:
         key = status.st_dev, status.st_ino
         if key not in self._known:
             self._known[key] = _open(path)
-        return self._known[key]
+        return self._known[key] or (self._packed(path, offset, *key) if offset else ())
+
+    def _packed(self, path: str, offset: int, *file: int) -> tuple[Elf, ...]:
+        """A library that is run from an archive."""
+        from pbt.host.archive import elf_of, member_at
+
+        found = member_at(path, offset)
+        if found is None:
+            return ()
+        key = (*file, found.offset)
+        if key not in self._inside:
+            try:
+                self._inside[key] = (elf_of(found),)
+            except (OSError, UsageError):
+                self._inside[key] = ()
+        return self._inside[key]
 
 
 def _open(path: str) -> tuple[Elf, ...]:
@@ -190,7 +207,7 @@ class UserSymbols:
     def _in_files(self, mapping: Mapping, address: int) -> tuple[tuple[Elf, ...], int]:
         """The files that know of an address, and what it is in them; () and 0 where none does."""
         elfs = self._elfs(mapping)
-        virtual = elfs[-1].address(address - mapping.start + mapping.offset) if elfs else None
+        virtual = elfs[-1].address(address - mapping.start + mapping.offset - elfs[-1].base) if elfs else None
         return (elfs, virtual) if virtual is not None else ((), 0)
 
     def frames(self, address: int, returning: bool) -> Sequence[Frame]:
@@ -213,10 +230,11 @@ class UserSymbols:
         for path in (f"{self._proc}/{self.pid}/root{mapping.path}", mapping.path):
             try:
                 if os.stat(path).st_ino == mapping.inode:
-                    return self._files.open(path)
+                    return self._files.open(path, mapping.offset)
             except OSError:
                 continue
-        return self._files.open(f"{self._proc}/{self.pid}/map_files/{mapping.start:x}-{mapping.end:x}")
+        path = f"{self._proc}/{self.pid}/map_files/{mapping.start:x}-{mapping.end:x}"
+        return self._files.open(path, mapping.offset)
 
     def _jit_symbol(self, address: int) -> UserSymbol | None:
         if self._jit is None:

@@ -73,7 +73,7 @@ def _parse(provider: str, parts: Sequence[str], span: Span) -> Place:
 
 
 def files(path: str) -> list[str]:
-    """The files that a path means: itself, a glob, a name from $PATH, or a library's name.
+    """The files that a path means: itself, a glob, a name from $PATH, a library's name, or one in an archive.
 
     `*` means what runs now: every program and library that a process has mapped.
     """
@@ -88,6 +88,10 @@ def files(path: str) -> list[str]:
     found = find_program(path)
     if found is None and "/" not in path and path.startswith("lib"):
         found = find_library(path)
+    if found is None and "!/" in path:
+        from pbt.host.archive import member
+
+        found = path if member(path) else None
     return [found] if found else []
 
 
@@ -136,10 +140,11 @@ def of_process(place: Place, pid: int) -> Place:
 
 
 def _elf(path: str) -> Elf | None:
-    from pbt.host.elf import Elf, ElfError
+    from pbt.host.archive import open_elf
+    from pbt.host.elf import ElfError
 
     try:
-        return Elf(path)
+        return open_elf(path)
     except (OSError, ElfError):
         return None
 
@@ -261,6 +266,19 @@ def _spot(place: Place) -> Spot:
     return Spot(place["path"], file_offset(place))
 
 
+def _mapped(spot: Spot) -> Spot:
+    """The same in the file that processes map: for a library in an archive, the archive."""
+    if "!/" not in spot.path:
+        return spot
+    from pbt.host.archive import member
+
+    found = member(spot.path)
+    if found is None:
+        return spot
+    counter = spot.counter + found.offset if spot.counter else 0
+    return Spot(found.archive, spot.offset + found.offset, counter)
+
+
 def attach(
     find: Callable[[Place], Spot], returns: bool, host: AttachHost, fd: int, program: Program
 ) -> Sequence[Closeable]:
@@ -270,7 +288,7 @@ def attach(
     if program.expected_attach_type == MULTI:
         return attach_many(find, returns, host, fd, (program,))[0]
     with explained(program.name, HINTS):
-        spot = find(program.place)
+        spot = _mapped(find(program.place))
         flags = (perf.retprobe_bit("uprobe") if returns else 0) | spot.counter << _COUNTER_BIT
         who = {"pid": -1, "cpu": 0} if host.pid is None else {"pid": host.pid, "cpu": -1}
         return on_event(
@@ -286,7 +304,7 @@ def attach_many(
         each = [attach(find, returns, host, fd, program) for program in programs]
         return [link for links in each for link in links], len(each)
     with explained(programs[0].name, HINTS), ExitStack() as stack:
-        spots = [find(program.place) for program in programs]
+        spots = [_mapped(find(program.place)) for program in programs]
         links = [_link(fd, path, spots, returns, host) for path in dict.fromkeys(s.path for s in spots)]
         for link in links:
             stack.callback(link.close)
