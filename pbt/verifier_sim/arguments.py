@@ -256,9 +256,9 @@ def _object_argument(
         stack.stack_range(regno, reg, 0, 0, "read")
         given.stack = reg
     elif name == "PTR_TO_BTF_ID":
-        _same_struct(env, regno, reg, parameter)
+        same_struct(env, regno, reg, parameter)
     elif name == "BTF_ID_SOCK_COMMON" and reg.kind == "ptr_":
-        _same_struct(env, regno, reg, "sock_common")
+        same_struct(env, regno, reg, "sock_common")
     elif name == "CONST_STR":
         _constant_text(regno, reg)
     elif name in _OBJECTS:
@@ -275,7 +275,7 @@ def _object_argument(
         fields.matches(given.kptr, regno, reg)
 
 
-def _same_struct(env: Env, regno: int, reg: Reg, wanted: str) -> None:
+def same_struct(env: Env, regno: int, reg: Reg, wanted: str) -> None:
     """The pointer is to the structure asked for, or to one that begins with it."""
     if not wanted or not reg.obj or (reg.obj == wanted and not reg.off):
         return
@@ -337,7 +337,7 @@ def passed(env: Env, state: State, at: int, param: Param) -> None:
     elif param.kind == "btf":
         if not (null and param.null):
             _check_type(regno, reg, _EXPECTED["PTR_TO_BTF_ID"])
-            _same_struct(env, regno, reg, param.struct)
+            same_struct(env, regno, reg, param.struct)
     elif null:
         if not param.null and "null_param" in env.rules:
             raise Refuse(f"arg#{at} is expected to be non-NULL")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
 from pbt.verifier_sim import arith, fields, scalar, tnum, unprivileged
-from pbt.verifier_sim.calls import DONE, earlier, widen
+from pbt.verifier_sim.callbacks import earlier, widen
 from pbt.verifier_sim.env import Env, read_reg
+from pbt.verifier_sim.leave import DONE
 from pbt.verifier_sim.reg import NULL, Deps, Reg, exact, immediate, merge_deps, names
 from pbt.verifier_sim.scalar import Scalar
 from pbt.verifier_sim.state import SPILL, Slot, State, turn

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
-from pbt.typing import Any, Final
+from pbt.typing import Final
 from pbt.uapi.helpers import BY_ID, Helper
 from pbt.uapi.maps import MAP_TYPES
 from pbt.verifier_sim import dynptr, fields, scalar, stack
 from pbt.verifier_sim.arguments import Given, argument, named, passed
 from pbt.verifier_sim.attach import may_call
+from pbt.verifier_sim.callbacks import LATER, call_back, call_later
 from pbt.verifier_sim.env import MOVES_PACKET, Env, Refuse, Unsupported
+from pbt.verifier_sim.leave import in_range, leave
 from pbt.verifier_sim.reg import ANY, UNINIT, MapInfo, Reg, names, number
-from pbt.verifier_sim.state import SPILL, ZEROED, Frame, Slot, State
+from pbt.verifier_sim.resources import acquire, forget, forget_packets, nothing_held, release
+from pbt.verifier_sim.state import SPILL, ZEROED, Frame, State
 
-DONE: Final = -1  # the path ends here
 _INNER_MAP: Final = 1 << 12  # BPF_F_INNER_MAP
 _ACQUIRES = names("sk_lookup_tcp sk_lookup_udp skc_lookup_tcp ringbuf_reserve")
 _SIZED_RESULT = names("get_stack probe_read_str probe_read_kernel_str probe_read_user_str")
@@ -27,7 +27,9 @@ _SIZED_RESULT = names("get_stack probe_read_str probe_read_kernel_str probe_read
 
 def call(env: Env, state: State, pc: int, insn: Insn) -> int:
     if insn.src_reg == op.CALL_KFUNC:
-        raise Unsupported("a kernel function")
+        from pbt.verifier_sim import kfuncs
+
+        return kfuncs.call(env, state, pc)
     own = insn.src_reg == op.CALL_LOCAL and "local_calls_locked" in env.rules
     if state.lock and not own and (insn.src_reg or insn.imm not in (93, 94)):
         raise Refuse("function calls are not allowed while holding a lock")
@@ -72,10 +74,6 @@ def _call_global(env: Env, state: State, pc: int, target: int) -> int:
     return pc + 1
 
 
-def forget_packets(state: State) -> None:
-    _forget(state, lambda reg: reg.kind in ("pkt", "pkt_meta", "pkt_end"))
-
-
 def _helper(env: Env, state: State, pc: int, number_: int) -> int:
     helper = BY_ID.get(number_)
     if helper is None or not env.knows(helper):
@@ -105,9 +103,9 @@ def _helper(env: Env, state: State, pc: int, number_: int) -> int:
         stack.helper_stack(env, state, 0, reg, size, True)
     _local_rules(env, state, helper)
     if given.unlocked:
-        _forget(state, lambda reg: reg.kind == "ptr_" and bool(reg.delta))
+        forget(state, lambda reg: reg.kind == "ptr_" and bool(reg.delta))
     if given.ref:
-        _release(state, given.ref)
+        release(state, given.ref)
     if given.created is not None:
         _make_dynptr(env, state, pc, helper, given)
     if helper.name == "tail_call":
@@ -117,11 +115,11 @@ def _helper(env: Env, state: State, pc: int, number_: int) -> int:
     entered = -1
     if given.callback >= 0:
         if helper.name == "timer_set_callback":
-            _call_later(env, state, given)
+            call_later(env, state, given)
         else:
-            entered = _call_back(env, state, pc, helper, given)
+            entered = call_back(env, state, pc, helper, given)
     if helper.name == "set_retval" and "retval_range" in env.rules:
-        _in_range(env, state.frames[-1].regs[1], (-4095, 0), "bpf_set_retval", wide=False)
+        in_range(env, state.frames[-1].regs[1], (-4095, 0), "bpf_set_retval", wide=False)
     result = _result(env, state, pc, helper, given)
     regs = state.frames[-1 if entered < 0 else -2].regs
     regs[0:6] = [result, UNINIT, UNINIT, UNINIT, UNINIT, UNINIT]
@@ -134,7 +132,7 @@ def _helper(env: Env, state: State, pc: int, number_: int) -> int:
 
 def _may_sleep(env: Env, state: State) -> bool:
     """Programs that sleep do so but in sections of RCU, under locks, and (since 6.18) in timers."""
-    if not env.sleepable or state.rcu or state.lock:
+    if not env.sleepable or state.rcu or state.lock or state.preempt:
         return False
     return not ("async_context" in env.rules and any(frame.callback is LATER for frame in state.frames))
 
@@ -195,41 +193,12 @@ def _compatible(env: Env, helper: Helper, info: MapInfo) -> None:
 
 
 def _tail_call(env: Env, state: State) -> None:
-    if state.refs:
-        raise Refuse("tail_call would lead to reference leak")
-    if state.lock:
-        raise Refuse("tail_call cannot be used inside bpf_spin_lock-ed region")
+    nothing_held(state, "tail_call")
     if len(state.frames) > 1 and "tail_call_exit" in env.rules:
         other = state.copy()
         other.frames[-1].regs[0] = ANY
         forget_packets(other)
-        env.push(_leave(env, other), other)
-
-
-def _forget(state: State, which: Callable[[Reg], bool]) -> None:
-    """Turn every copy of some pointers into unknown numbers."""
-    for frame in state.frames:
-        for regno, reg in enumerate(frame.regs):
-            if which(reg):
-                frame.regs[regno] = ANY
-        for index, slot in frame.stack.items():
-            if slot.reg is not None and which(slot.reg):
-                frame.stack[index] = Slot(SPILL * 8, ANY)
-
-
-def _release(state: State, ref: int) -> None:
-    if all(held != ref for held, _ in state.refs):
-        raise Refuse(f"release reference id={ref} that is not held")
-    state.refs = tuple(held for held in state.refs if held[0] != ref)
-    dynptr.release(state, ref)
-    _forget(state, lambda reg: reg.ref == ref)
-
-
-def acquire(env: Env, state: State, pc: int) -> int:
-    """A new reference taken by the instruction at `pc`."""
-    ref = env.new_id()
-    state.refs = (*state.refs, (ref, pc))
-    return ref
+        env.push(leave(env, other), other)
 
 
 _OBJECTS = {
@@ -321,158 +290,3 @@ def _constant_key(env: Env, state: State, key: Reg | None) -> int | None:
     env.precise(slot.reg)
     number_: scalar.Scalar = slot.reg.num
     return number_.value & 0xFFFFFFFF
-
-
-# callbacks ----------------------------------------------------------------------------------------
-
-
-def _call_back(env: Env, state: State, pc: int, helper: Helper, given: Given) -> int:
-    """Leave the callback's run as a branch; it comes back to the call, which runs again.
-
-    Before "callback_rounds" the callback runs once, always: its first slot is returned, else -1.
-    """
-    if len(state.frames) >= op.MAX_CALL_FRAMES:
-        raise Refuse(f"the call stack of {len(state.frames) + 1} frames is too deep")
-    once = "callback_rounds" not in env.rules
-    other = state if once else state.copy()
-    before = None if once else earlier(state.node, pc, len(state.frames))
-    if before is not None:
-        widen(before, other)
-    frame = Frame(pc, given.callback, len(other.frames))
-    frame.callback = helper
-    frame.regs[1:6] = _callback_arguments(env, helper, given, state.frames[-1].regs)
-    other.frames.append(frame)
-    env.callback_calls.add(pc)
-    if once:
-        return given.callback
-    other.loops += 1
-    env.push(given.callback, other)
-    return -1
-
-
-def _callback_arguments(env: Env, helper: Helper, given: Given, regs: list[Reg]) -> list[Reg]:
-    """r1 to r5 of the callback (Documentation of each helper in <linux/bpf.h>)."""
-    if helper.name == "loop":
-        return [ANY, regs[3], UNINIT, UNINIT, UNINIT]
-    if helper.name == "for_each_map_elem":
-        info = given.map
-        return [
-            Reg("map_ptr", obj=info),
-            Reg("map_key", obj=info),
-            Reg("map_value", obj=info),
-            regs[3],
-            UNINIT,
-        ]
-    if helper.name == "find_vma":
-        task, area = Reg("ptr_", obj="task_struct"), Reg("ptr_", obj="vm_area_struct")
-        return [task, area, regs[4], UNINIT, UNINIT]
-    if helper.name == "user_ringbuf_drain":
-        sample = Reg("dynptr_ptr", obj="LOCAL", id=env.new_id(), size=1)
-        return [sample, regs[3], UNINIT, UNINIT, UNINIT]
-    raise Unsupported(f"the callback of bpf_{helper.name}")
-
-
-def _call_later(env: Env, state: State, given: Given) -> None:
-    """The callback of a timer runs by itself, with nothing of the program around it."""
-    info = given.map
-    frame = Frame(-1, given.callback, 0)
-    frame.callback = LATER
-    frame.regs[1:4] = [Reg("map_ptr", obj=info), Reg("map_key", obj=info), Reg("map_value", obj=info)]
-    if info is not None and fields.find(info, "spin_lock"):
-        frame.regs[3] = frame.regs[3]._replace(id=env.new_id())
-    later = State([frame])
-    later.node, later.written = state.node, state.written.copy()
-    env.push(given.callback, later)
-
-
-LATER: Final = "a callback that runs later"
-
-
-def earlier(node: Any, pc: int, depth: int) -> Any:
-    """The checkpoint of an earlier round at the same call, if this is not the first."""
-    if node is not None and node.pc == pc:
-        node = node.parent  # the checkpoint of this very round
-    while node is not None:
-        if node.pc == pc and len(node.state.frames) == depth:
-            return node
-        node = node.parent
-    return None
-
-
-def widen(node: Any, state: State) -> None:
-    """Forget numbers that changed from round to round and that no check needs exactly."""
-    for level, (before, frame) in enumerate(zip(node.state.frames, state.frames, strict=False)):
-        for regno, reg in enumerate(frame.regs):
-            old = before.regs[regno]
-            exact = (level, regno) in node.precise or reg.num == old.num
-            if reg.kind == old.kind == "scalar" and not exact:
-                frame.regs[regno] = ANY
-        for index, slot in frame.stack.items():
-            was = before.stack.get(index)
-            if slot.reg is None or was is None or was.reg is None or slot.types != was.types:
-                continue
-            exact = (level, -1 - index) in node.precise or slot.reg.num == was.reg.num
-            if slot.reg.kind == was.reg.kind == "scalar" and slot.types == SPILL * 8 and not exact:
-                frame.stack[index] = Slot(slot.types, ANY)
-
-
-# exit ---------------------------------------------------------------------------------------------
-
-
-def exit_(env: Env, state: State, pc: int, insn: Insn) -> int:
-    if len(state.frames) > 1:
-        if state.lock and "local_calls_locked" not in env.rules:
-            raise Refuse("bpf_spin_unlock is missing")
-        return _leave(env, state)
-    if state.refs:
-        raise Refuse(
-            "BPF_EXIT instruction in main prog would lead to reference leak",
-            f"What instruction {state.refs[0][1]} took must be given back on every path.",
-        )
-    if state.lock:
-        raise Refuse("BPF_EXIT instruction in main prog cannot be used inside bpf_spin_lock-ed region")
-    result = state.frames[-1].regs[0]
-    if env.void:
-        return DONE
-    if result.kind == "uninit":
-        raise Refuse("R0 !read_ok", "A program must set its return value.")
-    if result.kind != "scalar" and not env.privileged:
-        raise Refuse("R0 leaks addr as return value")
-    if env.subprogram:
-        if result.kind != "scalar":
-            raise Refuse(f"At subprogram exit the register R0 is not a scalar value ({result.type_name})")
-        return DONE
-    if state.frames[-1].callback is LATER:
-        _in_range(env, result, (0, 0), "async callback return")
-        return DONE
-    limits = env.limits
-    if limits is not None:
-        _in_range(env, result, limits, "program exit", wide=not (env.attached and env.attached.narrow))
-    return DONE
-
-
-def _in_range(env: Env, result: Reg, limits: tuple[int, int], where: str, wide: bool = True) -> None:
-    if result.kind != "scalar":
-        raise Refuse(f"At {where} the register R0 is not a known value ({result.type_name})")
-    env.precise(result)
-    low, high = limits
-    num = result.num
-    least, most = (num.smin, num.smax) if wide else (num.s32min, num.s32max)
-    if least < low or most > high:
-        raise Refuse(
-            f"At {where} the register R0 has smin={least} smax={most} should have been in [{low}, {high}]"
-        )
-
-
-def _leave(env: Env, state: State) -> int:
-    frame = state.frames.pop()
-    result = frame.regs[0]
-    if result.kind == "fp":
-        raise Refuse("cannot return stack pointer to the caller")
-    if frame.callback is not None:
-        if result.kind == "uninit":
-            raise Refuse("R0 !read_ok")
-        _in_range(env, result, (0, 1), "callback return")
-        return frame.callsite + ("callback_rounds" not in env.rules)
-    state.frames[-1].regs[0] = result
-    return frame.callsite + 1

@@ -107,6 +107,7 @@ class Env:
         types: KernelTypes | None = None,
         attached: Attached | None = None,
         patience: int = 1_000_000,
+        kfuncs: Mapping[int, str] | None = None,
     ) -> None:
         self.insns, self.prog, self.attach = insns, prog, attach
         self.maps, self.map_of, self.rules = maps, map_of, rules
@@ -114,6 +115,7 @@ class Env:
         self.arguments, self.missing, self.release = arguments, missing, release
         self.declared, self.owned = declared, owned
         self.types, self.attached = types, attached
+        self.kfuncs = kfuncs or {}  # slot of a call → the kernel function
         if attached is not None:
             self.arguments = attached.slots
         self.patience = patience  # instructions to walk before giving up

@@ -174,6 +174,7 @@ def verify(
     types: KernelTypes | None = None,
     target: str = "",
     patience: int = 1_000_000,
+    kfuncs: Mapping[int, str] | None = None,
 ) -> Verdict:
     """Judge a program as the kernel's verifier would.
 
@@ -188,7 +189,7 @@ def verify(
     `structs`: sizes in bytes of structures that the types of maps name; `owned`: those that
     lists and trees of the program hold; `types`: the kernel's own, `target`: the function, tracepoint
     or hook that a TRACING or LSM program attaches to; `patience`: how many instructions to walk at most before the
-    program is "unsupported": a kernel walks faster.
+    program is "unsupported": a kernel walks faster; `kfuncs`: slot of a call → name of the kernel function.
     """
     slots = decode(insns) if isinstance(insns, bytes) else list(insns)
     rules = kernels.features(kernel) if features is None else features
@@ -207,6 +208,7 @@ def verify(
         "owned": owned,
         "types": types,
         "patience": patience,
+        "kfuncs": kfuncs,
     }
     lines = None
     if log:

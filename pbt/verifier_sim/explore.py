@@ -16,11 +16,11 @@ from pbt.typing import Any, Final
 from pbt.uapi.progs import PROG_TYPES
 from pbt.verifier_sim import check as shape
 from pbt.verifier_sim import unprivileged
-from pbt.verifier_sim.calls import DONE
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
 from pbt.verifier_sim.fields import usable, visible
 from pbt.verifier_sim.functions import arguments, check_layout
 from pbt.verifier_sim.kernels import Features
+from pbt.verifier_sim.leave import DONE
 from pbt.verifier_sim.log import Log
 from pbt.verifier_sim.prune import COVERS, EXACTLY, WITHIN, Node, covers, find
 from pbt.verifier_sim.reg import MapInfo, Reg
@@ -212,6 +212,8 @@ class Explorer:
     def _forced(self, pc: int) -> bool:
         """Calls with callbacks and may_goto: their rounds must be compared every time."""
         insn = self.env.insns[pc]
+        if pc in self.env.kfuncs:
+            return self.env.kfuncs[pc].endswith("_next")
         return insn.opcode == 0xE5 or (insn.opcode == 0x85 and not insn.src_reg and insn.imm in _ROUNDS)
 
     def _inherit(self, node: Node, state: State) -> None:
@@ -301,6 +303,9 @@ def walk(
             return Walk(Refuse(reason), pc, 0, 0, {}, None)
     for pc, insn in enumerate(insns):
         if insn.opcode == 0x85 and not insn.src_reg and insn.imm in _ROUNDS:
+            flow.prune[pc] = 1
+    for pc, name in env.kfuncs.items():
+        if name.endswith("_next") and pc < len(flow.prune):
             flow.prune[pc] = 1
     return _judge(env, flow, Explorer(env, flow, keep, thorough, log))
 

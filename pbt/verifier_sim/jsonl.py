@@ -56,11 +56,8 @@ def judge(line: Mapping[str, Any], rules: Rules | None = None) -> dict[str, Any]
     answer: dict[str, Any] = {"id": line.get("id"), "verdict": "unsupported", "insn": None, "walked": 0}
     prog_type = _name(PROG_TYPE, line["prog_type"])
     target = line.get("attach_func") or ""
-    if prog_type in ("TRACING", "LSM") and not target:
+    if prog_type in ("TRACING", "LSM", "EXT") and not target:
         return answer | {"verdict": "reject", "reason": "Tracing programs must provide btf_id"}
-    blocked = _unjudged(line)
-    if blocked:
-        return answer | {"reason": blocked}
     kernel = str(line.get("kernel", "6.18"))
     known = None
     structs: dict[str, int] = {}
@@ -95,6 +92,7 @@ def judge(line: Mapping[str, Any], rules: Rules | None = None) -> dict[str, Any]
         structs=structs,
         owned=owned,
         target=target,
+        kfuncs={row["insn"]: row["name"] for row in line.get("kfuncs") or ()},
         **options,
         gpl="GPL" in line.get("license", "GPL"),
     )
@@ -115,10 +113,6 @@ def _attach(line: Mapping[str, Any], prog_type: str) -> str:
     if not number and not prog_type.startswith(("CGROUP_SKB", "TRACING")):
         return ""
     return _name(ATTACH_TYPE, number)
-
-
-def _unjudged(line: Mapping[str, Any]) -> str:
-    return "the program needs kernel functions" if line.get("kfuncs") else ""
 
 
 def _answer(line: Any, rules: Rules | None) -> dict[str, Any]:

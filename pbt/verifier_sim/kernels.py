@@ -49,6 +49,8 @@ RULES = (
     Rule("equal_ranges", (6, 2), "ranges that do not meet decide == and !="),
     Rule("sleepable_hooks", (5, 11), "most hooks take LSM programs that sleep"),
     Rule("task_stack_sized", (5, 12), "get_task_stack returns at most the size of its buffer"),
+    Rule("kfuncs", (5, 13), "calls of functions of the kernel"),
+    Rule("kfunc_trust", (6, 2), "kernel functions that ask for trusted pointers get no others"),
     Rule("int_pointers", (5, 17), "pointers to integers in the context are numbers"),
     Rule("lsm_cgroup", (6, 0), "LSM programs attach to cgroups"),
     Rule("struct_args", (6, 1), "structures that are passed by value are numbers in the context"),
@@ -62,6 +64,7 @@ RULES = (
     Rule(
         "offsets_merged", (7, 1), "known and unknown parts of an offset are added before they are looked at"
     ),
+    Rule("rcu_nested", (6, 19), "RCU sections inside one another"),
     Rule("signal_errors", (7, 0), "the information of a signal may be no pointer"),
     Rule("any_pointers", (7, 1), "pointers to pointers in the context are numbers"),
     Rule("loops_anywhere", (6, 8), "a cycle may close at any instruction, not only at a jump"),

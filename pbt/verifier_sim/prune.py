@@ -8,7 +8,7 @@ from pbt.typing import Final
 from pbt.verifier_sim import scalar
 from pbt.verifier_sim.kernels import Features
 from pbt.verifier_sim.reg import ANY, NULL, Deps, Reg
-from pbt.verifier_sim.state import DYNPTR, INVALID, MISC, SPILL, ZEROED, Frame, Slot, State
+from pbt.verifier_sim.state import DYNPTR, INVALID, ITER, MISC, SPILL, ZEROED, Frame, Slot, State
 
 COVERS: Final = 0
 EXACTLY: Final = 1
@@ -140,11 +140,11 @@ class Match:
                 return (old.reg is None) == (new is None or new.reg is None)
             return self.reg(old.reg, new.reg, place)
         reg = new.reg if new is not None else None
-        if DYNPTR in old.types:
+        if DYNPTR in old.types or ITER in old.types:
             before = old.reg
             if before is None or reg is None or types != old.types:
                 return False
-            same = before.obj == reg.obj and before.size == reg.size
+            same = before.obj == reg.obj and before.size == reg.size and before.off == reg.off
             return same and self.same_id(before.ref, reg.ref)
         if old.reg is not None:
             if types != old.types or reg is None:
@@ -210,6 +210,8 @@ def covers(node: Node, state: State, mode: int, live: Sequence[int], rules: Feat
     if len(old.frames) != len(state.frames) or len(old.refs) != len(state.refs):
         return False
     if old.speculative and not state.speculative:
+        return False
+    if old.rcu != state.rcu or old.preempt != state.preempt:
         return False
     if mode == EXACTLY and old.frames[-1].regs[node.hint].num != state.frames[-1].regs[node.hint].num:
         return False

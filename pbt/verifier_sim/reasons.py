@@ -202,7 +202,7 @@ REASONS: Final = (
     Reason(65, r"Possibly NULL pointer passed to helper arg(\d+)", "argument {0} may be null and is given away", "Compare it with 0 first.", ""),
     # references, locks
     Reason(66, r"BPF_EXIT instruction in main prog would lead to reference leak|tail_call would lead to reference leak|"
-           r"BPF_LD_\[ABS\|IND\] would lead to reference leak",
+           r"BPF_LD_\[ABS\|IND\] would lead to reference leak|\S+ would lead to reference leak",
            "the program ends while it still holds something it has to give back", "Submit, discard or release it on every path.",
            f"KPROBE: {_HELD}; {_END}"),
     Reason(67, r"R(\d+) must be referenced when passed to release function|release reference id=\d+ that is not held|arg \d+ is an unacquired reference",
@@ -268,6 +268,13 @@ REASONS: Final = (
     Reason(98, r"R(\d+) does not point to a readonly map'|R(\d+) is not a constant address'|string is not zero-terminated",
            "the text has to be constant: in a map that is frozen and that programs only read", "Pass a string literal.",
            f"KPROBE: {_LOOK}; if r0 == 0 goto out; r6 = r0; r1 = r0; r2 = 8; r3 = r6; call strncmp; {_END}"),
+    # kernel functions
+    Reason(99, r"cannot call kernel function from non-GPL.*|kernel function (\w+) is not in this kernel|calling kernel function (\w+) is not allowed|"
+           r"program must be sleepable to call sleepable kfunc (\w+)|kernel func (\w+) (?:is sleepable within|requires RCU).*",
+           "the program may not call this kernel function here", "See which programs may, in which kernels and sections.", ""),
+    Reason(100, r"Possibly NULL pointer passed to trusted arg(\d+)|R(\d+) must be (?:referenced or trusted|a rcu pointer|a known constant)|"
+           r"kernel function \w+ args#\d+ expected pointer .*|release kernel function .*",
+           "the kernel function wants a pointer that it can rely on", "Check it for null; take a reference, or stay inside of an RCU section.", ""),
     # without privileges
     Reason(101, r"Operation not permitted", "programs of this type take the capability CAP_BPF", "Load it with CAP_BPF (and CAP_PERFMON for tracing).",
            "KPROBE unprivileged: r0 = 0; exit"),
@@ -296,6 +303,11 @@ REASONS: Final = (
     Reason(112, r"R(\d+) tried to (\w+) from different maps, paths or scalars, .*", "one {1} meets different pointers, or pointers and numbers, on different paths",
            "Let each kind of value have an instruction of its own.",
            "SOCKET_FILTER unprivileged 6.1: call get_prandom_u32; r1 = ONE; r2 = 4; if r0 == 7 goto a; r1 = 5; a: r1 += r2; r0 = 0; exit"),
+    Reason(113, r"nested rcu read lock .*|unmatched (?:rcu read unlock|attempt to enable preemption) .*|cannot restore irq state out of order.*|"
+           r".*(?:bpf_rcu_read_lock|bpf_preempt_disable)-ed region",
+           "a section is closed that is not open, or left open", "Close every section once, in the reverse order, on every path.", ""),
+    Reason(114, r"expected (?:an initialized|uninitialized) (.*) as arg #\d+|arg#\d+ expected pointer to (?:an iterator on stack|stack|ctx).*",
+           "there is no such iterator or flags at this place of the stack, or there is one already", "Make it first, and destroy it once.", ""),
 )  # fmt: skip
 
 _compiled: list[tuple[re.Pattern[str], Reason]] = []

@@ -10,6 +10,7 @@ from pbt.verifier_sim.reg import tnum_text as _tnum
 from pbt.verifier_sim.state import (
     DYNPTR,
     INVALID,
+    ITER,
     MISC,
     MISC_SLOT,
     SPILL,
@@ -23,6 +24,7 @@ from pbt.verifier_sim.state import (
 STACK: Final = 512  # MAX_BPF_STACK
 MAX_OFFSET: Final = 1 << 29  # BPF_MAX_VAR_OFF
 _NOT_SPILLED: Final = ("tp_buffer", "dynptr_ptr")  # what is_spillable_regtype() leaves out
+_SPECIAL: Final = frozenset((DYNPTR, ITER))
 _VERBS = {"read": " read from", "write": " write to"}
 
 
@@ -87,13 +89,15 @@ def _hidden(env: Env, types: str) -> bool:
 
 def _readable(env: Env, types: str, where: str, size: int) -> None:
     """Refuse to read bytes that nobody wrote, on kernels that mind, and bytes that are the kernel's."""
-    at = types.find(DYNPTR)
+    at = next((at for at, mark in enumerate(types) if mark in _SPECIAL), -1)
     if at < 0 and _hidden(env, types):
         at = types.find(HIDDEN)
     if at >= 0:
         raise Refuse(
             f"invalid read from stack {where}+{at} size {size}",
-            "A dynptr lies there." if types[at] == DYNPTR else "Nothing was written there before.",
+            "A dynptr or an iterator lies there."
+            if types[at] in _SPECIAL
+            else "Nothing was written there before.",
         )
 
 
@@ -125,7 +129,7 @@ def _load_anywhere(
     zeros = "zeros_anywhere" in env.rules and SPILL in types and set(types) <= {ZEROED, SPILL}
     if zeros and _only_zeros(env, frame, low, high):
         return NULL
-    if DYNPTR in types or _hidden(env, types):
+    if not _SPECIAL.isdisjoint(types) or _hidden(env, types):
         raise Refuse(
             f"invalid variable-offset read from stack R{regno} var_off={_tnum(reg.num)} "
             f"off={reg.off + offset} size={size}"

@@ -68,7 +68,9 @@ def turns(path: Path) -> list[tuple[int, bool]]:
 class State:
     """All frames of a path, what it holds, and which stack slots it wrote since its checkpoint."""
 
-    __slots__ = ("frames", "lock", "loops", "node", "path", "rcu", "refs", "speculative", "written")
+    __slots__ = (
+        "frames", "lock", "loops", "node", "path", "preempt", "rcu", "refs", "speculative", "written",
+    )  # fmt: skip
 
     def __init__(self, frames: list[Frame]) -> None:
         self.frames = frames
@@ -77,6 +79,7 @@ class State:
         self.path: Path = None  # the branches of this way
         self.speculative = False  # a way that only a processor running ahead goes
         self.rcu = 0  # RCU sections that are open
+        self.preempt = 0  # sections without preemption that are open
         self.loops = 0  # rounds of callbacks on this path
         self.node: Any = None  # the checkpoint this path comes from
         self.written: set[tuple[int, int]] = set()
@@ -86,6 +89,7 @@ class State:
         new.frames = [frame.copy() for frame in self.frames]
         new.refs, new.lock, new.loops = self.refs, self.lock, self.loops
         new.rcu, new.path, new.speculative = self.rcu, self.path, self.speculative
+        new.preempt = self.preempt
         new.node, new.written = self.node, self.written.copy()
         return new
 

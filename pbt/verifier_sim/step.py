@@ -13,10 +13,12 @@ from pbt.isa.insn import Insn
 from pbt.typing import Final
 from pbt.verifier_sim import arith, scalar, tnum, unprivileged
 from pbt.verifier_sim.branch import ja, jcond, jump_if
-from pbt.verifier_sim.calls import call, exit_
+from pbt.verifier_sim.calls import call
 from pbt.verifier_sim.env import Env, Refuse, read_reg
+from pbt.verifier_sim.leave import exit_
 from pbt.verifier_sim.memory import aligned, load, store
 from pbt.verifier_sim.reg import ANY, UNINIT, Reg, exact, immediate, merge_deps, names, number
+from pbt.verifier_sim.resources import nothing_held
 from pbt.verifier_sim.scalar import Scalar
 from pbt.verifier_sim.stack import MAX_OFFSET
 from pbt.verifier_sim.state import State
@@ -384,10 +386,7 @@ def ld_packet(env: Env, state: State, pc: int, insn: Insn) -> int:
     """The old packet loads: context in r6, result in r0, r1 to r5 are lost."""
     if env.prog.name not in ("SOCKET_FILTER", "SCHED_CLS", "SCHED_ACT"):
         raise Refuse("BPF_LD_[ABS|IND] instructions not allowed for this program type")
-    if state.refs:
-        raise Refuse("BPF_LD_[ABS|IND] would lead to reference leak")
-    if state.lock:
-        raise Refuse("BPF_LD_[ABS|IND] cannot be used inside bpf_spin_lock-ed region")
+    nothing_held(state, "BPF_LD_[ABS|IND]")
     if "loads_outside_callbacks" in env.rules and any(f.callback for f in state.frames):
         raise Refuse("cannot use BPF_LD_[ABS|IND] within callback")
     if read_reg(state, 6).kind != "ctx":

@@ -19,13 +19,17 @@ from pbt.objects import link
 from pbt.source import KernelError
 from pbt.sys import bpf
 from pbt.sys.syscall import Fd
+from pbt.uapi.kfuncs import KFUNCS
 from pbt.verifier_sim import MapInfo, Verdict, verify
 from pbt.verifier_sim.calibrate import calibrated, programs
+from pbt.verifier_sim.kernelptr import STEADY
 from pbt.verifier_sim.kernels import features
 from tests.property import mutants, structured, typed
 from tests.property.test_sound import program
 from tests.unit.objects.made import MIXED, clang
 from tests.unit.verifier_sim.programs import CASES, MAPS, Case, build
+from tests.unit.verifier_sim.test_kfuncs import build as kernel_function_program
+from tests.unit.verifier_sim.test_kfuncs import cases as kernel_function_cases
 
 pytestmark = pytest.mark.live
 RELEASE = os.uname().release
@@ -267,3 +271,70 @@ def test_random_programs_with_types() -> None:
     assert not severe, wrong
     assert len(wrong) <= 1, wrong
     assert accepted > total // 4, "too few programs are accepted to say anything"
+
+
+def _typed_kernel(
+    insns: list[Insn], kfuncs: Mapping[int, str], prog_type: str, attach: str = "", btf_id: int = 0
+) -> str:
+    """As `_kernel`, for a program that calls kernel functions."""
+    btf = Target.live().types
+    assert btf is not None
+    slots = [
+        insn._replace(imm=btf.find("func", kfuncs[at]) or 0) if at in kfuncs else insn
+        for at, insn in enumerate(insns)
+    ]
+    try:
+        bpf.prog_load(prog_type, encode(slots), expected_attach_type=attach, attach_btf_id=btf_id).close()
+    except KernelError as error:
+        return error.log or str(error)
+    return ""
+
+
+def test_kernel_functions() -> None:
+    btf, types = Target.live().types, kernel_types(RELEASE)
+    if btf is None or types is None:
+        pytest.skip("this kernel has no BTF")
+    target = btf.find("typedef", "btf_trace_sched_switch")
+    assert target is not None
+    wrong = []
+    for case in kernel_function_cases():
+        if not all(btf.find("func", name) for name in case.kfuncs.values()):
+            continue
+        log = _typed_kernel(case.insns, case.kfuncs, "TRACING", "TRACE_RAW_TP", target)
+        verdict = verify(
+            case.insns,
+            prog_type="TRACING",
+            expected_attach_type="TRACE_RAW_TP",
+            target="sched_switch",
+            kfuncs=case.kfuncs,
+            **judging(RELEASE) | {"types": types},  # type: ignore[arg-type]
+        )
+        if verdict.ok != (not log):
+            wrong.append((case.text, log[-200:], verdict.error))
+    assert not wrong
+
+
+def test_programs_that_may_call_kernel_functions() -> None:
+    btf = Target.live().types
+    if btf is None:
+        pytest.skip("this kernel has no BTF")
+    wrong = []
+    for row in KFUNCS.values():
+        if not btf.find("func", row.name):
+            continue
+        insns, kfuncs = kernel_function_program(f"kcall {row.name}; r0 = 0; exit")
+        for kind in ("TRACEPOINT", "KPROBE", "XDP", "SCHED_CLS", "SOCKET_FILTER", "CGROUP_SKB", "LWT_IN"):
+            refused = "is not allowed" in _typed_kernel(insns, kfuncs, kind)
+            if refused != (row.types is not None and kind not in row.types):
+                wrong.append((row.name, kind))
+    assert not wrong
+
+
+def test_pointers_that_stay_where_they_are() -> None:
+    types = kernel_types(RELEASE)
+    if types is None or not types.exact:
+        pytest.skip("this kernel has no BTF")
+    for (struct, at), member in STEADY.items():
+        found = types.walk(struct, at, 8)
+        assert (found.pointer, found.struct, found.name) == (True, member.struct, member.name), (struct, at)
+        assert found.loose == member.loose, (struct, at)

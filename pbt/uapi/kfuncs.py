@@ -1,0 +1,140 @@
+"""Kernel functions that programs call by their BTF ids: what they take, give and promise (KF_* flags).
+
+Unlike helpers they are no UAPI: a kernel may lack them. Source: Documentation/bpf/kfuncs.rst and the
+definitions in kernel/bpf and net of Linux 6.1 to 6.18; where programs of which type may call them was
+measured on 6.18.
+"""
+
+from __future__ import annotations
+
+from pbt.data import NamedTuple
+
+_TRACERS = "TRACING LSM TRACEPOINT PERF_EVENT"
+_CGROUPS = "CGROUP_SKB CGROUP_SOCK CGROUP_DEVICE CGROUP_SOCK_ADDR CGROUP_SYSCTL CGROUP_SOCKOPT SOCK_OPS"
+_SETS = {
+    "all": None,
+    "generic": f"{_TRACERS} {_CGROUPS} SCHED_CLS XDP STRUCT_OPS SYSCALL",
+    "tracing": f"{_TRACERS} STRUCT_OPS SYSCALL",
+    "xdp": "XDP",
+    "lsm": "LSM",
+    "test": f"{_TRACERS} SCHED_CLS SYSCALL",
+    "skb": f"{_TRACERS} {_CGROUPS} SCHED_CLS SCHED_ACT SOCKET_FILTER LWT_IN LWT_OUT LWT_XMIT LWT_SEG6LOCAL "
+    "NETFILTER SK_SKB",
+}
+
+
+class Kfunc(NamedTuple):
+    """One function.
+
+    args: "num", "const" (a known number), "ignored", "ctx", "map", "text" (constant), "mem:N" (N bytes),
+    "mem" and "size" behind one another (as many bytes as the size says), "ptr:STRUCT", "dynptr",
+    "new_dynptr:TYPE", "new_iter:KIND", "iter:KIND", "new_irq", "irq"; "?" at the end: may be null.
+    result: "num", "void", "ptr:STRUCT", "mem:N" (read only), "slice" (of a dynptr); "?": may be null.
+    flags: acquire, release, trusted, rcu, rcu_protected, sleepable, as KF_*. types: programs that may call
+    it, None for all. since, until: releases.
+    """
+
+    name: str
+    args: tuple[str, ...]
+    result: str
+    flags: frozenset[str]
+    types: frozenset[str] | None
+    since: tuple[int, ...]
+    until: tuple[int, ...] = ()
+
+
+def _k(name: str, args: str, result: str, flags: str, types: str, since: str, until: str = "") -> Kfunc:
+    numbers = [tuple(map(int, text.split("."))) if text else () for text in (since, until)]
+    allowed = _SETS[types]
+    kinds = None if allowed is None else frozenset(allowed.split())
+    return Kfunc(f"bpf_{name}", tuple(args.split()), result, frozenset(flags.split()), kinds, *numbers)
+
+
+_ROWS = (
+    _k("rcu_read_lock", "", "void", "", "all", "6.2"),
+    _k("rcu_read_unlock", "", "void", "", "all", "6.2"),
+    _k("preempt_disable", "", "void", "", "all", "6.10"),
+    _k("preempt_enable", "", "void", "", "all", "6.10"),
+    _k("local_irq_save", "new_irq", "void", "", "all", "6.14"),
+    _k("local_irq_restore", "irq", "void", "", "all", "6.14"),
+    _k("throw", "num", "void", "", "generic", "6.7"),
+    # tasks and cgroups
+    _k("task_acquire", "ptr:task_struct", "ptr:task_struct?", "acquire rcu", "generic", "6.3"),
+    _k("task_release", "ptr:task_struct", "void", "release", "generic", "6.2"),
+    _k("task_from_pid", "num", "ptr:task_struct?", "acquire", "generic", "6.2"),
+    _k("task_from_vpid", "num", "ptr:task_struct?", "acquire", "generic", "6.14"),
+    _k("task_under_cgroup", "ptr:task_struct ptr:cgroup", "num", "rcu", "generic", "6.5"),
+    _k("task_get_cgroup1", "ptr:task_struct num", "ptr:cgroup?", "acquire rcu", "generic", "6.8"),
+    _k("send_signal_task", "ptr:task_struct num num num", "num", "trusted", "generic", "6.13"),
+    _k("get_task_exe_file", "ptr:task_struct", "ptr:file?", "acquire trusted", "lsm", "6.12"),
+    _k("put_file", "ptr:file", "void", "release", "lsm", "6.12"),
+    _k("cgroup_acquire", "ptr:cgroup", "ptr:cgroup?", "acquire rcu", "generic", "6.3"),
+    _k("cgroup_release", "ptr:cgroup", "void", "release", "generic", "6.2"),
+    _k("cgroup_ancestor", "ptr:cgroup num", "ptr:cgroup?", "acquire rcu", "generic", "6.2"),
+    _k("cgroup_from_id", "num", "ptr:cgroup?", "acquire", "generic", "6.4"),
+    # CPU masks
+    _k("cpumask_create", "", "ptr:bpf_cpumask?", "acquire", "tracing", "6.3"),
+    _k("cpumask_release", "ptr:bpf_cpumask", "void", "release", "tracing", "6.3"),
+    _k("cpumask_acquire", "ptr:bpf_cpumask", "ptr:bpf_cpumask", "acquire trusted", "tracing", "6.3"),
+    *(_k(f"cpumask_{what}", "ptr:cpumask", "num", "rcu", "tracing", "6.3")
+      for what in ("first", "first_zero", "empty", "full", "any_distribute")),
+    _k("cpumask_weight", "ptr:cpumask", "num", "rcu", "tracing", "6.9"),
+    *(_k(f"cpumask_{what}", "num ptr:bpf_cpumask", "void", "rcu", "tracing", "6.3")
+      for what in ("set_cpu", "clear_cpu")),
+    *(_k(f"cpumask_{what}", "num ptr:bpf_cpumask", "num", "rcu", "tracing", "6.3")
+      for what in ("test_and_set_cpu", "test_and_clear_cpu")),
+    _k("cpumask_test_cpu", "num ptr:cpumask", "num", "rcu", "tracing", "6.3"),
+    *(_k(f"cpumask_{what}", "ptr:bpf_cpumask", "void", "rcu", "tracing", "6.3")
+      for what in ("setall", "clear")),
+    *(_k(f"cpumask_{what}", "ptr:bpf_cpumask ptr:cpumask ptr:cpumask", result, "rcu", "tracing", "6.3")
+      for what, result in (("and", "num"), ("or", "void"), ("xor", "void"))),
+    *(_k(f"cpumask_{what}", "ptr:cpumask ptr:cpumask", "num", "rcu", "tracing", "6.3")
+      for what in ("equal", "intersects", "subset", "first_and", "any_and_distribute")),
+    _k("cpumask_copy", "ptr:bpf_cpumask ptr:cpumask", "void", "rcu", "tracing", "6.3"),
+    # iterators
+    _k("iter_num_new", "new_iter:num num num", "num", "", "all", "6.4"),
+    _k("iter_num_next", "iter:num", "mem:4?", "", "all", "6.4"),
+    _k("iter_num_destroy", "iter:num", "void", "", "all", "6.4"),
+    _k("iter_task_new", "new_iter:task ptr:task_struct? num", "num", "trusted rcu_protected", "all", "6.7"),
+    _k("iter_task_next", "iter:task", "ptr:task_struct?", "", "all", "6.7"),
+    _k("iter_task_destroy", "iter:task", "void", "", "all", "6.7"),
+    _k("iter_task_vma_new", "new_iter:task_vma ptr:task_struct num", "num", "rcu", "all", "6.7"),
+    _k("iter_task_vma_next", "iter:task_vma", "ptr:vm_area_struct?", "", "all", "6.7"),
+    _k("iter_task_vma_destroy", "iter:task_vma", "void", "", "all", "6.7"),
+    _k("iter_bits_new", "new_iter:bits mem size", "num", "", "all", "6.11"),
+    _k("iter_bits_next", "iter:bits", "mem:4?", "", "all", "6.11"),
+    _k("iter_bits_destroy", "iter:bits", "void", "", "all", "6.11"),
+    # dynptrs
+    _k("dynptr_from_skb", "ctx num new_dynptr:SKB", "num", "", "skb", "6.4"),
+    _k("dynptr_from_xdp", "ctx num new_dynptr:XDP", "num", "", "xdp", "6.4"),
+    _k("dynptr_slice", "dynptr num mem? const", "slice?", "", "all", "6.4"),
+    _k("dynptr_adjust", "dynptr num num", "num", "", "all", "6.5"),
+    _k("dynptr_is_null", "dynptr", "num", "", "all", "6.5"),
+    _k("dynptr_is_rdonly", "dynptr", "num", "", "all", "6.5"),
+    _k("dynptr_size", "dynptr", "num", "", "all", "6.5"),
+    # keys
+    _k("lookup_user_key", "num num", "ptr:bpf_key?", "acquire sleepable", "generic", "6.1"),
+    _k("lookup_system_key", "num", "ptr:bpf_key?", "acquire", "generic", "6.1"),
+    _k("key_put", "ptr:bpf_key", "void", "release", "generic", "6.1"),
+    _k("map_sum_elem_count", "map", "num", "trusted", "all", "6.6"),
+    # what Linux 5.13 to 6.2 has for its own tests in the kernel image (net/bpf/test_run.c)
+    _k("kfunc_call_test1", "sock num num num num", "num", "", "test", "5.13", "6.2"),
+    _k("kfunc_call_test2", "sock num num", "num", "", "test", "5.13", "6.2"),
+    _k("kfunc_call_test3", "sock", "ptr:sock", "", "test", "5.13", "6.2"),
+    _k("kfunc_call_test_acquire", "mem:8", "ptr:prog_test_ref_kfunc?", "acquire", "test", "5.18", "6.2"),
+    _k("kfunc_call_memb_acquire", "", "ptr:prog_test_member?", "acquire", "test", "5.18", "6.2"),
+    _k("kfunc_call_test_release", "ptr:prog_test_ref_kfunc", "void", "release", "test", "5.18", "6.2"),
+    _k("kfunc_call_memb_release", "ptr:prog_test_member", "void", "release", "test", "5.18", "6.2"),
+    _k("kfunc_call_memb1_release", "ptr:prog_test_member1", "void", "release", "test", "5.18", "6.2"),
+    _k("kfunc_call_test_ref", "ptr:prog_test_ref_kfunc", "void", "trusted", "test", "6.0", "6.2"),
+    _k("kfunc_call_test_pass_ctx", "ctx", "void", "", "test", "5.17", "6.2"),
+    _k("kfunc_call_test_pass1", "mem:16", "void", "", "test", "5.17", "6.2"),
+    _k("kfunc_call_test_pass2", "mem:88", "void", "", "test", "5.17", "6.2"),
+    *(_k(f"kfunc_call_test_fail{n}", "refused", "void", "", "test", "5.17", "6.2") for n in (1, 2, 3)),
+    _k("kfunc_call_test_mem_len_pass1", "mem size", "void", "", "test", "5.17", "6.2"),
+    _k("kfunc_call_test_mem_len_fail1", "refused num", "void", "", "test", "5.17", "6.2"),
+    _k("kfunc_call_test_mem_len_fail2", "mem:8 num", "void", "", "test", "5.17", "6.2"),
+)  # fmt: skip
+
+KFUNCS = {row.name: row for row in _ROWS}
+"""By name."""

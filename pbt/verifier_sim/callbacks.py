@@ -1,0 +1,101 @@
+"""Callbacks: functions of the program that a helper calls, at once and repeatedly, or later."""
+
+from __future__ import annotations
+
+from pbt.isa import opcodes as op
+from pbt.typing import Any, Final
+from pbt.uapi.helpers import Helper
+from pbt.verifier_sim import fields
+from pbt.verifier_sim.arguments import Given
+from pbt.verifier_sim.env import Env, Refuse, Unsupported
+from pbt.verifier_sim.reg import ANY, UNINIT, Reg
+from pbt.verifier_sim.state import SPILL, Frame, Slot, State
+
+LATER: Final = "a callback that runs later"
+
+
+def call_back(env: Env, state: State, pc: int, helper: Helper, given: Given) -> int:
+    """Leave the callback's run as a branch; it comes back to the call, which runs again.
+
+    Before "callback_rounds" the callback runs once, always: its first slot is returned, else -1.
+    """
+    if len(state.frames) >= op.MAX_CALL_FRAMES:
+        raise Refuse(f"the call stack of {len(state.frames) + 1} frames is too deep")
+    once = "callback_rounds" not in env.rules
+    other = state if once else state.copy()
+    before = None if once else earlier(state.node, pc, len(state.frames))
+    if before is not None:
+        widen(before, other)
+    frame = Frame(pc, given.callback, len(other.frames))
+    frame.callback = helper
+    frame.regs[1:6] = _callback_arguments(env, helper, given, state.frames[-1].regs)
+    other.frames.append(frame)
+    env.callback_calls.add(pc)
+    if once:
+        return given.callback
+    other.loops += 1
+    env.push(given.callback, other)
+    return -1
+
+
+def _callback_arguments(env: Env, helper: Helper, given: Given, regs: list[Reg]) -> list[Reg]:
+    """r1 to r5 of the callback (Documentation of each helper in <linux/bpf.h>)."""
+    if helper.name == "loop":
+        return [ANY, regs[3], UNINIT, UNINIT, UNINIT]
+    if helper.name == "for_each_map_elem":
+        info = given.map
+        return [
+            Reg("map_ptr", obj=info),
+            Reg("map_key", obj=info),
+            Reg("map_value", obj=info),
+            regs[3],
+            UNINIT,
+        ]
+    if helper.name == "find_vma":
+        task, area = Reg("ptr_", obj="task_struct"), Reg("ptr_", obj="vm_area_struct")
+        return [task, area, regs[4], UNINIT, UNINIT]
+    if helper.name == "user_ringbuf_drain":
+        sample = Reg("dynptr_ptr", obj="LOCAL", id=env.new_id(), size=1)
+        return [sample, regs[3], UNINIT, UNINIT, UNINIT]
+    raise Unsupported(f"the callback of bpf_{helper.name}")
+
+
+def call_later(env: Env, state: State, given: Given) -> None:
+    """The callback of a timer runs by itself, with nothing of the program around it."""
+    info = given.map
+    frame = Frame(-1, given.callback, 0)
+    frame.callback = LATER
+    frame.regs[1:4] = [Reg("map_ptr", obj=info), Reg("map_key", obj=info), Reg("map_value", obj=info)]
+    if info is not None and fields.find(info, "spin_lock"):
+        frame.regs[3] = frame.regs[3]._replace(id=env.new_id())
+    later = State([frame])
+    later.node, later.written = state.node, state.written.copy()
+    env.push(given.callback, later)
+
+
+def earlier(node: Any, pc: int, depth: int) -> Any:
+    """The checkpoint of an earlier round at the same call, if this is not the first."""
+    if node is not None and node.pc == pc:
+        node = node.parent  # the checkpoint of this very round
+    while node is not None:
+        if node.pc == pc and len(node.state.frames) == depth:
+            return node
+        node = node.parent
+    return None
+
+
+def widen(node: Any, state: State) -> None:
+    """Forget numbers that changed from round to round and that no check needs exactly."""
+    for level, (before, frame) in enumerate(zip(node.state.frames, state.frames, strict=False)):
+        for regno, reg in enumerate(frame.regs):
+            old = before.regs[regno]
+            exact = (level, regno) in node.precise or reg.num == old.num
+            if reg.kind == old.kind == "scalar" and not exact:
+                frame.regs[regno] = ANY
+        for index, slot in frame.stack.items():
+            was = before.stack.get(index)
+            if slot.reg is None or was is None or was.reg is None or slot.types != was.types:
+                continue
+            exact = (level, -1 - index) in node.precise or slot.reg.num == was.reg.num
+            if slot.reg.kind == was.reg.kind == "scalar" and slot.types == SPILL * 8 and not exact:
+                frame.stack[index] = Slot(slot.types, ANY)

@@ -1,0 +1,66 @@
+"""Ends: of the program, of its functions and of callbacks; what they may return."""
+
+from __future__ import annotations
+
+from pbt.isa.insn import Insn
+from pbt.typing import Final
+from pbt.verifier_sim.callbacks import LATER
+from pbt.verifier_sim.env import Env, Refuse
+from pbt.verifier_sim.reg import Reg
+from pbt.verifier_sim.resources import nothing_held
+from pbt.verifier_sim.state import State
+
+DONE: Final = -1  # the path ends here
+
+
+def exit_(env: Env, state: State, pc: int, insn: Insn) -> int:
+    if len(state.frames) > 1:
+        if state.lock and "local_calls_locked" not in env.rules:
+            raise Refuse("bpf_spin_unlock is missing")
+        return leave(env, state)
+    nothing_held(state, "BPF_EXIT instruction in main prog")
+    result = state.frames[-1].regs[0]
+    if env.void:
+        return DONE
+    if result.kind == "uninit":
+        raise Refuse("R0 !read_ok", "A program must set its return value.")
+    if result.kind != "scalar" and not env.privileged:
+        raise Refuse("R0 leaks addr as return value")
+    if env.subprogram:
+        if result.kind != "scalar":
+            raise Refuse(f"At subprogram exit the register R0 is not a scalar value ({result.type_name})")
+        return DONE
+    if state.frames[-1].callback is LATER:
+        in_range(env, result, (0, 0), "async callback return")
+        return DONE
+    limits = env.limits
+    if limits is not None:
+        in_range(env, result, limits, "program exit", wide=not (env.attached and env.attached.narrow))
+    return DONE
+
+
+def in_range(env: Env, result: Reg, limits: tuple[int, int], where: str, wide: bool = True) -> None:
+    if result.kind != "scalar":
+        raise Refuse(f"At {where} the register R0 is not a known value ({result.type_name})")
+    env.precise(result)
+    low, high = limits
+    num = result.num
+    least, most = (num.smin, num.smax) if wide else (num.s32min, num.s32max)
+    if least < low or most > high:
+        raise Refuse(
+            f"At {where} the register R0 has smin={least} smax={most} should have been in [{low}, {high}]"
+        )
+
+
+def leave(env: Env, state: State) -> int:
+    frame = state.frames.pop()
+    result = frame.regs[0]
+    if result.kind == "fp":
+        raise Refuse("cannot return stack pointer to the caller")
+    if frame.callback is not None:
+        if result.kind == "uninit":
+            raise Refuse("R0 !read_ok")
+        in_range(env, result, (0, 1), "callback return")
+        return frame.callsite + ("callback_rounds" not in env.rules)
+    state.frames[-1].regs[0] = result
+    return frame.callsite + 1

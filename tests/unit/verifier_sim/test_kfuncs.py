@@ -1,0 +1,98 @@
+"""Calls of kernel functions: sections, references, iterators, interrupt flags, exceptions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from pbt.host.btf import FUNC_PROTO, INT, PTR, STRUCT, TYPEDEF, Btf
+from pbt.isa.asm import assemble
+from pbt.isa.insn import Insn
+from pbt.uapi.helpers import HELPERS
+from pbt.verifier_sim import verify
+from pbt.verifier_sim.kerneltypes import KernelTypes
+from tests.unit.host.test_btf import Maker
+
+_IDS = {name: helper.id for name, helper in HELPERS.items()}
+
+
+class Case(NamedTuple):
+    reason: str  # "" if accepted
+    insns: list[Insn]
+    kfuncs: dict[int, str]
+    text: str
+
+
+def build(text: str) -> tuple[list[Insn], dict[int, str]]:
+    """Instructions, and the kernel functions that they call, by slot; `kcall NAME` is such a call."""
+    names: list[str] = []
+    lines = []
+    for line in map(str.strip, text.split(";")):
+        if line.startswith("kcall "):
+            names.append(line[6:])
+            line = f".insn 0x85 0 2 0 {len(names)}"
+        lines.append(line)
+    insns = assemble("\n".join(lines), _IDS)
+    calls = [at for at, insn in enumerate(insns) if insn.opcode == 0x85 and insn.src_reg == 2]
+    return insns, {at: names[insns[at].imm - 1] for at in calls}
+
+
+def cases() -> list[Case]:
+    out = []
+    for line in Path(__file__).with_name("kfuncs.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            reason, _, text = line.partition(" | ")
+            out.append(Case("" if reason == "accepted" else reason, *build(text), text))
+    return out
+
+
+def _types() -> KernelTypes:
+    """The tracepoint sched_switch(bool, struct task_struct *)."""
+    m = Maker()
+    integer = m.add(INT, "int", 4, 32)
+    task = m.add(STRUCT, "task_struct", 4, m.text("flags"), integer, 0, count=1)
+    to_task, to_void = m.add(PTR, "", task), m.add(PTR, "", 0)
+    params = (m.text("__data"), to_void, m.text("preempt"), integer, m.text("prev"), to_task)
+    m.add(TYPEDEF, "btf_trace_sched_switch", m.add(PTR, "", m.add(FUNC_PROTO, "", 0, *params, count=3)))
+    return KernelTypes(Btf(m.bytes()), exact=False)
+
+
+@pytest.mark.parametrize("case", cases(), ids=lambda case: case.text[:60])
+def test_verdict(case: Case) -> None:
+    verdict = verify(
+        case.insns,
+        prog_type="TRACING",
+        expected_attach_type="TRACE_RAW_TP",
+        target="sched_switch",
+        types=_types(),
+        kfuncs=case.kfuncs,
+        kernel="6.18",
+    )
+    assert not verdict.unsupported
+    assert (verdict.error.reason if verdict.error else "") == case.reason
+    assert verdict.error is None or verdict.error.id
+
+
+def _refused(text: str, prog_type: str = "TRACEPOINT", **options: str) -> str:
+    insns, kfuncs = build(text)
+    verdict = verify(insns, prog_type=prog_type, kfuncs=kfuncs, **options)  # type: ignore[arg-type]
+    return verdict.error.reason if verdict.error else verdict.unsupported
+
+
+def test_who_may_call() -> None:
+    text = (
+        "r1 = 1; kcall bpf_task_from_pid; if r0 == 0 goto o; r1 = r0; kcall bpf_task_release; o: r0 = 0; exit"
+    )
+    assert _refused(text) == ""
+    assert _refused(text, "KPROBE") == "calling kernel function bpf_task_from_pid is not allowed"
+    assert _refused(text, kernel="6.1") == "kernel function bpf_task_from_pid is not in this kernel"
+    assert _refused(text, kernel="5.10") == "BPF_CALL uses reserved fields"
+    assert _refused("kcall bpf_unheard_of; r0 = 0; exit") == "the kernel function bpf_unheard_of"
+
+
+def test_sections_tell_states_apart() -> None:
+    """The second way to the exit is inside of the section, and no earlier state stands for it."""
+    text = "call get_prandom_u32; if r0 == 0 goto a; goto b; a:; kcall bpf_rcu_read_lock; b: r0 = 0; r0 = 0; exit"
+    assert "bpf_rcu_read_lock-ed region" in _refused(text)
