@@ -113,6 +113,8 @@ class Provider:
     attach_many(host, fd, programs): the same for places that share one loaded program, with as few links
     as can be; returns them and how many places are attached.
     of_process(place, pid): the place as process `-p` means it: its files as it sees them.
+    typed(place, context, target): the context with typed arguments, where finding them out costs too much to
+    do for every place: asked for one place at a time, and only if its program uses a builtin that is `typed`.
     unsafe(place): whether the place asks for --unsafe.
     absent(place, target): of a place that is not there: the reason, and a hint; None for the usual words.
     instead(place, target): what stands in for a place where this kernel has no such probes; () for nothing.
@@ -140,6 +142,7 @@ class Provider:
     listed: bool = True  # part of `-l` without a pattern
     attach_many: Callable[[AttachHost, int, Sequence[Program]], tuple[Sequence[Closeable], int]] | None = None
     of_process: Callable[[Place, int], Place] = lambda place, pid: place
+    typed: Callable[[Place, Context, Target], Context] | None = None
     unsafe: Callable[[Place], bool] = lambda place: False
     absent: Callable[[Place, Target], tuple[str, str] | None] = lambda place, target: None
     instead: Callable[[Place, Target], Sequence[Substitute]] = lambda place, target: ()
@@ -400,6 +403,7 @@ class Builtin:
     raw_args: bool = False  # arguments are not expressions to be checked (map names, types): check does it
     words: tuple[str, ...] = ()  # bare names that are arguments here and mean nothing elsewhere
     per_place: bool = False  # depends on the attach point's own name: no sharing of programs
+    typed: bool = False  # needs what `Provider.typed` finds out of a place: no sharing there either
     files: bool = False  # depends on files, so that what is compiled today may be wrong tomorrow
 
 

@@ -52,7 +52,7 @@ def _check_args(checks: Checks, call: Call) -> Type:
         raise checks.error(
             "The args builtin has no fields in this probe",
             call.span,
-            "it is typed in tracepoint, fentry, fexit and rawtracepoint probes; elsewhere use arg0, arg1, ...",
+            "it is typed in tracepoint, fentry, fexit, rawtracepoint and uprobe probes; elsewhere use arg0, arg1, ...",
         )
     return Pointer(call.probe.args, "ctx")
 
@@ -195,7 +195,9 @@ RAND = Builtin(
 JIFFIES = Builtin(
     "jiffies", "() -> uint64", "Kernel ticks since boot.", always(U64), helper("jiffies64"), variable=True
 )
-ARGS = Builtin("args", "struct", "Typed arguments of the probe: args.NAME.", _check_args, _ctx, variable=True)
+ARGS = Builtin(
+    "args", "struct", "Typed arguments of the probe: args.NAME.", _check_args, _ctx, variable=True, typed=True
+)
 CTX = Builtin(
     "ctx", "pointer", "The program's context: raw, or typed in iter probes.", _check_ctx, _ctx, variable=True
 )

@@ -194,6 +194,7 @@ class Access(Calls):
         close = [name for name in renamed if name.partition(".")[0] in names] or nearest(node.name, names, 3)
         if isinstance(node.base, ast.Ident) and node.base.name == "args":
             hint = f"did you mean {close[0]}?" if close else "fields here: " + ", ".join(names[:12])
+            hint = dict(self.context.lacks).get(f"args.{node.name}", hint)
             return ScriptError(
                 f"Can't find a field '{node.name}' in {self.context.label}", node.name_span, hint
             )

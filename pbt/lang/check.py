@@ -6,11 +6,11 @@ come from all their uses: integers and strings widen, so checking is repeated un
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 from pbt.data import replace
-from pbt.feature import Context
+from pbt.feature import Builtin, Context, PlaceError
 from pbt.lang import ast
 from pbt.lang.expand import Attached, Expanded
 from pbt.lang.parse import parse_expr
@@ -69,6 +69,7 @@ class Script:
         self.errors: dict[tuple[int, str], ScriptError] = {}
         for declared in script.maps:
             self.maps[declared.name] = _declared(declared, self.maps)
+        self._typed: dict[Attached, Context] = {}  # contexts with typed arguments, as far as somebody asks
         self.asked: dict[str, str] = {}  # options of the script that it knows, and what they are for
         self.used: set[str] = set()  # maps that stand somewhere, other than in their declaration
         self.assigned: set[str] = set()  # maps that get a value somewhere, rightly or wrongly
@@ -123,18 +124,30 @@ class Script:
         variables: dict[tuple[int, int], dict[str, Type]],
         key: tuple[int, int],
     ) -> list[tuple[Context, tuple[Attached, ...]]]:
-        """One program serves all places of a context, unless its body names the place it is at."""
-        if len(places) == 1 or not self._names_its_place(probe):
+        """One program serves all places of a context, unless its body depends on the place it is at."""
+        if any(place.provider.typed for place in places) and self._uses(probe, lambda builtin: builtin.typed):
+            return [(self._typed_context(place), (place,)) for place in places]
+        if len(places) == 1 or not self._uses(probe, lambda builtin: builtin.per_place):
             return [(places[0].context, places)]
         return [(place.context, (place,)) for place in places]
 
-    def _names_its_place(self, probe: ast.Probe) -> bool:
-        for node in probe.walk():
-            if isinstance(node, (ast.Ident, ast.Call)):
-                builtin = self.known_builtins.get(node.name)
-                if builtin is not None and builtin.per_place:
-                    return True
-        return False
+    def _uses(self, probe: ast.Probe, wanted: Callable[[Builtin], bool]) -> bool:
+        """Whether a body uses a builtin of some kind."""
+        names = {node.name for node in probe.walk() if isinstance(node, (ast.Ident, ast.Call))}
+        return any(wanted(self.known_builtins[name]) for name in names if name in self.known_builtins)
+
+    def _typed_context(self, place: Attached) -> Context:
+        """What a program at a place sees, typed arguments included."""
+        known = self._typed.get(place)
+        if known is None:
+            known = place.context
+            if place.provider.typed is not None:
+                try:
+                    known = place.provider.typed(place.place, place.context, self.target)
+                except PlaceError as error:
+                    raise ScriptError(error.message, place.point.span, error.hint) from error
+            self._typed[place] = known
+        return known
 
     def _instance(
         self,

@@ -234,6 +234,21 @@ def _describe(returns: bool, place: Place, target: Target) -> Context:
     return replace(common, arg=register_argument, func=instruction_pointer)
 
 
+def _typed(place: Place, context: Context, target: Target) -> Context:
+    from pbt.probes import userargs
+
+    elf = _elf(place["path"])
+    return userargs.typed(context, place, elf, target.arch) if elf is not None else context
+
+
+def _fields(place: Place, target: Target) -> Sequence[str]:
+    from pbt.probes import userargs
+
+    found = next(iter(_expand(place, target)), None)
+    elf = _elf(found["path"]) if found else None
+    return userargs.fields(found, elf) if found and elf is not None else ()
+
+
 # --- attaching --------------------------------------------------------------------------------
 
 HINTS = {
@@ -363,6 +378,8 @@ def _provider(name: str, alias: str, doc: str) -> Provider:
         attach_many=partial(attach_many, _spot, name == "uretprobe"),
         of_process=of_process,
         absent=_absent,
+        typed=None if name == "uretprobe" else _typed,
+        fields=(lambda place, target: ()) if name == "uretprobe" else _fields,
         list=_list,
         aliases=(alias,),
         files=True,
