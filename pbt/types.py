@@ -254,8 +254,23 @@ class Tuple(Type):
     def size(self) -> int:
         return _side_by_side(self.elements)[0]
 
+    def places(self, other: Tuple) -> Iterator[int]:
+        """For each element, which of another's it corresponds to: in a record, the one of its name."""
+        return (
+            (other.names.index(name) for name in self.names)
+            if self.names
+            else iter(range(len(self.elements)))
+        )
+
+    def like(self, other: Tuple) -> bool:
+        """Whether another has as many elements, under the same names."""
+        return len(self.elements) == len(other.elements) and set(self.names) == set(other.names)
+
     def __str__(self) -> str:
-        return f"({','.join(map(str, self.elements))})"
+        if not self.names:
+            return f"({','.join(map(str, self.elements))})"
+        fields = (f".{name} = {kind}" for name, kind in zip(self.names, self.elements, strict=True))
+        return f"record {{ {', '.join(fields)} }}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,8 +72,10 @@ def _comparable(left: Type, right: Type) -> bool:
         return True
     if isinstance(left, Struct) and isinstance(right, Struct):
         return left == right and left.size > 0
-    if isinstance(left, Tuple) and isinstance(right, Tuple) and len(left.elements) == len(right.elements):
-        pairs = zip(left.elements, right.elements, strict=True)
+    if isinstance(left, Tuple) and isinstance(right, Tuple) and left.like(right):
+        pairs = (
+            (kind, right.elements[at]) for kind, at in zip(left.elements, left.places(right), strict=True)
+        )
         return all(_comparable(a, b) or (is_integral(a) and is_integral(b)) for a, b in pairs)
     return isinstance(left, Opaque) and isinstance(right, Opaque) and left.size == right.size
 

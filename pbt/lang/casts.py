@@ -69,15 +69,15 @@ class Casts(Access):
         return not any(name in names for names in known) and self.shared.types.constant(name) is None
 
     def _typeinfo(self, node: ast.Typeinfo) -> Type:
-        """(base_type, full_type): what kind of type it is, and how it is written."""
+        """(btf_id, base_type, full_type): 0 as in 0.27, what kind of type it is, and how it is written."""
         if self.config["unstable_typeinfo"] != "enable":
             report = self._refuse if self.config["unstable_typeinfo"] == "error" else self.warn
             report("typeinfo is an unstable feature", node.span, "config = { unstable_typeinfo = enable }")
         held = self.aggregation(node.of) if isinstance(node.of, ast.Expr) else ""
         kind = VOID if held else self._of(node.of)
         words = (f"{held}_t",) * 2 if held else (_base(kind), str(kind))
-        parts = tuple(ast.Str(node.span, text) for text in words)
-        made = ast.Record(node.span, ("base_type", "full_type"), parts)
+        parts = (ast.Int(node.span, 0), *(ast.Str(node.span, text) for text in words))
+        made = ast.Record(node.span, ("btf_id", "base_type", "full_type"), parts)
         self.replaced[node] = made
         return self._expr(made)
 

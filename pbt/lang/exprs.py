@@ -107,9 +107,7 @@ class Expressions(Casts):
         return kind
 
     def _record(self, node: ast.Record) -> Type:
-        """Fields are kept in the order of their names, so that equal records have one type."""
-        kinds = {name: stored(self._expr(item)) for name, item in zip(node.names, node.items, strict=True)}
-        return Tuple(tuple(kinds[name] for name in sorted(kinds)), tuple(sorted(kinds)))
+        return Tuple(tuple(stored(self._expr(item)) for item in node.items), tuple(node.names))
 
     def _inlined(self, node: ast.Inlined) -> Type:
         """A call of a function of the script."""

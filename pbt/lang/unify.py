@@ -58,8 +58,9 @@ def unify(a: Type, b: Type, zero: bool = False) -> Type:
         return Str(max(a.size, b.size))
     if isinstance(a, Buffer) and isinstance(b, Buffer):
         return Buffer(max(a.capacity, b.capacity))
-    if isinstance(a, Tuple) and isinstance(b, Tuple) and len(a.elements) == len(b.elements):
-        return Tuple(tuple(unify(x, y) for x, y in zip(a.elements, b.elements, strict=True)), a.names)
+    if isinstance(a, Tuple) and isinstance(b, Tuple) and a.like(b):
+        pairs = zip(a.elements, a.places(b), strict=True)
+        return Tuple(tuple(unify(kind, b.elements[place]) for kind, place in pairs), a.names)
     if isinstance(a, Pointer) and isinstance(b, Pointer):
         return _pointer(a, b)
     if zero and isinstance(a, Pointer) and isinstance(b, Int):

@@ -171,7 +171,7 @@ def _into(body: Body, node: ast.Expr, to: Mem, kind: Type) -> None:
         assert isinstance(kind, Tuple)
         if kind.size > sum(e.size for e in kind.elements):
             body.zero(to, kind.size)
-        items = node.items if isinstance(node, ast.Tuple) else _in_order(node)
+        items = node.items if isinstance(node, ast.Tuple) else _in_order(node, kind)
         for item, at, element in zip(items, kind.offsets, kind.elements, strict=True):
             into(body, item, to + at, element)
     elif isinstance(kind, Tuple) and body.type(node) != kind:
@@ -196,9 +196,9 @@ def _copy(body: Body, node: ast.Expr, to: Mem, kind: Type) -> None:
         memory.copy(body, to, locate(body, node), min(kind.size, body.type(node).size))
 
 
-def _in_order(node: ast.Record) -> list[ast.Expr]:
-    """A record's items in the order of their names."""
-    return [item for _, item in sorted(zip(node.names, node.items, strict=True), key=lambda pair: pair[0])]
+def _in_order(node: ast.Record, kind: Tuple) -> list[ast.Expr]:
+    """A record's items in the order of a type's names."""
+    return [node.items[node.names.index(name)] for name in kind.names]
 
 
 def _ternary(body: Body, node: ast.Ternary, to: Mem, kind: Type) -> None:
@@ -216,8 +216,8 @@ def _convert_tuple(body: Body, loc: Loc, source: Type, to: Mem, kind: Tuple) -> 
     """Element by element, where widths differ."""
     assert isinstance(source, Tuple)
     body.zero(to, kind.size)
-    pairs = zip(source.elements, source.offsets, kind.elements, kind.offsets, strict=True)
-    for from_type, from_at, to_type, to_at in pairs:
+    for to_type, to_at, place in zip(kind.elements, kind.offsets, kind.places(source), strict=True):
+        from_type, from_at = source.elements[place], source.offsets[place]
         if is_integral(to_type):
             number = memory.load(body, loc.plus(from_at), from_type)
             body.b.store(to.base, to.offset + to_at, to_type.size, number)
@@ -341,8 +341,8 @@ def _same_tuple(body: Body, left: Loc, a: Tuple, right: Loc, c: Tuple) -> Value:
     b = body.b
 
     def compare(no: Label) -> None:
-        pairs = zip(a.elements, a.offsets, c.elements, c.offsets, strict=True)
-        for left_type, left_at, right_type, right_at in pairs:
+        for left_type, left_at, place in zip(a.elements, a.offsets, a.places(c), strict=True):
+            right_type, right_at = c.elements[place], c.offsets[place]
             more = b.block("same")
             first, second = left.plus(left_at), right.plus(right_at)
             if is_integral(left_type) and is_integral(right_type):

@@ -2,7 +2,7 @@
 
 Written from the language's rules alone; shares nothing with lowering, the backend or the
 interpreter of instructions. Numbers are 64-bit patterns (0 to 2**64 - 1), strings and arrays bytes, tuples and
-records tuples (a record's fields in the order of their names).
+records tuples (a record's fields in the order of its type).
 """
 
 from __future__ import annotations
@@ -224,7 +224,9 @@ class Evaluator:
             return tuple(self.value(item) for item in node.items)
         if isinstance(node, ast.Record):
             values = {name: self.value(item) for name, item in zip(node.names, node.items, strict=True)}
-            return tuple(values[name] for name in sorted(values))
+            kind = self.kind(node)
+            assert isinstance(kind, Tuple)
+            return tuple(values[name] for name in kind.names)
         if isinstance(node, ast.Member):
             kind = self.kind(node.base)
             assert isinstance(kind, Tuple)
