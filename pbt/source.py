@@ -37,11 +37,12 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Characters start (included) to end (excluded) of a source."""
+    """Characters start (included) to end (excluded) of a source; `use`: of a macro's text, where it was called."""
 
     source: Source
     start: int
     end: int
+    use: Span | None = field(default=None, compare=False, repr=False)
 
     @property
     def text(self) -> str:
@@ -61,7 +62,11 @@ class Span:
 
     def to(self, other: Span) -> Span:
         """The span from the start of this one to the end of the other."""
-        return Span(self.source, self.start, other.end)
+        return Span(self.source, self.start, other.end, self.use)
+
+    def used(self, use: Span) -> Span:
+        """The same place, reached by a call of a macro."""
+        return Span(self.source, self.start, self.end, use)
 
 
 _LINES = 3  # lines after the first that are shown of a place
@@ -82,16 +87,25 @@ NOWHERE = Span(Source("<pbt>", ""), 0, 0)
 
 
 def show(level: str, message: str, span: Span, hint: str = "") -> str:
-    """Draw one diagnostic: place, source lines, caret under the first, hint.
+    """Draw one diagnostic: place, source lines, caret under the first, the calls of macros that led there, hint.
 
     Tabs and control characters become one blank each, so that the caret stays under its column.
     """
+    rows = list(_place(level, message, span))
+    while span.use is not None:
+        span = span.use
+        rows += _place(level, "expanded from", span)
+    return "\n".join([*rows, f"HINT: {hint}"] if hint else rows)
+
+
+def _place(level: str, message: str, span: Span) -> Iterator[str]:
     line, column, text = span.locate()
     where = f"{span.source.name}:{line}:{column}: {level}: {message}"
     shown, at, width = _window(_plain(text), column - 1, span.width)
     caret = " " * at + "^" + "~" * (width - 1)
-    rows = [where] if not shown.strip() else [where, shown, caret, *_more(span, line)]
-    return "\n".join([*rows, f"HINT: {hint}"] if hint else rows)
+    yield where
+    if shown.strip():
+        yield from (shown, caret, *_more(span, line))
 
 
 def _more(span: Span, first: int) -> Iterator[str]:
@@ -223,12 +237,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 _MANY = 500  # difflib takes seconds for the functions of a kernel
 
 
-def nearest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
-    """Known names that look like `name`, best first: for "did you mean" hints."""
+def nearest(name: str, known: Iterable[str], most: int = 3, likeness: float = 0.6) -> list[str]:
+    """Known names that look like `name`, best first: for "did you mean" hints. `likeness`: from 0 to 1."""
     from difflib import get_close_matches
 
     names = list(known)
     if len(names) > _MANY:
         parts = {name[i : i + 3] for i in range(max(len(name) - 2, 1))}
         names.sort(key=lambda n: (-sum(part in n for part in parts), abs(len(n) - len(name)), n))
-    return get_close_matches(name, names[:_MANY], most, 0.6)
+    return get_close_matches(name, names[:_MANY], most, likeness)

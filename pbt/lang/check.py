@@ -174,8 +174,8 @@ class Script:
     def _fits_declaration(self, known: MapType) -> None:
         if not known.kind or (known.value is None and not known.aggregation):
             return
-        if known.key == ():
-            self.report(ScriptError(f"{known.name} is declared with a type, so it needs keys", known.span))
+        if known.key == ():  # one value: how the kernel keeps it does not matter
+            known.kind, known.entries = "", 0
         elif bool(known.aggregation) != ("PERCPU" in known.kind):
             holds = f"{known.aggregation}() values" if known.aggregation else "plain values"
             fit = "percpuhash or percpulruhash" if known.aggregation else "hash or lruhash"

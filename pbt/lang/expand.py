@@ -271,11 +271,14 @@ def _suggest(provider: Provider, point: ast.AttachPoint, target: Target) -> str:
     return "set the 'missing_probes' config variable to 'warn' to go on without it"
 
 
+LIKE = 0.75  # a kernel has so many functions that something looks a little like any name
+
+
 def _near(wanted: str, known: Sequence[str]) -> str:
     """The place most like the one that is wanted, by its whole name or else by its last part; "" if none is."""
-    close = nearest(wanted, known, 1)
+    close = nearest(wanted, known, 1, LIKE)
     if close:
         return close[0]
     lasts = {name.rpartition(":")[2]: name for name in reversed(known)}
-    close = nearest(wanted.rpartition(":")[2], lasts, 1)
+    close = nearest(wanted.rpartition(":")[2], lasts, 1, LIKE)
     return lasts[close[0]] if close else ""

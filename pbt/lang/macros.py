@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pbt.lang import ast
 from pbt.lang.returns import after_loops
-from pbt.source import ScriptError
+from pbt.source import ScriptError, Span
 from pbt.typing import Any, TypeVar
 
 MOST_DEPTH = 64  # of calls within one another
@@ -67,7 +67,7 @@ class _Expansion:
         _no_other_maps(macro)
         self._copies += 1
         own = {p: a for p, a in zip(macro.params, (self.rewrite(arg) for arg in args), strict=True)}
-        made = self.rewrite(_copy(macro.body, own, self._copies))
+        made = self.rewrite(_copy(macro.body, own, self._copies, node.span))
         self._names.pop()
         return made
 
@@ -138,15 +138,17 @@ def _misfit(name: str, macro: ast.Macro, args: Sequence[ast.Expr]) -> ScriptErro
     raise AssertionError(name)
 
 
-def _copy(node: N, args: Mapping[str, ast.Expr], number: int) -> N:
-    """A macro's body with arguments put in and its own variables renamed."""
+def _copy(node: N, args: Mapping[str, ast.Expr], number: int, use: Span | None = None) -> N:
+    """A macro's body with arguments put in and its own variables renamed; `use`: where it is called."""
 
-    def visit(inner: ast.Node) -> Any:
+    def visit(inner: Any) -> Any:
+        if isinstance(inner, Span):
+            return inner if use is None else inner.used(use)
         if isinstance(inner, (ast.Ident, ast.Var, ast.Map)):
             if inner.name in args:
                 return args[inner.name]
             if isinstance(inner, ast.Var):
-                return ast.Var(inner.span, f"{inner.name}'{number}")
+                return ast.Var(visit(inner.span), f"{inner.name}'{number}")
         return _rebuilt(inner, visit)
 
     made: N = visit(node)
@@ -163,11 +165,11 @@ def _map_children(node: N, change: Callable[[Any], Any]) -> N:
 
 def _rebuilt(node: N, change: Callable[[Any], Any]) -> N:
     """Always a new node: tables are keyed by identity, and each copy has its own entries."""
-    return type(node)(node.span, *(_mapped(getattr(node, name), change) for name in node.fields[1:]))
+    return type(node)(*(_mapped(getattr(node, name), change, (ast.Node, Span)) for name in node.fields))
 
 
-def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
-    if isinstance(value, ast.Node):
+def _mapped(value: Any, change: Callable[[Any], Any], kinds: tuple[type, ...] = (ast.Node,)) -> Any:
+    if isinstance(value, kinds):
         return change(value)
     if isinstance(value, tuple) and any(isinstance(item, ast.Node) for item in value):
         made = tuple(change(item) if isinstance(item, ast.Node) else item for item in value)

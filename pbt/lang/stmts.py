@@ -87,6 +87,8 @@ class Body(Expressions):
             )
             self._guard(self._condition, stmt.condition)
             self._loop(stmt.body)
+            if self.known_int(stmt.condition) and not any(map(_leaves, stmt.body.walk())):
+                raise ScriptError("this loop never ends", stmt.span, "break leaves a loop")
         elif isinstance(stmt, ast.Unroll):
             count = self.literal_int(stmt.count, "unroll() count")
             if not 1 <= count <= 100:
@@ -350,6 +352,13 @@ def _literals(record: Aggregation, args: Sequence[int]) -> str:
         if arg or not words
     ]
     return ", ".join(shown)
+
+
+def _leaves(node: ast.Node) -> bool:
+    """Whether a loop may end here."""
+    if isinstance(node, ast.Jump):
+        return node.kind != "continue"
+    return isinstance(node, ast.Call) and node.name == "exit"
 
 
 def _takes(declared: Type, kind: Type) -> bool:

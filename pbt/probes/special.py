@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from pbt.feature import AttachHost, Closeable, Context, Place, Provider
 from pbt.probes.common import count_parts, matching
@@ -18,7 +19,7 @@ def _parse(parts: Sequence[str], span: Span) -> Place:
     found = [part for part in parts if part]
     if found:
         raise ScriptError(f"BEGIN and END take no arguments, found {len(found)}", span)
-    return {}
+    return {"lower": True} if span.text.endswith(("begin", "end")) else {}
 
 
 def _expand(place: Place, target: Target) -> Sequence[Place]:
@@ -33,6 +34,11 @@ def _attach(host: AttachHost, fd: int, program: Program) -> Sequence[Closeable]:
     return ()
 
 
+def _label(name: str, place: Place) -> str:
+    """The name as the script spells it."""
+    return name.lower() if place else name
+
+
 def _special(name: str, doc: str) -> Provider:
     # RAW_TRACEPOINT is the tracing type that PROG_TEST_RUN runs without data (5.10).
     return Provider(
@@ -40,8 +46,8 @@ def _special(name: str, doc: str) -> Provider:
         doc,
         parse=_parse,
         expand=_expand,
-        label=lambda place: name,
-        describe=lambda place, target: Context(name, name, "RAW_TRACEPOINT", anyone=True),
+        label=partial(_label, name),
+        describe=lambda place, target: Context(name, _label(name, place), "RAW_TRACEPOINT", anyone=True),
         attach=_attach,
         list=_list,
         aliases=(name.lower(),),

@@ -91,7 +91,12 @@ class World:
         line, column, _ = Span(source, max(event.span.start, 0), max(event.span.end, 0)).locate()
         message = text.decode(errors="replace").removesuffix("\n")
         if self.sink.messages != "text":
-            place = {"msg": message, "filename": source.name, "line": line, "col": column}
+            place = {
+                "msg": text.decode(errors="replace"),
+                "filename": source.name,
+                "line": line,
+                "col": column,
+            }
             self.sink.emit(kind, text, None if self.sink.messages == "json" else message, **place)
         elif kind == "warnf":
             self.warn(message, f"{source.name}:{line}:{column}: ")

@@ -161,7 +161,7 @@ def test_messages_as_json(pbt):
 
     done = pbt("-q", "-f", "json", "-e", 'BEGIN { errorf("bad %d\\n", 3); exit(); }')
     first = json.loads(done.lines()[0])
-    assert (first["type"], first["msg"], first["line"], first["col"]) == ("errorf", "bad 3", 1, 9)
+    assert (first["type"], first["msg"], first["line"], first["col"]) == ("errorf", "bad 3\n", 1, 9)
 
 
 def test_what_must_hold(pbt):

@@ -120,6 +120,7 @@ WHOLE = (
     Whole("empty END", "END { } BEGIN { exit(); }", (), ""),
     Whole("maps at exit", "BEGIN { @b = 1; @a[2] = 3; @c = hist(1); clear(@c); exit(); }", (), "@a[2]: 3\n@b: 1\n"),
     Whole("map declaration", "let @m = lruhash(9); BEGIN { @m[1] = 2; exit(); }", (), "@m[1]: 2\n"),
+    Whole("declared map without keys", "let @m = hash(9); BEGIN { @m = 2; @m++; exit(); }", (), "@m: 3\n"),
     Whole("unused map", "let @m = lruhash(9); BEGIN { print(1); exit(); }", (), "1\n"),
     Whole("one line", "struct X { int a; } BEGIN { print(sizeof(struct X)); exit(); }", (), "4\n"),
     Whole("headers", "#include <linux/sched.h>\n#include <net/sock.h>\nBEGIN { print(AF_INET); exit(); }", (), "2\n"),
