@@ -25,7 +25,8 @@ SHOWN = 1  # scripts of a difference that the page prints
 def document() -> str:
     rules = [f"- before {_version(rule.until)}, {rule.what}" for rule in OLD]
     rules += [
-        f"- {rule.what}" + (f" (since {_version(rule.since)})" if rule.since else "") for rule in TEXT + JSON
+        f"- {rule.what}" + (f" (since {_version(rule.since)})" if rule.since else "")
+        for rule in dict.fromkeys(TEXT + JSON)
     ]
     found = differences()
     parts = [

@@ -102,7 +102,17 @@ def _short(lines: Lines) -> Lines:
     return _by(lines, kind)
 
 
+def _names(lines: Lines) -> Lines:
+    return [line.replace("imaxabs", "labs").replace("/usr/lib/", "/lib/") for line in lines]
+
+
+NAMES = Loose(
+    (0, 25),
+    "which of several names of one address, or of one file, is shown: imaxabs is labs, /usr/lib is /lib",
+    _names,
+)
 TEXT = (
+    NAMES,
     Loose((), "empty lines: older releases put them after averages", _full),
     Loose((), "the order of a map's entries with equal values", _ties),
     Loose(
@@ -127,7 +137,10 @@ def _value(line: str) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
-JSON = (Loose((), "blanks in JSON, order of members, `count`, place of `attached_probes`", _canonical),)
+JSON = (
+    NAMES,
+    Loose((), "blanks in JSON, order of members, `count`, place of `attached_probes`", _canonical),
+)
 
 
 def modern(lines: Lines, version: Version, as_json: bool) -> Lines:
