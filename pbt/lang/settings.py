@@ -19,6 +19,7 @@ class Setting(NamedTuple):
 
 
 _CACHES = {"1": "PER_PID", "0": "NONE"}  # as bpftrace before 0.20 had it
+_ALLOWED = {"1": "enable", "true": "enable", "0": "error", "false": "error"}
 
 SETTINGS: dict[str, Setting] = {
     row.name: row
@@ -37,7 +38,7 @@ SETTINGS: dict[str, Setting] = {
             "cache_user_symbols",
             "PER_PID",
             ("PER_PID", "PER_PROGRAM", "NONE"),
-            also={"1": "PER_PID", "0": "NONE"},
+            also=_CACHES,
         ),
         Setting("user_symbols", True),
         Setting("lazy_symbolication", True),
@@ -51,10 +52,10 @@ SETTINGS: dict[str, Setting] = {
         ),
         Setting("show_debug_info", False),
         Setting("use_blazesym", False),
-        Setting("unstable_tseries", "warn", ("error", "warn", "enable")),
-        Setting("unstable_dw_ustack", "warn", ("error", "warn", "enable")),
-        Setting("unstable_import_statement", "error", ("error", "warn", "enable")),
-        Setting("unstable_typeinfo", "error", ("error", "warn", "enable")),
+        Setting("unstable_tseries", "warn", ("error", "warn", "enable"), also=_ALLOWED),
+        Setting("unstable_dw_ustack", "warn", ("error", "warn", "enable"), also=_ALLOWED),
+        Setting("unstable_import_statement", "error", ("error", "warn", "enable"), also=_ALLOWED),
+        Setting("unstable_typeinfo", "error", ("error", "warn", "enable"), also=_ALLOWED),
     )
 }
 """Every config variable that scripts may set."""

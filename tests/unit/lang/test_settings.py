@@ -110,6 +110,7 @@ def test_old_names_are_warned_about(block: str, name: str, value: object, messag
         ("BPFTRACE_NO_CPP_DEMANGLE", "1", "cpp_demangle", False),
         ("BPFTRACE_NO_USER_SYMBOLS", "1", "user_symbols", False),
         ("BPFTRACE_CACHE_USER_SYMBOLS", "0", "cache_user_symbols", "NONE"),
+        ("BPFTRACE_UNSTABLE_TYPEINFO", "1", "unstable_typeinfo", "enable"),
         ("BPFTRACE_CACHE_USER_SYMBOLS", "PER_PROGRAM", "cache_user_symbols", "PER_PROGRAM"),
         ("BPFTRACE_LOG_SIZE", "5000", "log_size", 5000),
         ("BPFTRACE_MAX_PROBES", "7", "max_probes", 7),
