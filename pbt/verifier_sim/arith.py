@@ -167,11 +167,14 @@ def _unknown(bits: int, rules: Features) -> Scalar:
     return UNKNOWN if bits == 64 or "const_shifts" in rules else of_size(4)
 
 
+_SHIFTS = ("LSH", "RSH", "ARSH")
+
+
 def binary(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -> Scalar:
     """a NAME b (name from ALU_OPS, not MOV, NEG or END) on 64 or 32 bits, zeros above."""
     bits = 64 if wide else 32
     full = (1 << bits) - 1
-    if not (a.mask | b.mask) & full:
+    if not (a.mask | b.mask) & full and (name not in _SHIFTS or b.umax < bits):
         number = _exact(name, a.value, b.value, bits)
         if number is not None:
             return const(number)
@@ -221,7 +224,7 @@ def _combine(name: str, value: int, mask: int, a: Scalar, b: Scalar, bits: int, 
 def _shift(name: str, a: Scalar, b: Scalar, bits: int, rules: Features) -> Scalar:
     low, high = (b.umin, b.umax) if bits == 64 else (b.u32min, b.u32max)
     full = (1 << bits) - 1
-    if high >= bits or (low != high and "const_shifts" in rules):
+    if b.umax >= bits or (low != high and "const_shifts" in rules):  # all 64 bits of the amount count
         return _unknown(bits, rules)
     start = (a.value & full, a.mask & full)
     _, _, least, most = _unbounded(bits)

@@ -153,6 +153,8 @@ def _learn_numbers(env: Env, state: State, insn: Insn, holds: str, dst: Reg, src
     unknown = src.num.mask & full and dst.num.mask & full
     if register and unknown and (holds != "JEQ" or not wide) and "register_branches" not in env.rules:
         return True
+    if register and insn.src_reg == insn.dst_reg:
+        return True  # compared with itself, a number tells nothing (older kernels take more from it than is true)
     try:
         left, right = scalar.refine(holds, dst.num, src.num, wide, env.rules)
     except scalar.Empty:

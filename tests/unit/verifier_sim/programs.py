@@ -61,6 +61,11 @@ CASES = (
     Case("div by register", "SOCKET_FILTER", "r0 = 1; r2 = 0; r0 /= r2; exit"),
     Case("wide shift", "SOCKET_FILTER", "r0 = 1; r0 <<= 64; exit", "invalid shift 64"),
     Case("wide shift of 32 bits", "SOCKET_FILTER", "r0 = 1; w0 <<= 32; exit", "invalid shift 32"),
+    Case("shift of 32 bits by a register of 64", "SOCKET_FILTER",
+         "r2 = 0x300000000 ll; r0 = 1; w0 <<= w2; if w0 == 1 goto out; r0 = r9; out: r0 = 0; exit", "R9 !read_ok"),
+    Case("compared with itself", "SOCKET_FILTER",
+         "call get_prandom_u32; r0 &= 1; r0 += 63; if r0 s>= r0 goto out; if r0 == 63 goto out; r0 = r9;"
+         " out: r0 = 0; exit", "R9 !read_ok"),
     Case("number as pointer", "KPROBE", "r2 = 8; r0 = *(u64 *)(r2 +0); exit",
          "R2 invalid mem access 'scalar'"),
     # control flow
