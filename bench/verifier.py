@@ -1,15 +1,21 @@
 """How fast the verifier simulator walks, how much memory that takes, and how far it walks beside the kernel.
 
-    python -m bench.verifier
+    python -m bench.verifier           programs made for this
+    python -m bench.verifier --tools   the scripts of tools/: what judging adds to a start
 
 Instructions walked are ours and, for programs that the running kernel takes, its own `verified_insns`.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import resource
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from pbt.isa.asm import assemble
@@ -43,8 +49,6 @@ class Row(NamedTuple):
 
 def _kernel(text: str) -> int:
     """The kernel's own count of instructions walked, 0 if it may not be asked or refuses."""
-    import re
-
     from pbt.isa.insn import encode
     from pbt.source import KernelError
     from pbt.sys import bpf
@@ -55,8 +59,7 @@ def _kernel(text: str) -> int:
         bpf.prog_load("SOCKET_FILTER", code, log_level=4, log=log.append).close()
     except KernelError as error:
         log.append(error.log)
-    found = re.search(r"processed (\d+) insns", "".join(log))
-    return int(found[1]) if found else 0
+    return _count("".join(log))
 
 
 def rows() -> Iterator[Row]:
@@ -69,7 +72,70 @@ def rows() -> Iterator[Row]:
         yield Row(name, verdict.kind, verdict.insns_processed, seconds, peak, _kernel(text))
 
 
+class Tool(NamedTuple):
+    """What a script's check costs: milliseconds of processor time, and instructions walked by both."""
+
+    name: str
+    check: float
+    rest: float  # of compiling and loading
+    walked: int
+    kernel: int  # 0: the kernel does not take it here
+
+
+def tool(path: str) -> Tool:
+    """Compile, judge and load one script, in a process that has done nothing else yet."""
+    start = time.process_time()
+    from pbt.host.target import Target
+    from pbt.pipeline import Options, compile
+    from pbt.runtime.load import load
+    from pbt.source import PbtError, Source
+
+    target = Target.live()
+    bundle = compile(Source(path, Path(path).read_text()), target, Options(unsafe=True))
+    compiled = time.process_time() - start
+    from pbt.cli.kernel import judging
+    from pbt.verifier_sim import verify_bundle
+
+    verdicts = verify_bundle(bundle, **judging(bundle.release))
+    judged = time.process_time() - start - compiled
+    found: list[int] = []
+    try:
+        load(bundle, target).close()
+        loaded = time.process_time() - start - compiled - judged
+        load(bundle, target, lambda _, log: found.append(_count(log))).close()
+    except PbtError:
+        loaded = 0.0
+    once = {program.code: verdict for program, verdict in zip(bundle.programs, verdicts, strict=True)}
+    walked = sum(verdict.insns_processed for verdict in once.values())
+    return Tool(Path(path).name, 1000 * judged, 1000 * (compiled + loaded), walked, sum(found))
+
+
+def _count(log: str) -> int:
+    found = re.search(r"processed (\d+) insns", log)
+    return int(found[1]) if found else 0
+
+
+def tools() -> None:
+    print(f"{'script':20} {'check ms':>9} {'rest ms':>9} {'adds':>7} {'walked':>8} {'kernel':>8}")
+    worst = 0.0
+    for path in sorted(Path("tools").glob("*.bt")):
+        command = [sys.executable, "-m", "bench.verifier", "--tool", str(path)]
+        made = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        if made.returncode == 0:
+            row = Tool(*json.loads(made.stdout))
+            adds = row.check / row.rest
+            worst = max(worst, adds)
+            print(f"{row.name:20} {row.check:9.1f} {row.rest:9.1f} {adds:7.1%} {row.walked:8} {row.kernel:8}")
+    print(f"at most {worst:.1%}")
+
+
 def main() -> None:
+    if "--tool" in sys.argv:
+        print(json.dumps(tool(sys.argv[-1])))
+        return
+    if "--tools" in sys.argv:
+        tools()
+        return
     print(f"{'program':22} {'verdict':8} {'walked':>9} {'kernel':>9} {'insns/s':>9} {'peak MB':>8}")
     for row in rows():
         rate = row.walked / max(row.seconds, 1e-9)

@@ -225,6 +225,8 @@ class Env:
             return False
         if not self.privileged and name in _CAPABLE:
             return False
+        if name in ("getsockopt", "setsockopt") and self.prog.name == "CGROUP_SOCKOPT":
+            return self.attach == "CGROUP_SETSOCKOPT"
         since = _ALLOWED_SINCE.get(name)
         if since and self.release and self.release < since[1] and self.prog.name in since[0]:
             return False
