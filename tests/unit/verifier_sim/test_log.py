@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pbt.isa.asm import assemble
 from pbt.uapi.helpers import HELPERS
 from pbt.verifier_sim import verify
@@ -49,3 +51,24 @@ def test_a_log_is_read_back() -> None:
     lines = list(read(text))
     assert [line.pc for line in lines if line.pc >= 0][:3] == [0, 1, 2]
     assert verdict_of(lines) == (5, "R0 invalid mem access 'scalar'")
+
+
+@pytest.mark.parametrize(
+    ("text", "pc", "why"),
+    [
+        # Linux 5.10
+        ("0: (bf) r6 = r1\nlast_idx 9 first_idx 0\nregs=4 stack=0 before 8: (b7) r2 = 4\n9: (61) r0 = *(u32 *)(r0 +0)\n"
+         "R0 invalid mem access 'inv'\nprocessed 9 insns (limit 1000000)\n", 9, "R0 invalid mem access 'inv'"),
+        # Linux 6.18: two lines say why
+        ("62: (79) r9 = *(u64 *)(r7 +0)\ninvalid access to map value, value_size=64 off=60 size=8\n"
+         "R7 min value is outside of the allowed memory range\nprocessed 60 insns (limit 1000000)\n",
+         62, "R7 min value is outside of the allowed memory range"),
+        ("9: (7b) *(u64 *)(r10 -32) = r2\ninfinite loop detected at insn 10\ncur state: R2=3\nold state: R2=P3\n",
+         9, "infinite loop detected at insn 10"),
+        # Linux 7.3, accepted
+        ("0: (b7) r0 = 0\n1: (95) exit\nverification time 2639 usec\nstack depth max 64\n"
+         "subprog 0 (<unknown>) main insns_self 2 insns_total 2 stack 64\nprocessed 2 insns (limit 1000000)\n", 1, ""),
+    ],
+)  # fmt: skip
+def test_logs_of_kernels(text: str, pc: int, why: str) -> None:
+    assert verdict_of(list(read(text))) == (pc, why)
