@@ -102,6 +102,10 @@ class _Found(NamedTuple):
     pointer: bool
 
 
+class Untyped(Exception):
+    """What an instruction is to be depends on types of the kernel that are not given."""
+
+
 class _Lacking(Exception):
     """The kernel has no such thing: the message says what."""
 
@@ -117,10 +121,7 @@ def relocate(
         if row.kind == _ID_LOCAL:
             value, size = row.type, None
         elif kernel is None:
-            raise UsageError(
-                "the object depends on the kernel's types, and there are none here",
-                "--target DIR with a folder that pbt target made on the machine that is to run it",
-            )
+            raise Untyped
         else:
             value, size = _value(row, types, kernel, insn)
     except _Lacking as lacking:
@@ -287,4 +288,4 @@ def _field(kind: int, local: _Found, found: _Found, text: str, insn: Insn) -> tu
     raise _Lacking(f"{text} has {size} bytes in this kernel and {before} in the object, and it is signed")
 
 
-__all__ = ["Extern", "configuration", "externs", "kernel_id", "relocate"]
+__all__ = ["Extern", "Untyped", "configuration", "externs", "kernel_id", "relocate"]

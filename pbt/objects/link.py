@@ -18,17 +18,18 @@ from pbt.source import UsageError
 from pbt.typing import TYPE_CHECKING, TypeVar
 from pbt.uapi import sections
 from pbt.uapi.elf import STT_FUNC, STV_DEFAULT
+from pbt.verifier_sim import Verdict
 from pbt.verifier_sim.functions import BadTypes, Declared
 from pbt.verifier_sim.reg import MapInfo
 
 if TYPE_CHECKING:
     from pbt.host.btf import Btf
     from pbt.source import Span
-    from pbt.verifier_sim import Verdict
 
 T = TypeVar("T")
 _MAP_FD, _MAP_VALUE, _BTF_ID, _FUNC = (op.PSEUDO.index(k) for k in ("map_fd", "map_value", "btf_id", "func"))
 _TEXT = ".text"
+UNTYPED = "it depends on the kernel's types, which are not given: --target DIR, a folder that pbt target made"
 _GPL = ("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL")
 
 
@@ -60,6 +61,8 @@ class Program(NamedTuple):
 
     def told(self, verdict: Verdict) -> Verdict:
         """A verdict in which a refusal says what the kernel lacks, if that is what it is about."""
+        if UNTYPED in self.missing.values():
+            return Verdict(True, unsupported=UNTYPED)
         error = verdict.error
         lacking = self.missing.get(error.pc) if error is not None else None
         if error is None or lacking is None:
@@ -161,7 +164,10 @@ class _Linker:
                 gone = self.missing[number] = {}
                 for slot, row in rows.items():
                     if slot < len(self.code[number]):
-                        lacking = core.relocate(self.code[number], slot, row, types, self.types)
+                        try:
+                            lacking = core.relocate(self.code[number], slot, row, types, self.types)
+                        except core.Untyped:
+                            lacking = UNTYPED
                         if lacking:
                             gone[slot] = lacking
 
