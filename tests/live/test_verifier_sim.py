@@ -136,7 +136,7 @@ def test_random_programs(changed: bool, structured_maps: list[int]) -> None:
 def test_changed_programs_of_scripts() -> None:
     """What pbt compiled, with an instruction changed, dropped, doubled or moved (see tests/property/mutants.py)."""
     seeds = mutants.seeds(Target.live(), ("bench/scripts",))
-    options = judging(RELEASE, ask=True)
+    options = judging(RELEASE, ask=True) | {"types": kernel_types(RELEASE)}
     severe, wrong, accepted = [], [], 0
     with ExitStack() as stack:
         maps = _Maps(stack)
