@@ -18,8 +18,13 @@ QUIET = SAME | {
 }  # fmt: skip
 """Helpers that write no memory and soon return."""
 
-FILLS = frozenset({"get_current_comm", "probe_read", "probe_read_kernel", "probe_read_user"})
+FILLS = frozenset({"probe_read", "probe_read_kernel", "probe_read_user"})
 """Helpers that fill all of args[0], which has args[1] bytes, and write nothing else."""
+
+TEXTS = frozenset({
+    "get_current_comm", "probe_read_str", "probe_read_kernel_str", "probe_read_user_str",
+})  # fmt: skip
+"""Helpers that write a text to args[0], and nothing else: what is behind its NUL may stay (comm's on Linux 6.1)."""
 
 READS = frozenset({
     "map_update_elem", "map_delete_elem", "map_push_elem", "ringbuf_output", "perf_event_output", "trace_printk",
@@ -31,6 +36,6 @@ def written(op: Op) -> tuple[Value, ...] | None:
     """The pointers that a call writes through, to what it points to there or behind; None: anything may change."""
     if op.name in QUIET:
         return ()
-    if op.name in FILLS or (op.name.startswith("probe_read") and op.name.endswith("_str")):
+    if op.name in FILLS or op.name in TEXTS:
         return op.args[:1]
     return None

@@ -53,7 +53,7 @@ def test_the_page_says_what_was_found(booted, bless):
 
 
 def test_the_live_tests_of_probes_pass_here_too(booted):
-    if not kernels.native(booted.kernel):
-        pytest.skip(f"{booted.kernel} is emulated at a third of the speed: it runs rows.py alone")
+    if "live" not in booted.results:
+        pytest.skip("the oldest and the newest of the kernels run them")
     result = booted.results["live"]
     assert result.code == 0, result.stdout + result.stderr

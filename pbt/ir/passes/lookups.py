@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from pbt.data import NamedTuple, replace
 from pbt.ir.core import Block, Function, Op, Value
-from pbt.ir.effects import FILLS, QUIET, READS, written
+from pbt.ir.effects import QUIET, READS, written
 from pbt.ir.flow import points_to, predecessors, resolved, reverse_postorder, substitute, with_args
 
 _LOOKUP = "map_lookup_elem"
+_COMM = "get_current_comm"
 _KEYED = (_LOOKUP, "map_update_elem", "map_delete_elem")  # args: map, key
 _MOST = 32  # bytes of a key that is worth staying on the stack
 _Piece = tuple[int, int]  # offset, size
@@ -149,7 +150,7 @@ class _Merging:
             op = self.keyed(op, *key)
             if op.name == _LOOKUP and self.again(op):
                 return None
-        if (op.name not in QUIET and op.name not in FILLS) or op.name.startswith("probe_read"):
+        if op.name not in QUIET and op.name != _COMM:
             self.state.found.clear()
         self.overwrite(op)
         return op
@@ -180,7 +181,7 @@ class _Merging:
         pointers = written(op)
         for pointer in op.args if pointers is None else pointers:
             at = self.place(pointer)
-            size = self.defs.get(op.args[1]) if op.name == "get_current_comm" else None
+            size = self.defs.get(op.args[1]) if op.name == _COMM else None
             if at is not None and size is not None and size.code == "const":
                 self.write(at[0], (at[1], size.imm), (op.name, size.imm))
             else:
