@@ -46,10 +46,11 @@ def _spots(function: str, returns: bool) -> Sequence[Spot]:
 
 def _trampoline(returns: bool, label: str, place: Place, target: Target) -> Sequence[Substitute]:
     from pbt.probes.fentry import FENTRY, result_slot
+    from pbt.probes.kprobe import in_pieces
 
-    provider = FENTRY[returns]
-    if not target.has(provider.name):
-        return ()
+    provider, function = FENTRY[returns], place["function"]
+    if not target.has(provider.name) or not target.kallsyms.has(function) or in_pieces(function, target):
+        return ()  # BTF knows functions, too, that are inlined everywhere
     made = []
     for found in provider.expand({"module": place["module"], "function": place["function"]}, target):
         context = provider.describe(found, target)

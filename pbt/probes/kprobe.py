@@ -136,11 +136,22 @@ def _describe(returns: bool, place: Place, target: Target) -> Context:
     return replace(common, arg=register_argument, func=start if multi else instruction_pointer)
 
 
+def in_pieces(function: str, target: Target) -> bool:
+    """Whether the compiler took a function apart, so that nothing of this name can be traced."""
+    from pbt.uapi.functions import IN_PIECES
+
+    if function not in IN_PIECES:
+        return False
+    listed = traceable(target)
+    return bool(listed) and all(name != function for name, _ in listed)
+
+
 def _instead(provider: str, place: Place, target: Target) -> Sequence[Substitute]:
     """Where there are no kprobes, or the kernel has no such function (any more, or inlined)."""
     if "address" in place or is_pattern(place["module"] + place["function"]):
         return ()
-    if target.has("kprobe") and _exists(place["function"], place["module"], target):
+    there = _exists(place["function"], place["module"], target) and not in_pieces(place["function"], target)
+    if target.has("kprobe") and there:
         return ()
     from pbt.probes.instead import substitutes
 

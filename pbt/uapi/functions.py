@@ -119,6 +119,12 @@ SPOTS: tuple[Spot, ...] = (
 """A function may have several: each is an event of its own."""
 
 
+IN_PIECES = frozenset({
+    "blk_account_io_start", "__blk_account_io_start", "blk_account_io_done", "__blk_account_io_done",
+})  # fmt: skip
+"""Small functions of which compilers leave but a piece under the name, which cannot be traced."""
+
+
 def spots(function: str, returns: bool) -> list[Spot]:
     """The events that stand for the entry, or the return, of a kernel function."""
     return [spot for spot in SPOTS if spot.function == function and (spot.retval is not None) == returns]

@@ -8,6 +8,7 @@ from pbt.data import replace
 from pbt.feature import Provider
 from pbt.host.target import Target
 from pbt.probes.instead import substitutes
+from pbt.probes.kprobe import in_pieces
 from pbt.registry import collect
 from pbt.source import PbtError
 from pbt.uapi.functions import SPOTS, Spot, spots
@@ -62,6 +63,19 @@ def test_kprobes_stay_where_the_kernel_has_them():
     instead = PROVIDERS["kprobe"].instead
     assert not instead(PLACE, Here())
     assert not instead({**PLACE, "function": "vfs_*"}, Here())
+
+
+def test_what_the_compiler_took_apart_has_a_substitute():
+    """The kernel has the name, of a piece that it does not let be traced."""
+    machine = Bare("kprobe", "fentry")
+    place = {**PLACE, "function": "blk_account_io_start"}
+    machine.tracefs.traced = lambda: [("blk_account_io_start", "vmlinux")]
+    assert not in_pieces("blk_account_io_start", machine)
+    machine.tracefs.traced = lambda: [("typed", "vmlinux")]
+    assert in_pieces("blk_account_io_start", machine) and not in_pieces("other", machine)
+    machine.kallsyms.has = lambda name: False
+    assert not substitutes("kprobe", "kprobe:typed", {**PLACE, "function": "typed"}, machine)
+    assert not PROVIDERS["kprobe"].instead(place, machine)  # nor an event, on this machine
 
 
 def test_entries_and_returns_are_apart():

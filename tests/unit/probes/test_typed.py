@@ -49,7 +49,9 @@ class Machine:
         made = kernel()
         self.types = Btf(made.bytes())
         self._module = module(self.types, made)
-        self.kallsyms = SimpleNamespace(functions=list, names=list, address=lambda name: 0)
+        self.kallsyms = SimpleNamespace(
+            functions=list, names=list, address=lambda name: 0, has=lambda name: True
+        )
         self.tracefs = SimpleNamespace(traced=list, forbidden=frozenset())
 
     def has(self, feature: str) -> bool:
