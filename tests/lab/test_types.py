@@ -49,7 +49,6 @@ def test_the_page_says_what_was_found(booted, bless):
     assert set(known["rows"]) == set(booted.found["rows"])
     for name, row in booted.found["rows"].items():
         assert name in EMULATED or (known["rows"][name] == "") == row["ok"], name
-    assert known["absent"] == booted.found["absent"]
 
 
 def test_the_live_tests_of_probes_pass_here_too(booted):
