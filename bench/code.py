@@ -240,18 +240,19 @@ def run(rounds: int, count: int, short: bool, only: str = "") -> dict[str, objec
                 rows += tool_rows(peer, 3 if short else 99)
     names = [peer.name for peer in others]
     ratios = better_peer(rows, names)
-    return {
+    found: dict[str, object] = {
         "machine": dict(machine()),
         "rows": [(r.group, r.script, {n: c and c._asdict() for n, c in r.costs.items()}) for r in rows],
         "ratios": {name: summary(rows, name) for name in names},
         "ns to the better peer": geometric_mean(r for _, r in ratios),
         "slowest": ratios[:8],
-        "text": report(rows, names),
     }
+    return {**found, "text": f"{report(rows, names)}\n\n{summed(found)}"}
 
 
-def show(found: dict[str, object]) -> str:
-    lines = [str(found["text"]), ""]
+def summed(found: dict[str, object]) -> str:
+    """Ratios and the slowest scripts, in words."""
+    lines = []
     for name, ratios in found["ratios"].items():  # type: ignore[attr-defined]
         lines.append(f"- pbt / {name}: " + ", ".join(f"{k} {v:.2f}" for k, v in ratios.items()))
     lines.append(f"- ns per run, geometric mean of pbt / better peer: {found['ns to the better peer']:.2f}")
@@ -266,7 +267,7 @@ def main() -> None:
     rounds = option("rounds", 1 if short else 3)
     count = 0 if flag("no-runs") else 20_000 if short else 60_000
     found = run(rounds, count, short, only)
-    print(json.dumps(found) if flag("json") else show(found))
+    print(json.dumps(found) if flag("json") else found["text"])
 
 
 if __name__ == "__main__":

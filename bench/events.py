@@ -34,6 +34,7 @@ MAPS = {
     "stacks": PROBE + " { @[kstack, nsecs] = count(); }",
 }
 KEYS = {"BPFTRACE_MAP_KEYS_MAX": "250000", "BPFTRACE_MAX_MAP_KEYS": "250000"}  # older and newer name
+_PRINTED = re.compile(r"python3? \d+ \d+")
 _LOST = re.compile(r"Lost (\d+) events|\"lost_events\".*?\"events\": ?(\d+)")
 
 
@@ -110,11 +111,12 @@ def flow(tool: Tool, kind: str, count: int, form: str, folder: str) -> Flow:
         seconds = time.monotonic() - begin - 0.1
     growth = started.memory() - before
     cpu, peak = started.end()
-    with open(started.path, errors="replace") as file:
-        text = file.read()
-    printed = len(re.findall(r"python3? \d+ \d+", text))
-    found = [int(a or b) for a, b in _LOST.findall(text)]
-    return Flow(printed, sum(found), seconds, cpu, peak, growth)
+    printed = lost = 0
+    with open(started.path, errors="replace") as file:  # by lines: a child's peak begins with ours
+        for line in file:
+            printed += _PRINTED.search(line) is not None
+            lost += sum(int(a or b) for a, b in _LOST.findall(line))
+    return Flow(printed, lost, seconds, cpu, peak, growth)
 
 
 def ended(tool: Tool, script: str, count: int, folder: str) -> Ended:
@@ -124,7 +126,7 @@ def ended(tool: Tool, script: str, count: int, folder: str) -> Ended:
     cpu, peak = started.end()
     seconds = time.monotonic() - begin
     with open(started.path, "rb") as file:
-        return Ended(seconds, cpu, peak, file.read().count(b"\n"))
+        return Ended(seconds, cpu, peak, sum(1 for _ in file))
 
 
 def run(rounds: int, count: int, keys: int, stacks: int, minute: int, folder: str) -> dict[str, object]:

@@ -8,6 +8,7 @@ the rest as sources. Printed are its size, and those of a wheel and of what pip 
 
 from __future__ import annotations
 
+import json
 import marshal
 import py_compile
 import re
@@ -18,6 +19,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import CodeType
+
+from bench.tools import flag, table
 
 ROOT = Path(__file__).parent.parent
 _MAIN = """\
@@ -90,16 +93,25 @@ def wheel() -> int:
         return next(Path(folder).glob("*.whl")).stat().st_size
 
 
-def main() -> None:
-    made = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "pbt.pyz"
-    print(f"{made}: {build(made) / 1e3:.0f} kB")
+def run(made: Path) -> dict[str, object]:
+    rows: list[list[object]] = [["pbt.pyz", build(made) / 1e6]]
     lark = find_spec("lark")
     if lark is not None and lark.origin is not None:
         files = [p for p in Path(lark.origin).parent.rglob("*") if p.is_file() and p.suffix != ".pyc"]
         package = [p for p in (ROOT / "pbt").rglob("*") if p.is_file() and p.suffix != ".pyc"]
         installed = sum(p.stat().st_size for p in (*files, *package))
-        print(f"installed with lark, byte code not counted: {installed / 1e6:.2f} MB")
-    print(f"wheel: {wheel() / 1e3:.0f} kB")
+        rows.append(["installed with lark, byte code not counted", installed / 1e6])
+    rows.append(["wheel", wheel() / 1e6])
+    return {"rows": rows, "text": table(["what", "MB"], rows)}
+
+
+def main() -> None:
+    if flag("json"):  # for bench.run: only sizes are wanted
+        with TemporaryDirectory() as folder:
+            print(json.dumps(run(Path(folder) / "pbt.pyz")))
+        return
+    made = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "pbt.pyz"
+    print(f"{made}\n{run(made)['text']}")
 
 
 if __name__ == "__main__":

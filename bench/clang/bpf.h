@@ -32,15 +32,12 @@ static void (*submit)(void *data, u64 flags) = (void *)132;
 
 static inline __attribute__((always_inline)) void bump(void *map, const void *key, u64 by)
 {
-    u64 zero = 0, *cell = lookup(map, key);
+    u64 *cell = lookup(map, key);
 
-    if (!cell) {
-        update(map, key, &zero, 1);
-        cell = lookup(map, key);
-        if (!cell)
-            return;
-    }
-    *cell += by;
+    if (cell)
+        *cell += by;
+    else
+        update(map, key, &by, 0);
 }
 
 static inline __attribute__((always_inline)) u32 log2_bucket(s64 n)
