@@ -280,6 +280,7 @@ def _bare(name: str, data: bytes, args: Arguments, options: dict[str, object]) -
     from pbt.verifier_sim import verify
 
     kind, attach = _kind(args)
+    options = {"types": kernel_types(str(options.get("kernel", "6.18")))} | options
     hexadecimal = is_text(data) and re.fullmatch(rb"[0-9a-fA-F\sx]+", data)
     if hexadecimal or not is_text(data):
         insns = instructions(data, name)

@@ -62,7 +62,7 @@ _ROWS = (
        "perf_event_read perf_event_read_value perf_event_output skb_output xdp_output"),
     _m(5, "PERCPU_HASH", "any", "any", _PERCPU, per_cpu=True),
     _m(6, "PERCPU_ARRAY", "u32", "any", _PERCPU, per_cpu=True),
-    _m(7, "STACK_TRACE", "u32", "stack", "get_stackid map_delete_elem"),
+    _m(7, "STACK_TRACE", "u32", "stack", "get_stackid"),
     _m(8, "CGROUP_ARRAY", "u32", "u32", "skb_under_cgroup current_task_under_cgroup"),
     _m(9, "LRU_HASH", "any", "any", _HASH),
     _m(10, "LRU_PERCPU_HASH", "any", "any", _PERCPU, per_cpu=True),

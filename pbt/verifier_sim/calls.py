@@ -93,7 +93,7 @@ def _helper(env: Env, state: State, pc: int, number_: int) -> int:
     if helper.name in _SLEEPS and not _may_sleep(env, state) and "sleeping_helpers" in env.rules:
         raise Refuse("helper call might sleep in a non-sleepable prog")
     given = Given()
-    for at, kind in enumerate(_ARGUMENTS.get((helper.name, env.prog.name), helper.args)):
+    for at, kind in enumerate(_kinds(env, helper)):
         argument(env, state, helper, given, at + 1, kind)
     if given.map is not None and "CONST_MAP_PTR" in helper.args:
         _compatible(env, helper, given.map)
@@ -156,17 +156,28 @@ def _make_dynptr(env: Env, state: State, pc: int, helper: Helper, given: Given) 
     dynptr.create(env, state, reg, (-(reg.off + reg.num.smin) - 1) >> 3, kind, ref)
 
 
-_ARGUMENTS: Final = {  # where a helper takes something else in programs of one type
-    ("get_socket_cookie", "TRACING"): ("BTF_ID_SOCK_COMMON_OR_NULL",),
-    ("get_socket_cookie", "LSM"): ("BTF_ID_SOCK_COMMON_OR_NULL",),
-    **{
-        (name, "LSM"): ("BTF_ID_SOCK_COMMON", "ANYTHING", "ANYTHING", *memory)
-        for name, memory in (
-            ("setsockopt", ("MEM_RDONLY", "CONST_SIZE")),
-            ("getsockopt", ("UNINIT_MEM", "CONST_SIZE")),
-        )
-    },
+_OPTIONS: Final = {
+    "setsockopt": ("BTF_ID_SOCK_COMMON", "ANYTHING", "ANYTHING", "MEM_RDONLY", "CONST_SIZE"),
+    "getsockopt": ("BTF_ID_SOCK_COMMON", "ANYTHING", "ANYTHING", "UNINIT_MEM", "CONST_SIZE"),
 }
+_OF_CONTEXT: Final = names("SCHED_CLS SCHED_ACT LWT_IN LWT_OUT LWT_XMIT LWT_SEG6LOCAL")
+
+
+def _kinds(env: Env, helper: Helper) -> tuple[str, ...]:
+    """The kinds of the arguments; some helpers take something else in programs of some types."""
+    name, prog = helper.name, env.prog.name
+    tracing = prog in ("TRACING", "LSM", "SYSCALL")
+    if name in _OPTIONS and prog in ("LSM", "CGROUP_SOCKOPT"):
+        return _OPTIONS[name]
+    if name == "get_socket_cookie" and (tracing or prog == "SK_REUSEPORT"):
+        return ("BTF_ID_SOCK_COMMON_OR_NULL",)
+    if name == "xdp_get_buff_len" and tracing:
+        return ("PTR_TO_BTF_ID:xdp_buff",)
+    if name == "get_cgroup_classid" and prog not in _OF_CONTEXT:
+        return ()
+    return helper.args
+
+
 _SLEEPS = names(
     "copy_from_user copy_from_user_task ima_inode_hash ima_file_hash sys_bpf sys_close btf_find_by_name_kind"
 )

@@ -26,6 +26,10 @@ _NOT_TRACED = {
 _RCU_OBJECTS = names("prog_test_ref_kfunc cgroup bpf_cpumask task_struct bpf_crypto_ctx")
 
 
+_FOR_SLEEPERS: Final = names(
+    "HASH LRU_HASH ARRAY PERCPU_HASH PERCPU_ARRAY LRU_PERCPU_HASH ARRAY_OF_MAPS HASH_OF_MAPS RINGBUF "
+    "USER_RINGBUF INODE_STORAGE SK_STORAGE TASK_STORAGE CGRP_STORAGE QUEUE STACK ARENA INSN_ARRAY"
+)
 _SINCE: Final = {
     "timer": (5, 15), "kptr": (5, 19), "kptr_untrusted": (5, 19), "list_head": (6, 2), "rb_root": (6, 3),
     "kptr_percpu": (6, 7), "wq": (6, 10), "uptr": (6, 13), "res_spin_lock": (6, 15),
@@ -50,6 +54,8 @@ def find(info: MapInfo, kind: str) -> Field | None:
 def usable(env: Env, info: MapInfo) -> str:
     """Why programs of a type may not refer to a map with such fields; "" if they may."""
     prog_type = env.prog.name
+    if env.sleepable and "sleepable_maps" in env.rules and info.map_type not in _FOR_SLEEPERS:
+        return "Sleepable programs can only use array, hash, ringbuf and local storage maps"
     for field in info.fields:
         what = _NOT_TRACED.get(field.kind)
         if what is None or (field.kind == "timer" and "tracing_timers" in env.rules):

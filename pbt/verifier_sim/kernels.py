@@ -51,6 +51,7 @@ RULES = (
     Rule("task_stack_sized", (5, 12), "get_task_stack returns at most the size of its buffer"),
     Rule("kfuncs", (5, 13), "calls of functions of the kernel"),
     Rule("kfunc_trust", (6, 2), "kernel functions that ask for trusted pointers get no others"),
+    Rule("sleepable_maps", (5, 15), "programs that sleep use more types of maps than arrays and hashes"),
     Rule("int_pointers", (5, 17), "pointers to integers in the context are numbers"),
     Rule("lsm_cgroup", (6, 0), "LSM programs attach to cgroups"),
     Rule("struct_args", (6, 1), "structures that are passed by value are numbers in the context"),

@@ -218,7 +218,7 @@ REASONS: Final = (
            r".*bpf_spin_lock-ed region",
            "a lock is taken twice, given back wrongly, or held too long", "One lock at a time, unlocked by the same pointer before exit.", ""),
     Reason(72, r"(?:global )?function calls are not allowed while holding a lock,?", "nothing may be called while a lock is held", "Unlock first.", ""),
-    Reason(73, r"(?:tracing|socket filter|sleepable) progs cannot use .* yet", "this type of program may not refer to such a map", "Use another type of program or map.", ""),
+    Reason(73, r"(?:tracing|socket filter|sleepable) progs cannot use .* yet|Sleepable programs can only use .*", "this type of program may not refer to such a map", "Use another type of program or map.", ""),
     Reason(74, r"(\w+) cannot be accessed (?:directly by load/store|indirectly by helper)|(\w+) access (?:cannot have variable offset|misaligned .*|size must be BPF_DW)",
            "the access touches a field that the kernel keeps for itself", "Leave the field to its helpers.", ""),
     Reason(75, r"invalid kptr access, .*|store to (?:referenced kptr|uptr) disallowed|BPF_ST imm must be 0 .*", "this cannot be stored as that kernel pointer",

@@ -283,6 +283,8 @@ def helper_stack(
     if not env.privileged and (not fills or reg.num.mask):
         unprivileged.readable(state, regno, reg, 0, size, True)
     low, high = stack_range(regno, reg, 0, size, "write" if fills else "read")
+    if not size and high >= 0:
+        raise Refuse(f"invalid read from stack R{regno} off={low} size=0")
     frame = state.frames[reg.obj]
     use_stack(env, frame, low)
     if fills and not reg.num.mask:

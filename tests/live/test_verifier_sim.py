@@ -24,7 +24,7 @@ from pbt.verifier_sim import MapInfo, Verdict, verify
 from pbt.verifier_sim.calibrate import calibrated, programs
 from pbt.verifier_sim.kernelptr import STEADY
 from pbt.verifier_sim.kernels import features
-from tests.property import mutants, structured, typed
+from tests.property import helpers, mutants, structured, typed
 from tests.property.test_sound import program
 from tests.unit.objects.made import MIXED, clang
 from tests.unit.verifier_sim.programs import CASES, MAPS, Case, build
@@ -338,3 +338,48 @@ def test_pointers_that_stay_where_they_are() -> None:
         found = types.walk(struct, at, 8)
         assert (found.pointer, found.struct, found.name) == (True, member.struct, member.name), (struct, at)
         assert found.loose == member.loose, (struct, at)
+
+
+def test_random_calls_of_helpers() -> None:
+    """Every helper, in every type of program that loads here, with arguments that mostly fit."""
+    options = judging(RELEASE) | {"types": kernel_types(RELEASE)}
+    total, wrong, severe, accepted = 300, [], [], 0
+    with ExitStack() as stack:
+        maps = [
+            stack.enter_context(
+                bpf.map_create(m.map_type, m.key_size, m.value_size, m.max_entries, m.flags)
+            ).fileno()
+            for m in helpers.MAPS
+        ]
+        for seed in range(total):
+            made = helpers.program(seed)
+            slots = list(made.insns)
+            for at, (index, _, _) in made.map_of.items():
+                slots[at] = slots[at]._replace(imm=maps[index])
+            attach, sleeps = helpers.TYPES[made.prog_type], made.prog_type == "SYSCALL"
+            log = ""
+            try:
+                bpf.prog_load(
+                    made.prog_type, encode(slots), expected_attach_type=attach, flags=16 * sleeps
+                ).close()
+            except KernelError as error:
+                log = error.log
+                if not log.replace("processed", "", 1).strip(" 0123456789abcdefghijklmnopqrstuvwxyz_()\n"):
+                    continue  # refused for something else than its instructions
+            verdict = verify(
+                made.insns,
+                prog_type=made.prog_type,
+                expected_attach_type=attach,
+                maps=helpers.MAPS,
+                map_of=made.map_of,
+                sleepable=sleeps,
+                **options,  # type: ignore[arg-type]
+            )
+            accepted += not log
+            if verdict.ok != (not log) or verdict.unsupported:
+                wrong.append((seed, made.prog_type, log[-200:], verdict.error or verdict.unsupported))
+                if verdict.ok and not verdict.unsupported:
+                    severe.append(seed)
+    assert not severe, wrong
+    assert len(wrong) <= total // 100, wrong
+    assert accepted > total // 5, "too few programs are accepted to say anything"
