@@ -30,8 +30,9 @@ _FOR_SLEEPERS: Final = names(
     "HASH LRU_HASH ARRAY PERCPU_HASH PERCPU_ARRAY LRU_PERCPU_HASH ARRAY_OF_MAPS HASH_OF_MAPS RINGBUF "
     "USER_RINGBUF INODE_STORAGE SK_STORAGE TASK_STORAGE CGRP_STORAGE QUEUE STACK ARENA INSN_ARRAY"
 )
+_RENAMED: Final = (6, 4)  # until then the tag "kptr" made pointers without reference
 _SINCE: Final = {
-    "timer": (5, 15), "kptr": (5, 19), "kptr_untrusted": (5, 19), "list_head": (6, 2), "rb_root": (6, 3),
+    "timer": (5, 15), "kptr": (5, 19), "kptr_untrusted": _RENAMED, "list_head": (6, 2), "rb_root": (6, 3),
     "kptr_percpu": (6, 7), "wq": (6, 10), "uptr": (6, 13), "res_spin_lock": (6, 15),
 }  # fmt: skip
 
@@ -39,6 +40,8 @@ _SINCE: Final = {
 def visible(info: MapInfo, release: tuple[int, ...]) -> MapInfo:
     """The map as a kernel sees it that does not know the newer kinds of fields."""
     known = tuple(field for field in info.fields if not release or _SINCE.get(field.kind, ()) <= release)
+    if release and release < _RENAMED:
+        known = tuple(f._replace(kind="kptr_untrusted") if f.kind == "kptr" else f for f in known)
     return info if known == info.fields else info._replace(fields=known)
 
 

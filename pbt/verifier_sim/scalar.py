@@ -456,8 +456,23 @@ def _exclude(a: Scalar, b: Scalar, wide: bool, rules: Features) -> Scalar:
     return sync(Scalar._make((*a[:at], *new, *a[at + 4 :])), rules)
 
 
+def _becomes(s: Scalar, number: int, wide: bool, rules: Features) -> Scalar:
+    """Before 6.8: what equals a constant is that constant, whatever was known of it."""
+    if wide:
+        return const(number)
+    low = number & M32
+    bounds = {"u32min": low, "u32max": low, "s32min": s32(low), "s32max": s32(low)}
+    high = ~M32 & M64
+    return _after(s._replace(value=s.value & high | low, mask=s.mask & high, **bounds), wide, rules)
+
+
 def _refine_bits(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -> tuple[Scalar, Scalar]:
     full = M64 if wide else M32
+    if name == "JEQ" and "mixed_bounds" not in rules:
+        if not b.mask & full:
+            return _becomes(a, b.value, wide, rules), b
+        if not a.mask & full:
+            return a, _becomes(b, a.value, wide, rules)
     if name == "JEQ":
         at = 2 if wide else 6
         one, other = a[at : at + 4], b[at : at + 4]

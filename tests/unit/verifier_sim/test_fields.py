@@ -101,3 +101,12 @@ def test_cycles_and_fragments_are_errors() -> None:
         ProgramTypes.parse(b"garbage")
     with pytest.raises(BadTypes):
         loop.function(9)
+
+
+def test_the_tag_of_kernel_pointers_was_renamed() -> None:
+    """Before Linux 6.4 "kptr" made a pointer without reference, which kptr_xchg does not take."""
+    text = f"{_LOOK.format(map='LOCKED')}; r1 = r0; r1 += 8; r2 = 0; call kptr_xchg; r0 = 0; {_END}"
+    assert _reason(text, "SCHED_CLS", "6.1") == "off=8 kptr isn't referenced kptr"
+    assert (
+        _reason(text, "SCHED_CLS", "6.12") == "BPF_EXIT instruction in main prog would lead to reference leak"
+    )

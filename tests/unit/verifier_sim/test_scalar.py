@@ -73,3 +73,11 @@ def test_rules_are_named_once_and_releases_parse() -> None:
     assert early >= OLD - NEW
     assert NEW <= LATEST
     assert "swap_known" in features("6.18.44") - features("6.18.15")
+
+
+def test_what_equals_a_constant_was_that_constant() -> None:
+    """Before Linux 6.8, even where what was known of the number says otherwise."""
+    odd = scalar.sync(scalar.UNKNOWN._replace(value=0x233, mask=0xFFFFFDCC), OLD)
+    assert scalar.refine("JEQ", odd, scalar.const(8), False, OLD)[0] == scalar.const(8)
+    with pytest.raises(scalar.Empty):
+        scalar.refine("JEQ", odd, scalar.const(8), False, NEW)
