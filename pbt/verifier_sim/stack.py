@@ -227,16 +227,18 @@ def _bounded(env: Env, value: Reg) -> bool:
     return "spill_any" in env.rules or value.num != scalar.UNKNOWN
 
 
-def _scrub(env: Env, state: State, frame: Frame, number_: int, index: int) -> str:
-    """The types of a slot once part of it is overwritten: what was spilled there is lost."""
+def _scrub(env: Env, state: State, frame: Frame, number_: int, index: int, zero: bool = False) -> str:
+    """The types of a slot once part of it is overwritten: what was spilled there is lost.
+
+    `zero`: a zero that is written over a spilled one leaves it.
+    """
     slot = frame.stack.get(index)
     if slot is None:
         return INVALID * 8
-    if slot.reg is not None and slot.reg.kind == "scalar" and slot.reg.num.const == 0:
-        env.precise(slot.reg)
-        note_read(state, number_, index)
-        return slot.types.replace(SPILL, ZEROED)
     note_read(state, number_, index)
+    if zero and slot.reg is not None and slot.reg.kind == "scalar" and slot.reg.num.const == 0:
+        env.precise(slot.reg)
+        return slot.types.replace(SPILL, ZEROED)
     return slot.types.replace(SPILL, MISC)
 
 
@@ -256,7 +258,7 @@ def _store_anywhere(env: Env, state: State, frame: Frame, reg: Reg, low: int, hi
         if index not in first:
             first.add(index)
             note_read(state, reg.obj, index)
-            types = _forget_number(env, state, frame, reg.obj, index, slot)
+            types = _forget_number(env, state, frame, reg.obj, index, slot, zero)
         else:
             types = slot.types if slot else INVALID * 8
         mark = ZEROED if zero and types[at & 7] == ZEROED else MISC
@@ -264,7 +266,9 @@ def _store_anywhere(env: Env, state: State, frame: Frame, reg: Reg, low: int, hi
         frame.stack[index] = Slot(types[: at & 7] + mark + types[(at & 7) + 1 :], broken)
 
 
-def _forget_number(env: Env, state: State, frame: Frame, number_: int, index: int, slot: Slot | None) -> str:
+def _forget_number(
+    env: Env, state: State, frame: Frame, number_: int, index: int, slot: Slot | None, zero: bool
+) -> str:
     """What a slot's bytes are once part of it is written at a variable offset.
 
     Old kernels leave the rest marked as spilled, though the number is gone.
@@ -272,7 +276,7 @@ def _forget_number(env: Env, state: State, frame: Frame, number_: int, index: in
     if slot is None:
         return INVALID * 8
     if "scrub_variable" in env.rules:
-        return _scrub(env, state, frame, number_, index)
+        return _scrub(env, state, frame, number_, index, zero)
     return slot.types
 
 

@@ -103,3 +103,10 @@ def test_states_are_kept_for_teaching() -> None:
     assert verdict.before(0) == "R1=ctx() R10=fp0"
     assert verdict.before(2) == "R1=ctx() R2=5 R10=fp0 fp-8=5"
     assert verdict.covers(2, [0, 0, 5] + [0] * 8) and not verdict.covers(2, [0, 0, 6] + [0] * 8)
+
+
+def test_a_spilled_zero_is_lost_when_part_of_it_is_overwritten() -> None:
+    for write in ("*(u8 *)(r10 -6) = 1", "*(u32 *)(r10 -8) = 1", "r2 = 1; *(u16 *)(r10 -6) = r2"):
+        text = f"r1 = 0; *(u64 *)(r10 -8) = r1; {write}; r0 = *(u8 *)(r10 -1); if r0 == 0 goto a; "
+        text += "r0 = *(u64 *)(r0 +0); a: r0 = 0; exit"
+        assert _refused(text) == "R0 invalid mem access 'scalar'"
