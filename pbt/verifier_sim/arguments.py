@@ -95,6 +95,8 @@ def named(kind: str) -> tuple[str, str]:
 
 
 def _check_type(regno: int, reg: Reg, expected: tuple[str, ...]) -> None:
+    if reg.mods == "?untrusted_":
+        raise Refuse(f"R{regno} type=untrusted_ptr_ expected={', '.join(expected)}")
     if reg.mods == "?":
         raise Unsupported("an argument whose type is in BTF")
     shown = reg.type_name

@@ -13,6 +13,9 @@ from pbt.verifier_sim.kerneltypes import Member
 from pbt.verifier_sim.reg import ANY, Reg, number, tnum_text
 from pbt.verifier_sim.state import State
 
+LOOSE: Final = UNTYPED._replace(mods="?untrusted_")
+"""What is read through an untrusted pointer: a number, or a pointer that is untrusted as well."""
+
 
 def _fields(text: str) -> frozenset[tuple[str, str]]:
     return frozenset((struct, field) for struct, _, field in (word.partition(".") for word in text.split()))
@@ -85,7 +88,9 @@ def load(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, s
     known = env.structs.get(reg.obj)
     if known and at + size > known:
         raise Refuse(f"access beyond struct {reg.obj} at off {at} size {size}")
-    return UNTYPED if size == 8 else _number(size, sign)
+    if size == 8:
+        return LOOSE if "untrusted_" in reg.mods else UNTYPED
+    return _number(size, sign)
 
 
 def read_by_helper(env: Env, regno: int, reg: Reg, size: int) -> None:

@@ -80,7 +80,7 @@ def _arguments(env: Env, state: State, pc: int, row: Kfunc) -> int:
         reg = state.frames[-1].regs[regno]
         if reg.kind == "uninit":
             raise Refuse(f"R{regno} !read_ok")
-        if reg.mods == "?":
+        if reg.mods.startswith("?"):
             raise Unsupported("an argument whose type is in BTF")
         name, _, parameter = kind.removesuffix("?").partition(":")
         null = reg.kind == "scalar" and reg.num.const == 0

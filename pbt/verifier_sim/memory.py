@@ -228,7 +228,7 @@ def load(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, s
 
 
 def _untyped(reg: Reg) -> None:
-    if reg.mods == "?":
+    if reg.mods.startswith("?"):
         raise Unsupported("an access through a pointer whose type is in BTF")
 
 

@@ -260,10 +260,12 @@ def _moved(env: Env, pointer: Reg, num: Scalar, sign: int) -> Reg:
 # memory -------------------------------------------------------------------------------------------
 
 
-def _same_pointer(env: Env, pc: int, reg: Reg) -> None:
+def _same_pointer(env: Env, pc: int, reg: Reg, loads: bool = False) -> None:
     """One load or store, rewritten for the kind of its pointer, may not meet another kind."""
     kind = reg.kind
     before = env.pointer_at.setdefault(pc, kind)
+    if loads and "untrusted_memory" in env.rules and {kind, before} == {"mem", "ptr_"}:
+        return
     if before != kind and (kind in _REWRITTEN or before in _REWRITTEN):
         raise Refuse("same insn cannot be used with different pointers")
 
@@ -278,7 +280,7 @@ def ldx(env: Env, state: State, pc: int, insn: Insn) -> int:
     if not env.privileged and reg.kind == "fp":
         unprivileged.readable(state, insn.src_reg, reg, insn.offset, op.BYTES[insn.opcode & 0x18])
     got = load(env, state, insn.src_reg, reg, insn.offset, op.BYTES[insn.opcode & 0x18], sign)
-    _same_pointer(env, pc, reg)
+    _same_pointer(env, pc, reg, loads=True)
     regs[insn.dst_reg] = got
     return pc + 1
 
