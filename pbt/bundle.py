@@ -57,7 +57,8 @@ class Program:
 
     `name` is what `probe` prints; `place` is the provider's own description of the attach point
     (plain JSON values), which only that provider reads; `attach_btf` names what a TRACING program
-    attaches to, as (BTF kind, name): the id is looked up on the machine that loads it.
+    attaches to, as (BTF kind, name), or as ("prog", "ID:function") for a BPF program that is loaded: the number
+    of the function is looked up on the machine that loads it.
     """
 
     name: str

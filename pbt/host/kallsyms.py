@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from operator import itemgetter
 
@@ -23,6 +23,18 @@ _HIDDEN = b"0" * _DIGITS
 _ADDRESS = itemgetter(slice(_DIGITS))  # of a line
 _FUNCTION = re.compile(" [tTwW] (.+)")
 _MADE_UP = 0xFFFF_FFFF_8100_0000
+
+
+def by_module(lines: Iterable[str], separator: str) -> Mapping[str, frozenset[str]]:
+    """Names by module, from lines "name" (of the kernel itself, "vmlinux") and "name", `separator`, "module]"."""
+    every = frozenset(lines)
+    loaded = frozenset(line for line in every if separator in line)
+    found: dict[str, set[str]] = {}
+    for line in loaded:
+        name, _, module = line.partition(separator)
+        found.setdefault(module.rstrip("]"), set()).add(name)
+    own = {"vmlinux": every - loaded} if len(every) > len(loaded) else {}
+    return own | {module: frozenset(names) for module, names in found.items()}
 
 
 class Symbol(NamedTuple):
@@ -75,23 +87,17 @@ class Kallsyms:
         """The symbol that covers an address; None when no symbol is near below it."""
         return _covering(self._beginning.around(address), address) or _covering(self._lines, address)
 
-    def functions(self) -> list[tuple[str, str]]:
-        """(name, module) of all functions, sorted; "vmlinux" is the kernel's own module."""
+    def functions(self) -> Mapping[str, frozenset[str]]:
+        """Names of all functions by their module; "vmlinux" is the kernel's own."""
         return self._functions
 
     @cached_property
-    def _functions(self) -> list[tuple[str, str]]:
-        found = set(_FUNCTION.findall(self._data.decode("utf-8", "replace")))
-        loaded = {text for text in found if "\t" in text}
-        rows = [(name, "vmlinux") for name in sorted(found - loaded)]
-        if loaded:
-            pairs = (text.partition("\t") for text in loaded)
-            rows = sorted({*rows, *((name, module.strip("[]")) for name, _, module in pairs)})
-        return rows
+    def _functions(self) -> Mapping[str, frozenset[str]]:
+        return by_module(_FUNCTION.findall(self._data.decode("utf-8", "replace")), "\t[")
 
     def names(self) -> list[str]:
         """Names of all functions, sorted, each once."""
-        return sorted({name for name, _ in self.functions()})
+        return sorted(frozenset().union(*self.functions().values()))
 
     def anonymous(self) -> bytes:
         """The same file with made-up addresses in the same order: which symbols exist, not where they are."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pbt.host.btf import Btf, Data
     from pbt.host.kallsyms import Kallsyms
     from pbt.host.probe import Features
+    from pbt.host.programs import LoadedProgram
     from pbt.host.tracefs import Tracefs
 
 _LAYOUT = 1  # of target.json
@@ -107,6 +108,11 @@ class Target:
     @cached_property
     def _modules(self) -> dict[str, Btf | None]:
         return {}
+
+    @property
+    def programs(self) -> tuple[LoadedProgram, ...]:
+        """BPF programs that are loaded now and have types; none on a saved machine."""
+        return ()
 
     @property
     def _btf_folder(self) -> str:
@@ -210,6 +216,12 @@ class _Live(Target):
     def types(self) -> Btf | None:
         path = os.environ.get("BPFTRACE_BTF", f"{_BTF_FOLDER}/vmlinux")
         return _btf(path) if path else None
+
+    @cached_property
+    def programs(self) -> tuple[LoadedProgram, ...]:
+        from pbt.host.programs import loaded
+
+        return loaded()
 
     @property
     def _btf_folder(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cached_property
 
@@ -21,6 +21,7 @@ from pbt.typing import Literal, Protocol
 
 _NAME_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 _DATA_LOC: dict[str, Literal["abs", "rel"]] = {"__data_loc": "abs", "__rel_loc": "rel"}
+_NO_FUNCTION = "__ftrace_invalid_address__"
 _REGISTER = (1, 2, 4, 8)
 _NARROW: dict[str, Type] = {  # parameters of system calls that are smaller than a register
     "umode_t": U16, "mode_t": U32, "uid_t": U32, "gid_t": U32, "qid_t": U32, "pid_t": I32, "key_t": I32,
@@ -267,27 +268,31 @@ class Tracefs:
             raise _unreadable(path, error) from None
 
     @cached_property
-    def _traced(self) -> list[tuple[str, str]]:
+    def _traced(self) -> Mapping[str, frozenset[str]]:
+        from pbt.host.kallsyms import by_module
+
         try:
             with open(self._list or self.path("available_filter_functions"), "rb") as file:
-                lines = file.read().decode("utf-8", "replace").splitlines()
+                text = file.read().decode("utf-8", "replace")
         except OSError as error:
             if self._list:
                 raise UsageError(f"cannot read {self._list}: {error.strerror}") from None
-            return []
-        rows = {_function(line) for line in lines}
-        return sorted(row for row in rows if row[0] and not row[0].startswith("__ftrace_invalid_address__"))
+            return {}
+        lines = text.splitlines()
+        if _NO_FUNCTION in text:
+            lines = [line for line in lines if not line.startswith(_NO_FUNCTION)]
+        return by_module(filter(None, lines), " [")
 
-    def traced(self) -> list[tuple[str, str]]:
-        """(name, module) of the functions that can be traced, sorted; "vmlinux" is the kernel's own module.
+    def traced(self) -> Mapping[str, frozenset[str]]:
+        """Names of the functions that can be traced, by their module; "vmlinux" is the kernel's own.
 
-        [] when unreadable.
+        {} when unreadable.
         """
         return self._traced
 
     def functions(self) -> list[str]:
         """Names of the functions that can be traced, sorted, each once; [] when unreadable."""
-        return sorted({name for name, _ in self._traced})
+        return sorted(frozenset().union(*self._traced.values()))
 
     @cached_property
     def forbidden(self) -> frozenset[str]:
@@ -300,12 +305,6 @@ class Tracefs:
                 continue
             return frozenset(line.partition("\t")[2].strip() for line in lines)
         return frozenset()
-
-
-def _function(line: str) -> tuple[str, str]:
-    """ "nft_do_chain [nf_tables]" → ("nft_do_chain", "nf_tables")."""
-    name, _, module = line.partition(" [")
-    return name.partition(" ")[0], module.rstrip("]") or "vmlinux"
 
 
 def _has_wildcard(pattern: str) -> bool:

@@ -107,7 +107,7 @@ class Script:
     ) -> list[Instance]:
         instances = []
         for number, expanded in enumerate(self.expanded):
-            for group, places in enumerate(_by_context(expanded.places)):
+            for group, places in enumerate(_by_context(expanded.places, _mentions_args(expanded.probe))):
                 for context, members in self._split(
                     expanded.probe, names, places, variables, (number, group)
                 ):
@@ -272,11 +272,15 @@ def _declared(node: ast.MapDecl, known: Mapping[str, MapType]) -> MapType:
     return MapType(node.name, node.span, kind=_KINDS[node.kind], entries=node.entries)
 
 
-def _by_context(places: Sequence[Attached]) -> list[tuple[Attached, ...]]:
-    """Places whose programs see the same, but for their names."""
+def _mentions_args(probe: ast.Probe) -> bool:
+    return any(isinstance(node, ast.Ident) and node.name == "args" for node in probe.walk())
+
+
+def _by_context(places: Sequence[Attached], args: bool) -> list[tuple[Attached, ...]]:
+    """Places whose programs see the same, but for their names; `args`: fields count only where the body has them."""
     groups: list[tuple[Context, list[Attached]]] = []
     for place in places:
-        plain = replace(place.context, label="")
+        plain = replace(place.context, label="", args=place.context.args if args else None)
         for context, members in groups:
             if context == plain:
                 members.append(place)

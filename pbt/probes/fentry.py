@@ -1,7 +1,8 @@
 """fentry and fexit: kernel functions with typed arguments, entered through trampolines instead of traps.
 
 They need BTF and a kernel with direct calls from ftrace, not kprobes. `kfunc` and `kretfunc` are their old
-names. Source: Documentation/bpf/libbpf/program_types.rst; the kernel's commit fec56f5890d9 (Linux 5.5).
+names. Functions of BPF programs that are loaded can be traced, too (bpfprog.py).
+Source: Documentation/bpf/libbpf/program_types.rst; the kernel's commit fec56f5890d9 (Linux 5.5).
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from functools import partial
 
 from pbt.data import replace
 from pbt.feature import AttachHost, Closeable, Context, Gen, Place, Provider
+from pbt.probes import bpfprog
 from pbt.probes.common import count_parts, entry_address, explained, is_pattern, matching
 from pbt.probes.kprobe import KERNEL, traceable, whole
 from pbt.source import Span
-from pbt.types import Member, Struct, Type, Void, is_signed
+from pbt.types import I32, Member, Struct, Type, Void, is_signed
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ _SLOT = 8  # bytes that each argument has at least in the context
 
 
 def _parse(provider: str, parts: Sequence[str], span: Span) -> Place:
+    if len(parts) > 1 and parts[0] == bpfprog.BPF:
+        return bpfprog.parse(parts, span)
     count_parts(provider, parts, span, 1, 2)
     return {"module": parts[0] if len(parts) == 2 else "", "function": parts[-1].partition(" [")[0].strip()}
 
@@ -46,6 +50,8 @@ def _modules(pattern: str, target: Target) -> Sequence[str]:
 
 
 def _expand(place: Place, target: Target) -> Sequence[Place]:
+    if "program" in place:
+        return bpfprog.expand(place, target)
     function, module, found = place["function"], place["module"], list[Place]()
     for name in _modules(module, target):
         found += [{"module": name, "function": each} for each in _functions(name, function, target)]
@@ -63,13 +69,14 @@ def _functions(module: str, pattern: str, target: Target) -> Sequence[str]:
         id = types.id_of_func(pattern)
         first = types.base.count if types.base is not None else 0  # a module's BTF asks its base as well
         return (pattern,) if id is not None and id > first else ()
-    listed = {name for name, where in traceable(target) if where == module}
+    listed = traceable(target).get(module, frozenset())
     known = types.function_names
     return whole(matching(pattern, listed & known if listed else known))
 
 
 def _label(provider: str, place: Place) -> str:
-    return ":".join(filter(None, (provider, place["module"], place["function"])))
+    function = bpfprog.name(place) if "program" in place else place["function"]
+    return ":".join(filter(None, (provider, place["module"], function)))
 
 
 # --- what programs see ------------------------------------------------------------------------
@@ -77,6 +84,9 @@ def _label(provider: str, place: Place) -> str:
 
 def _params(place: Place, target: Target) -> tuple[Sequence[Param], Param | None]:
     """The parameters, and the result as one named "retval"; None where the function returns nothing."""
+    if "program" in place:
+        params, value = bpfprog.signature(place, target)
+        return params, value._replace(name="retval") if value is not None else None
     types = _types(place["module"], target)
     id = types.id_of_func(place["function"]) if types is not None else None
     if types is None or id is None:
@@ -111,7 +121,9 @@ def _describe(provider: str, place: Place, target: Target) -> Context:
         _label(provider, place),
         "TRACING",
         expected_attach_type=f"TRACE_{provider.upper()}",
-        attach_btf=("func", name if module in ("", KERNEL) else f"{module}:{name}"),
+        attach_btf=bpfprog.attach_btf(place)
+        if "program" in place
+        else ("func", name if module in ("", KERNEL) else f"{module}:{name}"),
         args=args if params else None,
         func=entry_address if target.has("get_func_ip") else None,
     )
@@ -127,6 +139,8 @@ def _exit(place: Place, target: Target) -> Context:
     common = _describe("fexit", place, target)
     if result is None:
         return common
+    if "program" in place and target.has("get_func_ret"):
+        return replace(common, retval=I32, read_retval=bpfprog.result)
     return replace(
         common, retval=result.type, read_retval=_retval, detail=(result_slot(place, target), result.type)
     )
@@ -167,6 +181,10 @@ def _attach(host: AttachHost, fd: int, program: Program) -> Sequence[Closeable]:
 
 
 def _list(parts: Sequence[str], target: Target) -> Sequence[str]:
+    if len(parts) > 1 and parts[0] == bpfprog.BPF:
+        known = bpfprog.expand({"program": 0, "function": parts[-1] or "*"}, target)
+        wanted = parts[1] if len(parts) > 2 else "*"
+        return [f"bpf:{bpfprog.name(p)}" for p in known if matching(wanted, (str(p["program"]),))]
     module, function = ("", *parts)[-2:] if parts else ("", "*")
     return sorted(
         f"{each}:{name}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from errno import EADDRNOTAVAIL, EBUSY, EILSEQ, EINVAL, ENOENT, EOPNOTSUPP, EPERM, ESRCH
 from functools import partial
@@ -55,31 +55,31 @@ def _offset(text: str, span: Span) -> int:
     return 0 if text in ("0", "0x0") else number(text, span, "offset")
 
 
-def traceable(target: Target) -> Sequence[tuple[str, str]]:
-    """(function, module) of what can be traced, as far as this machine tells.
+def traceable(target: Target) -> Mapping[str, frozenset[str]]:
+    """Names of what can be traced, by module, as far as this machine tells.
 
     Where ftrace's list cannot be read: the kernel's text symbols of which BTF knows the prototype.
     """
     try:
         listed = target.tracefs.traced()
     except UsageError:  # not mounted and not to be mounted: kprobes do not need it
-        listed = []
+        listed = {}
     if listed:
         return listed
     known = target.types.function_names if target.types is not None else frozenset()
-    rows = target.kallsyms.functions()
-    return [row for row in rows if row[0] in known or row[1] != KERNEL] if known else rows
+    found = target.kallsyms.functions()
+    return {**found, KERNEL: found.get(KERNEL, frozenset()) & known} if known else found
 
 
-def functions(target: Target, module: str = "") -> Iterable[str]:
+def functions(target: Target, module: str = "") -> frozenset[str]:
     """Names of the functions that kprobes may be at, those of the modules that a pattern means or all."""
     try:
         forbidden = target.tracefs.forbidden
     except UsageError:
         forbidden = frozenset()
-    rows = traceable(target)
-    wanted = set(matching(module, {where for _, where in rows})) if module else None
-    return [n for n, where in rows if n not in forbidden and (wanted is None or where in wanted)]
+    known = traceable(target)
+    wanted = matching(module, known) if module else known
+    return frozenset().union(*(known[name] for name in wanted)) - forbidden
 
 
 def whole(names: Sequence[str]) -> Sequence[str]:
@@ -102,8 +102,8 @@ def _expand(place: Place, target: Target) -> Sequence[Place]:
 def _exists(function: str, module: str, target: Target) -> bool:
     """Whether the kernel has a symbol of this name; yes, too, when its symbols cannot be read."""
     if module not in ("", KERNEL):
-        rows = target.kallsyms.functions()
-        return not rows or (function, module) in rows
+        known = target.kallsyms.functions()
+        return not known or function in known.get(module, ())
     return target.kallsyms.has(function)
 
 
@@ -280,7 +280,7 @@ def _attach_text(returns: bool, host: AttachHost, fd: int, place: Place) -> Sequ
             raise KernelError(f"kprobe_events refused {_name(place)}", error.errno or EINVAL) from None
         stack.callback(probe.close)
         with open(f"{root}/events/pbt/{name}/id") as file:
-            event = perf.perf_event_open(PERF_TYPE_TRACEPOINT, int(file.read()), cpu=0, sample_period=1)
+            event = perf.perf_event_open(PERF_TYPE_TRACEPOINT, int(file.read()), cpu=0)
         bind(stack, event, fd)
         return (stack.pop_all(),)
 

@@ -48,7 +48,7 @@ def _attach(host: AttachHost, fd: int, program: Program) -> Sequence[Closeable]:
             raise KernelError(
                 "no such tracepoint on this machine", ENOENT, f"pbt -l 'tracepoint:{category}:*'"
             )
-        return on_event(fd, type=PERF_TYPE_TRACEPOINT, config=number, sample_period=1)
+        return on_event(fd, type=PERF_TYPE_TRACEPOINT, config=number)  # counts: some events forbid samples
 
 
 def _list(parts: Sequence[str], target: Target) -> Sequence[str]:

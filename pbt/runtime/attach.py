@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 
 from pbt.bundle import Bundle, Program
 from pbt.data import NamedTuple
@@ -35,10 +34,18 @@ class Held(NamedTuple):
 class Links:
     """What holds programs attached: `count` of them; closing detaches them all."""
 
-    def __init__(self, count: int, owned: Sequence[Closeable], held: Sequence[Held] = ()) -> None:
-        """`held`: which of `owned` hold which programs."""
-        self.count, self._owned, self._held = count, list(owned), list(held)
-        self._iterations = [each for each in owned if isinstance(each, Iteration)]
+    def __init__(self) -> None:
+        self.count = 0
+        self._owned: list[Closeable] = []
+        self._held: list[Held] = []
+        self._iterations: list[Iteration] = []
+
+    def add(self, held: Held) -> None:
+        """Own what holds some programs attached."""
+        self.count += held.places
+        self._owned += held.closeables
+        self._held.append(held)
+        self._iterations += [each for each in held.closeables if isinstance(each, Iteration)]
 
     @property
     def iterating(self) -> bool:
@@ -108,10 +115,8 @@ def attach(
     policy = str(bundle.config.get("missing_probes", "error"))
     wanted = order(bundle.programs, known)
     raise_limit(len(wanted) * max(1, len(host.cpus)) + len(bundle.maps) + len(bundle.programs) + _SPARE)
-    count = 0
-    made: list[Closeable] = []
-    held: list[Held] = []
-    with ExitStack() as owned:
+    links = Links()
+    try:
         for group in _groups(wanted, loaded, known):
             programs = [bundle.programs[i] for i in group]
             try:
@@ -122,16 +127,14 @@ def attach(
                 if policy == "warn":
                     warn(f"could not attach probe {programs[0].name}, skipping: {error.what} ({error.name})")
                 continue
-            for closeable in closeables:
-                owned.callback(closeable.close)
-                made.append(closeable)
-            count += attached
+            links.add(Held(programs, closeables, attached))
             log(f"attached {programs[0].name}" + (f" and {attached - 1} more" if attached > 1 else ""))
-            held.append(Held(programs, closeables, attached))
-        if wanted and not count:
+        if wanted and not links.count:
             raise UsageError("no probe could be attached")
-        owned.pop_all()
-        return Links(count, made, held)
+    except BaseException:
+        links.close()
+        raise
+    return links
 
 
 def _groups(wanted: Sequence[int], loaded: Loaded, known: Mapping[str, Provider]) -> list[list[int]]:

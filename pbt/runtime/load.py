@@ -77,15 +77,37 @@ def load(bundle: Bundle, target: Target, log: Callable[[str, str], None] | None 
             owned.callback(fd.close)
             if map_.data:
                 bpf.map_update(fd.fileno(), bytes(map_.key_size), map_.data)
-        programs: list[Fd] = []
-        shared: dict[object, Fd] = {}
-        for program in bundle.programs:
-            same = (program.code, program.prog_type, program.expected_attach_type, program.attach_btf)
-            if same not in shared:
-                shared[same] = fd = _load(program, bundle, maps, target, log)
+        shared = {_same(program): program for program in reversed(bundle.programs)}
+        with ExitStack() as until_loaded:
+            types, functions = _types(list(shared.values()), until_loaded)
+            fds: dict[object, Fd] = {}
+            for (key, program), info in zip(shared.items(), functions, strict=True):
+                fds[key] = fd = _load(program, bundle, maps, target, (types, info), log)
                 owned.callback(fd.close)
-            programs.append(shared[same])
-        return Loaded(bundle, maps, programs, owned.pop_all())
+        return Loaded(bundle, maps, [fds[_same(program)] for program in bundle.programs], owned.pop_all())
+
+
+def _same(program: Program) -> object:
+    """What programs agree in that are loaded once."""
+    return program.code, program.prog_type, program.expected_attach_type, program.attach_btf
+
+
+def _types(programs: Sequence[Program], until_loaded: ExitStack) -> tuple[int, list[bytes]]:
+    """Descriptor of BTF that describes all programs, and each one's func_info.
+
+    (0, empty ones) where the kernel takes no BTF; KernelError if callbacks need it.
+    """
+    from pbt.runtime.funcinfo import describe
+
+    types, functions = describe([(program.name, program.code.functions) for program in programs])
+    try:
+        fd = bpf.btf_load(types)
+    except KernelError:
+        if any(reloc.kind == "func" for program in programs for reloc in program.code.relocs):
+            raise
+        return 0, [b""] * len(programs)
+    until_loaded.callback(fd.close)
+    return fd.fileno(), functions
 
 
 def _create(map_: Map, bundle: Bundle) -> Fd:
@@ -115,33 +137,21 @@ def _load(
     bundle: Bundle,
     maps: Mapping[str, Fd],
     target: Target,
+    types: tuple[int, bytes],
     log: Callable[[str, str], None] | None,
 ) -> Fd:
+    """`types`: a descriptor of BTF and the func_info that refers to it."""
     insns = relocate(program.code, {name: fd.fileno() for name, fd in maps.items()}, target)
     with ExitStack() as until_loaded:
-        types, functions = _callbacks(program.code, until_loaded)
         where = attach_btf(program, target, until_loaded)
-        return _ask(program, bundle, insns, types, functions, where, log)
-
-
-def _callbacks(code: Code, until_loaded: ExitStack) -> tuple[int, bytes]:
-    """Descriptor of the BTF and func_info that a program with callbacks needs; (0, b"") for others."""
-    if not any(reloc.kind == "func" for reloc in code.relocs):
-        return 0, b""
-    from pbt.runtime.funcinfo import describe
-
-    types, functions = describe(code.functions)
-    fd = bpf.btf_load(types)
-    until_loaded.callback(fd.close)
-    return fd.fileno(), functions
+        return _ask(program, bundle, insns, types, where, log)
 
 
 def _ask(
     program: Program,
     bundle: Bundle,
     insns: bytes,
-    types: int,
-    functions: bytes,
+    types: tuple[int, bytes],
     where: tuple[int, int],
     log: Callable[[str, str], None] | None,
 ) -> Fd:
@@ -155,8 +165,8 @@ def _ask(
             attach_btf_obj_fd=where[0],
             attach_btf_id=where[1],
             log_level=2 if log else 0,
-            prog_btf_fd=types,
-            func_info=functions,
+            prog_btf_fd=types[0],
+            func_info=types[1],
             log=(lambda text: log(program.name, text)) if log else None,
         )
     except KernelError as error:
@@ -167,12 +177,15 @@ def _ask(
 def attach_btf(program: Program, target: Target, until_loaded: ExitStack) -> tuple[int, int]:
     """What a TRACING program is for: a descriptor of its module's BTF (0: the kernel's), and its id there.
 
-    (0, 0) for programs of other types. UsageError if the running kernel has no such thing.
+    For functions of BPF programs, a descriptor of the program; (0, 0) for programs of other types.
+    UsageError if the running kernel has no such thing.
     """
     if program.attach_btf is None:
         return 0, 0
     kind, name = program.attach_btf
     module, _, name = name.rpartition(":")
+    if kind == "prog":
+        return _program_function(int(module), name, target, until_loaded)
     if not module:
         return 0, btf_id(target, kind, name)
     types = target.module_types(module)
@@ -182,6 +195,16 @@ def attach_btf(program: Program, target: Target, until_loaded: ExitStack) -> tup
         raise UsageError(f"no module {module} with {kind} {name} is loaded")
     until_loaded.callback(fd.close)
     return fd.fileno(), found
+
+
+def _program_function(id: int, name: str, target: Target, until_loaded: ExitStack) -> tuple[int, int]:
+    """A BPF program that is loaded, and the number that its function has in its own BTF."""
+    known = next((program for program in target.programs if program.id == id), None)
+    if known is None or name not in known.functions:
+        raise UsageError(f"no BPF program {id} with a function {name} is loaded", "pbt -l 'fentry:bpf:*'")
+    fd = bpf.fd_by_id("prog", id)
+    until_loaded.callback(fd.close)
+    return fd.fileno(), known.functions[name]
 
 
 def _module_btf(name: str) -> Fd | None:

@@ -530,6 +530,16 @@ def prog_info(fd: int, xlated: bool = False) -> ProgInfo:
     )  # fmt: skip
 
 
+def prog_functions(fd: int) -> tuple[int, tuple[int, ...]]:
+    """The id of the BTF that came with a program, and the numbers of its functions there; (0, ()) without."""
+    size = structs.ProgInfo()
+    _info(fd, size)
+    width, count = size.func_info_rec_size, size.nr_func_info
+    records = ctypes.create_string_buffer(width * count)
+    _info(fd, structs.ProgInfo(func_info=_address(records), nr_func_info=count, func_info_rec_size=width))
+    return size.btf_id, tuple(struct.unpack_from("=I", records, width * n + 4)[0] for n in range(count))
+
+
 def map_info(fd: int) -> MapInfo:
     """Facts of a map."""
     info = structs.MapInfo()
@@ -597,6 +607,15 @@ def btf_info(fd: int) -> tuple[int, str, int]:
     info = structs.BtfInfo(name=ctypes.addressof(name), name_len=len(name))
     _info(fd, info)
     return info.id, name.value.decode(), info.btf_size
+
+
+def btf_data(fd: int) -> bytes:
+    """Type information as it was loaded."""
+    size = structs.BtfInfo()
+    _info(fd, size)
+    data = ctypes.create_string_buffer(size.btf_size)
+    _info(fd, structs.BtfInfo(btf=_address(data), btf_size=len(data)))
+    return data.raw
 
 
 def enable_stats() -> Fd:

@@ -37,7 +37,7 @@ def machine(folder: Path) -> Target:
     """This machine, saved, with what the scripts want beside: functions, `avenrun`, and the member that was
     called nr_running up to Linux 6.13."""
     Target.live().save(str(folder))
-    known = [name for name, _ in traceable(Target.live())]
+    known = sorted(frozenset().union(*traceable(Target.live()).values()))
     (folder / "tracefs/available_filter_functions").write_text("\n".join([*known, *FUNCTIONS, ""]))
     with (folder / "kallsyms").open("a") as file:
         file.writelines(f"ffffffffffff{n:04x} T {name}\n" for n, name in enumerate(FUNCTIONS))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -165,6 +167,40 @@ def test_what_a_pinned_iterator_cannot_say(pbt, body, said):
     assert done.status == 1 and said in done.err and "stdin:1:" in done.err and "^" in done.err
 
 
+# --- functions of BPF programs ----------------------------------------------------------------
+
+COUNTED = "tracepoint:syscalls:sys_enter_getppid /pid < 0/ { @ = count(); }"
+FUNCTION = "tracepoint_syscalls_sys_enter_getppid"
+CALLS = f"{PYTHON} -S -c 'import os; [os.getppid() for n in range(50)]'"
+
+
+def test_programs_are_known_by_their_probes(pbt):
+    """Another script's program is listed with its id, its function by the whole name of the probe."""
+    other = pbt.start("-e", COUNTED).attached()
+    listed = pbt("-l", f"fentry:bpf:{FUNCTION[:-3]}*").lines()
+    assert listed and re.fullmatch(rf"fentry:bpf:\d+:{FUNCTION}", listed[-1])
+    shown = pbt("-lv", listed[-1].replace("fentry", "fexit")).lines()
+    assert shown[1:] == ["    void * ctx", "    unsigned int retval"]
+    other.interrupt()
+
+
+@pytest.mark.needs("fentry")
+def test_functions_of_programs(pbt):
+    other = pbt.start("-e", COUNTED).attached()
+    script = (
+        f"fentry:bpf:{FUNCTION} {{ @[comm, args.ctx != 0] = count(); }}"
+        f"fexit:bpf:{FUNCTION} {{ @r[retval] = count(); }}"
+    )
+    found = rows(pbt("-e", script, "-c", CALLS).out)
+    other.interrupt()
+    assert int(found["@[python3, true]"]) >= 50 and int(found["@r[1]"]) >= 50
+
+
+def test_no_such_program(pbt):
+    done = pbt("-e", "fentry:bpf:1:nosuch { }")
+    assert done.status == 1 and "No matches for fentry bpf:1:nosuch" in done.err
+
+
 # --- static probes ----------------------------------------------------------------------------
 
 
@@ -210,15 +246,10 @@ def test_functions_in_whatever_a_process_has_mapped(pbt, running):
 
 @pytest.mark.needs("uprobe_multi")
 def test_many_functions_of_a_file_are_one_link(pbt):
-    from pbt.sys import bpf
-
-    before = set(bpf.ids("link"))
-    made = set()
-    done = pbt(
-        "-e", "uprobe:libc:str* { @ = count(); }", load=lambda: made.update(set(bpf.ids("link")) - before)
-    )
-    count = int(done.err.split("Attached ")[1].split()[0])
-    assert count > 20 and len(made) == 1
+    run = pbt.start("-e", "uprobe:libc:str* { @ = count(); }").attached()
+    texts = [file.read_text() for file in Path(f"/proc/{run.pid}/fdinfo").iterdir()]
+    count = int(run.interrupt().err.split("Attached ")[1].split()[0])
+    assert count > 20 and sum("link_type" in text for text in texts) == 1
 
 
 # --- the processor's, and our own -------------------------------------------------------------

@@ -9,6 +9,7 @@ import pytest
 
 from pbt.feature import Provider
 from pbt.host.btf import Btf
+from pbt.host.programs import LoadedProgram
 from pbt.registry import collect
 from pbt.source import NOWHERE, KernelError
 from pbt.types import I32, Pointer
@@ -33,6 +34,7 @@ def kernel() -> Maker:
     m.add(4, "bpf_iter__pair", 24, m.text("meta"), meta, 0, m.text("pair"), pointer, 64, m.text("fd"), number, 128,
           count=3)  # fmt: skip
     m.add(12, "bpf_iter_pair", silent, count=1)
+    m.add(4, "sk_buff", 8, m.text("len"), number, 32, count=1)
     m.add(4, "bpf_iter__lost", 8, m.text("meta"), meta, 0, count=1)  # without a function
     return m
 
@@ -44,15 +46,26 @@ def module(base: Btf, m: Maker) -> Btf:
     return Btf(more.bytes(), base)
 
 
+def program(id: int) -> LoadedProgram:
+    """A BPF program with two functions: `int count(struct pair *ctx)` and `int count_more(int)`."""
+    m = Maker()
+    number = m.add(1, "int", 4, 1 << 24 | 32)
+    buffer = m.add(2, "", m.add(4, "__sk_buff", 4, m.text("len"), number, 0, count=1))
+    main = m.add(12, "count", m.add(13, "", number, m.text("ctx"), buffer, count=1))
+    more = m.add(12, "count_more", m.add(13, "", number, m.text("by"), number, count=1))
+    return LoadedProgram(id, Btf(m.bytes()), {"count": main, "count_more": more})
+
+
 class Machine:
     def __init__(self) -> None:
         made = kernel()
         self.types = Btf(made.bytes())
         self._module = module(self.types, made)
         self.kallsyms = SimpleNamespace(
-            functions=list, names=list, address=lambda name: 0, has=lambda name: True
+            functions=dict, names=list, address=lambda name: 0, has=lambda name: True
         )
-        self.tracefs = SimpleNamespace(traced=list, forbidden=frozenset())
+        self.tracefs = SimpleNamespace(traced=dict, forbidden=frozenset())
+        self.programs = (program(7), program(12))
 
     def has(self, feature: str) -> bool:
         return False
@@ -89,6 +102,11 @@ PLACES = (
     ("fentry", ("s*",), ["fentry:vmlinux:silent"]),
     ("fexit", ("*", "mod_*"), ["fexit:mod:mod_fn"]),
     ("fentry", ("nosuch",), []),
+    ("fentry", ("bpf", "count"), ["fentry:bpf:7:count", "fentry:bpf:12:count"]),
+    ("fentry", ("bpf", "12", "count*"), ["fentry:bpf:12:count", "fentry:bpf:12:count_more"]),
+    ("fexit", ("bpf", "count_m*"), ["fexit:bpf:7:count_more", "fexit:bpf:12:count_more"]),
+    ("fentry", ("bpf", "3", "count"), []),
+    ("fentry", ("bpf", "nosuch"), []),
     ("iter", ("pair",), ["iter:pair"]),
     ("iter", ("*",), ["iter:pair"]),
     ("iter", ("lost",), []),
@@ -101,7 +119,7 @@ def test_expand(machine, name, parts, found):
 
 
 def test_ftrace_narrows_wildcards_but_not_names(machine):
-    machine.tracefs = SimpleNamespace(traced=lambda: [("typed", "vmlinux")], forbidden=frozenset())
+    machine.tracefs = SimpleNamespace(traced=lambda: {"vmlinux": frozenset({"typed"})}, forbidden=frozenset())
     assert labels(machine, "fentry", "s*") == []
     assert labels(machine, "fentry", "silent") == ["fentry:vmlinux:silent"]
 
@@ -126,6 +144,19 @@ def test_listed_arguments(machine):
         "int n", "struct pair by_value", "struct pair * p", "struct pair * retval"
     ]  # fmt: skip
     assert list(PROVIDERS["fentry"].fields(place, machine))[-1] == "struct pair * p"
+
+
+def test_functions_of_programs_are_typed_by_their_own_types(machine):
+    found = context(machine, "fentry", "bpf", "7", "count")
+    assert found.attach_btf == ("prog", "7:count") and found.label == "fentry:bpf:7:count"
+    (member,) = found.args.members
+    assert member.name == "ctx" and member.ctype == "struct sk_buff *"  # what the kernel hands to the program
+    assert member.type.target.find("len").offset == 4
+    assert context(machine, "fexit", "bpf", "7", "count_more").retval == I32
+    fields = PROVIDERS["fexit"].fields({"module": "bpf", "program": 7, "function": "count_more"}, machine)
+    assert list(fields) == ["int by", "int retval"]
+    assert PROVIDERS["fentry"].list(("bpf", "*"), machine)[:2] == ["bpf:7:count", "bpf:12:count"]
+    assert PROVIDERS["fentry"].list(("bpf", "12", "*"), machine) == ["bpf:12:count", "bpf:12:count_more"]
 
 
 def test_iterators_have_a_typed_context(machine):
