@@ -101,14 +101,17 @@ class Work:
     @property
     def lasting(self) -> bool:
         """Whether the bundle would be the same as long as script, options, pbt and the kernel are: no other file
-        has a part in it.
+        has a part in it, nor a BPF program that is loaded now.
         """
         assert self.parsed is not None and self.typed is not None
         script = self.parsed.script
         providers = (find_provider(point.parts[0]) for probe in script.probes for point in probe.points)
         builtins = (builtin for each in self.typed.instances for builtin, _ in each.calls.values())
-        return self.headers is None and not any(
-            part is None or part.files for part in (*providers, *builtins)
+        bound = [each.context.attach_btf for each in self.typed.instances]
+        return (
+            self.headers is None
+            and not any(part is None or part.files for part in (*providers, *builtins))
+            and not any(what is not None and what[0] == "prog" for what in bound)
         )
 
 

@@ -7,12 +7,12 @@ its function is handed. Source: bpf_ctx_convert in kernel/bpf/btf.c, include/lin
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pbt.feature import Gen, Place
 from pbt.probes.common import is_pattern, matching, number
 from pbt.source import ScriptError, Span
 from pbt.types import Pointer, Struct
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.host.btf import Param
