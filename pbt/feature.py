@@ -120,6 +120,7 @@ class Provider:
     instead(place, target): what stands in for a place where this kernel has no such probes; () for nothing.
     list(parts, target): lines for `-l`, sorted, without the provider's name and colon.
     fields(place, target): lines for `-lv` ("type name"), e.g. a tracepoint's arguments.
+    `feature`: what the kernel must have for such probes, if that is not sure (a name of pbt/uapi/features.py).
     `files`: which places there are depends on files beside the kernel's own.
     `auto`: the program is not attached but run by the session itself (BEGIN, END, self). `mode`: the same,
     but only in sessions of this mode, where nothing is attached (test, bench).
@@ -137,6 +138,7 @@ class Provider:
     aliases: tuple[str, ...] = ()
     auto: bool = False
     mode: str = ""
+    feature: str = ""
     files: bool = False
     reverse: bool = False  # attach the last probe first, so that same-event probes fire in source order
     listed: bool = True  # part of `-l` without a pattern

@@ -1,45 +1,56 @@
-"""`pbt --info`: the machine, the features of its kernel, the types of probes."""
+"""`pbt --info`: the machine, what it withholds, the features of its kernel and what is done without them, the
+types of probes. Features are found by trying.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 from pbt import __version__
-from pbt.cli.options import parse
-from pbt.cli.verbs import HELP, explained
 from pbt.source import PbtError
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.host.target import Target
 
-OPTIONS = (HELP,)
+Section = Iterator[tuple[str, str]]
 
 
-def main(argv: Sequence[str]) -> int:
-    args = parse(argv, OPTIONS)
-    if explained(args, "    pbt --info\n        what this machine and its kernel can do", OPTIONS):
-        return 0
+def main(target: Target, form: str = "text") -> int:
+    """`form`: "text", or "json" for one object with an object for each section."""
+    if form == "json":
+        import json
 
-    from pbt.host.target import Target
-
-    print(report(Target.live()), end="")
+        print(json.dumps(sections(target)))
+    else:
+        print(report(target), end="")
     return 0
 
 
+def sections(target: Target) -> Mapping[str, Mapping[str, str]]:
+    """Title → name → value; values of features begin with yes or no."""
+    made = {
+        "System": _system,
+        "Restrictions": _restrictions,
+        "Kernel features": _features,
+        "Probe types": _probes,
+    }
+    return {title: dict(rows(target)) for title, rows in made.items()}
+
+
 def report(target: Target) -> str:
-    """Sections of "name: value" lines; features as yes or no."""
-    sections = (("System", _system), ("Kernel features", _features), ("Probe types", _probes))
+    """The sections as "name: value" lines."""
     parts = []
-    for title, rows in sections:
-        shown = list(rows(target))
-        wide = max(len(name) for name, _ in shown) + 2
-        parts.append(title + "\n" + "".join(f"  {name + ':':{wide}}{value}\n" for name, value in shown))
+    for title, rows in sections(target).items():
+        wide = max(map(len, rows)) + 2
+        parts.append(
+            title + "\n" + "".join(f"  {name + ':':{wide}}{value}\n" for name, value in rows.items())
+        )
     return "\n".join(parts)
 
 
-def _system(target: Target) -> Iterator[tuple[str, str]]:
+def _system(target: Target) -> Section:
     import platform
 
     yield "pbt", f"{__version__}, Python {platform.python_version()}"
@@ -49,9 +60,12 @@ def _system(target: Target) -> Iterator[tuple[str, str]]:
     yield "BTF", "no" if target.types is None else f"yes, and of {len(target.modules())} modules"
     yield "tracefs", _said(lambda: target.tracefs.root)
     yield "tracepoints", _said(lambda: str(len(target.tracefs.events())))
-    yield "traceable functions", _said(lambda: str(len(target.tracefs.functions())) or "0")
+    yield "traceable functions", _said(lambda: _traceable(len(target.tracefs.functions())))
     yield "kernel symbols", f"{len(target.kallsyms.names())}"
-    yield "user", "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"
+
+
+def _traceable(count: int) -> str:
+    return str(count) if count else "no list; those of the kernel's symbols that BTF knows are taken for it"
 
 
 def _said(ask: Callable[[], str]) -> str:
@@ -61,17 +75,43 @@ def _said(ask: Callable[[], str]) -> str:
         return f"no: {getattr(error, 'message', error)}"
 
 
-def _features(target: Target) -> Iterator[tuple[str, str]]:
+def _restrictions(target: Target) -> Section:
+    from pbt.sys import hints
+
+    missing = hints.lacking(*hints.CAPABILITIES)
+    yield "user", "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"
+    yield "capabilities", f"without {', '.join(missing)}" if missing else "all that matter"
+    yield "lockdown", hints.lockdown() or "none"
+    for name in ("unprivileged_bpf_disabled", "perf_event_paranoid", "kptr_restrict"):
+        yield f"kernel.{name}", hints.setting(name) or "not there"
+
+
+def _features(target: Target) -> Section:
     from pbt.uapi.features import FEATURES
 
     for name in sorted(FEATURES):
-        yield name, "yes" if target.has(name) else f"no (Linux {FEATURES[name].release})"
+        yield (
+            name,
+            "yes" if target.has(name) else f"no (Linux {FEATURES[name].release}){_instead(name, target)}",
+        )
 
 
-def _probes(target: Target) -> Iterator[tuple[str, str]]:
+def _instead(name: str, target: Target) -> str:
+    """What is done without a feature that is missing here."""
+    from pbt.uapi.features import FALLBACKS
+
+    for needed, what in FALLBACKS.get(name, ()):
+        if not needed or target.has(needed):
+            return f": {what}" if what.startswith("none") else f": instead, {what}"
+    return ": nothing stands in for it" if name in FALLBACKS else ""
+
+
+def _probes(target: Target) -> Section:
     from pbt.feature import Provider
     from pbt.registry import collect
 
     for name, provider in sorted(collect("pbt.probes", Provider).items()):
         short = f" ({', '.join(provider.aliases)})" if provider.aliases else ""
-        yield name + short, provider.doc.partition(": `")[0].rstrip(".")
+        missing = provider.feature and not target.has(provider.feature)
+        said = f" - not here{_instead(provider.feature, target)}" if missing else ""
+        yield name + short, provider.doc.partition(": `")[0].rstrip(".") + said

@@ -9,8 +9,8 @@ from pbt.source import UsageError, nearest
 
 
 class Option(NamedTuple):
-    """`short` and `long` without dashes, "" if there is none; `value`: what its argument is called, "" if none;
-    `many`: may stand several times; `default`: value when the argument is left out ("=" form only)."""
+    """`short` and `long` without dashes, "" if there is none; `value`: what its argument is called, "" if none,
+    in brackets if it may be left out (then it only follows "="); `many`: may stand several times."""
 
     short: str
     long: str
@@ -96,7 +96,7 @@ def _long(word: str, words: list[str], options: Sequence[Option], made: Argument
         )
     if equals and not option.value:
         raise UsageError(f"option --{name} takes no value")
-    if option.value and not equals:
+    if option.value and not equals and not option.value.startswith("["):
         value = _next(f"--{name}", option, words)
     _add(option, value, made)
 
@@ -108,7 +108,7 @@ def _short(word: str, words: list[str], options: Sequence[Option], made: Argumen
         option = next((o for o in options if o.short == letter), None)
         if option is None:
             raise UsageError(f"unknown option -{letter}", "pbt --help lists them")
-        if option.value:
+        if option.value and not option.value.startswith("["):
             _add(option, letters or _next(f"-{letter}", option, words), made)
             return
         _add(option, "", made)
@@ -129,5 +129,6 @@ def usage(options: Sequence[Option]) -> str:
         names = ", ".join(
             n for n in (f"-{option.short}" * bool(option.short), f"--{option.long}" * bool(option.long)) if n
         )
-        rows.append((f"{names} {option.value}".rstrip(), option.doc))
+        blank = "" if option.value.startswith("[") else " "
+        rows.append((f"{names}{blank}{option.value}".rstrip(), option.doc))
     return "\n".join(f"    {left:26} {doc}" for left, doc in rows)

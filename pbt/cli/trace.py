@@ -46,7 +46,13 @@ OPTIONS = (
     Option("", "no-warnings", "", "no warnings"),
     Option("", "no-fallback", "", "no other probes in place of those that this kernel does not have"),
     Option("k", "warnings", "", "warn when a read of memory or a look into a map fails", many=True),
-    Option("b", "btf", "", ""),
+    Option(
+        "b",
+        "btf",
+        "[=FILE]",
+        "take the kernel's types from a file of BTF, or a vmlinux that has them",
+        many=True,
+    ),
     Option("", "traceable-functions", "FILE", "the kernel functions that can be traced, one a line"),
     Option("", "probe-filter", "REGEX", "of the probes, only those whose names match"),
     Option("", "no-feature", "NAME[,NAME]", "do without features of the kernel (pbt --info lists them)"),
@@ -89,7 +95,7 @@ def main(argv: Sequence[str]) -> int:
     if args.has("info"):
         from pbt.cli.info import main as info
 
-        return info([])
+        return info(target_of(args), choice(args, "f", "-f", FORMATS, "text"))
     if args.has("fmt") or args.get("mode") == "format":
         from pbt.cli.fmt import main as fmt
 
@@ -209,6 +215,11 @@ def choice(args: Arguments, name: str, shown: str, known: Sequence[str], default
 def target_of(args: Arguments) -> Target:
     from pbt.host.target import Target
 
+    types = args.get("btf")
+    if types:
+        if not os.path.isfile(types) or not os.access(types, os.R_OK):
+            raise UsageError(f"cannot read {types}, the kernel's types")
+        os.environ["BPFTRACE_BTF"] = types
     target = Target.load(args.get("target")) if args.has("target") else Target.live()
     if args.has("no-feature"):
         target.without = frozenset(filter(None, args.get("no-feature").split(",")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from errno import EACCES, EINVAL, EPERM
@@ -13,11 +14,14 @@ from pbt.typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from re import Pattern
 
-    from pbt.feature import Closeable, Gen
+    from pbt.feature import Closeable, Gen, Place
+    from pbt.host.target import Target
     from pbt.ir.core import Value
     from pbt.sys.bpf import Fd
 
-RIGHTS = "run as root, or with CAP_BPF and CAP_PERFMON (see /proc/sys/kernel/perf_event_paranoid)"
+NO_TYPES = (
+    "/sys/kernel/btf/vmlinux is not there: name a file of BTF, or a vmlinux that has it, with --btf=FILE"
+)
 
 
 # --- text of attach points --------------------------------------------------------------------
@@ -100,6 +104,21 @@ def entry_address(gen: Gen) -> Value:
     return gen.b.call("get_func_ip", gen.b.ctx())
 
 
+# --- the kernel's types -----------------------------------------------------------------------
+
+
+def without_types(place: Place, target: Target) -> tuple[str, str] | None:
+    """Why probes whose places and contexts are in BTF are not there (see Provider.absent)."""
+    if target.types is not None:
+        return None
+    reason, hint = (
+        "this kernel has no type information (BTF), without which there are no such probes",
+        NO_TYPES,
+    )
+    path = os.environ.get("BPFTRACE_BTF")
+    return (f"{path}, which BPFTRACE_BTF names, is no file that can be read", "") if path else (reason, hint)
+
+
 # --- attaching --------------------------------------------------------------------------------
 
 
@@ -109,8 +128,16 @@ def explained(what: str, hints: Mapping[int, str]) -> Iterator[None]:
     try:
         yield
     except KernelError as error:
-        hint = hints.get(error.errno, "") or (RIGHTS if error.errno in (EACCES, EPERM) else "") or error.hint
+        hint = _missing_rights(error.errno) or hints.get(error.errno, "") or error.hint
         raise KernelError(f"Unable to attach {what}: {error.what}", error.errno, hint, error.log) from error
+
+
+def _missing_rights(number: int) -> str:
+    if number not in (EACCES, EPERM):
+        return ""
+    from pbt.sys.hints import restriction
+
+    return restriction()
 
 
 def bind(stack: ExitStack, event: Fd, prog: int) -> None:

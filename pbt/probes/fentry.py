@@ -14,7 +14,7 @@ from functools import partial
 from pbt.data import replace
 from pbt.feature import AttachHost, Closeable, Context, Gen, Place, Provider
 from pbt.probes import bpfprog
-from pbt.probes.common import count_parts, entry_address, explained, is_pattern, matching
+from pbt.probes.common import count_parts, entry_address, explained, is_pattern, matching, without_types
 from pbt.probes.kprobe import KERNEL, traceable, whole
 from pbt.source import Span
 from pbt.types import I32, Member, Struct, Type, Void, is_signed
@@ -72,6 +72,10 @@ def _functions(module: str, pattern: str, target: Target) -> Sequence[str]:
     listed = traceable(target).get(module, frozenset())
     known = types.function_names
     return whole(matching(pattern, listed & known if listed else known))
+
+
+def _absent(place: Place, target: Target) -> tuple[str, str] | None:
+    return None if "program" in place else without_types(place, target)
 
 
 def _label(provider: str, place: Place) -> str:
@@ -208,9 +212,11 @@ def _provider(name: str, doc: str, aliases: tuple[str, ...], returns: bool) -> P
         label=partial(_label, name),
         describe=_exit if returns else partial(_describe, name),
         attach=_attach,
+        absent=_absent,
         list=_list,
         fields=partial(_fields, returns),
         aliases=aliases,
+        feature=name,
         reverse=True,
         listed=not returns,
     )

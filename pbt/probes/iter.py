@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from errno import EAGAIN, EEXIST, EINTR, ENOENT, EPERM
 
 from pbt.feature import AttachHost, Closeable, Context, Gen, Iteration, Place, Provider
-from pbt.probes.common import count_parts, explained, is_pattern, matching
+from pbt.probes.common import count_parts, explained, is_pattern, matching, without_types
 from pbt.source import KernelError, ScriptError, Span
 from pbt.types import Member, Pointer, Struct
 from pbt.typing import TYPE_CHECKING
@@ -212,8 +212,10 @@ ITER = Provider(
     label=_label,
     describe=_describe,
     attach=_attach,
+    absent=without_types,
     list=_list,
     fields=_fields,
     aliases=("it",),
+    feature="iter",
     reverse=True,
 )

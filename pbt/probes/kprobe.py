@@ -330,6 +330,7 @@ KPROBE = Provider(
     list=_list,
     fields=partial(_fields, False),
     aliases=("k",),
+    feature="kprobe",
     reverse=True,
 )
 
@@ -347,5 +348,6 @@ KRETPROBE = Provider(
     list=_list,
     fields=partial(_fields, True),
     aliases=("kr",),
+    feature="kprobe",
     listed=False,
 )

@@ -12,8 +12,8 @@ from errno import ENOENT
 from functools import partial
 
 from pbt.feature import AttachHost, Closeable, Context, Gen, Place, Provider
-from pbt.probes.common import count_parts, explained, is_pattern, matching
-from pbt.source import Span
+from pbt.probes.common import NO_TYPES, count_parts, explained, is_pattern, matching
+from pbt.source import Span, UsageError
 from pbt.types import Member, Struct
 from pbt.typing import TYPE_CHECKING
 
@@ -56,9 +56,19 @@ def _events(module: str, target: Target) -> Iterable[str]:
     return [event for category, event in target.tracefs.events("*", "*") if category != "syscalls"]
 
 
+def _unknowable(target: Target) -> bool:
+    """Whether neither BTF nor tracefs tells which tracepoints there are: the kernel itself knows them by name."""
+    try:
+        return target.types is None and not target.tracefs.events("*", "*")
+    except UsageError:
+        return True
+
+
 def _expand(place: Place, target: Target) -> Sequence[Place]:
     """The module stays as it was written: names of tracepoints are unique without it."""
     event, module, found = place["event"], place["module"], list[Place]()
+    if not is_pattern(event + module) and _unknowable(target):
+        return (place,)
     if not is_pattern(event) and target.types is not None and target.types.find("typedef", _TYPEDEF + event):
         return (place,) if matching(module or KERNEL, (KERNEL,)) else ()
     for name in _modules(module, target):
@@ -91,7 +101,8 @@ def _members(place: Place, target: Target) -> tuple[Member, ...]:
 
 def _describe(place: Place, target: Target) -> Context:
     args = _args(place, target)
-    return Context("rawtracepoint", _label(place), "RAW_TRACEPOINT", args=args, arg=_arg)
+    lacks = (("args", NO_TYPES),) if args is None else ()
+    return Context("rawtracepoint", _label(place), "RAW_TRACEPOINT", args=args, arg=_arg, lacks=lacks)
 
 
 def _attach(host: AttachHost, fd: int, program: Program) -> Sequence[Closeable]:

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from pbt.data import NamedTuple
 from pbt.source import KernelError
-from pbt.sys.hints import hint
+from pbt.sys.hints import hint, refused_helper
 from pbt.sys.syscall import Fd, call
 from pbt.typing import TYPE_CHECKING
 from pbt.uapi import structs
@@ -322,7 +322,7 @@ def _load_hint(number: int, log: str) -> str:
             "the verifier walks at most a million instructions: fewer rounds, fewer branches inside of loops"
         )
     if number in (errno.EACCES, errno.EINVAL, errno.E2BIG) and log.strip():
-        return ""
+        return refused_helper(log)
     if number == errno.EACCES:
         return "the kernel refused without a word from its verifier: a security policy may forbid this"
     return hint(number)

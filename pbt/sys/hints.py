@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 
 CAPABILITIES = {  # <linux/capability.h>
     "CAP_DAC_READ_SEARCH": 2, "CAP_SYS_ADMIN": 21, "CAP_SYS_RESOURCE": 24, "CAP_SYSLOG": 34, "CAP_PERFMON": 38,
@@ -10,6 +11,7 @@ CAPABILITIES = {  # <linux/capability.h>
 }  # fmt: skip
 TRACING = ("CAP_BPF", "CAP_PERFMON")  # what loading and attaching take since Linux 5.8
 
+_READS = ("helper bpf_probe_read", "func bpf_probe_read", "helper bpf_copy_from", "func bpf_copy_from")
 _MEANINGS = {
     errno.EINVAL: "the kernel does not know this request, or a number in it is out of range",
     errno.E2BIG: "too large for this kernel: too many instructions, or fields that it does not know",
@@ -33,16 +35,51 @@ def hint(number: int) -> str:
 
 def permission() -> str:
     """Why a system call may have answered EPERM."""
+    return restriction() or "a security policy of this machine or its container forbids this"
+
+
+def restriction() -> str:
+    """What this process lacks or the kernel is told to refuse; "" if nothing of the kind is to be seen."""
     missing = lacking(*TRACING)
     if missing:
-        off = _read("/proc/sys/kernel/unprivileged_bpf_disabled")
-        extra = " (kernel.unprivileged_bpf_disabled is set)" if off not in ("", "0") else ""
         named = f"{missing[0]} is missing: " if len(missing) < len(TRACING) else ""
-        return f"{named}run as root, or with {' and '.join(TRACING)}{extra}"
-    mode = _read("/sys/kernel/security/lockdown").partition("[")[2].partition("]")[0]
-    if mode not in ("", "none"):
+        return f"{named}run as root, or with {' and '.join(TRACING)}{_settings(missing)}"
+    mode = lockdown()
+    if mode:
         return f"the kernel is locked down ({mode}); see kernel_lockdown(7)"
-    return "a security policy of this machine or its container forbids this"
+    if lacking("CAP_SYS_ADMIN"):
+        return (
+            f"CAP_SYS_ADMIN is missing, which some probes take besides {' and '.join(TRACING)}: run as root"
+        )
+    return ""
+
+
+def _settings(missing: Sequence[str]) -> str:
+    """What else decides where capabilities are missing."""
+    bpf, perf = setting("unprivileged_bpf_disabled"), setting("perf_event_paranoid")
+    said = ["kernel.unprivileged_bpf_disabled is set"] if bpf not in ("", "0") else []
+    said += [f"kernel.perf_event_paranoid is {perf}"] if perf and "CAP_PERFMON" in missing else []
+    return f" ({', '.join(said)})" if said else ""
+
+
+def setting(name: str) -> str:
+    """The value of kernel.NAME; "" if there is no such setting."""
+    return _read(f"/proc/sys/kernel/{name}")
+
+
+def lockdown() -> str:
+    """The mode in which the kernel is locked down, "integrity" or "confidentiality"; "" if it is not."""
+    mode = _read("/sys/kernel/security/lockdown").partition("[")[2].partition("]")[0]
+    return "" if mode == "none" else mode
+
+
+def refused_helper(log: str) -> str:
+    """What to say where the verifier does not let a program read the kernel's memory; "" if it is not about that."""
+    if lockdown() != "confidentiality" or not any(word in log for word in _READS):
+        return ""
+    return (
+        "the kernel is locked down (confidentiality): no program may read its memory; see kernel_lockdown(7)"
+    )
 
 
 def lacking(*names: str) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 
 from pbt.source import UsageError
@@ -14,14 +13,24 @@ _NESTED = "/sys/kernel/debug/tracing"  # where debugfs mounts it when somebody l
 
 
 def mounts(kind: str) -> list[str]:
-    """Where file systems of a kind are mounted, in the order of /proc/mounts."""
-    with open("/proc/mounts") as file:
-        rows = [line.split() for line in file]
-    return [_unescape(row[1]) for row in rows if row[2] == kind]
+    """Where file systems of a kind are mounted and not covered by others, in the order of their mounting."""
+    with open("/proc/self/mountinfo") as file:
+        rows = [line.split(" - ", 1) for line in file]
+    found = [(left.split(), right.split(" ", 1)[0]) for left, right in rows]
+    return [_unescape(row[4]) for row, type_ in found if type_ == kind and _seen(_unescape(row[4]), row[2])]
+
+
+def _seen(path: str, device: str) -> bool:
+    """Whether what is at a path is the file system of that device, "major:minor"."""
+    try:
+        here = os.stat(path).st_dev
+    except OSError:
+        return False
+    return f"{os.major(here)}:{os.minor(here)}" == device
 
 
 def _unescape(path: str) -> str:
-    """/proc/mounts writes blanks, tabs, newlines and backslashes as octal."""
+    """The kernel writes blanks, tabs, newlines and backslashes of paths as octal."""
     for code in ("040", "011", "012", "134"):
         path = path.replace(f"\\{code}", chr(int(code, 8)))
     return path
@@ -30,7 +39,7 @@ def _unescape(path: str) -> str:
 def tracefs() -> str:
     """The path of tracefs; mounts it at its usual place when it is not mounted and that is allowed.
 
-    UsageError with the command to run otherwise.
+    UsageError with what to do otherwise.
     """
     found = mounts("tracefs")
     if TRACEFS in found:
@@ -42,12 +51,20 @@ def tracefs() -> str:
         return TRACEFS
     if os.path.isdir(_NESTED):
         return _NESTED
-    if failure == errno.ENOENT:
-        raise UsageError("this kernel has no tracefs", "it is built without CONFIG_FTRACE")
+    if not os.path.isdir(TRACEFS):
+        raise UsageError(f"there is no {TRACEFS} here", _absent())
     raise UsageError(
         f"tracefs is not mounted, and mounting it failed: {os.strerror(failure)}",
         f"as root: mount -t tracefs tracefs {TRACEFS}",
     )
+
+
+def _absent() -> str:
+    with open("/proc/filesystems") as file:
+        known = any(line.split()[-1:] == ["tracefs"] for line in file)
+    if known:
+        return f"the kernel has tracefs, but not this container: hand {TRACEFS} into it, or mount tracefs anywhere"
+    return "the kernel is built without CONFIG_FTRACE"
 
 
 def _mount(path: str) -> int:

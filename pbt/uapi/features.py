@@ -119,3 +119,32 @@ FEATURES: dict[str, Feature] = {row.name: row for row in _ROWS}
 FEATURES.update(
     (helper.name, _helper(helper.name)) for helper in HELPERS.values() if helper.feature == helper.name
 )
+
+FALLBACKS: dict[str, tuple[tuple[str, str], ...]] = {
+    "ringbuf": (("", "a perf buffer for each CPU"),),
+    "btf": (("", "a file of BTF (--btf=FILE), definitions in the script; arg0, arg1, ... of rawtracepoint"),),
+    "kprobe": (("fentry", "fentry and fexit"), ("", "tracepoints that come near")),
+    "fentry": (("kprobe", "none: write kprobe"), ("", "none: write tracepoint or rawtracepoint")),
+    "fexit": (("kprobe", "none: write kretprobe"), ("", "none: write tracepoint or rawtracepoint")),
+    "kprobe_multi": (("kprobe", "one link for each function"),),
+    "uprobe_multi": (("", "one perf event for each function"),),
+    "perf_link": (("", "ioctl of the perf event"),),
+    "batch": (("", "maps are read key by key"),),
+    "batch_percpu_array": (("", "maps are read key by key"),),
+    "bpf_loop": (("bounded_loops", "bounded loops, of at most 1024 turns where the end is not known"),),
+    "cpu_v4": (("", "version 3 of the instruction set"),),
+    "get_func_ip": (("", "none: no `func` in kretprobe, fentry and fexit"),),
+    "get_func_ret": (("", "the result is read behind the arguments"),),
+    "probe_read_kernel": (("", "probe_read"),),
+    "for_each_map_elem": (("", "none: no loops over maps, no len(@map)"),),
+    "map_lookup_percpu_elem": (("", "none: aggregations are printed, but no numbers in expressions"),),
+    "iter": (("", "none: no iter probes"),),
+    "iter_task_vma": (("", "none: no iter:task_vma"),),
+    "ktime_get_boot_ns": (("", "ktime_get_ns, which stands still while the machine sleeps"),),
+    "ktime_get_tai_ns": (("", "none: write nsecs(sw_tai)"),),
+    "get_ns_current_pid_tgid": (("", "none: pid and tid are those outside of a PID namespace"),),
+    "per_cpu_ptr": (("", "addresses of kallsyms"),),
+}
+"""What pbt does without a feature: (feature that this takes, or "", what it is), the first that can be had.
+Features without a row are not used by pbt, or only by a function that says so itself.
+"""

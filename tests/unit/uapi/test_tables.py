@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pbt.uapi import consts
-from pbt.uapi.features import FEATURES, helper_release
+from pbt.uapi.features import FALLBACKS, FEATURES, helper_release
 from pbt.uapi.helpers import ARG_KINDS, BY_ID, HELPERS, NEWER, RETURN_KINDS, kind
 from pbt.uapi.maps import MAP_BY_ID, MAP_TYPES
 from pbt.uapi.progs import PROG_BY_ID, PROG_TYPES, for_regs, may_access, ranges, returns
@@ -98,3 +98,8 @@ def test_return_values() -> None:
     assert returns("KPROBE") is None and returns("KPROBE", "TRACE_UPROBE_SESSION") == (0, 1)
     assert returns("CGROUP_SKB") == (0, 1) and returns("CGROUP_SKB", "CGROUP_INET_EGRESS") == (0, 3)
     assert returns("TRACING", "TRACE_RAW_TP") is None and returns("TRACING", "TRACE_FENTRY") == (0, 0)
+
+
+def test_fallbacks_are_of_features_and_by_features() -> None:
+    assert FALLBACKS.keys() <= FEATURES.keys()
+    assert {needed for ways in FALLBACKS.values() for needed, _ in ways} <= {"", *FEATURES}
