@@ -44,6 +44,7 @@ _COUNTER_BIT = 32  # of the PMU's config: where the offset of the counter stands
 
 def _parse(provider: str, parts: Sequence[str], span: Span) -> Place:
     """`path:function`, `path:function+offset`, `path:0xADDRESS`: a place with `path`, `symbol`, `offset`;
+    without a path (""), that of the program of `-p`;
     `path:cpp:"name(types)"`: one with `cpp`, the name as C++ writes it, until it is looked up;
     `path@file:line[:column]`: one with a source line (see `srcline`).
 
@@ -56,7 +57,10 @@ def _parse(provider: str, parts: Sequence[str], span: Span) -> Place:
     if len(parts) == 3 and parts[1] == "cpp":
         count_parts(provider, parts, span, 3)
         return {"path": parts[0], "symbol": "", "offset": 0, "cpp": parts[2]}
-    count_parts(provider, parts, span, 2, 3)
+    if len(parts) == 1 and parts[0] and "/" not in parts[0]:
+        parts = ("", *parts)
+    else:
+        count_parts(provider, parts, span, 2, 3)
     if len(parts) == 3:
         raise ScriptError(f"Invalid language of names: '{parts[1]}'", span, "cpp is the only one")
     path, target = parts
@@ -123,12 +127,24 @@ def _root(pid: int) -> str:
     return "" if same else f"/proc/{pid}/root"
 
 
+def _program(pid: int, root: str) -> str:
+    """The file that a process runs, as this process can open it; "" when it is gone."""
+    import os
+
+    try:
+        return root + os.readlink(f"/proc/{pid}/exe")
+    except OSError:
+        return ""
+
+
 def of_process(place: Place, pid: int) -> Place:
     """The place with its file as the process sees it: `*` is all that it has mapped, a library's name one of
     those first."""
     from pbt.host.elf import find_library, find_program
 
     path, root = place["path"], _root(pid)
+    if not path:
+        return {**place, "path": _program(pid, root)}
     if path == "*":
         return {**place, "files": mapped(pid)}
     if not root or is_pattern(path):
@@ -165,6 +181,11 @@ def _expand(place: Place, target: Target) -> Sequence[Place]:
 def _absent(place: Place, target: Target) -> tuple[str, str] | None:
     if "line" in place:
         return srcline.absent(place, tuple(elves(place)))
+    if not place["path"]:
+        return (
+            "a function without a file is one of the program of -p",
+            f"write uprobe:FILE:{place['symbol']}, or -p PID",
+        )
     if "@" in place["path"] and not files(place["path"]):
         return f"there is no program or library {place['path']}", srcline.FORM
     return None
@@ -211,7 +232,7 @@ def _where(place: Place) -> str:
 
 
 def _label(provider: str, place: Place) -> str:
-    return f"{provider}:{_where(place)}"
+    return f"{provider}:{_where(place)}" if place["path"] else f"{provider}:{place['symbol']}"
 
 
 def _describe(returns: bool, place: Place, target: Target) -> Context:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -242,6 +243,66 @@ def test_functions_in_whatever_a_process_has_mapped(pbt, running):
         load=lambda: time.sleep(1),
     )
     assert any("clock_nanosleep" in name for name in rows(done.out))
+
+
+def test_a_function_of_the_program_itself(pbt, running):
+    """With -p, no file needs to be named."""
+    process = running("import time\nwhile True: time.sleep(0.02)")
+    script = "uprobe:PyEval_SaveThread { @[func] = count(); } interval:ms:500 { exit(); }"
+    assert "PyEval_SaveThread" in str(rows(pbt("-q", "-p", str(process.pid), "-e", script).out))
+    done = pbt("-e", script)
+    assert (
+        done.status == 1
+        and "one of the program of -p" in done.err
+        and "uprobe:FILE:PyEval_SaveThread" in done.err
+    )
+
+
+KINDS = {
+    "nopie": ("-no-pie", "-fno-pie"),
+    "pie": ("-pie", "-fPIE"),
+    "static": ("-static",),
+    "both": ("-static-pie",),
+}
+WORKS = """
+#include <unistd.h>
+__attribute__((noinline)) int work(int n) { __asm__ volatile(""); return 2 * n; }
+int main(void) { for (int i = 0; i < 5; i++) work(i); usleep(100000); return 0; }
+"""
+
+
+@pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
+@pytest.mark.parametrize("kind", KINDS)
+def test_programs_linked_in_every_way(pbt, tmp_path, kind):
+    (tmp_path / "a.c").write_text(WORKS)
+    words = ["gcc", "-O1", *KINDS[kind], "-o", str(tmp_path / "a"), str(tmp_path / "a.c")]
+    if subprocess.run(words, timeout=60, capture_output=True, check=False).returncode:
+        pytest.skip(f"gcc cannot link {kind}")
+    script = f"uprobe:{tmp_path}/a:work {{ @[arg0] = count(); }} uretprobe:{tmp_path}/a:work {{ @r[retval] = count(); }}"
+    found = rows(pbt("-q", "-e", script, "-c", str(tmp_path / "a")).out)
+    assert found == {f"@[{n}]": "1" for n in range(5)} | {f"@r[{2 * n}]": "1" for n in range(5)}
+
+
+def test_a_program_in_another_file_system(pbt, tmp_path):
+    """What it calls its file is no file here: by -p, and through /proc/PID/root."""
+    python = os.path.realpath(PYTHON)
+    enter = f'mount -t tmpfs none /mnt && cp {python} /mnt/prog && exec /mnt/prog -S -c "$0"'
+    code = "import time\nwhile True: time.sleep(0.02)"
+    process = subprocess.Popen(["unshare", "-m", "sh", "-c", enter, code])
+    try:
+        end = time.monotonic() + 20
+        while os.readlink(f"/proc/{process.pid}/exe") != "/mnt/prog" and time.monotonic() < end:
+            time.sleep(0.01)
+        for path, words in (
+            ("/mnt/prog", ("-p", str(process.pid))),
+            (f"/proc/{process.pid}/root/mnt/prog", ()),
+        ):
+            script = f"uprobe:{path}:PyEval_SaveThread {{ @[comm] = count(); }} interval:ms:500 {{ exit(); }}"
+            assert "@[prog]" in rows(pbt("-q", *words, "-e", script).out)
+        assert "there is no file /mnt/prog" in pbt("-e", "uprobe:/mnt/prog:main { }").err
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.needs("uprobe_multi")

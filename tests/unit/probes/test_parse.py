@@ -24,6 +24,7 @@ GOOD = (  # provider, parts, label
     ("kretprobe", ["vfs_read"], "kretprobe:vfs_read"),
     ("uprobe", ["/bin/bash", "readline"], "uprobe:/bin/bash:readline"),
     ("uprobe", ["/bin/bash", "readline+4"], "uprobe:/bin/bash:readline+4"),
+    ("uprobe", ["readline"], "uprobe:readline"),
     ("uprobe", ["/bin/bash", "0x1234"], "uprobe:/bin/bash:0x1234"),
     ("uretprobe", ["libc", "malloc"], "uretprobe:libc:malloc"),
     ("interval", ["s", "5"], "interval:s:5"),
