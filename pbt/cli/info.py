@@ -76,14 +76,9 @@ def _said(ask: Callable[[], str]) -> str:
 
 
 def _restrictions(target: Target) -> Section:
-    from pbt.sys import hints
+    from pbt.host.limits import limits
 
-    missing = hints.lacking(*hints.CAPABILITIES)
-    yield "user", "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"
-    yield "capabilities", f"without {', '.join(missing)}" if missing else "all that matter"
-    yield "lockdown", hints.lockdown() or "none"
-    for name in ("unprivileged_bpf_disabled", "perf_event_paranoid", "kptr_restrict"):
-        yield f"kernel.{name}", hints.setting(name) or "not there"
+    return limits()
 
 
 def _features(target: Target) -> Section:
