@@ -143,7 +143,7 @@ def in_pieces(function: str, target: Target) -> bool:
     if function not in IN_PIECES:
         return False
     listed = traceable(target)
-    return bool(listed) and all(name != function for name, _ in listed)
+    return bool(listed) and not any(function in names for names in listed.values())
 
 
 def _instead(provider: str, place: Place, target: Target) -> Sequence[Substitute]:
