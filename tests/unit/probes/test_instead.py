@@ -69,9 +69,9 @@ def test_what_the_compiler_took_apart_has_a_substitute():
     """The kernel has the name, of a piece that it does not let be traced."""
     machine = Bare("kprobe", "fentry")
     place = {**PLACE, "function": "blk_account_io_start"}
-    machine.tracefs.traced = lambda: [("blk_account_io_start", "vmlinux")]
+    machine.tracefs.traced = lambda: {"vmlinux": frozenset({"blk_account_io_start"})}
     assert not in_pieces("blk_account_io_start", machine)
-    machine.tracefs.traced = lambda: [("typed", "vmlinux")]
+    machine.tracefs.traced = lambda: {"vmlinux": frozenset({"typed"})}
     assert in_pieces("blk_account_io_start", machine) and not in_pieces("other", machine)
     machine.kallsyms.has = lambda name: False
     assert not substitutes("kprobe", "kprobe:typed", {**PLACE, "function": "typed"}, machine)
