@@ -2,15 +2,15 @@
 
     python -m bench.startup [--rounds N] [--short] [--json]
 
-pbt is installed into a folder of its own first, as pip would do it, byte code included. Each round runs
-every program once with every tool, so that all see the same machine. Reported are medians of wall time
-and of CPU time (user + system of the process), the largest peak of memory, and ratios pbt / bpftrace:
+pbt is installed into a virtual environment of its own first, as pip would do it, byte code included; "pbt"
+starts with nothing kept from earlier starts (and keeps what it compiled), "pbt again" with what it kept. Each
+round runs every program once with every tool, so that all see the same machine. Reported are medians of wall
+time and of CPU time (user + system of the process), the largest peak of memory, and ratios to each bpftrace:
 below 1 is better. Needs root.
 """
 
 from __future__ import annotations
 
-import compileall
 import json
 import os
 import shutil
@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from bench.tools import HERE, Tool, debian_tools, flag, in_turn, machine, median, option, peers, table
+from pbt import __version__
 
 PROGRAMS = {
     "hello": r'BEGIN { printf("hello\n"); exit(); }',
@@ -38,8 +39,10 @@ class Run(NamedTuple):
     peak: float  # MiB of resident memory
 
 
-def measure(command: list[str], environment: dict[str, str]) -> Run:
-    """One run; its exit status must be 0."""
+def measure(command: list[str], environment: dict[str, str], forget: str = "") -> Run:
+    """One run; its exit status must be 0. `forget`: a folder to remove first."""
+    if forget:
+        shutil.rmtree(forget, ignore_errors=True)
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
     assert process.stderr is not None
@@ -53,13 +56,26 @@ def measure(command: list[str], environment: dict[str, str]) -> Run:
     return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
-def installed(folder: str) -> tuple[Tool, dict[str, str]]:
-    """pbt as a package below `folder`, and the environment in which it is the one that runs."""
-    shutil.copytree(HERE.parent / "pbt", Path(folder) / "pbt", ignore=shutil.ignore_patterns("__pycache__"))
-    compileall.compile_dir(folder, quiet=2)
-    kept = {n: v for n, v in os.environ.items() if n != "PYTHONDONTWRITEBYTECODE"}
-    python = os.path.realpath(sys.executable)  # not that of a virtual environment with other things in it
-    return Tool("pbt", (python, "-m", "pbt")), {**kept, "PYTHONPATH": folder, "PYTHONSAFEPATH": "1"}
+COLD, WARM = "pbt", "pbt again"
+
+
+def installed(folder: str) -> tuple[tuple[Tool, Tool], dict[str, str]]:
+    """pbt in a virtual environment below `folder`, without and with what it kept, and what to run both with."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    site = next(Path(folder).glob("lib/python3*/site-packages"))
+    shutil.copytree(HERE.parent / "pbt", site / "pbt", ignore=shutil.ignore_patterns("__pycache__"))
+    about = site / f"pbt_bpf-{__version__}.dist-info"
+    about.mkdir()
+    (about / "RECORD").write_text("")
+    python = f"{folder}/bin/python"
+    subprocess.run([python, "-m", "compileall", "-q", str(site)], check=True)
+    command = Path(folder) / "bin" / "pbt"
+    command.write_text(f"#!{python}\nimport sys\nfrom pbt.__main__ import main\nsys.exit(main())\n")
+    command.chmod(0o755)
+    left_out = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PBT_NO_CACHE")
+    kept = {name: value for name, value in os.environ.items() if name not in left_out}
+    tools = Tool(COLD, (str(command),)), Tool(WARM, (str(command),))
+    return tools, {**kept, "XDG_CACHE_HOME": f"{folder}/kept"}
 
 
 def programs() -> dict[str, str]:
@@ -78,7 +94,7 @@ def largest_tool(tool: Tool) -> str | None:
 def run(rounds: int) -> dict[str, object]:
     rows: list[list[object]] = []
     with TemporaryDirectory() as folder:
-        pbt, environment = installed(folder)
+        ours, environment = installed(folder)
         others = peers()
         known = programs()
         for peer in others[:1]:
@@ -87,13 +103,20 @@ def run(rounds: int) -> dict[str, object]:
                 known["largest tool"] = text + "\ninterval:ms:1 { exit(); }\n"
         for name, script in known.items():
             words = ["-e", script]
-            found = in_turn(
-                [pbt, *others], rounds + 1,
-                lambda tool: measure(tool.running(*words), environment),  # noqa: B023
-            )  # fmt: skip
+
+            def once(tool: Tool, words: list[str] = words) -> Run:
+                kept = environment["XDG_CACHE_HOME"] if tool.name == COLD else ""
+                return measure(tool.running(*words), environment, kept)
+
+            found = in_turn([*ours, *others], rounds + 1, once)
             medians = {n: _summary(runs[1:]) for n, runs in found.items()}  # the first warms the file cache
-            rows += ([name, n, *r, *_ratios(medians["pbt"], r, n)] for n, r in medians.items())
-    head = ["program", "tool", "wall s", "CPU s", "peak MiB", "pbt's wall", "pbt's CPU", "pbt's peak"]
+            for n, r in medians.items():
+                cold, warm = (_ratios(medians[mine], r, n) for mine in (COLD, WARM))
+                rows.append([name, n, *r, *cold, *warm[:2]])
+    head = [
+        "program", "tool", "wall s", "CPU s", "peak MiB", "pbt's wall", "pbt's CPU", "pbt's peak", "again: wall",
+        "again: CPU",
+    ]  # fmt: skip
     return {"machine": dict(machine()), "rows": rows, "text": table(head, rows)}
 
 
@@ -102,7 +125,7 @@ def _summary(runs: list[Run]) -> Run:
 
 
 def _ratios(mine: Run, other: Run, name: str) -> list[float | None]:
-    return [None] * 3 if name == "pbt" else [a / b for a, b in zip(mine, other, strict=True)]
+    return [None] * 3 if name in (COLD, WARM) else [a / b for a, b in zip(mine, other, strict=True)]
 
 
 def main() -> None:

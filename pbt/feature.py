@@ -406,7 +406,7 @@ class Builtin:
     words: tuple[str, ...] = ()  # bare names that are arguments here and mean nothing elsewhere
     per_place: bool = False  # depends on the attach point's own name: no sharing of programs
     typed: bool = False  # needs what `Provider.typed` finds out of a place: no sharing there either
-    files: bool = False  # depends on files, so that what is compiled today may be wrong tomorrow
+    files: bool = False  # depends on files, or on what is in the kernel now: compiled anew each time
 
 
 class Sample(NamedTuple):

@@ -17,8 +17,6 @@ from pbt.ir.core import Program as IrProgram
 from pbt.ir.passes import run as run_passes
 from pbt.lang.check import check
 from pbt.lang.expand import Attached, Expanded, expand, filtered, find_provider
-from pbt.lang.imports import bring_in
-from pbt.lang.macros import expand_macros
 from pbt.lang.parse import Parsed, parse
 from pbt.lang.preprocess import READS_HEADERS
 from pbt.lang.settings import settle
@@ -116,14 +114,21 @@ class Work:
 
 
 def _parse(work: Work) -> None:
-    predefined = {"BPFTRACE_HAVE_BTF": "1", "_LINUX_TYPES_H": "1"} if work.target.types is not None else {}
+    predefined = {"BPFTRACE_HAVE_BTF": "1", "_LINUX_TYPES_H": "1"} if work.target.has_types else {}
     machine = {name: value or "1" for name, _, value in (m.partition("=") for m in work.target.arch.macros)}
     names = {**predefined, **machine, "__KERNEL__": "1", "KBUILD_MODNAME": '"pbt"', **_version(work.target)}
     if work.options.headers.files or READS_HEADERS.search(work.source.text):
         work.headers = _headers(work)
     parsed = parse(work.source, names, headers=work.headers, errors=work.errors)
-    joined = bring_in(parsed, lambda source: parse(source, names, False, work.headers), work.headers)
-    work.parsed = joined._replace(script=expand_macros(joined.script))
+    if parsed.script.imports:
+        from pbt.lang.imports import bring_in
+
+        parsed = bring_in(parsed, lambda source: parse(source, names, False, work.headers), work.headers)
+    if parsed.script.macros or parsed.script.functions:
+        from pbt.lang.macros import expand_macros
+
+        parsed = parsed._replace(script=expand_macros(parsed.script))
+    work.parsed = parsed
     work.warnings += work.parsed.warnings
     work.config = settle(
         work.parsed.script.settings, work.options.environment, work.warnings.append, work.errors

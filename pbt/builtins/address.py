@@ -181,10 +181,12 @@ def _usermode(gen: Gen, call: Call) -> Value:
     return gen.b.compare("ne", level, 0)
 
 
-KADDR = Builtin("kaddr", "(name) -> uint64", "The address of a kernel symbol.", _check_kaddr, _kaddr)
+KADDR = Builtin(
+    "kaddr", "(name) -> uint64", "The address of a kernel symbol.", _check_kaddr, _kaddr, files=True
+)  # fmt: skip
 PERCPU_KADDR = Builtin(
     "percpu_kaddr", "(name [, cpu]) -> uint64", "The address of a CPU's copy of a kernel variable, 0 if there is none.",
-    _check_percpu, _percpu,
+    _check_percpu, _percpu, files=True,
 )  # fmt: skip
 UADDR = Builtin(
     "uaddr", "(name) -> pointer", "The address of a symbol of the probed program or library.",

@@ -13,7 +13,7 @@ from pbt.cli.remembered import Remembered
 from pbt.cli.say import say
 from pbt.cli.verbs import HEADERS, headers_of
 from pbt.data import NamedTuple
-from pbt.source import KernelError, PbtError, Source, UsageError
+from pbt.source import PbtError, Source, UsageError
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -304,7 +304,7 @@ def trace(args: Arguments) -> int:
         warn(bundle.warnings, args)
         try:
             return start(bundle, target, args, way)
-        except KernelError:
+        except PbtError:  # perhaps it was not to blame, but compiling anew is sure to be right
             known.forget()
             raise
     work = compiled(source, params, target, args, way.pid)

@@ -79,13 +79,20 @@ def _open(make: bool = False) -> int:
         raise PermissionError
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     path = os.path.join(base, "pbt")
-    if make:
+    if make and _is_ours(base):
         os.makedirs(path, mode=0o700, exist_ok=True)
     folder = os.open(path, _FOLDER)
     if not _own(os.fstat(folder)):
         os.close(folder)
         raise PermissionError
     return folder
+
+
+def _is_ours(path: str) -> bool:
+    """Whether the nearest folder that is there is the user's own: root leaves nothing in other people's homes."""
+    while not os.path.isdir(path) and path != (above := os.path.dirname(os.path.abspath(path))):
+        path = above
+    return os.stat(path).st_uid == os.geteuid()
 
 
 def _own(about: os.stat_result) -> bool:

@@ -91,6 +91,11 @@ class Target:
         """The kernel's BTF; None when it has none, or BPFTRACE_BTF names a file that does not exist."""
         raise NotImplementedError
 
+    @property
+    def has_types(self) -> bool:
+        """Whether `types` is not None, which is known without reading any."""
+        return self.types is not None
+
     def modules(self) -> tuple[str, ...]:
         """Names of the kernel modules that have BTF, sorted."""
         try:
@@ -212,10 +217,13 @@ class _Live(Target):
             return None
         return None if found.st_ino == _FIRST_PID_NAMESPACE else (found.st_dev, found.st_ino)
 
+    @property
+    def has_types(self) -> bool:
+        return _readable(_btf_path())
+
     @cached_property
     def types(self) -> Btf | None:
-        path = os.environ.get("BPFTRACE_BTF", f"{_BTF_FOLDER}/vmlinux")
-        return _btf(path) if path else None
+        return _btf(_btf_path())
 
     @cached_property
     def programs(self) -> tuple[LoadedProgram, ...]:
@@ -318,12 +326,20 @@ class _Saved(Target):
         return frozenset(self._facts["features"]) - self.without
 
 
+def _btf_path() -> str:
+    return os.environ.get("BPFTRACE_BTF", f"{_BTF_FOLDER}/vmlinux")
+
+
+def _readable(path: str) -> bool:
+    return os.path.isfile(path) and os.access(path, os.R_OK)
+
+
 def _btf(path: str, base: Btf | None = None) -> Btf | None:
     """BTF from a file, read when first needed; None when there is no file that may be read."""
+    if not _readable(path):
+        return None
     from pbt.host.btf import Btf
 
-    if not os.path.isfile(path) or not os.access(path, os.R_OK):
-        return None
     return Btf(lambda: _btf_bytes(path), base)
 
 

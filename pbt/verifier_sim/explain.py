@@ -10,7 +10,6 @@ from pbt.typing import TYPE_CHECKING, Any
 from pbt.verifier_sim import kernels
 from pbt.verifier_sim.env import Unsupported
 from pbt.verifier_sim.explore import Walk, walk
-from pbt.verifier_sim.reasons import find, plain
 from pbt.verifier_sim.reg import MapInfo, Reg, draw
 from pbt.verifier_sim.require import uses
 from pbt.verifier_sim.state import State, draw_frame, turns
@@ -234,6 +233,8 @@ def verify(
     told = _told(lines, found)
     if found.refusal is None:
         return Verdict(True, None, found.processed, found.states, found.stack_depth, log=told)
+    from pbt.verifier_sim.reasons import find, plain
+
     reason_text = found.refusal.reason
     row = find(reason_text)
     hint = found.refusal.hint or (row.mend if row else "")

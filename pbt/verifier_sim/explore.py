@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from pbt.data import NamedTuple
 from pbt.isa.insn import Insn
-from pbt.typing import Any, Final
+from pbt.typing import TYPE_CHECKING, Any, Final
 from pbt.uapi.progs import PROG_TYPES
 from pbt.verifier_sim import check as shape
 from pbt.verifier_sim import unprivileged
@@ -21,12 +21,14 @@ from pbt.verifier_sim.fields import usable, visible
 from pbt.verifier_sim.functions import arguments, check_layout
 from pbt.verifier_sim.kernels import Features
 from pbt.verifier_sim.leave import DONE
-from pbt.verifier_sim.log import Log
 from pbt.verifier_sim.prune import COVERS, EXACTLY, WITHIN, Node, covers, find
 from pbt.verifier_sim.reg import MapInfo, Reg
 from pbt.verifier_sim.stack import note_read
 from pbt.verifier_sim.state import Frame, Slot, State
 from pbt.verifier_sim.step import STEPS
+
+if TYPE_CHECKING:
+    from pbt.verifier_sim.log import Log
 
 LIMIT: Final = 1_000_000  # BPF_COMPLEXITY_LIMIT_INSNS
 _PRUNED: Final = -2  # an earlier state covers this one

@@ -78,6 +78,17 @@ def test_where_nothing_can_be_kept_nothing_is(tmp_path: Path, monkeypatch: pytes
         cache.forget("script-1")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_nothing_is_left_in_homes_of_others(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = folder.parent / "home"
+    home.mkdir()
+    os.chown(home, 12345, 12345)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
+    assert not cache.write("script-1", b"one") and not list(home.iterdir())
+    os.chown(home, 0, 0)
+    assert cache.write("script-1", b"one") and cache.read("script-1") == b"one"
+
+
 def test_the_environment_turns_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
     cache.write("script-1", b"one")
     monkeypatch.setenv("PBT_NO_CACHE", "1")
