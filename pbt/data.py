@@ -44,10 +44,10 @@ else:
 
     def replace(instance, /, **changes):
         """As `dataclasses.replace`."""
-        for each in instance._fields_:
-            if each.init:
-                changes.setdefault(each.name, getattr(instance, each.name))
-        return instance.__class__(**changes)
+        cls = instance.__class__
+        names = cls.__match_args__
+        values = [changes.pop(name) if name in changes else getattr(instance, name) for name in names]
+        return cls(*values, **changes)
 
     def _made(cls, frozen, slots, eq):
         own = [_own(cls, name) for name in _names(cls)]
