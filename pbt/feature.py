@@ -115,6 +115,7 @@ class Provider:
     of_process(place, pid): the place as process `-p` means it: its files as it sees them.
     typed(place, context, target): the context with typed arguments, where finding them out costs too much to
     do for every place: asked for one place at a time, and only if its program uses a builtin that is `typed`.
+    find_type(places, name): a type of C that the files of these places define; None if they do not.
     unsafe(place): whether the place asks for --unsafe.
     absent(place, target): of a place that is not there: the reason, and a hint; None for the usual words.
     instead(place, target): what stands in for a place where this kernel has no such probes; () for nothing.
@@ -145,6 +146,7 @@ class Provider:
     attach_many: Callable[[AttachHost, int, Sequence[Program]], tuple[Sequence[Closeable], int]] | None = None
     of_process: Callable[[Place, int], Place] = lambda place, pid: place
     typed: Callable[[Place, Context, Target], Context] | None = None
+    find_type: Callable[[Sequence[Place], str], Type | None] | None = None
     unsafe: Callable[[Place], bool] = lambda place: False
     absent: Callable[[Place, Target], tuple[str, str] | None] = lambda place, target: None
     instead: Callable[[Place, Target], Sequence[Substitute]] = lambda place, target: ()

@@ -98,9 +98,14 @@ class DebugInfo:
         return self.units[place].die(at)
 
     @cached_property
-    def _signatures(self) -> Mapping[int, Unit]:
+    def type_units(self) -> Sequence[Unit]:
+        """Units that are about one type each, which other units name by its signature."""
         units = [*self.units, *self._units_of(".debug_types")]
-        return {unit.signature: unit for unit in units if unit.type == c.UT_TYPE}
+        return tuple(unit for unit in units if unit.type == c.UT_TYPE)
+
+    @cached_property
+    def _signatures(self) -> Mapping[int, Unit]:
+        return {unit.signature: unit for unit in self.type_units}
 
     def type_of_signature(self, signature: int) -> Die | None:
         """The type that a type unit is about; None where the file lacks that unit."""

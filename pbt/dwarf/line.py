@@ -88,7 +88,7 @@ class LineTable:
         """Version 5: both lists count from 0; folder 0 is the one that was compiled in."""
         self._folders = list[str]()
         for name, _ in self._entries(cursor):
-            self._folders.append(join(self._folders[0] if self._folders else self._unit.comp_dir, name))
+            self._folders.append(join(self._folders[0], name) if self._folders else name)
         return [
             normpath(join(self._folders[folder] if folder < len(self._folders) else "", name))
             for name, folder in self._entries(cursor)

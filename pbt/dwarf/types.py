@@ -11,7 +11,7 @@ from functools import cached_property
 from pbt.data import NamedTuple
 from pbt.dwarf import consts as c
 from pbt.dwarf.info import DebugInfo
-from pbt.dwarf.units import Die
+from pbt.dwarf.units import Die, Unit
 from pbt.types import BOOL, CHAR, VOID, Array, Enum, Function, Int, Member, Pointer, Struct, Type
 
 _THROUGH = {
@@ -47,25 +47,24 @@ class Types:
 
     def __init__(self, info: DebugInfo) -> None:
         self.info = info
-        self._known: dict[int, Type] = {}
+        self._known: dict[tuple[str, int], Type] = {}
 
     def find(self, name: str) -> Type | None:
         """A type by its name: "struct item", "enum color", or that of a typedef."""
-        at = self._named.get(name)
-        return self.type(self.info.die(at)) if at is not None else None
+        unit, at = self._named.get(name, (None, 0))
+        return self.type(unit.die(at)) if unit is not None else None
 
     @cached_property
-    def _named(self) -> Mapping[str, int]:
+    def _named(self) -> Mapping[str, tuple[Unit, int]]:
         """Where types with a name are defined, outside of functions."""
-        found: dict[str, int] = {}
-        for unit in self.info.units:
+        found: dict[str, tuple[Unit, int]] = {}
+        for unit in dict.fromkeys((*self.info.type_units, *self.info.units)):
             for die in unit.root.children():
                 if c.AT_DECLARATION not in die.attributes and (die.tag in _NAMED or die.tag == c.TAG_TYPEDEF):
                     name = die.text(c.AT_NAME)
+                    key = f"{_NAMED[die.tag]} {name}" if die.tag in _NAMED else name
                     if name:
-                        found.setdefault(
-                            f"{_NAMED[die.tag]} {name}" if die.tag in _NAMED else name, die.offset
-                        )
+                        found.setdefault(key, (unit, die.offset))
         return found
 
     # --- functions -----------------------------------------------------------------------------
@@ -92,9 +91,10 @@ class Types:
             return VOID
         if depth > _MOST:
             raise die.unit.section.damaged(f"the type at byte {die.offset} is nested too deeply")
-        known = self._known.get(die.offset)
+        key = die.unit.section.name, die.offset
+        known = self._known.get(key)
         if known is None:
-            known = self._known[die.offset] = self._decode(die, depth + 1)
+            known = self._known[key] = self._decode(die, depth + 1)
         return known
 
     def _decode(self, die: Die, depth: int) -> Type:
@@ -117,8 +117,7 @@ class Types:
     def _aggregate(self, die: Die) -> Type:
         name = f"{_AGGREGATES[die.tag]} {die.name or '(anon)'}"
         if c.AT_DECLARATION in die.attributes:
-            at = self._named.get(name)
-            return self.type(self.info.die(at)) if at is not None else Struct(name, 0, 1)
+            return self.find(name) or Struct(name, 0, 1)
         size = die.number(c.AT_BYTE_SIZE) or 0
         return Struct(name, size, (size & -size if size % 8 else 8) or 1, lambda: tuple(self._members(die)))
 
@@ -151,7 +150,9 @@ class Types:
 
 
 def _type_of(die: Die) -> Die | None:
-    return next((kind for each in die.origins() if (kind := each.reference(c.AT_TYPE)) is not None), None)
+    """The type of a variable, or of what a type points to or is made of; from its own unit where it has one."""
+    kind = next((kind for each in die.origins() if (kind := each.reference(c.AT_TYPE)) is not None), None)
+    return (kind.reference(c.AT_SIGNATURE) or kind) if kind is not None else None
 
 
 def _base_type(die: Die) -> Type:
@@ -207,7 +208,7 @@ def spelled(die: Die | None, depth: int = 0) -> str:
         return "void"
     if depth > _MOST:
         return "..."
-    target = die.reference(c.AT_TYPE)
+    target = _type_of(die)
     if die.tag in _POINTERS:
         text = spelled(target, depth + 1)
         return f"{text[:-2]}(*)()" if text.endswith("()") else text + _POINTERS[die.tag]

@@ -59,7 +59,9 @@ class Script:
     ) -> None:
         self.script, self.expanded, self.target, self.options = script, expanded, target, options
         self.headers = headers
-        self.types = TypeNames(script.types, target.types, headers, self.define, named_type, self._constants)
+        self.types = TypeNames(
+            script.types, target.types, headers, self.define, named_type, self._constants, self._traced_type
+        )
         self.defines = defines
         self.define_values: dict[str, ast.Expr] = {}
         self.maps: dict[str, MapType] = {}
@@ -135,6 +137,18 @@ class Script:
         """Whether a body uses a builtin of some kind."""
         names = {node.name for node in probe.walk() if isinstance(node, (ast.Ident, ast.Call))}
         return any(wanted(self.known_builtins[name]) for name in names if name in self.known_builtins)
+
+    def _traced_type(self, name: str) -> Type | None:
+        """A type of C that programs and libraries define which the script traces, if it traces nothing else."""
+        places = [p for expanded in self.expanded for p in expanded.places if not p.context.anyone]
+        if any(place.provider.find_type is None for place in places):
+            return None
+        for provider in dict.fromkeys(place.provider for place in places):
+            here = [place.place for place in places if place.provider is provider]
+            found = provider.find_type(here, name) if provider.find_type is not None else None
+            if found is not None:
+                return found
+        return None
 
     def _typed_context(self, place: Attached) -> Context:
         """What a program at a place sees, typed arguments included."""

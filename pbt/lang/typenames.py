@@ -86,9 +86,12 @@ class TypeNames:
         define: Callable[[str], ast.Expr | None] = lambda name: None,
         named: Callable[[str], Type | None] = lambda name: None,
         constants: Callable[[], Mapping[str, int]] = dict,
+        traced: Callable[[str], Type | None] = lambda name: None,
     ) -> None:
         """`named`: types that the language has beside C's; those of the kernel come first. `constants`: those
-        that headers would define."""
+        that headers would define. `traced`: types of the programs that are traced, if nothing else is: the
+        kernel may have others of these names."""
+        self._traced, self._of_traced = traced, dict[str, Type | None]()
         self._own, self._constants = named, constants
         self._btf, self._headers, self._define = btf, headers, define
         self._defined: dict[str, ast.Definition] = {}
@@ -197,8 +200,15 @@ class TypeNames:
             if found is not None:
                 self._collect(found)
                 return self._definition(" ".join(parts))
-        known = self._btf.lookup(" ".join(parts)) if self._btf else None
+        known = self._in_traced(" ".join(parts))
+        if known is None and self._btf is not None:
+            known = self._btf.lookup(" ".join(parts))
         return known or _USUAL.get(words) or self._own(words)
+
+    def _in_traced(self, words: str) -> Type | None:
+        if words not in self._of_traced:
+            self._of_traced[words] = self._traced(words)
+        return self._of_traced[words]
 
     def _words(self, node: ast.TypeName) -> Type:
         if node.words == "string":

@@ -23,7 +23,7 @@ from pbt.probes.common import (
     register_result,
 )
 from pbt.source import KernelError, ScriptError, Span
-from pbt.types import U64
+from pbt.types import U64, Type
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -262,6 +262,13 @@ def _typed(place: Place, context: Context, target: Target) -> Context:
     return userargs.typed(context, place, elf, target.arch) if elf is not None else context
 
 
+def _find_type(places: Sequence[Place], name: str) -> Type | None:
+    from pbt.probes import userargs
+
+    elfs = filter(None, (_elf(path) for path in dict.fromkeys(place["path"] for place in places)))
+    return next(filter(None, (userargs.find_type(elf, name) for elf in elfs)), None)
+
+
 def _fields(place: Place, target: Target) -> Sequence[str]:
     from pbt.probes import userargs
 
@@ -399,6 +406,7 @@ def _provider(name: str, alias: str, doc: str) -> Provider:
         attach_many=partial(attach_many, _spot, name == "uretprobe"),
         of_process=of_process,
         absent=_absent,
+        find_type=_find_type,
         typed=None if name == "uretprobe" else _typed,
         fields=(lambda place, target: ()) if name == "uretprobe" else _fields,
         list=_list,

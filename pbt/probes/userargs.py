@@ -27,7 +27,7 @@ _LARGEST = 16  # bytes of a struct that may be passed in registers
 _KNOWN = ("x86_64", "aarch64")  # machines whose rules for structs are here
 
 
-class _Function(NamedTuple):
+class Function(NamedTuple):
     """A function that a place is the entry of, with the types around it."""
 
     types: Types
@@ -40,13 +40,21 @@ def typed(context: Context, place: Place, elf: Elf, arch: Arch) -> Context:
         found = _function(place, elf)
         if isinstance(found, str):
             return replace(context, lacks=(*context.lacks, ("args", found)))
-        located = tuple(_located(found, arch))
+        params = tuple(located(found, arch))
     except UsageError as error:
         raise PlaceError(error.message, error.hint) from error
-    members = tuple(m for m in located if isinstance(m, Member))
-    lacks = tuple((f"args.{m[0]}", m[1]) for m in located if not isinstance(m, Member))
+    members = tuple(m for m in params if isinstance(m, Member))
+    lacks = tuple((f"args.{m[0]}", m[1]) for m in params if not isinstance(m, Member))
     args = Struct(f"struct _uprobe_{found.die.offset:x}", arch.regs_size, 8, lambda: members)
-    return replace(context, args=args if located else None, lacks=(*context.lacks, *lacks))
+    return replace(context, args=args if params else None, lacks=(*context.lacks, *lacks))
+
+
+def find_type(elf: Elf, name: str) -> Type | None:
+    """A type that a file defines, by its name in C: "struct item", "word"."""
+    from pbt.host.debuginfo import debug_info
+
+    info = debug_info(elf)
+    return Types(info).find(name) if info is not None else None
 
 
 def fields(place: Place, elf: Elf) -> Sequence[str]:
@@ -57,7 +65,7 @@ def fields(place: Place, elf: Elf) -> Sequence[str]:
     return [f"{spelled(p.die)} {p.name or f'arg{n}'}" for n, p in enumerate(found.types.params(found.die))]
 
 
-def _function(place: Place, elf: Elf) -> _Function | str:
+def _function(place: Place, elf: Elf) -> Function | str:
     """The function that begins at a place; or why there is none."""
     from pbt.host.debuginfo import debug_info
 
@@ -71,10 +79,10 @@ def _function(place: Place, elf: Elf) -> _Function | str:
         return "debugging information does not tell of this function: use arg0, arg1, ..."
     if address not in [low for low, _ in ranges(die)][:1]:
         return "arguments are known where a function begins, not in the middle"
-    return _Function(Types(info), die)
+    return Function(Types(info), die)
 
 
-def _located(function: _Function, arch: Arch) -> Iterator[Member | tuple[str, str]]:
+def located(function: Function, arch: Arch) -> Iterator[Member | tuple[str, str]]:
     """Each parameter as a member of the context, or its name with the reason why it is not."""
     next_ = int(arch.name == "x86_64" and _in_memory(function.types.result(function.die)))
     known = True  # where the next one is

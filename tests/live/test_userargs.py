@@ -159,3 +159,17 @@ def test_listing(pbt: Pbt, tmp_path: Path) -> None:
         f"uprobe:{tmp_path}/prog:work", "    int n", "    struct item* it", "    enum color c", "    word w",
         "    char s", "    struct point p",
     ]  # fmt: skip
+
+
+def test_types_by_name(pbt: Pbt, program: Path) -> None:
+    """Casts and sizes know the types of the traced program."""
+    assert printed(
+        pbt,
+        program,
+        "records",
+        "((struct node *)arg0)->at.y",
+        "sizeof(struct node)",
+        "offsetof(struct node, next)",
+        "(enum color)5",
+        "sizeof(word)",
+    ) == ["4", "64", "24", "GREEN", "8"]

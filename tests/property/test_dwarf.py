@@ -13,10 +13,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pbt import arch
 from pbt.dwarf.cursor import DwarfError
-from pbt.dwarf.info import DebugInfo
+from pbt.dwarf.info import DebugInfo, functions
 from pbt.dwarf.lines import addresses, lines_of, source_files
+from pbt.dwarf.types import Types, spelled
+from pbt.dwarf.units import Unit
 from pbt.host.elf import Elf
+from pbt.probes.userargs import Function, located
+from pbt.types import Pointer, Struct
 from tests.unit.dwarf.programs import SOURCE, build
 
 SECONDS = 10  # of the processor's time: a whole example takes a few milliseconds
@@ -45,6 +50,7 @@ def ask_everything(contents: Mapping[str, bytes]) -> None:
         ],
         lambda: [info.frames(address) for address in range(0x1000, 0x1300, 7)],
         lambda: [die.name for unit in info.units for _, die in unit.root.below()],
+        lambda: [every_type(info, unit) for unit in info.units],
     ):
         try:
             question()
@@ -52,9 +58,21 @@ def ask_everything(contents: Mapping[str, bytes]) -> None:
             assert "damaged debugging information in ." in str(error)
 
 
+def every_type(info: DebugInfo, unit: Unit) -> int:
+    """How many members the parameters of all functions have, and theirs."""
+    types, seen = Types(info), 0
+    for function in functions(unit):
+        assert all(located(Function(types, function), arch.get("x86_64")))
+        for param in (*types.params(function), types.result(function)):
+            assert isinstance(spelled(param.die), str)
+            kind = param.type.target if isinstance(param.type, Pointer) else param.type
+            seen += len(kind.members) if isinstance(kind, Struct) else 1
+    return seen + (types.find("struct item") is not None)
+
+
 def test_whole_sections_are_read_without_errors(built: dict[str, bytes]) -> None:
     info = DebugInfo("prog", lambda name: built.get(name, b""))
-    assert source_files(info) and [unit.root.name for unit in info.units]
+    assert source_files(info) and sum(every_type(info, unit) for unit in info.units) > 10
 
 
 edits = st.lists(
