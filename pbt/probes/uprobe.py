@@ -156,10 +156,13 @@ def of_process(place: Place, pid: int) -> Place:
 
 
 def _elf(path: str) -> Elf | None:
-    from pbt.host.archive import open_elf
-    from pbt.host.elf import ElfError
+    from pbt.host.elf import Elf, ElfError
 
     try:
+        if "!/" not in path:
+            return Elf(path)
+        from pbt.host.archive import open_elf
+
         return open_elf(path)
     except (OSError, ElfError):
         return None
