@@ -247,6 +247,7 @@ def _object(name: str, data: bytes, args: Arguments, options: dict[str, object])
             sleepable=program.sort.sleepable,
             maps=found.maps,
             map_of=program.map_of,
+            kfuncs=program.kfuncs,
             declared=program.declared,
             structs=found.sizes,
             owned=found.owned,

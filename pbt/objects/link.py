@@ -37,7 +37,7 @@ class Program(NamedTuple):
     """A program ready to be judged.
 
     map_of: slot → (position among the object's maps, "map_fd" or "map_value", offset); lines: slot → line
-    of C; missing: slot → what its kernel lacks there; unknown: why its type is not known ("" if it is).
+    of C; missing: slot → what its kernel lacks there; kfuncs: slot of a call → name of the kernel function.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Program(NamedTuple):
     lines: Mapping[int, Line]
     declared: Declared | None
     missing: Mapping[int, str]
+    kfuncs: Mapping[int, str]
 
     @property
     def attach_name(self) -> str:
@@ -192,13 +193,22 @@ class _Linker:
         references: dict[int, tuple[int, str, int]] = {}
         lines: dict[int, Line] = {}
         missing: dict[int, str] = {}
+        self.kfuncs: dict[int, str] = {}
         for function in order:
             base = places[function] - function.first
             insns += self._body(function, places, references)
             self._copy(self.extension.lines.get(self._name(function.section), {}), function, base, lines)
             self._copy(self.missing.get(function.section, {}), function, base, missing)
         return Program(
-            main.name, name, kind, insns, references, lines, self._declared(order, places), missing
+            main.name,
+            name,
+            kind,
+            insns,
+            references,
+            lines,
+            self._declared(order, places),
+            missing,
+            self.kfuncs,
         )
 
     def _copy(self, rows: Mapping[int, T], function: _Function, base: int, out: dict[int, T]) -> None:
@@ -265,6 +275,7 @@ class _Linker:
         """An instruction that refers to a map, a variable, or something of the kernel."""
         symbol = row.symbol
         if insn.opcode == op.JMP | op.CALL and not symbol.section:
+            self.kfuncs[at] = symbol.name
             return insn._replace(src_reg=op.CALL_KFUNC, imm=core.kernel_id(self.types, "func", symbol.name))
         if not insn.is_wide:
             raise self.elf.broken(f"instruction {at} cannot refer to {symbol.name}")

@@ -134,6 +134,12 @@ def test_programs_of_all_kinds(tmp_path: Path) -> None:
     assert outer.inner is not None and outer.inner.value_size == 8
 
 
+def test_calls_of_kernel_functions(tmp_path: Path) -> None:
+    text = 'extern void bpf_rcu_read_lock(void) SEC(".ksyms"); SEC("tc") int p(void *c) { bpf_rcu_read_lock(); return 0; }'
+    (program,) = read("program.o", clang(tmp_path, HEAD + text)).programs
+    assert program.kfuncs == {0: "bpf_rcu_read_lock"} and program.insns[0].src_reg == 2
+
+
 CORE = HEAD + """
 struct there { int gone_before; int pid; unsigned flags : 3; } __attribute__((preserve_access_index));
 struct missing { int x; } __attribute__((preserve_access_index));
