@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import json
 import random
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pbt.host.target import Target
-from pbt.isa import insn as make
-from pbt.isa.insn import EXIT, Insn, encode
-from pbt.uapi.helpers import HELPERS
-from pbt.uapi.progs import PROG_TYPES
+from pbt.isa.insn import Insn, encode
 from pbt.verifier_sim import MapInfo, Verdict, verify
 from pbt.verifier_sim.calibrate import PROBES, programs
 from pbt.verifier_sim.functions import Declared
@@ -94,40 +90,6 @@ def calibration() -> list[dict[str, Any]]:
         }
         for rule, (kind, code, slots) in programs().items()
     ]  # fmt: skip
-
-
-def helper_calls() -> Iterator[Asked]:
-    """A call of each helper in each type of program: whether it is there at all is what counts."""
-    for kind in PROG_TYPES:
-        if kind not in _ATTACHED:
-            attach = _PLACES.get(kind, "")
-            for helper in HELPERS.values():
-                yield _asked(
-                    f"{kind} {helper.name}",
-                    kind,
-                    [make.call(helper.id), make.mov_imm(0, 0), EXIT],
-                    (),
-                    {},
-                    attach,
-                )
-
-
-_ATTACHED = ("TRACING", "LSM", "EXT", "STRUCT_OPS", "SYSCALL")  # these need more to be loaded
-_PLACES = {
-    "CGROUP_SOCK_ADDR": "CGROUP_INET4_CONNECT",
-    "CGROUP_SOCKOPT": "CGROUP_SETSOCKOPT",
-    "SK_LOOKUP": "SK_LOOKUP",
-    "CGROUP_SOCK": "CGROUP_INET_SOCK_CREATE",
-    "NETFILTER": "NETFILTER",
-    "CGROUP_DEVICE": "CGROUP_DEVICE",
-    "CGROUP_SYSCTL": "CGROUP_SYSCTL",
-}
-_MISSING = re.compile(r"unknown func|invalid func|cannot use helper")
-
-
-def lacks(reason: str) -> bool:
-    """Whether a refusal means that the helper is not there."""
-    return bool(_MISSING.search(reason))
 
 
 def command(name: str, *options: str) -> vm.Command:
