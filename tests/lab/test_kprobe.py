@@ -17,7 +17,7 @@ READ = "for i in 1 2 3 4 5 6 7 8; do cat /etc/passwd /proc/uptime; done"
 CONNECT = (
     "bash -c ': < /dev/tcp/127.0.0.1/9' 2>/dev/null; bash -c ': < /dev/tcp/127.0.0.1/10' 2>/dev/null; true"
 )
-NETWORK = ("tcp_", "udp_", "inet_", "sock_", "skb_")
+NETWORK = ("tcp_", "inet_", "sock_")
 OPENED = """
 // 打开的路径
 #ifndef BPFTRACE_HAVE_BTF
