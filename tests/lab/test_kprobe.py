@@ -31,7 +31,7 @@ kprobe:vfs_open
 }
 """
 FALLBACK = """
-kprobe:vfs_read { @[func, arg2 > 100] = count(); @f[str(((struct file *)arg0)->f_path.dentry->d_name.name)] = count(); }
+kprobe:vfs_read { @[probe, arg2 > 100] = count(); @f[str(((struct file *)arg0)->f_path.dentry->d_name.name)] = count(); }
 kretprobe:vfs_read { @r[retval > 100] = count(); }
 """
 MEMORY = """
@@ -141,7 +141,7 @@ def test_trampolines_stand_in_for_kprobes(outcome):
     assert "NOTE: kprobe:vfs_read is not to be had here; using fentry:vfs_read" in result.stderr
     assert "NOTE: kretprobe:vfs_read is not to be had here; using fexit:vfs_read" in result.stderr
     counts = dict(re.findall(r"^(@\w*\[[^]]+\]): (\d+)$", result.stdout, re.M))
-    assert int(counts["@f[passwd]"]) >= 8 and int(counts["@[vfs_read, true]"]) >= 16
+    assert int(counts["@f[passwd]"]) >= 8 and int(counts["@[kprobe:vfs_read, true]"]) >= 16
     assert int(counts["@r[true]"]) >= 8
 
 
