@@ -45,8 +45,8 @@ def alive() -> dict[str, set[int]]:
     return {"map": maps, "prog": progs, "link": {i.id for i in found["link"] if i.prog_id in progs}}
 
 
-def left_behind(seconds: float = 2.0) -> dict[str, set[int]]:
-    """What of ours is still there; waits until it is nothing."""
+def left_behind(seconds: float = 20.0) -> dict[str, set[int]]:
+    """What of ours is still there; waits until it is nothing: the kernel frees programs after grace periods."""
     end = time.monotonic() + seconds
     while True:
         left = {kind: now for kind, now in alive().items() if now}
