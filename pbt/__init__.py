@@ -9,11 +9,13 @@ Everything is imported when first asked for: `import pbt.runtime` does not impor
 
 from __future__ import annotations
 
-from pbt.typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # as in `typing`, which importing pbt does not need
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from pbt.api import Trace, compile, explain, load, trace
     from pbt.bundle import Bundle
     from pbt.host.target import Target

@@ -28,6 +28,9 @@ settings.register_profile(
     "pbt", derandomize=os.environ.get("PBT_EXPLORE") != "1", deadline=None, print_blob=True
 )
 settings.load_profile("pbt")
+signal.signal(
+    signal.SIGQUIT, signal.SIG_DFL
+)  # background jobs of a shell ignore it, and so would what they start
 
 
 # --- what may run here -------------------------------------------------------------------------------

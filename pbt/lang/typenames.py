@@ -98,6 +98,7 @@ class TypeNames:
         self._made: dict[str, Type] = {}
         self._enums: dict[str, ast.EnumDef] = {}  # by the names of their constants
         self._made_enums: dict[ast.EnumDef, Enum] = {}
+        self._counted: set[ast.EnumDef] = set()  # enums whose constants are being counted
         self._under_way: set[str] = set()
         for node in definitions:
             self._collect(node)
@@ -153,8 +154,14 @@ class TypeNames:
         return self._constants()[node.name]
 
     def _enum(self, node: ast.EnumDef) -> Enum:
+        if node in self._counted:
+            raise ScriptError("a constant of an enum may use only those before it", node.span)
         if node not in self._made_enums:
-            self._made_enums[node] = self._count(node)
+            self._counted.add(node)
+            try:
+                self._made_enums[node] = self._count(node)
+            finally:
+                self._counted.discard(node)
         return self._made_enums[node]
 
     def _count(self, node: ast.EnumDef) -> Enum:
