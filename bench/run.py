@@ -103,6 +103,7 @@ def main() -> None:
     for name in only:
         found[name] = run(name, flag("short"))
         print(f"{name}: {found[name]['machine']['seconds']} s", file=sys.stderr)
+        kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps(found, indent=1) + "\n")
         (folder / "performance.md").write_text(document(found))
 
