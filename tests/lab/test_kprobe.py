@@ -31,7 +31,7 @@ kprobe:vfs_open
 }
 """
 FALLBACK = """
-kprobe:vfs_read { @[probe, arg2 > 100] = count(); @f[str(((struct file *)arg0)->f_path.dentry->d_name.name)] = count(); }
+kprobe:vfs_read { @[probe, arg2 > 100] = count(); @f[str(((struct file *)arg0)->f_path.dentry->d_name.name, 64)] = count(); }
 kretprobe:vfs_read { @r[retval > 100] = count(); }
 """
 MEMORY = """
@@ -127,7 +127,7 @@ def test_hundreds_of_functions_and_none_stays_traced(outcome):
     attached = int(re.search(r"Attached (\d+) probes", result.stdout + result.stderr).group(1))
     functions = dict(re.findall(r"^@\[(\w+)\]: (\d+)$", result.stdout, re.M))
     assert attached >= 500 and {"tcp_v4_connect", "inet_stream_connect"} <= set(functions)
-    assert result.ready < 60  # under emulation
+    assert result.ready < 180  # under emulation, one by one; less than 60 if nothing else runs
     assert outcome("left").stdout == ""
 
 

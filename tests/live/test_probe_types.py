@@ -132,7 +132,7 @@ def test_pinned_iterators_speak_to_those_who_read_the_file(pbt, bpffs):
         (mine,) = [line for line in lines if line.startswith(f"{os.getpid()} ")]
         with open("/proc/self/comm") as file:
             comm = file.read().rstrip("\n")
-        start = f"{os.getpid()} {comm:16}|{os.getpid():5}|ffffffff ffffffffffffffff 0xffff"
+        start = f"{os.getpid()} {comm:16}|{os.getpid():5}|ffffffff ffffffffffffffff 0xff"
         assert mine.startswith(start) and mine.endswith(f" A{comm[0]} -007 x -5 é%{comm}")
         assert len(lines) > 5
 
