@@ -232,7 +232,6 @@ def _object(name: str, data: bytes, args: Arguments, options: dict[str, object])
     from pbt.cli.trace import target_of
     from pbt.isa.insn import encode
     from pbt.objects import link
-    from pbt.verifier_sim import verify
 
     target = target_of(args)
     release = str(options.get("kernel", target.release))
@@ -240,24 +239,8 @@ def _object(name: str, data: bytes, args: Arguments, options: dict[str, object])
     found = link.read(shown, data, target.types, release, *_kind(args))
     options = judging(release) | {"types": kernel_types(release, target)} | options
     for program in found.programs:
-        verdict = verify(
-            program.insns,
-            prog_type=program.sort.prog_type,
-            expected_attach_type=program.sort.attach,
-            sleepable=program.sort.sleepable,
-            maps=found.maps,
-            map_of=program.map_of,
-            kfuncs=program.kfuncs,
-            declared=program.declared,
-            structs=found.sizes,
-            owned=found.owned,
-            gpl=found.gpl,
-            target=program.attach_name if program.sort.prog_type in ("TRACING", "LSM") else "",
-            **options,  # type: ignore[arg-type]
-        )
-        yield Judged(
-            f"{shown}: {program.name}", program.told(verdict), Code(encode(program.insns)), program.place
-        )
+        verdict = found.judge(program, **options)
+        yield Judged(f"{shown}: {program.name}", verdict, Code(encode(program.insns)), program.place)
 
 
 def _kind(args: Arguments) -> tuple[str, str]:

@@ -15,10 +15,10 @@ from pbt.objects import core, extension, maps
 from pbt.objects.elf import SLOT, STB_LOCAL, ObjectElf, Relocation
 from pbt.objects.extension import Line
 from pbt.source import UsageError
-from pbt.typing import TYPE_CHECKING, TypeVar
+from pbt.typing import TYPE_CHECKING, Any, TypeVar
 from pbt.uapi import sections
 from pbt.uapi.elf import STT_FUNC, STV_DEFAULT
-from pbt.verifier_sim import Verdict
+from pbt.verifier_sim import Verdict, verify
 from pbt.verifier_sim.functions import BadTypes, Declared
 from pbt.verifier_sim.reg import MapInfo
 
@@ -85,6 +85,25 @@ class ObjectFile(NamedTuple):
     def gpl(self) -> bool:
         """Whether the license goes with the GPL (license_is_gpl_compatible() of <linux/license.h>)."""
         return self.license in _GPL
+
+    def judge(self, program: Program, **options: Any) -> Verdict:
+        """What the verifier says of one of the programs; `options`: those of `verify` that say for which kernel."""
+        verdict = verify(
+            program.insns,
+            prog_type=program.sort.prog_type,
+            expected_attach_type=program.sort.attach,
+            sleepable=program.sort.sleepable,
+            maps=self.maps,
+            map_of=program.map_of,
+            kfuncs=program.kfuncs,
+            declared=program.declared,
+            structs=self.sizes,
+            owned=self.owned,
+            gpl=self.gpl,
+            target=program.attach_name if program.sort.prog_type in ("TRACING", "LSM") else "",
+            **options,
+        )
+        return program.told(verdict)
 
 
 class _Function(NamedTuple):

@@ -104,11 +104,8 @@ def _line(rng: random.Random, number: int) -> str:
 def _object(rng: random.Random, number: int) -> str:
     found = link.read("x.o", damaged(rng, rng.choice(OBJECTS)), prog_type=rng.choice(("", "XDP")))
     for program in found.programs:
-        verdict = verify(
-            program.insns, prog_type=program.sort.prog_type, maps=found.maps, map_of=program.map_of,
-            declared=program.declared, structs=found.sizes, owned=found.owned, gpl=found.gpl,
-        )  # fmt: skip
-        assert program.told(verdict).story(place=program.place) or verdict.ok
+        verdict = found.judge(program)
+        assert verdict.story(place=program.place) or verdict.ok
     return "object"
 
 

@@ -10,25 +10,12 @@ from pbt.isa.insn import Insn
 from pbt.objects.link import ObjectFile, Program, read
 from pbt.source import UsageError
 from pbt.uapi import btf
-from pbt.verifier_sim import Verdict, verify
+from pbt.verifier_sim import Verdict
 from tests.unit.objects.made import HEAD, LOOKUP, MIXED, UNCHECKED, Part, assembled, clang, legacy
 
 
 def judged(found: ObjectFile, program: Program, kernel: str = "6.18") -> Verdict:
-    verdict = verify(
-        program.insns,
-        prog_type=program.sort.prog_type,
-        expected_attach_type=program.sort.attach,
-        sleepable=program.sort.sleepable,
-        maps=found.maps,
-        map_of=program.map_of,
-        declared=program.declared,
-        structs=found.sizes,
-        owned=found.owned,
-        gpl=found.gpl,
-        kernel=kernel,
-    )
-    return program.told(verdict)
+    return found.judge(program, kernel=kernel)
 
 
 def kinds(found: ObjectFile) -> dict[str, str]:
