@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pbt.data import NamedTuple
 from pbt.typing import Final, Protocol
 from pbt.verifier_sim.env import Refuse
-from pbt.verifier_sim.progbtf import ARRAY, ENUM, ENUM64, INT, MODIFIERS, PTR, STRUCT, TYPE_TAG, UNION, Row
+from pbt.verifier_sim.progbtf import ARRAY, ENUM, ENUM64, INT, PTR, STRUCT, TYPE_TAG, UNION, Row, chain
 
 _LONGEST_CHAIN: Final = 64
 
@@ -57,12 +57,8 @@ class KernelTypes:
 
     def plain(self, id: int) -> tuple[int, Row]:
         """A type without its names, qualifiers and tags."""
-        for _ in range(_LONGEST_CHAIN):
-            row = self.row(id)
-            if row.kind not in MODIFIERS:
-                return id, row
-            id = row.size
-        raise Refuse(f"type {id} refers to itself")
+        *_, last = chain(self.row, id, Refuse)
+        return last
 
     def struct(self, name: str) -> int | None:
         """The id of a structure or union, found by what `name_of` made of it."""
@@ -78,14 +74,10 @@ class KernelTypes:
 
     def pointed(self, id: int) -> tuple[str, Row, frozenset[str]]:
         """What a pointer type points to: a structure's name or "", the type itself, its tags."""
-        id, tags = self.row(id).size, set()
-        while self.row(id).kind in MODIFIERS:
-            row = self.row(id)
-            if row.kind == TYPE_TAG and not row.flag:
-                tags.add(row.name)
-            id = row.size
-        row = self.row(id)
-        return self.name_of(id, row) if row.kind in (STRUCT, UNION) else "", row, frozenset(tags)
+        steps = list(chain(self.row, self.row(id).size, Refuse))
+        tags = frozenset(row.name for _, row in steps if row.kind == TYPE_TAG and not row.flag)
+        id, row = steps[-1]
+        return self.name_of(id, row) if row.kind in (STRUCT, UNION) else "", row, tags
 
     def _extent(self, id: int) -> tuple[int, int, int, Row]:
         """Bytes of a type, how many elements it has, the id and row of one (itself if it is no array)."""

@@ -8,7 +8,7 @@ kernel/bpf/btf.c.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from pbt.data import NamedTuple
 from pbt.source import PbtError
@@ -40,6 +40,20 @@ class Row(NamedTuple):
     size: int
     words: tuple[int, ...]
     flag: bool = False
+
+
+def chain(row: Callable[[int], Row], id: int, error: Callable[[str], Exception]) -> Iterator[tuple[int, Row]]:
+    """A type with its id, and what its names, qualifiers and tags stand before, one by one; the last is a plain type.
+
+    Raises `error` where types refer to themselves.
+    """
+    for _ in range(_LONGEST_CHAIN):
+        found = row(id)
+        yield id, found
+        if found.kind not in MODIFIERS:
+            return
+        id = found.size
+    raise error(f"type {id} refers to itself")
 
 
 class Function(NamedTuple):
@@ -105,12 +119,8 @@ class ProgramTypes:
 
     def plain(self, id: int) -> tuple[int, Row]:
         """A type without its names and qualifiers."""
-        for _ in range(_LONGEST_CHAIN):
-            row = self.row(id)
-            if row.kind not in MODIFIERS:
-                return id, row
-            id = row.size
-        raise BadTypes(f"type {id} refers to itself")
+        *_, last = chain(self.row, id, BadTypes)
+        return last
 
     def kind_name(self, id: int) -> str:
         return _NAMES[self.plain(id)[1].kind]

@@ -153,3 +153,15 @@ def test_without_the_very_types() -> None:
 def test_few_functions_are_safe_for_d_path() -> None:
     text = "r2 = r10; r2 += -8; *(u64 *)(r10 -8) = 0; r3 = 8; call d_path; r0 = 0; exit"
     assert _judge("r1 = *(u64 *)(r1 +0); " + text, target="d_path") == "helper call is not allowed in probe"
+
+
+def test_types_that_refer_to_themselves_are_refused() -> None:
+    m = Maker()
+    name = m.add(TYPEDEF, "name", 2)
+    m.add(TYPEDEF, "other", name)
+    pointer = m.add(PTR, "", name)
+    types = KernelTypes(Btf(m.bytes()), exact=True)
+    with pytest.raises(Refuse, match="refers to itself"):
+        types.plain(name)
+    with pytest.raises(Refuse, match="refers to itself"):
+        types.pointed(pointer)
