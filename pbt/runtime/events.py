@@ -23,6 +23,7 @@ _ORDER: Literal["little", "big"] = sys.byteorder
 _HEAD = BPF_RINGBUF_HDR_SZ
 _PIECE = 1024
 _PERF_PAGES = 64  # for each CPU
+_PAUSE = 0.005  # seconds: nobody who reads along notices
 
 
 class Reader:
@@ -64,6 +65,15 @@ class Reader:
                 lambda data: found.append(Run(len(data), _HEAD + len(data), bytes(_HEAD) + data))
             )
         return found
+
+    @property
+    def pause(self) -> float:
+        """Seconds that records which keep coming may wait to be taken together; 0: none."""
+        return 0.0 if self._ring is None else min(_PAUSE, self._ring.pause)
+
+    def rest(self) -> bool:
+        """Want to be told of the next record; False if there is one already."""
+        return self._ring is None or self._ring.rest()
 
     def lost(self) -> int:
         """How many records have found no room since the start."""

@@ -95,6 +95,7 @@ class Session:
         self._bulk: dict[int, events.Bulk | None] = {}
         self._queue: deque[Run] = deque()
         self._waiting = 0  # bytes in the queue
+        self._came = False  # whether there were records since the last wait
         self._lost = self._unmissed = 0  # records: those reported, and those that nobody minds
         self._signalled = 0  # signals to this process that wait for their programs
         self._stopped = self._started = self._finished = False
@@ -301,10 +302,19 @@ class Session:
         while self._signalled:
             self._signalled -= 1
             self._run_auto("self")
-        self._epoll.poll(0 if self._queue or iterating else min(timeout, self._look()))
+        if not self._queue and not iterating:
+            self._wait(min(timeout, self._look()))
         self._consume(TICK)
         self._count_lost()
         self._tell_failures()
+
+    def _wait(self, timeout: float) -> None:
+        """Until something happens; a while longer where records keep coming, so that many are taken at once."""
+        if self._came and self._reader.pause:
+            time.sleep(min(timeout, self._reader.pause))
+        elif self._reader.rest():
+            self._epoll.poll(timeout)
+        self._came = False
 
     def _look(self) -> float:
         """Seconds until the process is to be looked at again; does so if it is time.
@@ -381,6 +391,7 @@ class Session:
         """Take what the kernel has, unless so much is waiting already that it must be lost."""
         if self._waiting < _MOST_WAITING:
             runs = self._reader.read()
+            self._came |= bool(runs)
             self._queue.extend(runs)
             self._waiting += sum(len(run.block) for run in runs)
 

@@ -17,6 +17,7 @@ from pbt.sys.hints import hint
 from pbt.uapi.consts import BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT, BPF_RINGBUF_HDR_SZ
 
 _LENGTH = BPF_RINGBUF_DISCARD_BIT - 1
+_HELD = 8  # bytes that stay taken, so that the consumer's position is that of no record
 
 
 class Run(NamedTuple):
@@ -28,8 +29,8 @@ class Run(NamedTuple):
 
     def records(self) -> list[bytes]:
         """The data of each record."""
-        starts = range(BPF_RINGBUF_HDR_SZ, len(self.block), self.stride)
-        return [self.block[at : at + self.length] for at in starts]
+        head, block = BPF_RINGBUF_HDR_SZ, self.block
+        return [block[at + head : at + head + self.length] for at in range(0, len(block), self.stride)]
 
 
 class RingBuffer:
@@ -56,38 +57,36 @@ class RingBuffer:
         """The descriptor to wait on."""
         return self._fd
 
+    @property
+    def pause(self) -> float:
+        """Seconds in which even a gigabyte of records a second cannot fill the buffer."""
+        return (self._mask + 1) / 1e9
+
     def drain(self) -> list[bytes]:
-        """The data of all finished records, in order; frees their room.
+        """The data of all finished records, in order; frees their room, and wants to be woken for the next.
 
         Stops at a record that a program has reserved but not yet submitted.
         """
-        produced = self._producer[0]
-        left = produced - self._at
-        if not left:
-            return []
-        fence()  # the producer wrote its records before its position
-        records: list[bytes] = []
-        add, words, data, mask = records.append, self._words, self._data, self._mask
-        base = mmap.PAGESIZE + BPF_RINGBUF_HDR_SZ
-        while left > 0:
-            at = (produced - left) & mask
-            head = words[at >> 2]
-            if head & BPF_RINGBUF_BUSY_BIT:
-                break
-            length = head & _LENGTH
-            if not head & BPF_RINGBUF_DISCARD_BIT:
-                # the address that is read depends on the header, so it cannot be read before it
-                end = base + at + length
-                add(data[end - length : end])
-            left -= (length + 15) & -8
-        fence()  # the data has been copied before the producer may write over it
-        self._at = self._consumer[0] = produced - left
+        records = [record for run in self.runs() for record in run.records()]
+        self.rest()
         return records
+
+    def rest(self) -> bool:
+        """Free the room of all records taken, so that the next one wakes whoever waits; False if it is there already.
+
+        The kernel wakes the reader for a record that begins where the consumer's position is.
+        """
+        self._consumer[0] = self._at
+        fence()  # whoever submits now has seen that position, or its record is seen here
+        at = self._at & self._mask
+        return self._producer[0] == self._at or bool(self._words[at >> 2] & BPF_RINGBUF_BUSY_BIT)
 
     def runs(self) -> list[Run]:
         """The same records as `drain`, those of equal length that follow each other in one piece.
 
         Nothing is done for each single record of a run, so the room is free again within microseconds.
+        Who takes records this way is not woken for the next, which costs the traced program more than all
+        else about it: the consumer's position stays `_HELD` bytes behind until `rest`.
         """
         produced = self._producer[0]
         if produced == self._at:
@@ -99,7 +98,8 @@ class RingBuffer:
         base = mmap.PAGESIZE
         taken = [Run(length, stride, self._data[base + at : base + to]) for length, stride, at, to in found]
         fence()  # the data has been copied before the producer may write over it
-        self._at = self._consumer[0] = self._at + end - start
+        self._at += end - start
+        self._consumer[0] = self._at - _HELD
         return taken
 
     def _scan(self, start: int, end: int) -> tuple[list[tuple[int, int, int, int]], int]:

@@ -96,3 +96,20 @@ def test_perf_records_are_told_apart(steps: Sequence[bytes | int]) -> None:
     assert count == len(texts) == len(got)
     assert all(record.startswith(text) for record, text in zip(got, texts, strict=True))
     assert buffer.lost == sum(step for step in steps if isinstance(step, int))
+
+
+def test_who_takes_runs_is_not_woken_until_it_rests() -> None:
+    """The kernel wakes for a record that begins at the consumer's position: none does before `rest`."""
+    producer = Producer()
+    reader = RingBuffer(producer.fd, SIZE)
+    producer.write(b"first")
+    assert [run.records() for run in reader.runs()] == [[b"first"]]
+    assert 0 < SIZE - producer.room() < 16  # less than any record: it is where none begins
+    producer.write(b"second")
+    assert not reader.rest()  # it is there already, nobody will tell
+    assert [run.records() for run in reader.runs()] == [[b"second"]]
+    assert reader.rest() and producer.room() == SIZE
+    producer.write(b"third", BUSY)
+    assert reader.rest() and reader.runs() == []  # whoever submits it will tell
+    reader.close()
+    os.close(producer.fd)
