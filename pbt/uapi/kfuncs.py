@@ -18,6 +18,12 @@ _SETS = {
     "xdp": "XDP",
     "lsm": "LSM",
     "test": f"{_TRACERS} SCHED_CLS SYSCALL",
+    "system": "SYSCALL",
+    "classifiers": "SCHED_CLS XDP",
+    "packets": "SCHED_CLS SCHED_ACT XDP",
+    "skb_meta": "SCHED_CLS SCHED_ACT",
+    "cls": "SCHED_CLS",
+    "cgroups": _CGROUPS,
     "skb": f"{_TRACERS} {_CGROUPS} SCHED_CLS SCHED_ACT SOCKET_FILTER LWT_IN LWT_OUT LWT_XMIT LWT_SEG6LOCAL "
     "NETFILTER SK_SKB",
 }
@@ -26,12 +32,15 @@ _SETS = {
 class Kfunc(NamedTuple):
     """One function.
 
-    args: "num", "const" (a known number), "ignored", "ctx", "map", "text" (constant), "mem:N" (N bytes),
-    "mem" and "size" behind one another (as many bytes as the size says), "ptr:STRUCT", "dynptr",
-    "new_dynptr:TYPE", "new_iter:KIND", "iter:KIND", "new_irq", "irq"; "?" at the end: may be null.
-    result: "num", "void", "ptr:STRUCT", "mem:N" (read only), "slice" (of a dynptr); "?": may be null.
-    flags: acquire, release, trusted, rcu, rcu_protected, sleepable, as KF_*. types: programs that may call
-    it, None for all. since, until: releases.
+    args: "num", "const" (a known number), "ignored", "ctx" ("ctx:STRUCT": tracing programs hand over that),
+    "map", "text" (constant), "mem:N" (N bytes), "mem" and "size" behind one another (as many bytes as the size
+    says), "ptr:STRUCT", "dynptr", "new_dynptr:TYPE" (no type: that of the dynptr before), "new_iter:KIND",
+    "iter:KIND", "new_irq", "irq"; "?" at the end: may be null.
+    result: "num", "void", "ptr:STRUCT", "untrusted:STRUCT", "mem:N" (read only), "slice" (of a dynptr),
+    "context" (the kernel's structure of it), "cast" (to the type of a known id); "?": may be null.
+    flags: acquire, release, trusted, rcu, rcu_protected, sleepable, as KF_*; moves_packet: packet pointers end;
+    device: for programs of one network device alone. types: programs that may call it, None for all.
+    since, until: releases.
     """
 
     name: str
@@ -101,17 +110,89 @@ _ROWS = (
     _k("iter_task_vma_new", "new_iter:task_vma ptr:task_struct num", "num", "rcu", "all", "6.7"),
     _k("iter_task_vma_next", "iter:task_vma", "ptr:vm_area_struct?", "", "all", "6.7"),
     _k("iter_task_vma_destroy", "iter:task_vma", "void", "", "all", "6.7"),
-    _k("iter_bits_new", "new_iter:bits mem size", "num", "", "all", "6.11"),
+    _k("iter_bits_new", "new_iter:bits ignored num", "num", "", "all", "6.11"),
     _k("iter_bits_next", "iter:bits", "mem:4?", "", "all", "6.11"),
     _k("iter_bits_destroy", "iter:bits", "void", "", "all", "6.11"),
+    _k("iter_css_new", "new_iter:css ptr:cgroup_subsys_state num", "num", "trusted rcu_protected", "all", "6.7"),
+    _k("iter_css_next", "iter:css", "ptr:cgroup_subsys_state?", "", "all", "6.7"),
+    _k("iter_css_destroy", "iter:css", "void", "", "all", "6.7"),
+    _k("iter_css_task_new", "new_iter:css_task ptr:cgroup_subsys_state num", "num", "trusted", "all", "6.7"),
+    _k("iter_css_task_next", "iter:css_task", "ptr:task_struct?", "", "all", "6.7"),
+    _k("iter_css_task_destroy", "iter:css_task", "void", "", "all", "6.7"),
+    _k("iter_kmem_cache_new", "new_iter:kmem_cache", "num", "sleepable", "all", "6.13"),
+    _k("iter_kmem_cache_next", "iter:kmem_cache", "ptr:kmem_cache?", "sleepable", "all", "6.13"),
+    _k("iter_kmem_cache_destroy", "iter:kmem_cache", "void", "sleepable", "all", "6.13"),
+    _k("iter_dmabuf_new", "new_iter:dmabuf", "num", "sleepable", "all", "6.17"),
+    _k("iter_dmabuf_next", "iter:dmabuf", "ptr:dma_buf?", "sleepable", "all", "6.17"),
+    _k("iter_dmabuf_destroy", "iter:dmabuf", "void", "sleepable", "all", "6.17"),
     # dynptrs
-    _k("dynptr_from_skb", "ctx num new_dynptr:SKB", "num", "", "skb", "6.4"),
+    _k("dynptr_from_skb", "ctx:sk_buff num new_dynptr:SKB", "num", "trusted", "skb", "6.4"),
+    _k("dynptr_from_skb_meta", "ctx num new_dynptr:SKB_META", "num", "trusted", "skb_meta", "6.18"),
     _k("dynptr_from_xdp", "ctx num new_dynptr:XDP", "num", "", "xdp", "6.4"),
     _k("dynptr_slice", "dynptr num mem? const", "slice?", "", "all", "6.4"),
+    _k("dynptr_slice_rdwr", "dynptr num mem? const", "slice?", "", "all", "6.4"),
+    _k("dynptr_clone", "dynptr new_dynptr", "num", "", "all", "6.5"),
     _k("dynptr_adjust", "dynptr num num", "num", "", "all", "6.5"),
     _k("dynptr_is_null", "dynptr", "num", "", "all", "6.5"),
     _k("dynptr_is_rdonly", "dynptr", "num", "", "all", "6.5"),
     _k("dynptr_size", "dynptr", "num", "", "all", "6.5"),
+    _k("dynptr_copy", "dynptr num dynptr num num", "num", "", "all", "6.16"),
+    _k("dynptr_memset", "dynptr num num num", "num", "", "all", "6.17"),
+    *(_k(f"probe_read_{what}_dynptr", "dynptr num num ignored", "num", "", "all", "6.16")
+      for what in ("user", "user_str", "kernel", "kernel_str")),
+    *(_k(f"copy_from_user{what}_dynptr", "dynptr num num ignored", "num", "sleepable", "all", "6.16")
+      for what in ("", "_str")),
+    *(_k(f"copy_from_user_task{what}_dynptr", "dynptr num num ignored ptr:task_struct", "num",
+         "sleepable trusted", "all", "6.16") for what in ("", "_str")),
+    # memory and text
+    _k("copy_from_user_str", "mem size ignored num", "num", "sleepable", "all", "6.12"),
+    _k("copy_from_user_task_str", "mem size ignored ptr:task_struct num", "num", "sleepable", "all", "6.15"),
+    *(_k(f"str{what}", "ignored ignored", "num", "", "all", "6.17") for what in ("cmp", "spn", "cspn", "str")),
+    _k("strcasecmp", "ignored ignored", "num", "", "all", "6.18"),
+    _k("strnstr", "ignored ignored num", "num", "", "all", "6.17"),
+    *(_k(f"str{what}", "ignored num", "num", "", "all", "6.17") for what in ("chr", "chrnul", "rchr", "nlen")),
+    _k("strnchr", "ignored num num", "num", "", "all", "6.17"),
+    _k("strlen", "ignored", "num", "", "all", "6.17"),
+    _k("stream_vprintk_impl", "num text mem size ignored", "num", "trusted", "all", "6.18"),
+    # types
+    _k("cast_to_kern_ctx", "ctx", "context", "", "all", "6.2"),
+    _k("rdonly_cast", "ignored const", "cast", "", "all", "6.2"),
+    _k("get_kmem_cache", "num", "untrusted:kmem_cache", "", "all", "6.13"),
+    # cryptography
+    _k("crypto_ctx_create", "mem size mem:4", "ptr:bpf_crypto_ctx?", "acquire sleepable", "system", "6.10"),
+    _k("crypto_ctx_acquire", "ptr:bpf_crypto_ctx", "ptr:bpf_crypto_ctx?", "acquire rcu", "system", "6.10"),
+    _k("crypto_ctx_release", "ptr:bpf_crypto_ctx", "void", "release", "system", "6.10"),
+    *(_k(f"crypto_{what}crypt", "ptr:bpf_crypto_ctx dynptr dynptr dynptr?", "num", "rcu", "packets", "6.10")
+      for what in ("en", "de")),
+    # connections and other things of the network
+    *(_k(f"{name}_ct_alloc", "ctx mem size mem size", "ptr:nf_conn___init?", "acquire", "classifiers", "6.0")
+      for name in ("skb", "xdp")),
+    *(_k(f"{name}_ct_lookup", "ctx mem size mem size", "ptr:nf_conn?", "acquire", "classifiers", "5.18")
+      for name in ("skb", "xdp")),
+    _k("ct_insert_entry", "ptr:nf_conn___init", "ptr:nf_conn?", "acquire release", "classifiers", "6.0"),
+    _k("ct_release", "ptr:nf_conn", "void", "release", "classifiers", "5.18"),
+    *(_k(f"ct_set_{what}", "ptr:nf_conn___init num", result, "trusted", "classifiers", "6.0")
+      for what, result in (("timeout", "void"), ("status", "num"))),
+    *(_k(f"ct_change_{what}", "ptr:nf_conn num", "num", "trusted", "classifiers", "6.0")
+      for what in ("timeout", "status")),
+    _k("ct_set_nat_info", "ptr:nf_conn___init mem:16 num num", "num", "trusted", "classifiers", "6.1"),
+    _k("xdp_get_xfrm_state", "ctx mem size", "ptr:xfrm_state?", "acquire", "xdp", "6.8"),
+    _k("xdp_xfrm_state_release", "ptr:xfrm_state", "void", "release", "xdp", "6.8"),
+    _k("xdp_pull_data", "ctx num", "num", "moves_packet", "xdp", "6.18"),
+    _k("xdp_metadata_rx_timestamp", "ctx mem:8", "num", "trusted device", "all", "6.3"),
+    _k("xdp_metadata_rx_hash", "ctx mem:4 mem:4", "num", "trusted device", "all", "6.3"),
+    _k("xdp_metadata_rx_vlan_tag", "ctx mem:2 mem:2", "num", "trusted device", "all", "6.8"),
+    _k("sk_assign_tcp_reqsk", "ctx ptr:sock mem size", "num", "trusted", "cls", "6.9"),
+    _k("sock_addr_set_sun_path", "ctx mem size", "num", "", "cgroups", "6.7"),
+    _k("sock_ops_enable_tx_tstamp", "ctx num", "num", "trusted", "cgroups", "6.15"),
+    # files and control groups
+    _k("path_d_path", "ptr:path mem size", "num", "trusted", "lsm", "6.12"),
+    _k("get_file_xattr", "ptr:file text dynptr", "num", "sleepable trusted", "lsm", "6.8"),
+    _k("get_dentry_xattr", "ptr:dentry text dynptr", "num", "sleepable trusted", "lsm", "6.12"),
+    _k("set_dentry_xattr", "ptr:dentry text dynptr num", "num", "sleepable trusted", "lsm", "6.14"),
+    _k("remove_dentry_xattr", "ptr:dentry text", "num", "sleepable trusted", "lsm", "6.14"),
+    _k("cgroup_read_xattr", "ptr:cgroup text dynptr", "num", "rcu", "all", "6.17"),
+    _k("cpumask_populate", "ptr:cpumask mem size", "num", "rcu", "tracing", "6.15"),
     # keys
     _k("lookup_user_key", "num num", "ptr:bpf_key?", "acquire sleepable", "generic", "6.1"),
     _k("lookup_system_key", "num", "ptr:bpf_key?", "acquire", "generic", "6.1"),

@@ -262,7 +262,7 @@ def _object_argument(
     elif name == "BTF_ID_SOCK_COMMON" and reg.kind == "ptr_":
         same_struct(env, regno, reg, "sock_common")
     elif name == "CONST_STR":
-        _constant_text(regno, reg)
+        constant_text(regno, reg)
     elif name in _OBJECTS:
         _OBJECTS[name](env, state, helper, given, regno, reg)
     elif name in _DYNPTRS:
@@ -289,7 +289,7 @@ def same_struct(env: Env, regno: int, reg: Reg, wanted: str) -> None:
         raise Refuse(f"R{regno} is of type {reg.obj} but {wanted} is expected")
 
 
-def _constant_text(regno: int, reg: Reg) -> None:
+def constant_text(regno: int, reg: Reg) -> None:
     """Text in the value of a map that is frozen and that programs only read."""
     info: MapInfo = reg.obj
     if not info.data:

@@ -125,9 +125,15 @@ def _helper(env: Env, state: State, pc: int, number_: int) -> int:
     regs[0:6] = [result, UNINIT, UNINIT, UNINIT, UNINIT, UNINIT]
     if entered >= 0:
         return entered
-    if helper.name in MOVES_PACKET:
+    if helper.name in MOVES_PACKET or _writes_packet(helper, given):
         forget_packets(state)
     return pc + 1
+
+
+def _writes_packet(helper: Helper, given: Given) -> bool:
+    """A write through a dynptr may move the data of the packet."""
+    owner = given.dynptr
+    return helper.name == "dynptr_write" and owner is not None and owner.obj in ("SKB", "SKB_META")
 
 
 def _may_sleep(env: Env, state: State) -> bool:

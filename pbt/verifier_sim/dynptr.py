@@ -63,12 +63,17 @@ def _copies(state: State, ref: int) -> int:
 
 
 def _drop_slices(state: State, dynptr: int) -> None:
+    """What was got of a dynptr ends with it; slices of packets and those that are only read do not."""
+
+    def slice_(reg: Reg | None) -> bool:
+        return reg is not None and reg.kind == "mem" and reg.obj == dynptr and not reg.mods
+
     for frame in state.frames:
         for regno, reg in enumerate(frame.regs):
-            if reg.kind == "mem" and reg.obj == dynptr:
+            if slice_(reg):
                 frame.regs[regno] = ANY
         for index, slot in frame.stack.items():
-            if slot.reg is not None and slot.reg.kind == "mem" and slot.reg.obj == dynptr:
+            if slice_(slot.reg):
                 frame.stack[index] = Slot(SPILL * 8, ANY)
 
 

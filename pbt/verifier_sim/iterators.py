@@ -14,7 +14,9 @@ from pbt.verifier_sim.state import INVALID, ITER, Frame, Slot, State
 
 IRQ: Final = "irq_flag"
 _WHOLE = ITER * 8
-_SLOTS: Final = {"num": 1, "task": 3, "task_vma": 1, "bits": 2, IRQ: 1}
+_SLOTS: Final = {
+    "num": 1, "task": 3, "task_vma": 1, "bits": 2, "css": 3, "css_task": 1, "kmem_cache": 1, "dmabuf": 1, IRQ: 1,
+}  # fmt: skip
 ACTIVE, DRAINED = 1, 2
 
 

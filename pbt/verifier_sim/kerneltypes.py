@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pbt.data import NamedTuple
+from pbt.source import PbtError
 from pbt.typing import Final, Protocol
 from pbt.verifier_sim.env import Refuse
 from pbt.verifier_sim.progbtf import ARRAY, ENUM, ENUM64, INT, PTR, STRUCT, TYPE_TAG, UNION, Row, chain
@@ -68,6 +69,14 @@ class KernelTypes:
             found = self.source.find("struct", name)
             self._structs[name] = self.source.find("union", name) if found is None else found
         return self._structs[name]
+
+    def named(self, id: int) -> str:
+        """The structure with an id, as `name_of` makes its name; "" if the id is of something else."""
+        try:
+            row = self.row(id)
+        except PbtError:
+            return ""
+        return self.name_of(id, row) if row.kind == STRUCT else ""
 
     def name_of(self, id: int, row: Row) -> str:
         return row.name or f"#{id}"

@@ -5,7 +5,7 @@ runs every example, and finds each message of the simulator here.
 
 An example is "TYPE [words]: assembly", instructions separated by ";". Words: a release to judge for,
 `unprivileged`, `strict` (alignment). HASH, RING, ARRAY and ONE stand for the wide loads of four maps,
-see `EXAMPLE_MAPS`; an empty example means that the reason needs the program's types (BTF).
+see `EXAMPLE_MAPS`; `kcall NAME` calls a kernel function; an empty example means that the reason needs the program's types (BTF).
 """
 
 # ruff: noqa: E501 (a table: one reason, few lines)
@@ -271,10 +271,12 @@ REASONS: Final = (
     # kernel functions
     Reason(99, r"cannot call kernel function from non-GPL.*|kernel function (\w+) is not in this kernel|calling kernel function (\w+) is not allowed|"
            r"program must be sleepable to call sleepable kfunc (\w+)|kernel func (\w+) (?:is sleepable within|requires RCU).*",
-           "the program may not call this kernel function here", "See which programs may, in which kernels and sections.", ""),
+           "the program may not call this kernel function here", "See which programs may, in which kernels and sections.",
+           "KPROBE: r1 = 1; kcall bpf_task_from_pid; r0 = 0; exit"),
     Reason(100, r"Possibly NULL pointer passed to trusted arg(\d+)|R(\d+) must be (?:referenced or trusted|a rcu pointer|a known constant)|"
            r"kernel function \w+ args#\d+ expected pointer .*|release kernel function .*",
-           "the kernel function wants a pointer that it can rely on", "Check it for null; take a reference, or stay inside of an RCU section.", ""),
+           "the kernel function wants a pointer that it can rely on", "Check it for null; take a reference, or stay inside of an RCU section.",
+           "TRACEPOINT: r1 = 1; kcall bpf_task_from_pid; r1 = r0; kcall bpf_task_release; r0 = 0; exit"),
     # without privileges
     Reason(101, r"Operation not permitted", "programs of this type take the capability CAP_BPF", "Load it with CAP_BPF (and CAP_PERFMON for tracing).",
            "KPROBE unprivileged: r0 = 0; exit"),
@@ -305,9 +307,23 @@ REASONS: Final = (
            "SOCKET_FILTER unprivileged 6.1: call get_prandom_u32; r1 = ONE; r2 = 4; if r0 == 7 goto a; r1 = 5; a: r1 += r2; r0 = 0; exit"),
     Reason(113, r"nested rcu read lock .*|unmatched (?:rcu read unlock|attempt to enable preemption) .*|cannot restore irq state out of order.*|"
            r".*(?:bpf_rcu_read_lock|bpf_preempt_disable)-ed region",
-           "a section is closed that is not open, or left open", "Close every section once, in the reverse order, on every path.", ""),
+           "a section is closed that is not open, or left open", "Close every section once, in the reverse order, on every path.",
+           "TRACEPOINT: kcall bpf_rcu_read_unlock; r0 = 0; exit"),
     Reason(114, r"expected (?:an initialized|uninitialized) (.*) as arg #\d+|arg#\d+ expected pointer to (?:an iterator on stack|stack|ctx).*",
-           "there is no such iterator or flags at this place of the stack, or there is one already", "Make it first, and destroy it once.", ""),
+           "there is no such iterator or flags at this place of the stack, or there is one already", "Make it first, and destroy it once.",
+           "TRACEPOINT: r1 = r10; r1 += -8; kcall bpf_iter_num_next; r0 = 0; exit"),
+    # more of kernel functions
+    Reason(130, r"the prog does not allow writes to packet data", "programs of this type may not write to packets, nor to any slice of a dynptr",
+           "Use bpf_dynptr_slice, or a helper that stores bytes.",
+           "SOCKET_FILTER: r2 = 0; r3 = r10; r3 += -16; kcall bpf_dynptr_from_skb; r1 = r10; r1 += -16; r2 = 0; r3 = 0; r4 = 8; kcall bpf_dynptr_slice_rdwr; r0 = 0; exit"),
+    Reason(131, r"kern ctx type .* is not a struct|kfunc bpf_rdonly_cast type ID argument must be of a struct or void",
+           "there is no structure of the kernel behind this", "Cast to a structure by its BTF id; contexts of tracing programs have none.",
+           "TRACEPOINT: kcall bpf_cast_to_kern_ctx; r0 = 0; exit"),
+    Reason(132, r"metadata kfuncs require device-bound program", "only programs loaded for one network device may ask for its metadata",
+           "Load the program with the number of the device.", "XDP: r2 = r10; r2 += -8; kcall bpf_xdp_metadata_rx_timestamp; r0 = 0; exit"),
+    Reason(133, r"css_task_iter is only allowed in .*", "only LSM programs, iterators and programs that sleep walk the tasks of a control group",
+           "Use bpf_iter_task, or a program that may sleep.",
+           "TRACEPOINT: r1 = 1; kcall bpf_cgroup_from_id; if r0 == 0 goto out; r1 = r10; r1 += -8; r2 = r0; r3 = 0; kcall bpf_iter_css_task_new; out: r0 = 0; exit"),
 )  # fmt: skip
 
 _compiled: list[tuple[re.Pattern[str], Reason]] = []

@@ -49,6 +49,10 @@ class MapInfo(NamedTuple):
     inner_of: str = ""  # the map of maps that this map was found in
 
 
+UNSHOWN = ("packet_",)
+"""Modifiers that the kernel has no word for. packet_: memory that lies in a packet."""
+
+
 class Reg(NamedTuple):
     """A value: its kind, and for a pointer where it points.
 
@@ -59,7 +63,7 @@ class Reg(NamedTuple):
     size: bytes of "mem"; checked range of "pkt". ref: the reference that must be released (0: none).
     delta: distance from the other numbers of the same id, which an addition of `size` bits (64, 32) made.
     delta of a kernel pointer: 1 if it points to an object of the program's own, until the lock is given back.
-    mods: "rdonly_", "ringbuf_", "untrusted_" …
+    mods: "rdonly_", "ringbuf_", "untrusted_" …; those of `UNSHOWN` are ours.
     """
 
     kind: str
@@ -81,9 +85,12 @@ class Reg(NamedTuple):
     @property
     def type_name(self) -> str:
         """As the kernel prints it: "map_value_or_null", "ptr_or_null_task_struct"."""
+        mods = self.mods
+        for word in UNSHOWN:
+            mods = mods.replace(word, "")
         if self.kind == "ptr_":
-            return f"{self.mods}ptr_{'or_null_' if self.null else ''}"
-        return f"{self.mods}{self.kind}{'_or_null' if self.null else ''}"
+            return f"{mods}ptr_{'or_null_' if self.null else ''}"
+        return f"{mods}{self.kind}{'_or_null' if self.null else ''}"
 
 
 UNINIT = Reg("uninit")

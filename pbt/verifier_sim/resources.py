@@ -37,7 +37,8 @@ def acquire(env: Env, state: State, pc: int) -> int:
 
 
 def forget_packets(state: State) -> None:
-    forget(state, lambda reg: reg.kind in ("pkt", "pkt_meta", "pkt_end"))
+    """The packet may lie elsewhere now: pointers into it, slices of dynptrs among them, end."""
+    forget(state, lambda reg: reg.kind in ("pkt", "pkt_meta", "pkt_end") or "packet_" in reg.mods)
 
 
 def nothing_held(state: State, where: str) -> None:

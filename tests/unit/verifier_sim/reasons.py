@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pbt.isa.asm import assemble
-from pbt.uapi.helpers import HELPERS
 from pbt.verifier_sim import MapInfo, Verdict, verify
 from pbt.verifier_sim.reasons import EXAMPLE_MAPS, Reason
+from tests.unit.verifier_sim.test_kfuncs import build
 
 _MAPS = tuple(MapInfo(name, kind, key, value, entries) for name, kind, key, value, entries in EXAMPLE_MAPS)
-_IDS = {name: helper.id for name, helper in HELPERS.items()}
 
 
 def run_example(reason: Reason) -> Verdict:
@@ -18,7 +16,7 @@ def run_example(reason: Reason) -> Verdict:
     for at, info in enumerate(_MAPS):
         way = "map_value" if info.name == "ONE" else "map_fd"
         text = text.replace(f"= {info.name}", f"= {way}[{at}][0]")
-    insns = assemble(text.replace(";", "\n"), _IDS)
+    insns, kfuncs = build(text)
     references = {
         at: (insn.imm, "map_fd" if insn.src_reg == 1 else "map_value", 0)
         for at, insn in enumerate(insns)
@@ -30,6 +28,7 @@ def run_example(reason: Reason) -> Verdict:
         prog_type=prog_type,
         maps=_MAPS,
         map_of=references,
+        kfuncs=kfuncs,
         kernel=release,
         privileged="unprivileged" not in words,
         strict="strict" in words,
