@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pbt.verifier_sim import tnum
+from pbt.verifier_sim.bounds import sync
+from pbt.verifier_sim.casts import zero_extend32
 from pbt.verifier_sim.kernels import Features
-from pbt.verifier_sim.scalar import UNKNOWN, ZERO, Bounds, Scalar, const, of_size, sync, zero_extend32
+from pbt.verifier_sim.scalar import UNKNOWN, ZERO, Bounds, Scalar, const, of_size
 from pbt.verifier_sim.tnum import M32, M64
 
 
@@ -253,18 +255,3 @@ def _shift(name: str, a: Scalar, b: Scalar, bits: int, rules: Features) -> Scala
 def negate(a: Scalar, wide: bool, rules: Features) -> Scalar:
     """-a; before 6.17 nothing is known of it."""
     return binary("SUB", ZERO, a, wide, rules) if "negation" in rules else UNKNOWN
-
-
-def byte_swap(a: Scalar, size: int, rules: Features) -> Scalar:
-    """The low `size` bytes reversed, zero extended."""
-    if "swap_known" not in rules:
-        return UNKNOWN
-    value, mask = tnum.swap((a.value, a.mask), size)
-    return sync(UNKNOWN._replace(value=value, mask=mask), rules)
-
-
-def keep_low(a: Scalar, size: int, rules: Features) -> Scalar:
-    """What a byte swap to the machine's own order leaves: the low `size` bytes, zero extended."""
-    if "swap_known" not in rules:
-        return UNKNOWN
-    return sync(UNKNOWN._replace(value=tnum.cast(a.tnum, size)[0], mask=tnum.cast(a.tnum, size)[1]), rules)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pbt.data import NamedTuple
 from pbt.typing import Final
-from pbt.verifier_sim import scalar
+from pbt.verifier_sim import bounds
 from pbt.verifier_sim.env import Refuse, Unsupported
 from pbt.verifier_sim.kernels import Features
 from pbt.verifier_sim.kerneltypes import KernelTypes
@@ -191,7 +191,7 @@ def _result(types: KernelTypes, attach: str, name: str, proto: Row, rules: Featu
     row = types.plain(proto.size)[1]
     if types.is_number(proto.size):
         limits = _hook_limits(name) if attach == "LSM_MAC" and "hook_ranges" in rules else None
-        return number(scalar.between(*limits, rules)) if limits else ANY
+        return number(bounds.between(*limits, rules)) if limits else ANY
     if row.kind != PTR:
         return refused(f"func '{name}' returns {row.name}. Only pointer access is allowed")
     return _pointer(types, attach, name, -1, "", types.plain(proto.size)[0], rules)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
-from pbt.verifier_sim import arith, fields, scalar, tnum, unprivileged
+from pbt.verifier_sim import arith, bounds, compare, fields, scalar, tnum, unprivileged
 from pbt.verifier_sim.callbacks import earlier, widen
 from pbt.verifier_sim.env import Env, read_reg
 from pbt.verifier_sim.leave import DONE
@@ -78,7 +78,7 @@ def _decide(env: Env, name: str, dst: Reg, src: Reg, wide: bool) -> bool | None:
     if dst.kind == "scalar" and src.kind == "scalar":
         if "register_branches" not in env.rules and src.num.mask & (tnum.M64 if wide else tnum.M32):
             return None
-        return scalar.taken(name, dst.num, src.num, wide, env.rules)
+        return compare.taken(name, dst.num, src.num, wide, env.rules)
     if not wide and "null_is_wide" in env.rules:
         return None
     pointer, other = (dst, src) if dst.kind != "scalar" else (src, dst)
@@ -104,7 +104,7 @@ def _decide(env: Env, name: str, dst: Reg, src: Reg, wide: bool) -> bool | None:
 def _decide_packet(name: str, dst: Reg, src: Reg) -> bool | None:
     """A packet pointer against the end, where an earlier comparison already told."""
     if dst.kind == "pkt_end" and src.kind == "pkt":
-        return _decide_packet(scalar.MIRROR[name], src, dst) if name in scalar.MIRROR else None
+        return _decide_packet(compare.MIRROR[name], src, dst) if name in compare.MIRROR else None
     if dst.kind != "pkt" or src.kind != "pkt_end" or dst.size >= 0:
         return None
     beyond = dst.size == BEYOND_END
@@ -124,7 +124,7 @@ def _learn(
     env: Env, state: State, insn: Insn, name: str, dst: Reg, src: Reg, wide: bool, jumped: bool
 ) -> bool:
     """Put into `state` what one side of the branch tells; False if it cannot be taken."""
-    holds = name if jumped else scalar.INVERSE[name]
+    holds = name if jumped else compare.INVERSE[name]
     register = bool(insn.opcode & op.X)
     if dst.kind == "scalar" and src.kind == "scalar":
         return _learn_numbers(env, state, insn, holds, dst, src, wide)
@@ -156,8 +156,8 @@ def _learn_numbers(env: Env, state: State, insn: Insn, holds: str, dst: Reg, src
     if register and insn.src_reg == insn.dst_reg:
         return True  # compared with itself, a number tells nothing (older kernels take more from it than is true)
     try:
-        left, right = scalar.refine(holds, dst.num, src.num, wide, env.rules)
-    except scalar.Empty:
+        left, right = compare.refine(holds, dst.num, src.num, wide, env.rules)
+    except bounds.Empty:
         return "empty_is_dead" not in env.rules
     deps = merge_deps(dst.deps, src.deps) if register else dst.deps
     if left is not dst.num or dst.id:
@@ -225,10 +225,10 @@ def _settled(reg: Reg, is_null: bool) -> Reg:
 def _learn_packet(state: State, dst: Reg, src: Reg, holds: str) -> None:
     """A comparison with the end of the packet (or of the metadata) tells how much may be read."""
     pair = (dst.kind, src.kind)
-    if pair in (("pkt_end", "pkt"), ("pkt", "pkt_meta")) and holds in scalar.MIRROR:
+    if pair in (("pkt_end", "pkt"), ("pkt", "pkt_meta")) and holds in compare.MIRROR:
         if pair == ("pkt", "pkt_meta") and dst.num.const != 0:
             return
-        dst, src, holds = src, dst, scalar.MIRROR[holds]
+        dst, src, holds = src, dst, compare.MIRROR[holds]
         pair = (dst.kind, src.kind)
     if pair == ("pkt", "pkt_end") or (pair == ("pkt_meta", "pkt") and src.off == 0 and src.num.const == 0):
         if holds in ("JLE", "JLT"):

@@ -7,7 +7,7 @@ from pbt.isa.insn import Insn
 from pbt.typing import Final
 from pbt.uapi.helpers import BY_ID, Helper
 from pbt.uapi.maps import MAP_TYPES
-from pbt.verifier_sim import dynptr, fields, scalar, stack
+from pbt.verifier_sim import bounds, dynptr, fields, scalar, stack
 from pbt.verifier_sim.arguments import Given, argument, named, passed
 from pbt.verifier_sim.attach import may_call
 from pbt.verifier_sim.callbacks import LATER, call_back, call_later
@@ -261,9 +261,9 @@ def _result(env: Env, state: State, pc: int, helper: Helper, given: Given) -> Re
 def _integer(env: Env, helper: Helper, given: Given) -> Reg:
     sized = helper.name == "get_task_stack" and "task_stack_sized" in env.rules
     if sized or helper.name in _SIZED_RESULT:
-        return number(scalar.between(-4095, given.most, env.rules))
+        return number(bounds.between(-4095, given.most, env.rules))
     if helper.name == "get_smp_processor_id" and "cpu_bounded" in env.rules:
-        return number(scalar.between(0, env.cpus - 1, env.rules))
+        return number(bounds.between(0, env.cpus - 1, env.rules))
     return ANY
 
 

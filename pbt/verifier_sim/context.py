@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pbt.typing import Final
 from pbt.uapi import progs
-from pbt.verifier_sim import kernels, scalar, unprivileged
+from pbt.verifier_sim import casts, kernels, scalar, unprivileged
 from pbt.verifier_sim.env import Env, Refuse
 from pbt.verifier_sim.reg import ANY, Reg, names, number
 from pbt.verifier_sim.state import State
@@ -105,7 +105,7 @@ def _read_arguments(env: Env, at: int, size: int, sign: bool) -> Reg:
     if known.kind != "scalar":
         raise Refuse(f"invalid bpf_context access off={at} size={size}")
     if known.num is not scalar.UNKNOWN and not sign:
-        return number(scalar.truncate(known.num, size, env.rules))
+        return number(casts.truncate(known.num, size, env.rules))
     return number(scalar.of_size(size, sign=sign))
 
 

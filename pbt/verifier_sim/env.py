@@ -265,3 +265,10 @@ def read_reg(state: State, regno: int) -> Reg:
     if reg.kind == "uninit":
         raise Refuse(f"R{regno} !read_ok", "Nothing was put into this register on the way here.")
     return reg
+
+
+def target(state: State, regno: int) -> list[Reg]:
+    """The registers to write into, unless the register may not be written."""
+    if regno == 10:
+        raise Refuse("frame pointer is read only")
+    return state.frames[-1].regs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pbt.typing import Final
-from pbt.verifier_sim import dynptr, scalar, unprivileged
+from pbt.verifier_sim import casts, dynptr, scalar, unprivileged
 from pbt.verifier_sim.env import Env, Refuse
 from pbt.verifier_sim.reg import ANY, NULL, UNINIT, Reg, number
 from pbt.verifier_sim.reg import tnum_text as _tnum
@@ -168,11 +168,11 @@ def _fill(env: Env, slot: Slot, at: int, size: int, sign: bool) -> Reg | None:
     if not exactly and (at or "narrow_fill" not in env.rules):
         return None
     if sign and size < 8:
-        return number(scalar.sign_extend(reg.num, size, env.rules, True), reg.deps)
+        return number(casts.sign_extend(reg.num, size, env.rules, True), reg.deps)
     if size == 8:
         return reg
     if exactly or "narrow_fill" in env.rules:
-        kept = scalar.truncate(reg.num, size, env.rules)
+        kept = casts.truncate(reg.num, size, env.rules)
         return reg._replace(num=kept) if kept == reg.num else number(kept, reg.deps)
     return None
 
@@ -210,7 +210,7 @@ def store_stack(
         "spill_zero" in env.rules if immediate and value.num.value == 0 else _bounded(env, value)
     )
     if at == 0 and narrow and value.kind == "scalar":
-        kept = scalar.truncate(value.num, size, env.rules)
+        kept = casts.truncate(value.num, size, env.rules)
         whole = kept == value.num and "spill_any" in env.rules
         spilled = value if whole else number(kept, value.deps)
         frame.stack[index] = Slot(SPILL * size + _scrub(env, state, frame, reg.obj, index)[size:], spilled)

@@ -11,7 +11,7 @@ from pbt.isa import insn as make
 from pbt.isa import opcodes as op
 from pbt.isa.insn import EXIT, Insn, encode
 from pbt.isa.interp import Fault, Machine, trace
-from pbt.verifier_sim import arith, scalar, tnum, verify
+from pbt.verifier_sim import arith, bounds, casts, compare, scalar, tnum, verify
 from pbt.verifier_sim.kernels import LATEST, features
 from pbt.verifier_sim.scalar import Scalar
 from tests.property import structured
@@ -33,17 +33,17 @@ def scalars(draw: st.DrawFn) -> tuple[Scalar, int]:
     member = draw(numbers)
     mask = draw(numbers)
     rules = LATEST
-    s = scalar.sync(scalar.UNKNOWN._replace(value=member & ~mask & tnum.M64, mask=mask), rules)
+    s = bounds.sync(scalar.UNKNOWN._replace(value=member & ~mask & tnum.M64, mask=mask), rules)
     if draw(st.booleans()):
         low, high = sorted((member, draw(numbers)))
-        s = scalar.sync(s._replace(umin=max(s.umin, low), umax=min(s.umax, high)), rules)
+        s = bounds.sync(s._replace(umin=max(s.umin, low), umax=min(s.umax, high)), rules)
     if draw(st.booleans()):
         other = scalar.s64(draw(numbers))
         low, high = sorted((scalar.s64(member), other))
-        s = scalar.sync(s._replace(smin=max(s.smin, low), smax=min(s.smax, high)), rules)
+        s = bounds.sync(s._replace(smin=max(s.smin, low), smax=min(s.smax, high)), rules)
     if draw(st.booleans()):
         low, high = sorted((member & tnum.M32, draw(numbers) & tnum.M32))
-        s = scalar.sync(s._replace(u32min=max(s.u32min, low), u32max=min(s.u32max, high)), rules)
+        s = bounds.sync(s._replace(u32min=max(s.u32min, low), u32max=min(s.u32max, high)), rules)
     return s, member
 
 
@@ -66,12 +66,12 @@ def test_arithmetic(a: tuple[Scalar, int], b: tuple[Scalar, int], name: str, wid
 def test_sign_extension_and_truncation(a: tuple[Scalar, int], bits: int, wide: bool, kernel: str) -> None:
     rules = features(kernel)
     if wide or bits < 32:
-        got = scalar.sign_extend(a[0], bits // 8, rules, wide)
+        got = casts.sign_extend(a[0], bits // 8, rules, wide)
         assert got.contains(_one(Insn((op.ALU64 if wide else op.ALU) | op.X | op.MOV, 1, 1, bits), a[1], 0))
-    kept = scalar.truncate(a[0], bits // 8, rules)
+    kept = casts.truncate(a[0], bits // 8, rules)
     assert kept.contains(a[1] & (1 << bits) - 1)
     assert arith.negate(a[0], wide, rules).contains(_one(make.alu("NEG", 1, wide=wide), a[1], 0))
-    assert arith.byte_swap(a[0], bits // 8, rules).contains(_one(make.end(1, bits, "be"), a[1], 0))
+    assert casts.byte_swap(a[0], bits // 8, rules).contains(_one(make.end(1, bits, "be"), a[1], 0))
 
 
 def _jumps(name: str, wide: bool, a: int, b: int) -> bool:
@@ -88,9 +88,9 @@ def _jumps(name: str, wide: bool, a: int, b: int) -> bool:
 def test_branches(a: tuple[Scalar, int], b: tuple[Scalar, int], name: str, wide: bool, kernel: str) -> None:
     """A decided branch goes the decided way; refinement keeps the numbers that go that way."""
     goes = _jumps(name, wide, a[1], b[1])
-    assert scalar.taken(name, a[0], b[0], wide, features(kernel)) in (None, goes)
-    holds = name if goes else scalar.INVERSE[name]
-    left, right = scalar.refine(holds, a[0], b[0], wide, features(kernel))
+    assert compare.taken(name, a[0], b[0], wide, features(kernel)) in (None, goes)
+    holds = name if goes else compare.INVERSE[name]
+    left, right = compare.refine(holds, a[0], b[0], wide, features(kernel))
     assert left.contains(a[1]) and right.contains(b[1])
 
 

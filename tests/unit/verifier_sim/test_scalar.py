@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pbt.verifier_sim import arith, scalar
+from pbt.verifier_sim import arith, bounds, compare, scalar
 from pbt.verifier_sim.kernels import LATEST, RULES, STABLE, features, release
 
 NEW, OLD = features("6.18"), features("6.1")
@@ -21,20 +21,20 @@ def test_masking_bounds_a_number() -> None:
 
 
 def test_signed_and_unsigned_meet() -> None:
-    below, _ = scalar.refine("JSLE", scalar.UNKNOWN, scalar.const(15), True, NEW)
+    below, _ = compare.refine("JSLE", scalar.UNKNOWN, scalar.const(15), True, NEW)
     assert below.umax == 2**64 - 1
-    both, _ = scalar.refine("JSGE", below, scalar.const(0), True, NEW)
+    both, _ = compare.refine("JSGE", below, scalar.const(0), True, NEW)
     assert (both.umin, both.umax) == (0, 15)
 
 
 def test_two_registers_refine_each_other() -> None:
     small = scalar.of_size(1)
-    left, right = scalar.refine("JLT", scalar.UNKNOWN, small, True, NEW)
+    left, right = compare.refine("JLT", scalar.UNKNOWN, small, True, NEW)
     assert left.umax == 254 and right.umin == 1
 
 
 def test_32_bit_comparison_bounds_64_bits_of_a_short_number() -> None:
-    got, _ = scalar.refine("JLE", scalar.of_size(4), scalar.const(7), False, NEW)
+    got, _ = compare.refine("JLE", scalar.of_size(4), scalar.const(7), False, NEW)
     assert got.umax == 7
 
 
@@ -42,7 +42,7 @@ def test_32_bit_comparison_bounds_64_bits_of_a_short_number() -> None:
     ("kernel", "known"), [("6.1", False), ("6.12", False), ("6.18.15", True), ("6.18.44", True)]
 )
 def test_negation_by_kernel(kernel: str, known: bool) -> None:
-    got = scalar.taken(
+    got = compare.taken(
         "JSLE", arith.negate(scalar.of_size(1), True, features(kernel)), scalar.const(0), True, LATEST
     )
     assert got is (True if known else None)
@@ -55,15 +55,15 @@ def test_division_is_bounded_from_7() -> None:
 
 
 def test_contradiction_is_found() -> None:
-    with pytest.raises(scalar.Empty):
-        scalar.refine("JGT", scalar.const(3), scalar.const(5), True, LATEST)
+    with pytest.raises(bounds.Empty):
+        compare.refine("JGT", scalar.const(3), scalar.const(5), True, LATEST)
 
 
 def test_branches_on_constants() -> None:
-    assert scalar.taken("JSLT", scalar.const(-1), scalar.const(0), True, LATEST) is True
-    assert scalar.taken("JLT", scalar.const(-1), scalar.const(0), True, LATEST) is False
-    assert scalar.taken("JSET", scalar.of_size(1), scalar.const(256), True, LATEST) is False
-    assert scalar.taken("JEQ", scalar.of_size(1), scalar.const(256), True, LATEST) is False
+    assert compare.taken("JSLT", scalar.const(-1), scalar.const(0), True, LATEST) is True
+    assert compare.taken("JLT", scalar.const(-1), scalar.const(0), True, LATEST) is False
+    assert compare.taken("JSET", scalar.of_size(1), scalar.const(256), True, LATEST) is False
+    assert compare.taken("JEQ", scalar.of_size(1), scalar.const(256), True, LATEST) is False
 
 
 def test_rules_are_named_once_and_releases_parse() -> None:
@@ -77,7 +77,7 @@ def test_rules_are_named_once_and_releases_parse() -> None:
 
 def test_what_equals_a_constant_was_that_constant() -> None:
     """Before Linux 6.8, even where what was known of the number says otherwise."""
-    odd = scalar.sync(scalar.UNKNOWN._replace(value=0x233, mask=0xFFFFFDCC), OLD)
-    assert scalar.refine("JEQ", odd, scalar.const(8), False, OLD)[0] == scalar.const(8)
-    with pytest.raises(scalar.Empty):
-        scalar.refine("JEQ", odd, scalar.const(8), False, NEW)
+    odd = bounds.sync(scalar.UNKNOWN._replace(value=0x233, mask=0xFFFFFDCC), OLD)
+    assert compare.refine("JEQ", odd, scalar.const(8), False, OLD)[0] == scalar.const(8)
+    with pytest.raises(bounds.Empty):
+        compare.refine("JEQ", odd, scalar.const(8), False, NEW)

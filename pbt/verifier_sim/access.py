@@ -1,0 +1,155 @@
+"""Instructions that load and store: constants, memory, atomic operations, the old packet loads."""
+
+from __future__ import annotations
+
+from pbt.isa import opcodes as op
+from pbt.isa.insn import Insn
+from pbt.verifier_sim import tnum, unprivileged
+from pbt.verifier_sim.alu import link
+from pbt.verifier_sim.env import Env, Refuse, read_reg, target
+from pbt.verifier_sim.memory import aligned, load, store
+from pbt.verifier_sim.reg import ANY, UNINIT, Reg, exact, names
+from pbt.verifier_sim.resources import nothing_held
+from pbt.verifier_sim.state import State
+
+
+def _same_pointer(env: Env, pc: int, reg: Reg, loads: bool = False) -> None:
+    """One load or store, rewritten for the kind of its pointer, may not meet another kind."""
+    kind = reg.kind
+    before = env.pointer_at.setdefault(pc, kind)
+    if loads and "untrusted_memory" in env.rules and {kind, before} == {"mem", "ptr_"}:
+        return
+    if before != kind and (kind in _REWRITTEN or before in _REWRITTEN):
+        raise Refuse("same insn cannot be used with different pointers")
+
+
+_REWRITTEN = names("ctx sock sock_common tcp_sock xdp_sock ptr_")
+
+
+def ldx(env: Env, state: State, pc: int, insn: Insn) -> int:
+    reg = read_reg(state, insn.src_reg)
+    regs = target(state, insn.dst_reg)
+    sign = insn.opcode & 0xE0 == op.MEMSX
+    if not env.privileged and reg.kind == "fp":
+        unprivileged.readable(state, insn.src_reg, reg, insn.offset, op.BYTES[insn.opcode & 0x18])
+    got = load(env, state, insn.src_reg, reg, insn.offset, op.BYTES[insn.opcode & 0x18], sign)
+    _same_pointer(env, pc, reg, loads=True)
+    regs[insn.dst_reg] = got
+    return pc + 1
+
+
+def stx(env: Env, state: State, pc: int, insn: Insn) -> int:
+    value, reg = read_reg(state, insn.src_reg), read_reg(state, insn.dst_reg)
+    size = op.BYTES[insn.opcode & 0x18]
+    fits = size == 8 or value.num.umax < 1 << 8 * size
+    if reg.kind == "fp" and value.kind == "scalar" and fits and "spill_any" in env.rules:
+        value = link(env, state, insn.src_reg, value)
+    _leak(env, insn.src_reg, value, reg)
+    if not env.privileged:
+        value = unprivileged.stored(state, insn.dst_reg, reg, insn.offset, size, value)
+    store(env, state, insn.dst_reg, reg, insn.offset, size, value, False, insn.src_reg)
+    _same_pointer(env, pc, reg)
+    return pc + 1
+
+
+def _leak(env: Env, regno: int, value: Reg, reg: Reg) -> None:
+    if not env.privileged and reg.kind != "fp" and value.kind != "scalar":
+        where = {"map_value": "map", "ctx": "ctx", "pkt": "packet"}.get(reg.kind, "mem")
+        raise Refuse(f"R{regno} leaks addr into {where}")
+
+
+def st(env: Env, state: State, pc: int, insn: Insn) -> int:
+    reg = read_reg(state, insn.dst_reg)
+    size = op.BYTES[insn.opcode & 0x18]
+    value = exact(insn.imm)
+    if not env.privileged:
+        value = unprivileged.stored(state, insn.dst_reg, reg, insn.offset, size, value)
+    store(env, state, insn.dst_reg, reg, insn.offset, size, value, True)
+    _same_pointer(env, pc, reg)
+    return pc + 1
+
+
+_NO_ATOMICS = names("ctx pkt pkt_meta flow_keys sock sock_common tcp_sock xdp_sock")
+
+
+def atomic(env: Env, state: State, pc: int, insn: Insn) -> int:
+    if insn.imm in (0x100, 0x110):
+        return _ordered(env, state, pc, insn)
+    value, reg = read_reg(state, insn.src_reg), read_reg(state, insn.dst_reg)
+    compare = insn.imm == 0xF1
+    if compare:
+        accumulator = read_reg(state, 0)
+        if accumulator.kind != "scalar" and not env.privileged:
+            raise Refuse("R0 leaks addr into mem")
+    if value.kind != "scalar" and not env.privileged:
+        raise Refuse(f"R{insn.src_reg} leaks addr into mem")
+    if reg.kind in _NO_ATOMICS:
+        raise Refuse(f"BPF_ATOMIC stores into R{insn.dst_reg} {reg.type_name} is not allowed")
+    size = op.BYTES[insn.opcode & 0x18]
+    aligned(env, reg, insn.offset, size, strict=True)
+    if not env.privileged and reg.kind == "fp":
+        unprivileged.readable(state, insn.dst_reg, reg, insn.offset, size)
+        unprivileged.stored(state, insn.dst_reg, reg, insn.offset, size, ANY)
+    old = load(env, state, insn.dst_reg, reg, insn.offset, size)
+    store(env, state, insn.dst_reg, reg, insn.offset, size, ANY)
+    if insn.imm & op.FETCH:
+        regno = 0 if compare else insn.src_reg
+        target(state, regno)[regno] = old
+    return pc + 1
+
+
+def _ordered(env: Env, state: State, pc: int, insn: Insn) -> int:
+    """load_acquire and store_release."""
+    size = op.BYTES[insn.opcode & 0x18]
+    if insn.imm == 0x100:
+        reg = read_reg(state, insn.src_reg)
+        if reg.kind in _NO_ATOMICS:
+            raise Refuse(f"BPF_ATOMIC loads from R{insn.src_reg} {reg.type_name} is not allowed")
+        regs = target(state, insn.dst_reg)
+        aligned(env, reg, insn.offset, size, strict=True)
+        regs[insn.dst_reg] = load(env, state, insn.src_reg, reg, insn.offset, size)
+        return pc + 1
+    value, reg = read_reg(state, insn.src_reg), read_reg(state, insn.dst_reg)
+    if reg.kind in _NO_ATOMICS:
+        raise Refuse(f"BPF_ATOMIC stores into R{insn.dst_reg} {reg.type_name} is not allowed")
+    aligned(env, reg, insn.offset, size, strict=True)
+    store(env, state, insn.dst_reg, reg, insn.offset, size, value)
+    return pc + 1
+
+
+def ld_wide(env: Env, state: State, pc: int, insn: Insn) -> int:
+    regs = target(state, insn.dst_reg)
+    pseudo = op.PSEUDO[insn.src_reg]
+    if not pseudo:
+        low, high = insn.imm & tnum.M32, env.insns[pc + 1].imm & tnum.M32
+        regs[insn.dst_reg] = exact(low | high << 32)
+    elif pseudo == "func":
+        regs[insn.dst_reg] = Reg("func", obj=pc + 1 + insn.imm)
+    elif pseudo == "btf_id":
+        regs[insn.dst_reg] = Reg("ptr_", obj="", mods="percpu_")
+    else:
+        index, kind, offset = env.map_of[pc]
+        info = env.maps[index]
+        if kind == "map_fd":
+            regs[insn.dst_reg] = Reg("map_ptr", obj=info)
+        else:
+            regs[insn.dst_reg] = Reg("map_value", off=offset, obj=info)
+    return pc + 2
+
+
+def ld_packet(env: Env, state: State, pc: int, insn: Insn) -> int:
+    """The old packet loads: context in r6, result in r0, r1 to r5 are lost."""
+    if env.prog.name not in ("SOCKET_FILTER", "SCHED_CLS", "SCHED_ACT"):
+        raise Refuse("BPF_LD_[ABS|IND] instructions not allowed for this program type")
+    nothing_held(state, "BPF_LD_[ABS|IND]")
+    if "loads_outside_callbacks" in env.rules and any(f.callback for f in state.frames):
+        raise Refuse("cannot use BPF_LD_[ABS|IND] within callback")
+    if read_reg(state, 6).kind != "ctx":
+        raise Refuse("at the time of BPF_LD_ABS|IND R6 != pointer to skb")
+    if state.frames[-1].regs[6].off:
+        raise Refuse(f"dereference of modified ctx ptr R6 off={state.frames[-1].regs[6].off} disallowed")
+    if insn.opcode & 0xE0 == op.IND:
+        read_reg(state, insn.src_reg)
+    regs = state.frames[-1].regs
+    regs[0:6] = [ANY, UNINIT, UNINIT, UNINIT, UNINIT, UNINIT]
+    return pc + 1
