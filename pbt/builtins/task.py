@@ -93,7 +93,8 @@ def _comm(gen: Gen, call: Call, to: Mem) -> None:
     if call.args:
         gen.b.store(to.base, to.offset, 8, gen.value(call.args[0]))
     else:
-        gen.zero_text(to, TASK_COMM_LEN)  # the helper of some kernels, as 6.1, leaves what is behind the NUL
+        if not gen.has("comm_padded"):
+            gen.zero_text(to, TASK_COMM_LEN)
         gen.b.call("get_current_comm", gen.address(to), TASK_COMM_LEN)
 
 

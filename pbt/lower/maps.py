@@ -98,21 +98,44 @@ def _key(body: Body, name: str, keys: Sequence[ast.Expr], bucket: Value | None =
             _store_index(body, room, bucket)
         return room
     room = body.temp(record.size, f"{name} key")
-    wide = bucket is not None and body.arch.byteorder == "little" and record[BUCKET].offset + 8 == record.size
-    used = sum(f.type.size for f in record.fields) + (
-        4 if wide else 0
-    )  # the bucket is stored with its padding
-    if used < record.size or any(_has_holes(f.type) for f in record.fields):
-        body.zero(room, record.size)
     parts = [field for field in record.fields if field.name != BUCKET]
-    if len(keys) == 1 and _is_tuple(body.type(keys[0])):
+    whole = len(keys) == 1 and _is_tuple(body.type(keys[0]))
+    wide = _padded_number(body, record) and (bucket is not None or not whole)
+    for start, end in _gaps(record):
+        if not wide or end < record.size:
+            body.zero(room + start, end - start)
+    if whole:
         body.into(keys[0], room, Tuple(tuple(field.type for field in parts)))
     else:
         for node, field in zip(keys, parts, strict=True):
-            body.into(node, room + field.offset, field.type)
+            if wide and field is record.fields[-1]:
+                number = expr.converted(body, node, field.type)
+                body.b.store(room.base, room.offset + field.offset, 8, number)
+            else:
+                body.into(node, room + field.offset, field.type)
     if bucket is not None:
         body.b.store(room.base, room.offset + record[BUCKET].offset, 8 if wide else 4, bucket)
     return room
+
+
+def _gaps(record: Record) -> Iterator[tuple[int, int]]:
+    """Bytes of a key that its parts may leave as they are: padding, and parts that have some inside."""
+    at = 0
+    for field in record.fields:
+        if _has_holes(field.type):
+            yield at, field.offset + field.type.size
+        elif at < field.offset:
+            yield at, field.offset
+        at = field.offset + field.type.size
+    if at < record.size:
+        yield at, record.size
+
+
+def _padded_number(body: Body, record: Record) -> bool:
+    """Whether the last part is a u32 before 4 bytes of padding, so that one store writes both."""
+    last = record.fields[-1]
+    fits = is_integral(last.type) and last.type.size == 4 and not is_signed(last.type)
+    return fits and body.arch.byteorder == "little" and last.offset + 8 == record.size
 
 
 def _store_index(body: Body, room: Mem, bucket: Value) -> None:

@@ -83,6 +83,11 @@ def _insns(detail: Detail, _: BtfId) -> bool:
     return True
 
 
+def _run(detail: Detail, _: BtfId) -> bool:
+    with bpf.prog_load(str(detail[0]), native(bytes.fromhex(str(detail[1])))) as prog:
+        return bpf.prog_test_run(prog.fileno()).retval == 1
+
+
 def _link(detail: Detail, _: BtfId) -> bool:
     """Attach to something that cannot be: a kernel that knows how says EBADF, ENOENT or the like."""
     prog_type, attach_type = map(str, detail)
@@ -137,6 +142,7 @@ _KINDS: dict[str, Callable[[Detail, BtfId], bool]] = {
     "prog": _prog,
     "attach": _attachable,
     "insns": _insns,
+    "run": _run,
     "link": _link,
     "batch": _batch,
     "stats": _stats,

@@ -7,6 +7,7 @@
   prog    (program type, attach type, BTF kind, BTF name): load a program that returns at once.
   attach  the same, and attach it: some machines load what they cannot attach.
   insns   (program type, instructions in hexadecimal, little-endian): load them.
+  run     the same, and run them on a raw tracepoint's context: they return 1.
   link    (program type, attach type): attach such a program to nothing; the refusal tells.
   batch   (map type): read a map by MAP_LOOKUP_BATCH.
   stats   (): switch run-time statistics on.
@@ -104,6 +105,13 @@ _ROWS = (
     Feature("may_goto", "6.9", "insns", (
         "SOCKET_FILTER", "b700000000000000" "e500010000000000" + _RETURN,
     )),
+    # *(u64 *)(r10 -16) = -1; *(u64 *)(r10 -8) = -1; r1 = r10; r1 += -16; r2 = 16; call get_current_comm
+    # r1 = *(u8 *)(r10 -2); r0 = 1; if r1 != 255 goto +1; r0 = 0; exit: are bytes behind the NUL cleared?
+    # 6.1 leaves them as they were, from 6.2 on they are cleared (commit f3f213497797).
+    Feature("comm_padded", "6.2", "run", (
+        "RAW_TRACEPOINT", "7a0af0ffffffffff" "7a0af8ffffffffff" "bfa1000000000000" "07010000f0ffffff"
+        "b702000010000000" "8500000010000000" "71a1feff00000000" "b700000001000000" "55010100ff000000" + _RETURN,
+    )),
     # helpers that come in groups, or under another name
     _helper("bpf_loop", "loop"),
     _helper("timer", "timer_init"),
@@ -135,6 +143,7 @@ FALLBACKS: dict[str, tuple[tuple[str, str], ...]] = {
     "cpu_v4": (("", "version 3 of the instruction set"),),
     "get_func_ip": (("", "none: no `func` in kretprobe, fentry and fexit"),),
     "get_func_ret": (("", "the result is read behind the arguments"),),
+    "comm_padded": (("", "room for comm is cleared first where it is a key"),),
     "probe_read_kernel": (("", "probe_read"),),
     "for_each_map_elem": (("", "none: no loops over maps, no len(@map)"),),
     "map_lookup_percpu_elem": (("", "none: aggregations are printed, but no numbers in expressions"),),

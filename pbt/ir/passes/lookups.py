@@ -45,6 +45,17 @@ class _State(NamedTuple):
             del self.keys[content]
 
 
+def _rest(old: _Piece, known: object, new: _Piece) -> dict[_Piece, object]:
+    """What is still known of a piece when another is written: of zeros, those beside it."""
+    (at, size), (start, length) = old, new
+    if at + size <= start or start + length <= at:
+        return {old: known}
+    if known != 0:
+        return {}
+    before, behind = (at, start - at), (start + length, at + size - start - length)
+    return {piece: 0 for piece in (before, behind) if piece[1] > 0}
+
+
 def _same(one: dict, other: dict) -> dict:  # type: ignore[type-arg]
     return {key: value for key, value in one.items() if key in other and other[key] == value}
 
@@ -125,9 +136,9 @@ class _Merging:
         self.write(slot, (offset + op.imm, op.size), op.args[1] if number is None else number)
 
     def write(self, slot: int, piece: _Piece, what: object) -> None:
-        start, size = piece
-        known = self.state.bytes.get(slot, {})
-        kept = {(at, n): old for (at, n), old in known.items() if at + n <= start or start + size <= at}
+        kept: dict[_Piece, object] = {}
+        for old, known in self.state.bytes.get(slot, {}).items():
+            kept |= _rest(old, known, piece)
         self.state.forget(1 << slot)
         self.state.bytes[slot] = {**kept, piece: what}
 
