@@ -41,7 +41,7 @@ def _asked(
 ) -> Asked:
     line = {
         "id": name, "type": prog_type, "attach": attach, "insns": encode(insns).hex(),
-        "maps": [[m.map_type, m.key_size, m.value_size, m.max_entries or 64, m.flags] for m in maps],
+        "maps": [_map(info) for info in maps],
         "refs": [[slot, index] for slot, (index, _, _) in references.items()],
         "types": described[0].hex(), "functions": described[1].hex(),
     }  # fmt: skip
@@ -55,6 +55,13 @@ def _asked(
     return Asked(name, line, verdict)
 
 
+def _map(info: MapInfo) -> list[Any]:
+    """A map as loading.py reads it."""
+    fields = [[field.kind, field.off, field.size] for field in info.fields]
+    sizes = [info.key_size, info.value_size, info.max_entries or 64, info.flags]
+    return [info.map_type, *sizes, fields, _map(info.inner) if info.inner else None]
+
+
 def random_ones(count: int, first: int = 0, privileged: bool = True) -> Iterator[Asked]:
     """Random programs, every other one with something changed; unprivileged ones are socket filters."""
     for seed in range(first, first + count):
@@ -64,8 +71,9 @@ def random_ones(count: int, first: int = 0, privileged: bool = True) -> Iterator
         if seed & 1:
             made = structured.mutated(random.Random(seed), made)
         yield _asked(
-            f"random {seed}", made.prog_type, made.insns, structured.MAPS, made.map_of, privileged=privileged
-        )
+            f"random {seed}", made.prog_type, made.insns, structured.MAPS, made.map_of,
+            declared=made.declared, described=made.described, privileged=privileged,
+        )  # fmt: skip
 
 
 def changed_scripts(count: int, target: Target) -> Iterator[Asked]:

@@ -3,8 +3,9 @@
     python -m tests.lab.loading FILE [--unprivileged]
 
 FILE has a JSON object a line: {"id", "type", "attach", "insns": hex, "maps": [[type, key size, value size,
-entries, flags] …], "refs": [[slot, position among the maps] …], "types": hex, "functions": hex}. For each, one
-line: {"id", "ok", "walked", "log"}, `log` being its end; before them {"id": "cpus", "count": possible CPUs}.
+entries, flags, fields, map inside or null] …], "refs": [[slot, position among the maps] …], "types": hex,
+"functions": hex}; a field of the kernel's in a map's value is [kind, offset, size]. For each, one line:
+{"id", "ok", "walked", "log"}, `log` being its end; before them {"id": "cpus", "count": possible CPUs}.
 Unprivileged programs are loaded as nobody.
 """
 
@@ -14,13 +15,14 @@ import json
 import os
 import re
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
 from pbt.host.verifier import cpus
 from pbt.source import KernelError
 from pbt.sys import bpf
+from pbt.uapi import btf
 
 _ALLOWED = Path("/proc/sys/kernel/unprivileged_bpf_disabled")
 _NOBODY = 65534
@@ -29,16 +31,11 @@ _NOBODY = 65534
 def load(line: dict[str, Any], maps: dict[str, int], stack: ExitStack) -> dict[str, Any]:
     """One program; maps that are the same are made once."""
     code = bytearray.fromhex(line["insns"])
-    fds = []
-    for row in line["maps"]:
-        key = json.dumps(row)
-        if key not in maps:
-            maps[key] = stack.enter_context(bpf.map_create(*row)).fileno()
-        fds.append(maps[key])
-    for slot, index in line["refs"]:
-        code[8 * slot + 4 : 8 * slot + 8] = fds[index].to_bytes(4, "little")
     said: list[str] = []
     with ExitStack() as until_loaded:
+        for slot, index in line["refs"]:
+            fd = _map(line["maps"][index], line["type"], maps, stack)
+            code[8 * slot + 4 : 8 * slot + 8] = fd.to_bytes(4, "little")
         types = bytes.fromhex(line["types"])
         described = until_loaded.enter_context(bpf.btf_load(types)).fileno() if types else 0
         try:
@@ -58,6 +55,32 @@ def load(line: dict[str, Any], maps: dict[str, int], stack: ExitStack) -> dict[s
     log = "".join(said)
     walked = re.search(r"processed (\d+) insns", log)
     return {"id": line["id"], "ok": ok, "walked": int(walked[1]) if walked else 0, "log": log[-600:]}
+
+
+def _map(row: list[Any], prog_type: str, maps: dict[str, int], stack: ExitStack) -> int:
+    """The map of a row, made when first asked for; arrays of programs belong to one type of them."""
+    key = json.dumps([row, prog_type if row[0] == "PROG_ARRAY" else ""])
+    if key not in maps:
+        fields, inner = row[5] if len(row) > 5 else [], row[6] if len(row) > 6 else None
+        inside = {"inner_map_fd": _map(inner, prog_type, maps, stack)} if inner else {}
+        described = _described(row[2], fields) if fields else b""
+        made = {"btf_key_type_id": 1, "btf_value_type_id": 2} if fields else {}
+        with bpf.btf_load(described) if fields else nullcontext() as types:
+            if types is not None:
+                made["btf_fd"] = types.fileno()
+            maps[key] = stack.enter_context(bpf.map_create(*row[:5], **made, **inside)).fileno()
+    return maps[key]
+
+
+def _described(size: int, fields: list[tuple[str, int, int]]) -> bytes:
+    """BTF of a map: type 1 is the key, a number, type 2 the value with its fields, each one number long."""
+    types = btf.Types()
+    number = types.integer("unsigned int", 4)
+    rows = [(kind, number + 2 + at, off) for at, (kind, off, _) in enumerate(fields)]
+    types.struct("value", size, rows)
+    for kind, _, length in fields:
+        types.struct(f"bpf_{kind}", length, [("inside", number, 0)])
+    return types.data()
 
 
 def main(argv: list[str]) -> None:
