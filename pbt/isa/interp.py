@@ -15,6 +15,7 @@ from pbt.source import PbtError
 
 M64, M32 = (1 << 64) - 1, (1 << 32) - 1
 _FRAME = op.STACK_SIZE
+MAX_ROUNDS = 8 << 20  # BPF_MAX_LOOPS
 
 
 class Fault(PbtError):
@@ -44,6 +45,7 @@ class Machine:
         self.regions: list[bytearray] = []
         self.registers = [0] * op.REGISTERS
         self.pc = 0
+        self.rounds = MAX_ROUNDS  # how often may_goto goes on before it jumps
 
     def allocate(self, content: bytes | bytearray | int) -> int:
         """A new region holding `content` (a bytearray is used in place; an int is a size): its address."""
@@ -142,7 +144,8 @@ def steps(machine: Machine, insns: Sequence[Insn], *, r1: int, r2: int, limit: i
             elif code == op.JA:
                 pc += insn.offset if cls == op.JMP else insn.imm
             elif code == op.JCOND:
-                pass
+                machine.rounds -= 1
+                pc += insn.offset if machine.rounds < 0 else 0
             elif _taken(regs, insn, pc):
                 pc += insn.offset
         pc += 1

@@ -125,6 +125,7 @@ def ld_wide(env: Env, state: State, pc: int, insn: Insn) -> int:
         regs[insn.dst_reg] = exact(low | high << 32)
     elif pseudo == "func":
         regs[insn.dst_reg] = Reg("func", obj=pc + 1 + insn.imm)
+        env.passed.add(pc + 1 + insn.imm)
     elif pseudo == "btf_id":
         regs[insn.dst_reg] = Reg("ptr_", obj="", mods="percpu_")
     else:

@@ -6,7 +6,7 @@ from pbt.typing import TYPE_CHECKING
 from pbt.uapi.helpers import Helper
 from pbt.verifier_sim import dynptr, fields, kernelptr, memory, objects, stack
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
-from pbt.verifier_sim.reg import UNINIT, Field, MapInfo, Reg, names
+from pbt.verifier_sim.reg import Field, MapInfo, Reg, names
 from pbt.verifier_sim.state import State
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Given:
 
     __slots__ = (
         "callback", "created", "dynptr", "fills", "key", "kptr", "map", "memory", "most", "ref", "size",
-        "stack", "uid", "unlocked",
+        "uid", "unlocked",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -72,7 +72,6 @@ class Given:
         self.most = 0  # upper bound of the last size argument
         self.ref = 0
         self.callback = -1
-        self.stack: Reg = UNINIT
         self.memory: tuple[int, Reg, str] | None = None
         self.fills: list[tuple[int, Reg, int]] = []
         self.unlocked = False  # a lock was given back
@@ -242,7 +241,7 @@ def _object_argument(
     env: Env, state: State, helper: Helper, given: Given, regno: int, reg: Reg, name: str, parameter: str
 ) -> None:
     _check_type(regno, reg, _EXPECTED[name])
-    if reg.kind == "dynptr_ptr":
+    if reg.kind in ("dynptr_ptr", "func"):
         _unmoved(regno, reg)
     if name == "CONST_MAP_PTR":
         if given.map is not None and (given.map != reg.obj or given.uid != reg.id):
@@ -255,8 +254,7 @@ def _object_argument(
     elif name == "PTR_TO_FUNC":
         given.callback = reg.obj
     elif name == "PTR_TO_STACK":
-        stack.stack_range(regno, reg, 0, 0, "read")
-        given.stack = reg
+        return  # only what the callback does with it is judged
     elif name == "PTR_TO_BTF_ID":
         same_struct(env, regno, reg, parameter)
     elif name == "BTF_ID_SOCK_COMMON" and reg.kind == "ptr_":

@@ -22,10 +22,19 @@ def call_back(env: Env, state: State, pc: int, helper: Helper, given: Given) -> 
     if len(state.frames) >= op.MAX_CALL_FRAMES:
         raise Refuse(f"the call stack of {len(state.frames) + 1} frames is too deep")
     once = "callback_rounds" not in env.rules
+    mine = state.frames[-1]
+    if helper.name == "loop" and not once:
+        if not mine.regs[1].is_scalar:
+            raise Refuse("backtracking misuse", "bpf_loop takes the number of its rounds in R1.")
+        env.precise(mine.regs[1])
+        if mine.rounds >= mine.regs[1].num.umax:
+            mine.rounds = 0
+            return -1
     other = state if once else state.copy()
     before = None if once else earlier(state.node, pc, len(state.frames))
     if before is not None:
         widen(before, other)
+    env.entered.add(given.callback)
     frame = Frame(pc, given.callback, len(other.frames))
     frame.callback = helper
     frame.regs[1:6] = _callback_arguments(env, helper, given, state.frames[-1].regs)
@@ -34,6 +43,8 @@ def call_back(env: Env, state: State, pc: int, helper: Helper, given: Given) -> 
     if once:
         return given.callback
     other.loops += 1
+    other.frames[-2].rounds += 1
+    mine.rounds = 0
     env.push(given.callback, other)
     return -1
 
@@ -63,6 +74,7 @@ def _callback_arguments(env: Env, helper: Helper, given: Given, regs: list[Reg])
 def call_later(env: Env, state: State, given: Given) -> None:
     """The callback of a timer runs by itself, with nothing of the program around it."""
     info = given.map
+    env.entered.add(given.callback)
     frame = Frame(-1, given.callback, 0)
     frame.callback = LATER
     frame.regs[1:4] = [Reg("map_ptr", obj=info), Reg("map_key", obj=info), Reg("map_value", obj=info)]

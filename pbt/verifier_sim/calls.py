@@ -44,6 +44,7 @@ def _enter(env: Env, state: State, pc: int, target: int) -> int:
         return _call_global(env, state, pc, target)
     if len(frames) >= op.MAX_CALL_FRAMES:
         raise Refuse(f"the call stack of {len(frames) + 1} frames is too deep")
+    env.entered.add(target)
     frame = Frame(pc, target, len(frames))
     caller = frames[-1].regs
     frame.regs[1:6] = caller[1:6]
@@ -111,7 +112,7 @@ def _helper(env: Env, state: State, pc: int, number_: int) -> int:
     if helper.name == "tail_call":
         if "packet_by_global" in env.rules and "tail_call_exit" not in env.rules:
             forget_packets(state)
-        _tail_call(env, state)
+        _tail_call(env, state, given.map)
     entered = -1
     if given.callback >= 0:
         if helper.name == "timer_set_callback":
@@ -209,7 +210,10 @@ def _compatible(env: Env, helper: Helper, info: MapInfo) -> None:
         )
 
 
-def _tail_call(env: Env, state: State) -> None:
+def _tail_call(env: Env, state: State, info: MapInfo | None) -> None:
+    index = state.frames[-1].regs[3]
+    if info is not None and index.is_scalar and (index.num.const or 0) < info.max_entries:
+        env.precise(index)
     nothing_held(state, "tail_call")
     if len(state.frames) > 1 and "tail_call_exit" in env.rules:
         other = state.copy()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pbt.verifier_sim import tnum
 from pbt.verifier_sim.bounds import Empty, sync
 from pbt.verifier_sim.kernels import Features
-from pbt.verifier_sim.scalar import S32_MAX, S32_MIN, S64_MAX, S64_MIN, Scalar, const, s32
+from pbt.verifier_sim.scalar import S32_MAX, S32_MIN, S64_MAX, S64_MIN, Bounds, Scalar, const, s32
 from pbt.verifier_sim.tnum import M32, M64
 
 MIRROR = {
@@ -34,7 +34,8 @@ def taken(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -> bool 
             or amin > bmax
             or asmax < bsmin
             or asmin > bsmax
-            or (avalue ^ bvalue) & ~amask & ~bmask & full
+            or ((avalue ^ bvalue) & ~amask & ~bmask & full and "bits_compared" in rules)
+            or (wide and "halves_compared" in rules and _apart(a[6:10], b[6:10]))
         ):
             same = False
         elif amin == amax == bmin == bmax:
@@ -59,6 +60,11 @@ def taken(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -> bool 
         return less if name == "JSLT" or less is None else not less
     more = True if asmin > bsmax else False if asmax <= bsmin else None
     return more if name == "JSGT" or more is None else not more
+
+
+def _apart(a: Bounds, b: Bounds) -> bool:
+    """Whether no number lies within the bounds of both."""
+    return a[1] < b[0] or a[0] > b[1] or a[3] < b[2] or a[2] > b[3]
 
 
 def refine(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -> tuple[Scalar, Scalar]:

@@ -126,6 +126,8 @@ class Env:
         self.moving: dict[int, bool] = {}
         self.globals: dict[int, Function] = {}
         self.called: set[int] = set()  # global functions that something called
+        self.entered: set[int] = set()  # first slots of functions that were walked
+        self.passed: set[int] = set()  # first slots of functions whose address was taken
         self.void = False  # its result is not looked at
         self.subprogram = False  # a global function is judged by itself
         self.processed = 0

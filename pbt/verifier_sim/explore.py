@@ -332,11 +332,27 @@ def _judge(env: Env, flow: shape.Flow, explorer: Explorer) -> Walk:
                 return found
             if lazy:
                 order = [at for at in env.globals if at in env.called and at not in judged]
+        _all_walked(env)
         depth = shape.longest_stack(env.insns, flow.starts, env.depths, env.rules, env.private_stack)
     except Refuse as refusal:
         where = refusal.pc if refusal.pc is not None else explorer.pc
         return Walk(refusal, where, env.processed, 0, explorer.states, None)
     return Walk(None, -1, env.processed, depth, explorer.states, None)
+
+
+def _all_walked(env: Env) -> None:
+    """A function whose address is taken but that nothing calls is removed; the one behind it stands in for it.
+
+    There has to be one behind it, unless nothing but the main program is left.
+    """
+    kept = env.entered | env.called
+    for start in sorted(env.passed - kept):
+        if env.privileged and kept and start > max(kept):
+            raise Refuse(
+                f"No program to jit at insn {start}",
+                "Call the function, or do not take its address.",
+                pc=start,
+            )
 
 
 def _entry(env: Env, start: int) -> State:

@@ -71,6 +71,8 @@ RULES = (
     Rule("loops_anywhere", (6, 8), "a cycle may close at any instruction, not only at a jump"),
     Rule("local_calls_locked", (6, 9), "functions of the program may be called while a lock is held"),
     Rule("mixed_bounds", (6, 8), "32-bit and 64-bit, signed and unsigned bounds refine each other"),
+    Rule("halves_compared", (6, 8), "32-bit ranges that do not meet decide == and != of 64 bits"),
+    Rule("bits_compared", (6, 18), "known bits that differ decide == and !="),
     Rule("register_branches", (6, 8), "comparing two registers refines both"),
     Rule("spill_zero", (6, 8), "0 stored to the stack stays known as a number"),
     Rule("spill_any", (6, 8), "numbers without bounds are kept and linked on the stack"),

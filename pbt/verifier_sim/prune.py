@@ -176,6 +176,8 @@ class Match:
     def frame(self, level: int, old: Frame, new: Frame, live: int) -> bool:
         if old.callsite != new.callsite or (old.callback is None) != (new.callback is None):
             return False
+        if old.rounds > new.rounds:
+            return False
         old_regs, new_regs = old.regs, new.regs
         for regno in range(10):
             if live >> regno & 1:

@@ -312,6 +312,10 @@ REASONS: Final = (
     Reason(114, r"expected (?:an initialized|uninitialized) (.*) as arg #\d+|arg#\d+ expected pointer to (?:an iterator on stack|stack|ctx).*",
            "there is no such iterator or flags at this place of the stack, or there is one already", "Make it first, and destroy it once.",
            "TRACEPOINT: r1 = r10; r1 += -8; kcall bpf_iter_num_next; r0 = 0; exit"),
+    Reason(115, r"backtracking misuse", "bpf_loop is given something else than a number of rounds",
+           "Put the number of rounds into r1.", ""),
+    Reason(116, r"No program to jit at insn (\d+)", "the function at instruction {0} is passed, but nothing ever calls it",
+           "Call it, or do not take its address.", ""),
     # more of kernel functions
     Reason(130, r"the prog does not allow writes to packet data", "programs of this type may not write to packets, nor to any slice of a dynptr",
            "Use bpf_dynptr_slice, or a helper that stores bytes.",

@@ -23,18 +23,20 @@ MISC_SLOT, ZERO_SLOT = Slot(MISC * 8), Slot(ZEROED * 8)
 class Frame:
     """Registers r0 to r10 and the stack of one call. `stack[i]` is the slot at fp - 8 * (i + 1)."""
 
-    __slots__ = ("callback", "callsite", "regs", "stack", "start")
+    __slots__ = ("callback", "callsite", "regs", "rounds", "stack", "start")
 
     def __init__(self, callsite: int, start: int, number: int) -> None:
         self.regs = [UNINIT] * 10 + [Reg("fp", ZERO, 0, 0, False, number)]
         self.stack: dict[int, Slot] = {}
         self.callsite, self.start = callsite, start
         self.callback: Any = None  # the helper that calls this frame back, or None
+        self.rounds = 0  # how often a helper called back so far, counted while it does
 
     def copy(self) -> Frame:
         new = Frame.__new__(Frame)
         new.regs, new.stack = self.regs[:], self.stack.copy()
         new.callsite, new.start, new.callback = self.callsite, self.start, self.callback
+        new.rounds = self.rounds
         return new
 
 

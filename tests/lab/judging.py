@@ -21,11 +21,11 @@ from tests.property import mutants, structured
 
 
 class Asked(NamedTuple):
-    """A program, the line about it for loading.py, and what the simulator says for a release and so many CPUs."""
+    """A program, the line about it for loading.py, and what the simulator says of it for a kernel (options of `verify`)."""
 
     name: str
     line: dict[str, Any]
-    verdict: Callable[[str, int], Verdict]
+    verdict: Callable[..., Verdict]
 
 
 def _asked(
@@ -46,10 +46,10 @@ def _asked(
         "types": described[0].hex(), "functions": described[1].hex(),
     }  # fmt: skip
 
-    def verdict(release: str, cpus: int) -> Verdict:
+    def verdict(**options: Any) -> Verdict:
         return verify(
             insns, prog_type=prog_type, expected_attach_type=attach, maps=maps, map_of=references,
-            declared=declared, kernel=release, cpus=cpus, privileged=privileged,
+            declared=declared, privileged=privileged, **options,
         )  # fmt: skip
 
     return Asked(name, line, verdict)
@@ -65,15 +65,18 @@ def _map(info: MapInfo) -> list[Any]:
 def random_ones(count: int, first: int = 0, privileged: bool = True) -> Iterator[Asked]:
     """Random programs, every other one with something changed; unprivileged ones are socket filters."""
     for seed in range(first, first + count):
-        made = structured.program(seed)
-        if not privileged:
-            made = structured.unprivileged(seed)
-        if seed & 1:
-            made = structured.mutated(random.Random(seed), made)
-        yield _asked(
-            f"random {seed}", made.prog_type, made.insns, structured.MAPS, made.map_of,
-            declared=made.declared, described=made.described, privileged=privileged,
-        )  # fmt: skip
+        yield random_program(seed, bool(seed & 1), privileged)
+
+
+def random_program(seed: int, changed: bool, privileged: bool = True) -> Asked:
+    """The random program of a seed, perhaps with something changed."""
+    made = structured.program(seed) if privileged else structured.unprivileged(seed)
+    if changed:
+        made = structured.mutated(random.Random(seed), made)
+    return _asked(
+        f"random {seed}", made.prog_type, made.insns, structured.MAPS, made.map_of,
+        declared=made.declared, described=made.described, privileged=privileged,
+    )  # fmt: skip
 
 
 def changed_scripts(count: int, target: Target) -> Iterator[Asked]:
@@ -125,7 +128,7 @@ def compare(
     """Programs that the simulator accepts and the kernel does not, each with the kernel's reason; and the other way."""
     accepts, rejects = [], []
     for row in rows:
-        verdict, answer = row.verdict(release, said["cpus"]["count"]), said[row.name]
+        verdict, answer = row.verdict(kernel=release, cpus=said["cpus"]["count"]), said[row.name]
         if verdict.ok and not answer["ok"]:
             accepts.append(f"{row.name} {row.line['type']}: {answer['log']}")
         elif not verdict.ok and answer["ok"]:

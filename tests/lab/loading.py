@@ -26,6 +26,7 @@ from pbt.uapi import btf
 
 _ALLOWED = Path("/proc/sys/kernel/unprivileged_bpf_disabled")
 _NOBODY = 65534
+_IDS = {"btf_key_type_id": 1, "btf_value_type_id": 2}  # of a map with fields, see _described
 
 
 def load(line: dict[str, Any], maps: dict[str, int], stack: ExitStack) -> dict[str, Any]:
@@ -62,13 +63,11 @@ def _map(row: list[Any], prog_type: str, maps: dict[str, int], stack: ExitStack)
     key = json.dumps([row, prog_type if row[0] == "PROG_ARRAY" else ""])
     if key not in maps:
         fields, inner = row[5] if len(row) > 5 else [], row[6] if len(row) > 6 else None
-        inside = {"inner_map_fd": _map(inner, prog_type, maps, stack)} if inner else {}
+        inside: dict[str, Any] = {"inner_map_fd": _map(inner, prog_type, maps, stack)} if inner else {}
         described = _described(row[2], fields) if fields else b""
-        made = {"btf_key_type_id": 1, "btf_value_type_id": 2} if fields else {}
         with bpf.btf_load(described) if fields else nullcontext() as types:
-            if types is not None:
-                made["btf_fd"] = types.fileno()
-            maps[key] = stack.enter_context(bpf.map_create(*row[:5], **made, **inside)).fileno()
+            more: dict[str, Any] = {"btf_fd": types.fileno(), **_IDS} if types else {}
+            maps[key] = stack.enter_context(bpf.map_create(*row[:5], **more, **inside)).fileno()
     return maps[key]
 
 

@@ -103,7 +103,8 @@ def mutant(seeds: Sequence[Seed], number: int) -> Mutant:
     if any(insn.is_wide and insn.src_reg == op.PSEUDO.index("func") for insn in seed.insns):
         from pbt.runtime.funcinfo import describe
 
-        types, rows = described = describe(starts)
+        types, (rows,) = describe([("main", starts)])
+        described = types, rows
         known = declared(
             {"raw": types.hex()}, [(slot, _word(rows, 8 * at + 4)) for at, (_, slot) in enumerate(starts)]
         )

@@ -74,6 +74,7 @@ def _instructions(rng: random.Random, number: int) -> str:
         "log": rng.choice((0, 0, 0, 1, 2)),
         "keep_states": rng.random() < 0.1,
         "patience": 50_000,
+        "declared": made.declared,
     }
     try:
         insns = decode(data)

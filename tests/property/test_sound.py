@@ -162,13 +162,15 @@ def test_whole_programs_stay_inside_the_states(seed: int, kernel: str, changed: 
     if changed:
         made = structured.mutated(random.Random(seed), made)
     verdict = verify(
-        made.insns, prog_type=made.prog_type, maps=structured.MAPS, map_of=made.map_of, kernel=kernel,
-        keep_states=True, thorough=True, patience=20_000, cpus=64,
+        made.insns, prog_type=made.prog_type, maps=structured.MAPS, map_of=made.map_of, declared=made.declared,
+        kernel=kernel, keep_states=True, thorough=True, patience=20_000, cpus=64,
     )  # fmt: skip
     if verdict.kind != "accept":
         return
+
+    def watch(pc: int, registers: tuple[int, ...]) -> None:
+        states = verdict.states.get(pc, ())
+        assert any(inside(state, registers) for state in states), (pc, registers, verdict.before(pc))
+
     for run in range(2):
-        world = World(made, seed + run)
-        for step in trace(world, world.insns, r1=world.context, limit=50_000):
-            states = verdict.states.get(step.pc, ())
-            assert any(inside(state, step.registers) for state in states), (step, verdict.before(step.pc))
+        World(made, seed + run, watch).run()

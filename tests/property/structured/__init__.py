@@ -9,7 +9,7 @@ from pbt.isa import opcodes as op
 from pbt.isa.insn import EXIT
 from tests.property.structured import control, memory, numbers, objects
 from tests.property.structured.maker import NUMBERS, Held, Maker
-from tests.property.structured.world import MAPS, TYPES, Program
+from tests.property.structured.world import INNER, MAPS, TIMED, TYPES, Program
 
 _PIECES = (
     (numbers.arithmetic, 6), (numbers.unary, 3), (numbers.copy, 4), (numbers.bound, 5), (numbers.context, 3),
@@ -70,4 +70,4 @@ def mutated(rng: random.Random, program: Program) -> Program:
     return program._replace(insns=insns)
 
 
-__all__ = ["MAPS", "TYPES", "Program", "mutated", "program", "unprivileged"]
+__all__ = ["INNER", "MAPS", "TIMED", "TYPES", "Program", "mutated", "program", "unprivileged"]

@@ -128,7 +128,11 @@ def call_back(m: Maker) -> None:
     if m.chance(0.5):
         takes = {1: NUM, 2: shared}
         count = m.having("small")
-        m.emit(make.mov(1, count) if count is not None and m.chance(0.5) else make.mov_imm(1, m.rng.choice((1, 4, 100))))
+        m.emit(
+            make.mov(1, count)
+            if count is not None and m.chance(0.5)
+            else make.mov_imm(1, m.rng.choice((1, 4, 100)))
+        )
         m.load_function(2, m.function(inside, takes, 1))
         m.stack_pointer(3, at)
         m.emit(make.mov_imm(4, 0))

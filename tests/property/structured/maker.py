@@ -228,7 +228,9 @@ class Maker:
         for function in self.functions:  # grows while functions call others
             starts.append(len(self.out))
             self._body(function)
-        return Program(self.prog_type, [self._linked(at) for at in range(len(self.out))], self.map_of, tuple(starts))
+        return Program(
+            self.prog_type, [self._linked(at) for at in range(len(self.out))], self.map_of, tuple(starts)
+        )
 
     def _linked(self, at: int) -> Insn:
         item = self.out[at]

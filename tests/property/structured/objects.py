@@ -207,4 +207,14 @@ def bytes_of_packet(m: Maker) -> None:
         m.slots[slot] = NUM
 
 
-__all__ = ["bytes_of_packet", "move_packet", "inner", "lock", "more_packet", "packet", "ring", "timer", "value"]
+__all__ = [
+    "bytes_of_packet",
+    "inner",
+    "lock",
+    "more_packet",
+    "move_packet",
+    "packet",
+    "ring",
+    "timer",
+    "value",
+]

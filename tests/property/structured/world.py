@@ -13,6 +13,7 @@ from pbt.verifier_sim.functions import Declared, declared
 from pbt.verifier_sim.reg import Field
 
 HASH, RING, ARRAY, ONE, LOCKED, TIMED, OUTER, TAILS, PERCPU = range(9)
+INNER = MapInfo("inner", "ARRAY", 4, 16, 2)
 MAPS = (
     MapInfo("hash", "HASH", 4, 16, 8),
     MapInfo("ring", "RINGBUF", 0, 0, 4096),
@@ -20,7 +21,7 @@ MAPS = (
     MapInfo("one", "ARRAY", 4, 64, 1),
     MapInfo("locked", "ARRAY", 4, 32, 2, fields=(Field("spin_lock", 0, 4),)),
     MapInfo("timed", "HASH", 4, 32, 4, fields=(Field("timer", 0, 16),)),
-    MapInfo("outer", "ARRAY_OF_MAPS", 4, 4, 2, inner=MapInfo("inner", "ARRAY", 4, 16, 2)),
+    MapInfo("outer", "ARRAY_OF_MAPS", 4, 4, 2, inner=INNER),
     MapInfo("tails", "PROG_ARRAY", 4, 4, 2),
     MapInfo("percpu", "PERCPU_ARRAY", 4, 24, 2),
 )
