@@ -48,6 +48,11 @@ BENCHES = {
         "From exec to the end, for an installed pbt with byte code: wall, CPU, peak memory. Every program is judged "
         "by the built-in verifier before it is loaded, which is part of pbt's time.",
     ),
+    "listing": Bench(
+        "Listing",
+        "`-l PATTERN`: seconds to the first byte, and CPU seconds until the reader has gone after it, as `head -1` "
+        "does. Where ftrace's list of functions cannot be read, bpftrace 0.17 ends without a list of kprobes.",
+    ),
     "code": Bench(
         "Code",
         "xlated: instructions after the kernel's rewriting; verified: instructions its verifier walked; ns per run "

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from pbt.data import NamedTuple, dataclass, field
+from pbt.registry import collect
 from pbt.source import UsageError
 from pbt.typing import TYPE_CHECKING, Any, Protocol
 
@@ -119,7 +120,7 @@ class Provider:
     unsafe(place): whether the place asks for --unsafe.
     absent(place, target): of a place that is not there: the reason, and a hint; None for the usual words.
     instead(place, target): what stands in for a place where this kernel has no such probes; () for nothing.
-    list(parts, target): lines for `-l`, sorted, without the provider's name and colon.
+    list(parts, target): lines for `-l`, sorted, each once, without the provider's name and colon.
     fields(place, target): lines for `-lv` ("type name"), e.g. a tracepoint's arguments.
     `feature`: what the kernel must have for such probes, if that is not sure (a name of pbt/uapi/features.py).
     `files`: which places there are depends on files beside the kernel's own.
@@ -134,7 +135,7 @@ class Provider:
     label: Callable[[Place], str]
     describe: Callable[[Place, Target], Context]
     attach: Callable[[AttachHost, int, Program], Sequence[Closeable]]
-    list: Callable[[Sequence[str], Target], Iterable[str]]
+    list: Callable[[Sequence[str], Target], Sequence[str]]
     fields: Callable[[Place, Target], Iterable[str]] = lambda place, target: ()
     aliases: tuple[str, ...] = ()
     auto: bool = False
@@ -150,6 +151,22 @@ class Provider:
     unsafe: Callable[[Place], bool] = lambda place: False
     absent: Callable[[Place, Target], tuple[str, str] | None] = lambda place, target: None
     instead: Callable[[Place, Target], Sequence[Substitute]] = lambda place, target: ()
+
+
+def providers() -> Mapping[str, Provider]:
+    """By name and alias."""
+    return collect("pbt.probes", Provider, aliases=True)
+
+
+def find_provider(name: str) -> Provider | None:
+    """By full name in any case, or by alias as written."""
+    known, lowered = providers(), name.lower()
+    if name in known:
+        return known[name]
+    return next(
+        (p for p in known.values() if lowered == p.name.lower() or (len(name) > 2 and lowered in p.aliases)),
+        None,
+    )
 
 
 class Closeable(Protocol):

@@ -13,10 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pbt.backend.pipeline import Compiled, compile_program
 from pbt.bundle import Bundle, Code, Place, Program
 from pbt.data import NamedTuple, dataclass, field, replace
+from pbt.feature import find_provider
 from pbt.ir.core import Program as IrProgram
 from pbt.ir.passes import run as run_passes
 from pbt.lang.check import check
-from pbt.lang.expand import Attached, Expanded, expand, filtered, find_provider
+from pbt.lang.expand import Attached, Expanded, expand, filtered
 from pbt.lang.parse import Parsed, parse
 from pbt.lang.preprocess import READS_HEADERS
 from pbt.lang.settings import settle

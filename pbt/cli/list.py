@@ -11,6 +11,7 @@ from itertools import islice
 
 from pbt.cli.options import Arguments
 from pbt.cli.say import say
+from pbt.feature import find_provider
 from pbt.source import PbtError, Source, Span, UsageError
 from pbt.typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 IN_FILES = ("uprobe", "usdt")  # listed where a file is named; their twins for returns only by their own name
 KINDS = ("struct", "union", "enum")
 _INDENT = "    "
-_AT_ONCE = 1000  # lines written together
+_AT_ONCE = 1024  # lines written together at most
 
 
 def main(args: Arguments) -> int:
@@ -41,14 +42,19 @@ def main(args: Arguments) -> int:
         if text.startswith(("/", "./", "../")) and ":" not in text:
             say(f"WARNING: {text} is not a file; it is taken for a pattern")
         lines = matching(text, target, verbose, _pid(args))
-    written = 0
-    while piece := list(islice(lines, _AT_ONCE)):
-        sys.stdout.buffer.write("".join(f"{line}\n" for line in piece).encode(errors="surrogateescape"))
-        sys.stdout.buffer.flush()
-        written += len(piece)
-    if not written and not args.has("quiet"):
+    if not _written(lines) and not args.has("quiet"):
         say("No probes or types match")
     return 0
+
+
+def _written(lines: Iterator[str]) -> bool:
+    """Write lines to standard output, some first, then more at once; whether there were any."""
+    size = 1
+    while piece := list(islice(lines, size)):
+        sys.stdout.buffer.write("".join(f"{line}\n" for line in piece).encode(errors="surrogateescape"))
+        sys.stdout.buffer.flush()
+        size = min(2 * size, _AT_ONCE)
+    return size > 1
 
 
 def _pid(args: Arguments) -> int | None:
@@ -119,8 +125,7 @@ def _probes(pattern: str, target: Target, verbose: bool, pid: int | None) -> Ite
     chosen = _chosen(wanted, parts, pid)
     for provider in chosen:
         try:
-            lines = list(dict.fromkeys(provider.list(_with_files(provider, parts, pid), target)))
-            lines.sort()
+            lines = provider.list(_with_files(provider, parts, pid), target)
         except PbtError as error:
             if len(chosen) == 1:
                 raise
@@ -137,7 +142,7 @@ def _split(pattern: str) -> tuple[str, list[str]]:
     words = _colons(pattern)
     if len(words) > 1:
         return words[0], words[1:]
-    if not pattern or _named(pattern) is not None:
+    if not pattern or find_provider(pattern) is not None:
         return pattern or "*", ["*"]
     return "*", [pattern]
 
@@ -155,19 +160,13 @@ def _colons(pattern: str) -> list[str]:
     return words
 
 
-def _named(name: str) -> Provider | None:
-    from pbt.lang.expand import find_provider
-
-    return find_provider(name)
-
-
 def _chosen(wanted: str, parts: Sequence[str], pid: int | None) -> list[Provider]:
     """The providers that a name or pattern means, sorted; those of files only where there is a file."""
     from pbt.probes.common import is_pattern
     from pbt.probes.common import matching as named
 
     if not is_pattern(wanted):
-        provider = _named(wanted)
+        provider = find_provider(wanted)
         if provider is None:
             from pbt.source import nearest
 

@@ -13,7 +13,7 @@ import os
 import sys
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import cached_property
 
@@ -48,6 +48,7 @@ _QUALIFIER = {VOLATILE: "volatile", CONST: "const", RESTRICT: "restrict"}
 _INT_SIGNED, _INT_BOOL = 1 << 0, 1 << 2
 _KERNELS = "/sys/kernel/btf/"
 _STRIDE = 1 << 15  # words of the type section that are looked through at least, once they are
+_MARK = 1  # in the place of the zero that ends the string before
 _SCANS = 12  # so many searches for one kind cost as much as a table of all its names
 
 
@@ -165,11 +166,11 @@ class Btf:
             raise BtfError(f"the BTF has no string at {offset}")
         return self.data[start:end].decode("utf-8", "backslashreplace")
 
-    def _offsets_of(self, name: str) -> Iterator[int]:
-        """Offsets at which the string sections hold the name, whole."""
+    def _offsets_of(self, name: str, end: bytes = b"\0") -> Iterator[int]:
+        """Offsets at which the string sections hold the name, whole; or, with another `end`, strings that begin so."""
         if self.base:
-            yield from self.base._offsets_of(name)
-        needle, header = b"\0" + name.encode() + b"\0", self._header
+            yield from self.base._offsets_of(name, end)
+        needle, header = b"\0" + name.encode() + end, self._header
         at = self.data.find(needle, header.strings, header.strings_end)
         while at >= 0:
             yield at + 1 - header.strings + self._first_name
@@ -246,42 +247,67 @@ class Btf:
                         return self._first_id + index
         return None
 
-    def _ids(self, kind: int) -> list[int]:
-        little = sys.byteorder == "little"
+    @cached_property
+    def _kinds(self) -> bytes:
+        """For each word, the top byte of the word after it: where a type starts, its kind and kind_flag."""
         start, end = self._types_at
-        kinds = self._types[
-            start + (7 if little else 4) : end : 4
-        ]  # the top byte of each word after the first
-        kinds_of = (kind, kind | 0x80)
+        return self._types[start + (7 if sys.byteorder == "little" else 4) : end : 4]
+
+    def _ids(self, kind: int) -> list[int]:
+        kinds, kinds_of = self._kinds, (kind, kind | 0x80)
         return [i for i, at in enumerate(self._starts.all(), self._first_id) if kinds[at] in kinds_of]
 
     def _table(self, kind: str) -> dict[str, int]:
+        """Name → id of the first type of a kind that has it."""
         if kind not in self._tables:
-            table: dict[str, int] = {}
-            words, starts, first, name = self._words, self._starts.all(), self._first_id, self._name
-            for id in self._ids(KINDS[kind]):
-                offset = words[starts[id - first]]
-                if offset:
-                    table.setdefault(name(offset), id)
+            words, starts, first = self._words, self._starts.all(), self._first_id
+            ids = self._ids(KINDS[kind])
+            ids.reverse()
+            found = dict(zip([words[starts[id - first]] for id in ids], ids, strict=True))
+            named, others = self._spellings(found)
+            table = dict(zip(named, map(found.__getitem__, sorted(found.keys() - others)), strict=True))
+            for name, id in [(self._name(offset), found[offset]) for offset in others if offset]:
+                table[name] = min(id, table.get(name, id))
             self._tables[kind] = table
         return self._tables[kind]
+
+    def _spellings(self, offsets: Iterable[int]) -> tuple[list[str], set[int]]:
+        """Strings of this BTF at offsets, each once, in their order; and other offsets: of the base, in mid-string.
+
+        In a copy of the strings, what stands before each of them is marked: so one `split` finds them all.
+        """
+        header, before, others = self._header, -1 - self._first_name, set[int]()
+        strings = bytearray(memoryview(self.data)[header.strings : header.strings_end])
+        if _MARK in strings:
+            return [], set(offsets)
+        end = len(strings)
+        for offset in offsets:
+            at = offset + before
+            if 0 <= at < end and strings[at] <= _MARK:
+                strings[at] = _MARK
+            else:
+                others.add(offset)
+        marked = strings.decode("utf-8", "backslashreplace").split(chr(_MARK))[1:]
+        return [text.partition("\0")[0] for text in marked], others
 
     def names(self, kind: str) -> list[str]:
         """All names that types of a kind have, sorted, each once; the base's are not among them."""
         table = self._table(kind)
         return sorted({*table, *self._table("enum64")} if kind == "enum" else table)
 
+    def names_after(self, kind: str, prefix: str) -> list[str]:
+        """What follows a prefix in the names of types of a kind, sorted, each once; the base's are not among them."""
+        words, kinds, number = self._words, self._kinds, KINDS[kind]
+        wanted = set(self._offsets_of(prefix, b""))
+        found = [words[at] for at in self._starts.all() if kinds[at] & 0x7F == number and words[at] in wanted]
+        return sorted({self._name(offset)[len(prefix) :] for offset in found})
+
     @cached_property
     def function_names(self) -> frozenset[str]:
         """Names of all functions; the base's are not among them."""
-        words, starts, first = self._words, self._starts.all(), self._first_id
-        names, end = memoryview(self.data)[self._header.strings : self._header.strings_end].tobytes(), b"\0"
-        offsets = (words[starts[id - first]] - self._first_name for id in self._ids(FUNC))
-        find = names.find
-        found = {names[at : find(end, at)] if at >= 0 else b"" for at in offsets}
-        elsewhere = b"" in found  # named by a string of the base
-        text = b"\n".join(found - {b""}).decode("utf-8", "replace")
-        return frozenset(self._table("func") if elsewhere else text.split("\n") if text else ())
+        words, kinds = self._words, self._kinds
+        names, others = self._spellings([words[at] for at in self._starts.all() if kinds[at] == FUNC])
+        return frozenset(names).union(map(self._name, others)) - {""}
 
     def functions(self) -> list[str]:
         """Names of all functions, sorted."""

@@ -195,7 +195,7 @@ class Elf:
 
     def symbol(self, name: str) -> tuple[int, int] | None:
         """Virtual address and size of the function or object `name`; None if the file defines none."""
-        if "_by_name" in self.__dict__ and name in self._by_name:
+        if "_functions" in self.__dict__ and name in self._by_name:
             return self._by_name[name][1:]
         for section, strings in self._tables():
             found = self._search(section, strings, name.encode())

@@ -9,32 +9,40 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from operator import itemgetter
 
 from pbt.data import NamedTuple
 
+KERNEL = "vmlinux"
 _PIECE = 1 << 16  # bytes
 _FARTHEST = 1 << 24  # bytes after its start that a symbol is believed to reach
 _DIGITS = 16
 _TYPE = 17  # where the letter is in a line
 _HIDDEN = b"0" * _DIGITS
 _ADDRESS = itemgetter(slice(_DIGITS))  # of a line
-_FUNCTION = re.compile(" [tTwW] (.+)")
+_FUNCTION = re.compile(" [tTwW] (?!__pfx_)(.+)")  # that prefix is for the padding before a function
 _MADE_UP = 0xFFFF_FFFF_8100_0000
 
 
-def by_module(lines: Iterable[str], separator: str) -> Mapping[str, frozenset[str]]:
-    """Names by module, from lines "name" (of the kernel itself, "vmlinux") and "name", `separator`, "module]"."""
-    every = frozenset(lines)
-    loaded = frozenset(line for line in every if separator in line)
+def by_module(
+    text: str, separator: str, lines: Callable[[str], list[str]] = str.splitlines
+) -> Mapping[str, frozenset[str]]:
+    """Names by module, from lines "name" (of the kernel itself, "vmlinux") and "name", `separator`, "module]".
+
+    `lines` takes a text apart. Lines before the first that names a module, nearly all, are not looked at one by one.
+    """
+    first = text.find(separator)
+    own = text.rfind("\n", 0, first) + 1 if first >= 0 else len(text)
+    names = {KERNEL: frozenset(filter(None, lines(text[:own])))}
     found: dict[str, set[str]] = {}
-    for line in loaded:
+    for line in filter(None, lines(text[own:])):
         name, _, module = line.partition(separator)
-        found.setdefault(module.rstrip("]"), set()).add(name)
-    own = {"vmlinux": every - loaded} if len(every) > len(loaded) else {}
-    return own | {module: frozenset(names) for module, names in found.items()}
+        found.setdefault(module.rstrip("]") or KERNEL, set()).add(name)
+    for module, others in found.items():
+        names[module] = names.get(module, frozenset()) | others
+    return {module: some for module, some in names.items() if some}
 
 
 class Symbol(NamedTuple):
@@ -93,7 +101,7 @@ class Kallsyms:
 
     @cached_property
     def _functions(self) -> Mapping[str, frozenset[str]]:
-        return by_module(_FUNCTION.findall(self._data.decode("utf-8", "replace")), "\t[")
+        return by_module(self._data.decode("utf-8", "replace"), "\t[", _FUNCTION.findall)
 
     def names(self) -> list[str]:
         """Names of all functions, sorted, each once."""

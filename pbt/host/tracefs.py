@@ -278,10 +278,7 @@ class Tracefs:
             if self._list:
                 raise UsageError(f"cannot read {self._list}: {error.strerror}") from None
             return {}
-        lines = text.splitlines()
-        if _NO_FUNCTION in text:
-            lines = [line for line in lines if not line.startswith(_NO_FUNCTION)]
-        return by_module(filter(None, lines), " [")
+        return by_module(text, " [", _traceable if _NO_FUNCTION in text else str.splitlines)
 
     def traced(self) -> Mapping[str, frozenset[str]]:
         """Names of the functions that can be traced, by their module; "vmlinux" is the kernel's own.
@@ -305,6 +302,10 @@ class Tracefs:
                 continue
             return frozenset(line.partition("\t")[2].strip() for line in lines)
         return frozenset()
+
+
+def _traceable(text: str) -> list[str]:
+    return [line for line in text.splitlines() if not line.startswith(_NO_FUNCTION)]
 
 
 def _has_wildcard(pattern: str) -> bool:

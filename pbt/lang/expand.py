@@ -7,10 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 
 from pbt.data import NamedTuple, dataclass
-from pbt.feature import Context, Place, PlaceError, Provider
+from pbt.feature import Context, Place, PlaceError, Provider, find_provider, providers
 from pbt.lang import ast
 from pbt.lang.renamed import successors
-from pbt.registry import collect
 from pbt.source import Notice, ScriptError, ScriptWarning, Span, UsageError, caught, give, nearest
 from pbt.typing import TYPE_CHECKING, Any
 
@@ -36,22 +35,6 @@ class Attached:
 class Expanded:
     probe: ast.Probe
     places: tuple[Attached, ...]
-
-
-def providers() -> Mapping[str, Provider]:
-    """By name and alias."""
-    return collect("pbt.probes", Provider, aliases=True)
-
-
-def find_provider(name: str) -> Provider | None:
-    """By full name in any case, or by alias as written."""
-    known, lowered = providers(), name.lower()
-    if name in known:
-        return known[name]
-    return next(
-        (p for p in known.values() if lowered == p.name.lower() or (len(name) > 2 and lowered in p.aliases)),
-        None,
-    )
 
 
 def expand(

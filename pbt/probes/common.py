@@ -54,7 +54,7 @@ def matching(pattern: str, names: Iterable[str]) -> list[str]:
     if not is_pattern(pattern):
         return [pattern] if pattern in names else []
     if pattern == "*":
-        return sorted(dict.fromkeys(names))
+        return sorted(names if isinstance(names, frozenset) else set(names))
     match = _matcher(pattern).match
     return sorted({name for name in names if match(name)})
 

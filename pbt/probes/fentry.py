@@ -190,11 +190,11 @@ def _list(parts: Sequence[str], target: Target) -> Sequence[str]:
         wanted = parts[1] if len(parts) > 2 else "*"
         return [f"bpf:{bpfprog.name(p)}" for p in known if matching(wanted, (str(p["program"]),))]
     module, function = ("", *parts)[-2:] if parts else ("", "*")
-    return sorted(
+    return [
         f"{each}:{name}"
-        for each in _modules(module, target)
+        for each in sorted(_modules(module, target), key="{}:".format)
         for name in _functions(each, function or "*", target)
-    )
+    ]
 
 
 def _fields(returns: bool, place: Place, target: Target) -> Sequence[str]:

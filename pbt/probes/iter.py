@@ -52,12 +52,8 @@ def _kinds(target: Target) -> Sequence[str]:
     types = target.types
     if types is None:
         return ()
-    names = (name[len(_STRUCT) :] for name in types.names("struct") if name.startswith(_STRUCT))
-    return [
-        name
-        for name in sorted(names)
-        if name not in _KINDS_OF_THEIR_OWN and types.find("func", _FUNCTION + name)
-    ]
+    found = {*types.names_after("func", _FUNCTION)} - {*_KINDS_OF_THEIR_OWN}
+    return [name for name in types.names_after("struct", _STRUCT) if name in found]
 
 
 def _expand(place: Place, target: Target) -> Sequence[Place]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 KERNEL = "vmlinux"
 MULTI = "TRACE_KPROBE_MULTI"
+_MADE_AT_RUN_TIME = ("bpf", "__builtin__ftrace", "__builtin__kprobes")  # modules only by name, in kallsyms
 _PIECES = re.compile(r"\.(part|cold)\b")
 
 
@@ -67,7 +68,7 @@ def traceable(target: Target) -> Mapping[str, frozenset[str]]:
     if listed:
         return listed
     known = target.types.function_names if target.types is not None else frozenset()
-    found = target.kallsyms.functions()
+    found = {m: names for m, names in target.kallsyms.functions().items() if m not in _MADE_AT_RUN_TIME}
     return {**found, KERNEL: found.get(KERNEL, frozenset()) & known} if known else found
 
 
@@ -79,7 +80,9 @@ def functions(target: Target, module: str = "") -> frozenset[str]:
         forbidden = frozenset()
     known = traceable(target)
     wanted = matching(module, known) if module else known
-    return frozenset().union(*(known[name] for name in wanted)) - forbidden
+    found = [known[name] for name in wanted] or [frozenset()]
+    every = frozenset().union(*found) if len(found) > 1 else found[0]  # which may be large: no copies
+    return every - forbidden if forbidden else every
 
 
 def whole(names: Sequence[str]) -> Sequence[str]:

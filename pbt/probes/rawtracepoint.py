@@ -50,7 +50,7 @@ def _events(module: str, target: Target) -> Iterable[str]:
     """From BTF; without it, from tracefs, whose syscalls category has no raw tracepoints."""
     types = _types(module, target)
     if types is not None:
-        return [n[len(_TYPEDEF) :] for n in types.names("typedef") if n.startswith(_TYPEDEF)]
+        return types.names_after("typedef", _TYPEDEF)
     if module != KERNEL:
         return ()
     return [event for category, event in target.tracefs.events("*", "*") if category != "syscalls"]
@@ -116,11 +116,11 @@ def _attach(host: AttachHost, fd: int, program: Program) -> Sequence[Closeable]:
 
 def _list(parts: Sequence[str], target: Target) -> Sequence[str]:
     module, event = ("", *parts)[-2:] if parts else ("", "*")
-    return sorted(
+    return [
         f"{name}:{each}"
-        for name in _modules(module, target)
+        for name in sorted(_modules(module, target), key="{}:".format)
         for each in matching(event or "*", _events(name, target))
-    )
+    ]
 
 
 def _fields(place: Place, target: Target) -> Sequence[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from errno import EINVAL, ENOENT, ESRCH
-from functools import partial
+from functools import lru_cache, partial
 
 from pbt.data import NamedTuple, replace
 from pbt.feature import AttachHost, Closeable, Context, Place, Provider
@@ -275,9 +275,16 @@ def _find_type(places: Sequence[Place], name: str) -> Type | None:
 def _fields(place: Place, target: Target) -> Sequence[str]:
     from pbt.probes import userargs
 
-    found = next(iter(_expand(place, target)), None)
-    elf = _elf(found["path"]) if found else None
+    named = "line" in place or "cpp" in place
+    found = next(iter(_expand(place, target)), None) if named else place
+    elf = _last(found["path"]) if found else None
     return userargs.fields(found, elf) if found and elf is not None else ()
+
+
+@lru_cache(maxsize=1)
+def _last(path: str) -> Elf | None:
+    """The file that a listing is at: asked for once for each of its functions."""
+    return _elf(path)
 
 
 # --- attaching --------------------------------------------------------------------------------
@@ -382,19 +389,17 @@ def _list(parts: Sequence[str], target: Target) -> Sequence[str]:
         return ()
     path, at, source = parts[0].rpartition("@")
     if at and not files(parts[0]) and len(parts) in (2, 3):
-        place = {"path": path}
-        return [
-            line
-            for each, elf in elves(place)
-            for line in srcline.listed(each, elf, source, *(*parts[1:], "")[:2])
-        ]
+        where = (*parts[1:], "")[:2]
+        return sorted(
+            line for f, elf in elves({"path": path}) for line in srcline.listed(f, elf, source, *where)
+        )
     pattern = parts[1] if len(parts) > 1 and parts[1] else "*"
-    lines: list[str] = []
-    for path in files(parts[0]):
-        elf = _elf(path)
-        if elf is not None:
-            lines += [f"{path}:{name}" for name in matching(pattern, [f.name for f in elf.functions()])]
-    return lines
+    place = {"path": parts[0]}
+    return sorted(
+        f"{path}:{name}"
+        for path, elf in elves(place)
+        for name in matching(pattern, [f.name for f in elf.functions()])
+    )
 
 
 def _provider(name: str, alias: str, doc: str) -> Provider:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 
 from pbt.source import UsageError
-from pbt.sys.syscall import libc
 
 TRACEFS = "/sys/kernel/tracing"
 _NESTED = "/sys/kernel/debug/tracing"  # where debugfs mounts it when somebody looks there
@@ -69,5 +67,9 @@ def _absent() -> str:
 
 def _mount(path: str) -> int:
     """0, or errno."""
+    import ctypes
+
+    from pbt.sys.syscall import libc
+
     result = libc.mount(b"tracefs", path.encode(), b"tracefs", ctypes.c_ulong(0), None)
     return 0 if result == 0 else ctypes.get_errno()

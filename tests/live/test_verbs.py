@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from pbt.feature import Provider
+from pbt.registry import collect
 from tests.conftest import ROOT, Pbt, environment
 
 pytestmark = pytest.mark.live
@@ -88,6 +91,30 @@ def test_listing_this_kernel(pbt: Pbt, tracefs: Path) -> None:
 
 
 @pytest.mark.needs("btf")
+def test_every_listing_is_sorted(pbt: Pbt) -> None:
+    providers = collect("pbt.probes", Provider)
+    for name in providers:
+        parts = "sh:*" if name in ("uprobe", "uretprobe", "usdt") else "*"
+        lines = pbt("-l", f"{name}:{parts}").lines()
+        assert lines == sorted(set(lines)) and all(line.startswith(f"{name}:") for line in lines), name
+        assert not re.search(r":bpf_prog_[0-9a-f]{16}_", "\n".join(lines)), name  # those are no functions
+
+
+@pytest.mark.needs("btf")
+@pytest.mark.parametrize("option", ["-l", "-lv"])
+def test_a_reader_that_goes_away_ends_the_listing(option: str) -> None:
+    """As `head -1` does: at once, and without a word."""
+    words = [sys.executable, "-m", "pbt", option]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdout=pipe, stderr=pipe, env=environment({}), cwd=ROOT) as listing:
+        try:
+            assert listing.stdout and listing.stdout.readline().startswith(b"fentry:")
+            listing.stdout.close()
+            assert listing.wait(timeout=60) == 141 and listing.stderr and listing.stderr.read() == b""
+        finally:
+            listing.kill()
+
+
 def test_listing_types(pbt: Pbt) -> None:
     assert "struct task_struct" in pbt("-l", "struct task_*").lines()
     assert pbt("-lv", "struct path").lines() == [

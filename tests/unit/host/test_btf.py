@@ -228,6 +228,20 @@ def test_unknown_kinds_are_skipped_by_their_layout() -> None:
     assert Btf(m.bytes(32, layout)).type(2) == I32
 
 
+def test_names_that_are_ends_of_others() -> None:
+    """Some strings stand in others, some hold odd bytes, and one name is that of two types."""
+    for text in (b"\0int\0struct_of\0", b"\0int\0struct_\x01of\0"):
+        end = text.rfind(b"of")
+        rows = struct.pack("<4I", 1, 1 << 24, 4, 1 << 24 | 32)
+        rows += struct.pack("<9I", 5, 12 << 24, 1, end, 12 << 24, 1, 5, 12 << 24, 1)
+        header = struct.pack("<HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(rows), len(rows), len(text))
+        names = {text[5:-1].decode(), "of"}
+        made = Btf(header + rows + text)
+        assert made.function_names == names and made.functions() == made.names("func") == sorted(names)
+        assert made.names_after("func", "str") == [text[8:-1].decode()]
+        assert [made._table("func")[name] for name in (text[5:-1].decode(), "of")] == [2, 3]
+
+
 @pytest.mark.skipif(not os.access(LIVE, os.R_OK), reason="this kernel has no BTF")
 class TestRunningKernel:
     @pytest.fixture(scope="class")
@@ -250,6 +264,18 @@ class TestRunningKernel:
         assert switch and [name for name, _ in switch.params][:3] == ["preempt", "prev", "next"]
         read = vmlinux.func("vfs_read")
         assert read and [name for name, _ in read.params] == ["file", "buf", "count", "pos"]
+
+    def test_names_in_one_go_are_those_of_each_type(self, vmlinux: Btf) -> None:
+        named: dict[str, dict[str, int]] = {}
+        for id in range(1, vmlinux.count + 1):
+            named.setdefault(vmlinux.kind(id), {}).setdefault(vmlinux.name(id), id)
+        for kind in ("func", "struct", "typedef"):
+            expected = {name: id for name, id in named[kind].items() if name}
+            assert vmlinux.names(kind) == sorted(expected)
+            assert all(vmlinux.find(kind, name) == id for name, id in expected.items())
+        assert vmlinux.function_names == named["func"].keys()
+        iterators = [name[10:] for name in named["struct"] if name.startswith("bpf_iter__")]
+        assert iterators and vmlinux.names_after("struct", "bpf_iter__") == sorted(iterators)
 
     def test_members_lie_within_their_structs(self, vmlinux: Btf) -> None:
         for name in vmlinux.names("struct")[::40]:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from pbt.lang.expand import expand, find_provider, providers
+from pbt.feature import find_provider, providers
+from pbt.lang.expand import expand
 from pbt.lang.settings import settle
 from pbt.source import ScriptError
 from tests.unit.lang.shown import parsed
