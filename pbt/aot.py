@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pbt.host.target import Target
 
 FIRST_LINE = b"#!/usr/bin/env -S pbt run\n"
-MAGIC, FORMAT = b"\x7fPBT", 1
+MAGIC, FORMAT = b"\x7fPBT", 2
 _MOST = 1 << 28  # bytes of an unpacked file: far more than any script makes
 _LENGTH = struct.Struct("<I")
 _DAMAGE = (zlib.error, struct.error, *DAMAGE)

@@ -58,7 +58,7 @@ class Program:
     `name` is what `probe` prints; `place` is the provider's own description of the attach point
     (plain JSON values), which only that provider reads; `attach_btf` names what a TRACING program
     attaches to, as (BTF kind, name), or as ("prog", "ID:function") for a BPF program that is loaded: the number
-    of the function is looked up on the machine that loads it.
+    of the function is looked up on the machine that loads it; `cookie` is what bpf_get_attach_cookie() gives there.
     """
 
     name: str
@@ -69,6 +69,7 @@ class Program:
     expected_attach_type: str = ""
     attach_btf: tuple[str, str] | None = None
     span: Place = Place(-1, -1)
+    cookie: int = 0
 
 
 @dataclass(frozen=True)

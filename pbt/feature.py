@@ -54,7 +54,9 @@ class Context:
     functions need to know of the place, as values that compare; `lacks`: builtins that scripts expect of the
     probe type and that this place has not, each with the reason; `answers`: the
     program's result is what the script says with `return value`; `sequence`: where the program's text goes
-    into a file of the kernel's that others read, its address (`struct seq_file *`): nothing is sent to us.
+    into a file of the kernel's that others read, its address (`struct seq_file *`): nothing is sent to us;
+    `labels`: of all places that share the program, where it has to know them: its attach cookie is the position of
+    the one it is at.
     """
 
     provider: str
@@ -77,6 +79,7 @@ class Context:
     lacks: tuple[tuple[str, str], ...] = ()
     answers: bool = False
     sequence: Callable[[Gen], Value] | None = None
+    labels: tuple[str, ...] = ()
 
 
 Place = Mapping[str, Any]
@@ -144,6 +147,7 @@ class Provider:
     files: bool = False
     reverse: bool = False  # attach the last probe first, so that same-event probes fire in source order
     listed: bool = True  # part of `-l` without a pattern
+    cookies: bool = False  # `attach` gives the program the cookie that it is to see
     attach_many: Callable[[AttachHost, int, Sequence[Program]], tuple[Sequence[Closeable], int]] | None = None
     of_process: Callable[[Place, int], Place] = lambda place, pid: place
     typed: Callable[[Place, Context, Target], Context] | None = None
@@ -424,6 +428,7 @@ class Builtin:
     raw_args: bool = False  # arguments are not expressions to be checked (map names, types): check does it
     words: tuple[str, ...] = ()  # bare names that are arguments here and mean nothing elsewhere
     per_place: bool = False  # depends on the attach point's own name: no sharing of programs
+    by_cookie: bool = False  # unless the attach cookie can tell the place (see `Context.labels`)
     typed: bool = False  # needs what `Provider.typed` finds out of a place: no sharing there either
     files: bool = False  # depends on files, or on what is in the kernel now: compiled anew each time
 

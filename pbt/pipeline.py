@@ -202,9 +202,9 @@ def _generate(work: Work) -> None:
 def _link(work: Work) -> None:
     assert work.typed is not None and work.lowered is not None and work.config is not None
     programs = [
-        _program(attached, compiled.code)
+        _program(attached, compiled.code, number if instance.context.labels else 0)
         for instance, compiled in zip(work.typed.instances, work.compiled, strict=True)
-        for attached in instance.places
+        for number, attached in enumerate(instance.places)
     ]
     work.bundle = Bundle(
         work.source.name, work.source.text, tuple(programs), work.lowered.maps, work.lowered.events,
@@ -248,7 +248,7 @@ def _is_v4(opcode: int, registers: int, offset: int, imm: int) -> bool:
     return opcode == 0x06 or (opcode & 7 == 1 and opcode & 0xE0 == 0x80)  # gotol; sign-extending loads
 
 
-def _program(attached: Attached, code: Code) -> Program:
+def _program(attached: Attached, code: Code, cookie: int) -> Program:
     context, span = attached.context, attached.point.span
     return Program(
         context.label,
@@ -259,6 +259,7 @@ def _program(attached: Attached, code: Code) -> Program:
         context.expected_attach_type,
         context.attach_btf,
         Place(span.start, span.end),
+        cookie,
     )
 
 

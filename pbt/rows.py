@@ -56,7 +56,7 @@ _KINDS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (waist.Reloc, ("insn", "kind", "name", "offset")),
     (waist.Code, ("insns", "relocs", "spans", "functions")),
     (waist.Program, ("name", "provider", "prog_type", "code", "place", "expected_attach_type", "attach_btf",
-                     "span")),
+                     "span", "cookie")),
     (waist.Map, ("name", "map_type", "key_size", "value_size", "max_entries", "flags", "key", "value",
                  "aggregation", "args", "data", "span")),
     (waist.Event, ("action", "record", "text", "args", "span")),

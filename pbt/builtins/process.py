@@ -8,7 +8,7 @@ from pbt.types import U32, U64, Int, Opaque, Pointer, Str, Type
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pbt.ir.core import Value
 
@@ -116,11 +116,27 @@ def _func(gen: Gen, call: Call, to: Mem) -> None:
 
 
 def _check_probe(checks: Checks, call: Call) -> Type:
-    return Str(len(call.probe.label.encode()) + 1)
+    return Str(max(len(label.encode()) for label in call.probe.labels or (call.probe.label,)) + 1)
 
 
 def _probe(gen: Gen, call: Call, to: Mem) -> None:
-    gen.bytes(to, gen.probe.label.encode() + b"\0")
+    if gen.probe.labels:
+        _label_by_cookie(gen, gen.probe.labels, to)
+    else:
+        gen.bytes(to, gen.probe.label.encode() + b"\0")
+
+
+def _label_by_cookie(gen: Gen, labels: Sequence[str], to: Mem) -> None:
+    """The name of the place that the program's attach cookie tells, from a table of them all."""
+    b = gen.b
+    size = max(len(label.encode()) for label in labels) + 1
+    row = -(-size // 8) * 8
+    data = b"".join(label.encode().ljust(row, b"\0") for label in labels)
+    name = f"labels of {labels[0]} and {len(labels) - 1} more"
+    table = gen.declare(Map(name, "ARRAY", 4, len(data), 1, data=data))
+    cookie = b.call("get_attach_cookie", b.ctx())
+    known = b.choose("ult", cookie, len(labels), lambda: cookie, lambda: 0)
+    b.copy(to.base, to.offset, b.add(b.map_value(table), b.op("mul", known, row)), 0, size)
 
 
 def _check_probetype(checks: Checks, call: Call) -> Type:
@@ -216,7 +232,7 @@ FUNC = Builtin(
 )
 PROBE = Builtin(
     "probe", "() -> string", "Full name of the probe that fired.",
-    _check_probe, into=_probe, variable=True, per_place=True,
+    _check_probe, into=_probe, variable=True, per_place=True, by_cookie=True,
 )  # fmt: skip
 PROBETYPE = Builtin(
     "probetype", "() -> string", "Provider of the probe that fired.",

@@ -131,7 +131,16 @@ class Script:
             return [(self._typed_context(place), (place,)) for place in places]
         if len(places) == 1 or not self._uses(probe, lambda builtin: builtin.per_place):
             return [(places[0].context, places)]
+        if self._told_by_cookie(probe, places):
+            labels = tuple(place.context.label for place in places)
+            return [(replace(places[0].context, labels=labels), places)]
         return [(place.context, (place,)) for place in places]
+
+    def _told_by_cookie(self, probe: ast.Probe, places: Sequence[Attached]) -> bool:
+        """Whether one program can do for places that its body tells apart."""
+        if self._uses(probe, lambda builtin: builtin.per_place and not builtin.by_cookie):
+            return False
+        return all(place.provider.cookies for place in places) and self.target.has("get_attach_cookie")
 
     def _uses(self, probe: ast.Probe, wanted: Callable[[Builtin], bool]) -> bool:
         """Whether a body uses a builtin of some kind."""

@@ -140,18 +140,18 @@ def _missing_rights(number: int) -> str:
     return restriction()
 
 
-def bind(stack: ExitStack, event: Fd, prog: int) -> None:
+def bind(stack: ExitStack, event: Fd, prog: int, cookie: int = 0) -> None:
     """Run a program at each overflow of a perf event; `stack` closes both, the link first.
 
-    A link needs 5.15; before it the event itself carries the program.
+    A link needs 5.15, and so does a cookie; before it the event itself carries the program.
     """
     from pbt.sys import bpf, perf
 
     stack.callback(event.close)
     try:
-        link = bpf.link_create(prog, event.fileno(), "PERF_EVENT")
+        link = bpf.link_create(prog, event.fileno(), "PERF_EVENT", cookie=cookie)
     except KernelError as error:
-        if error.errno != EINVAL:
+        if error.errno != EINVAL or cookie:
             raise
         perf.ioctl_set_bpf(event.fileno(), prog)
     else:
@@ -159,12 +159,12 @@ def bind(stack: ExitStack, event: Fd, prog: int) -> None:
     perf.enable(event.fileno())
 
 
-def on_event(prog: int, *, pid: int = -1, cpu: int = 0, **event: Any) -> Sequence[Closeable]:
+def on_event(prog: int, *, pid: int = -1, cpu: int = 0, cookie: int = 0, **event: Any) -> Sequence[Closeable]:
     """One perf event that is the same on every CPU: tracepoints, kprobes, uprobes."""
     from pbt.sys import perf
 
     with ExitStack() as stack:
-        bind(stack, perf.perf_event_open(pid=pid, cpu=cpu, **event), prog)
+        bind(stack, perf.perf_event_open(pid=pid, cpu=cpu, **event), prog, cookie)
         return (stack.pop_all(),)
 
 

@@ -48,7 +48,8 @@ def _attach(host: AttachHost, fd: int, program: Program) -> Sequence[Closeable]:
             raise KernelError(
                 "no such tracepoint on this machine", ENOENT, f"pbt -l 'tracepoint:{category}:*'"
             )
-        return on_event(fd, type=PERF_TYPE_TRACEPOINT, config=number)  # counts: some events forbid samples
+        # counts: some events forbid samples
+        return on_event(fd, type=PERF_TYPE_TRACEPOINT, config=number, cookie=program.cookie)
 
 
 def _list(parts: Sequence[str], target: Target) -> Sequence[str]:
@@ -72,5 +73,6 @@ TRACEPOINT = Provider(
     attach=_attach,
     list=_list,
     fields=_fields,
+    cookies=True,
     aliases=("t",),
 )

@@ -51,6 +51,23 @@ def running():
         process.stdout.close()
 
 
+# --- tracepoints ------------------------------------------------------------------------------
+
+ASKS = "import os; [os.getppid() for _ in range(3)]; [os.getpgid(0) for _ in range(5)]"
+
+
+@pytest.mark.parametrize("without", [(), ("--no-feature", "get_attach_cookie")])
+def test_a_wildcard_knows_its_places(pbt, without):
+    """With cookies one program for all of them, without them one for each."""
+    script = "tracepoint:syscalls:sys_enter_getp* /pid == cpid/ { @[probe] = count(); }"
+    done = pbt("-v", *without, "-c", f"{PYTHON} -S -c '{ASKS}'", "-e", script)
+    found = rows(done.out)
+    assert found["@[tracepoint:syscalls:sys_enter_getppid]"] == "3", done
+    assert found["@[tracepoint:syscalls:sys_enter_getpgid]"] == "5", done
+    loaded = [line for line in done.err.splitlines() if line.startswith("loaded tracepoint:")]
+    assert len(loaded) > 2 if without else len(loaded) == 1
+
+
 # --- iterators --------------------------------------------------------------------------------
 
 

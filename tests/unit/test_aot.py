@@ -128,7 +128,7 @@ def test_foreign_and_damaged_files_say_what_is_wrong(bundle: Bundle) -> None:
         data[: len(aot.FIRST_LINE) + 20]: "ends within its first",
         data[:-1]: "checksum",
         data[:-9] + bytes([data[-9] ^ 1]) + data[-8:]: "checksum",
-        data.replace(aot.MAGIC + b"\x01", aot.MAGIC + b"\x02", 1): "has format 2, this pbt reads format 1",
+        data.replace(aot.MAGIC + b"\x02", aot.MAGIC + b"\x03", 1): "has format 3, this pbt reads format 2",
     }
     for wrong, message in cases.items():
         with pytest.raises(UsageError, match=message):

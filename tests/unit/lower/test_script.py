@@ -12,6 +12,7 @@ from pbt.host.target import Target
 from pbt.pipeline import Options
 from pbt.pipeline import run as compile_until
 from pbt.source import ScriptError, ScriptErrors, Source, UsageError
+from tests.unit import saved
 from tests.unit.lower.machine import Ran, compiled
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,6 +37,23 @@ def test_one_program_for_places_that_see_the_same() -> None:
 def test_one_program_for_each_place_that_is_named() -> None:
     work = compiled("kprobe:do_* { @[probe] = count(); }")
     assert work.lowered is not None and len(work.lowered.programs) == 2
+
+
+def test_a_cookie_tells_one_program_at_which_place_it_is(tmp_path: Path) -> None:
+    script = "tracepoint:*:* { @[probe] = count(); }"
+    with_cookies = saved.machine(tmp_path / "new", features=[*saved.FACTS["features"], "get_attach_cookie"])
+    made = saved.work(script, with_cookies).bundle
+    assert made is not None and "get_attach_cookie" in made.features
+    assert [program.cookie for program in made.programs] == [0, 1]
+    assert made.programs[0].code is made.programs[1].code
+    (table,) = [each for each in made.maps if each.data]
+    assert [name.rstrip(b"\0").decode() for name in _halves(table.data)] == [p.name for p in made.programs]
+    made = saved.work(script, saved.machine(tmp_path / "old")).bundle
+    assert made is not None and made.programs[0].code != made.programs[1].code
+
+
+def _halves(data: bytes) -> tuple[bytes, bytes]:
+    return data[: len(data) // 2], data[len(data) // 2 :]
 
 
 def test_scratch_memory_has_one_element_for_each_program() -> None:
