@@ -5,8 +5,9 @@
 For the scripts of bench/scripts and for the tools that each packaged bpftrace brings: `xlated`, the
 instructions after the kernel's rewriting (lookups it inlines included); `verified`, those its verifier
 walked; and, where bench/load.py provokes the probe, nanoseconds per run as the kernel's statistics give
-them (which themselves cost some 60 of each), medians over rounds in which every tool has its turn.
-Whose program is whose is read from the descriptors of the tool's process. Needs root.
+them (which themselves cost some 60 of each), medians over rounds in which every tool has its turn, and
+over bursts of the load in each. Programs for BEGIN and END are left out: of some peers they are gone before
+anybody can look. Whose program is whose is read from the descriptors of the tool's process. Needs root.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import NamedTuple
 
 from bench.tools import (
@@ -41,7 +43,10 @@ from pbt.source import KernelError
 from pbt.sys import bpf
 
 START_LIMIT = 15.0  # seconds until a tool must have loaded its programs
-STEADY = 0.35  # seconds without a new program: all are there
+STEADY = 0.8  # seconds without a new program: all are there, where a tool does not say so
+BURSTS = 3  # of the load, while a tool runs
+TOOLS_LOAD = "mixed"
+ENOUGH = 2000  # runs of a tool's programs, for a time to be told
 _ID = re.compile(rb"^prog_id:\s*(\d+)", re.MULTILINE)
 
 
@@ -72,11 +77,9 @@ class Running:
 
     def __init__(self, tool: Tool, words: Sequence[str]) -> None:
         self.infos: dict[int, bpf.ProgInfo] = {}
+        self.said = TemporaryFile()  # noqa: SIM115
         self.process = subprocess.Popen(
-            tool.running(*words),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            stdin=subprocess.DEVNULL,
+            tool.running(*words), stdout=subprocess.DEVNULL, stderr=self.said, stdin=subprocess.DEVNULL
         )
 
     def look(self) -> int:
@@ -98,10 +101,34 @@ class Running:
                 changed = time.monotonic()
             if self.process.poll() is not None:
                 return bool(self.infos) and self.process.returncode == 0
-            if self.infos and time.monotonic() - changed > STEADY:
+            if self.infos and (self.attached() or time.monotonic() - changed > STEADY):
+                self.look()
                 return True
             time.sleep(0.01)
         return False
+
+    def attached(self) -> bool:
+        """Whether the tool says so; 0.17 never does."""
+        return b"Attached" in os.pread(self.said.fileno(), 1 << 16, 0)
+
+    def counted(self) -> list[bpf.ProgInfo]:
+        """Programs that run when something happens."""
+        return [i for i in self.infos.values() if i.name.lower().partition("_")[0] not in ("begin", "end")]
+
+    def times(self) -> tuple[int, int]:
+        """Nanoseconds and runs of those so far."""
+        infos = self.counted()
+        return sum(i.run_time_ns for i in infos), sum(i.run_cnt for i in infos)
+
+    def burst(self, load: str, count: int) -> tuple[int, int]:
+        """Nanoseconds and runs while a load ran."""
+        self.look()
+        before = self.times()
+        words = [sys.executable, "-S", str(HERE / "load.py"), load, str(count)]
+        subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+        self.look()
+        after = self.times()
+        return after[0] - before[0], after[1] - before[1]
 
     def stop(self) -> None:
         if self.process.poll() is None:
@@ -111,6 +138,7 @@ class Running:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        self.said.close()
 
 
 def load_of(script: Path) -> str:
@@ -125,32 +153,16 @@ def cost(tool: Tool, words: Sequence[str], load: str, count: int) -> Cost | None
     try:
         if not running.wait():
             return None
-        if load and count:
-            before = _times(running)
-            subprocess.run(
-                [sys.executable, "-S", str(HERE / "load.py"), load, str(count)],
-                check=True,
-                stdout=subprocess.DEVNULL,
-            )
-            running.look()
-            after = _times(running)
-            ns = (after[0] - before[0]) / max(1, after[1] - before[1])
-        else:
-            ns = float("nan")
-        infos = running.infos.values()
+        bursts = [running.burst(load, count // BURSTS) for _ in range(BURSTS if load and count else 0)]
+        infos = running.counted()
         return Cost(
-            len(running.infos),
+            len(infos),
             sum(i.xlated_len // 8 for i in infos),
             sum(i.verified_insns for i in infos),
-            ns,
+            median([ns / runs for ns, runs in bursts if runs > ENOUGH / BURSTS] or [float("nan")]),
         )
     finally:
         running.stop()
-
-
-def _times(running: Running) -> tuple[int, int]:
-    infos = running.infos.values()
-    return sum(i.run_time_ns for i in infos), sum(i.run_cnt for i in infos)
 
 
 class Row(NamedTuple):
@@ -174,22 +186,21 @@ def _middle(costs: Sequence[Cost | None]) -> Cost | None:
     return kept[-1]._replace(ns=median(c.ns for c in kept))
 
 
-def tool_rows(peer: Tool, most: int) -> list[Row]:
+def tool_rows(peer: Tool, most: int, count: int) -> list[Row]:
     """The tools that a peer brings, each as the peer's own version of it."""
     rows = []
     for path in debian_tools(peer)[:most]:
-        costs = {
-            PBT.name: cost(PBT, [str(path)], "", 0),
-            peer.name: cost(peer, [peer.inside(path)], "", 0),
-        }
+        theirs = cost(peer, [peer.inside(path)], TOOLS_LOAD, count)
+        mine = cost(PBT, [str(path)], TOOLS_LOAD, count) if theirs else None
+        costs = {PBT.name: mine, peer.name: theirs}
         rows.append(Row(f"tools of {peer.name}", path.name, costs))
     return rows
 
 
 def summary(rows: Sequence[Row], peer: str) -> dict[str, float]:
-    """Ratios pbt / peer over what both run."""
-    pairs = [(r.costs[PBT.name], r.costs[peer]) for r in rows if r.costs.get(PBT.name) and r.costs.get(peer)]
-    both = [(a, b) for a, b in pairs if a is not None and b is not None]
+    """Ratios pbt / peer over what both run; a peer with fewer programs left out what it cannot attach to."""
+    pairs = [(row.costs.get(PBT.name), row.costs.get(peer)) for row in rows]
+    both = [(a, b) for a, b in pairs if a is not None and b is not None and a.programs <= b.programs]
     if not both:
         return {}
     timed = [a.ns / b.ns for a, b in both if a.ns > 0 and b.ns > 0]
@@ -203,13 +214,17 @@ def summary(rows: Sequence[Row], peer: str) -> dict[str, float]:
 
 def better_peer(rows: Sequence[Row], names: Sequence[str]) -> list[tuple[str, float]]:
     """Script → ns of pbt over those of the best peer, worst first."""
-    found = []
-    for row in rows:
-        mine = row.costs.get(PBT.name)
-        others = [c.ns for n in names if (c := row.costs.get(n)) is not None and c.ns > 0]
-        if mine is not None and mine.ns > 0 and others:
-            found.append((row.script, mine.ns / min(others)))
-    return sorted(found, key=lambda pair: -pair[1])
+    found = [(row.script, _ratio(row, names)) for row in rows]
+    return sorted(((script, ratio) for script, ratio in found if ratio > 0), key=lambda pair: -pair[1])
+
+
+def _ratio(row: Row, names: Sequence[str]) -> float:
+    """nan where too little ran, or not the same programs."""
+    mine = row.costs.get(PBT.name)
+    others = [c for n in names if (c := row.costs.get(n)) is not None and c.ns > 0]
+    if mine is None or not others or mine.programs > min(c.programs for c in others):
+        return float("nan")
+    return mine.ns / min(c.ns for c in others)
 
 
 def report(rows: Sequence[Row], names: Sequence[str]) -> str:
@@ -219,7 +234,11 @@ def report(rows: Sequence[Row], names: Sequence[str]) -> str:
         mine = [row for row in rows if row.group == group]
         columns = [n for n in (PBT.name, *names) if any(n in row.costs for row in mine)]
         head = ["script", *(f"{n}: {what}" for n in columns for what in ("xlated", "verified", "ns"))]
-        body = [[row.script, *(cell for n in columns for cell in _cells(row.costs.get(n)))] for row in mine]
+        head.append("ns to the better")
+        body = [
+            [row.script, *(cell for n in columns for cell in _cells(row.costs.get(n))), _ratio(row, names)]
+            for row in mine
+        ]
         parts.append(f"### {group}\n\n{table(head, body)}")
     return "\n\n".join(parts)
 
@@ -237,13 +256,19 @@ def run(rounds: int, count: int, short: bool, only: str = "") -> dict[str, objec
         rows += (scripts_row(script, [PBT, *others], rounds, count) for script in chosen)
         if not only:
             for peer in others:
-                rows += tool_rows(peer, 3 if short else 99)
+                rows += tool_rows(peer, 3 if short else 99, count // 10)
     names = [peer.name for peer in others]
     ratios = better_peer(rows, names)
+    groups = dict.fromkeys(row.group for row in rows)
     found: dict[str, object] = {
         "machine": dict(machine()),
         "rows": [(r.group, r.script, {n: c and c._asdict() for n, c in r.costs.items()}) for r in rows],
-        "ratios": {name: summary(rows, name) for name in names},
+        "ratios": {
+            f"{name}, {group}": found
+            for name in names
+            for group in groups
+            if (found := summary([row for row in rows if row.group == group], name))
+        },
         "ns to the better peer": geometric_mean(r for _, r in ratios),
         "slowest": ratios[:8],
     }

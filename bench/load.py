@@ -1,6 +1,7 @@
 """Known work for the probes of bench/scripts to see: `load.py KIND COUNT`."""
 
 import os
+import socket
 import sys
 import time
 from contextlib import suppress
@@ -49,8 +50,24 @@ def steadily(count: int) -> None:
         time.sleep(max(0.0, start + (n + 1) * 0.01 - time.monotonic()))
 
 
+def mixed(count: int) -> None:
+    """A little of all that the packaged tools look at: calls, processes, connections, sleep."""
+    for n in range(count // 20):
+        for kind in (reads, opens, kills, writes, parents):
+            kind(4)
+        with suppress(OSError):
+            os.stat(f"/nowhere/{n}")
+        if n % 20 == 0:
+            time.sleep(1e-4)
+            os.setuid(os.getuid())
+        if n % 100 == 0:
+            os.waitpid(os.spawnv(os.P_NOWAIT, "/bin/true", ["true"]), 0)
+            with suppress(OSError):
+                socket.create_connection(("127.0.0.1", 9), 0.1).close()
+
+
 def main() -> None:
-    known = {f.__name__: f for f in (reads, opens, kills, writes, parents, steadily)}
+    known = {f.__name__: f for f in (reads, opens, kills, writes, parents, steadily, mixed)}
     start = time.monotonic()
     known[sys.argv[1]](int(sys.argv[2]))
     print(time.monotonic() - start)
