@@ -32,6 +32,10 @@ READS = frozenset({
 """Helpers that write to none of their arguments, though to maps."""
 
 
+CHANGES_CONTEXT = frozenset({"override_return"})
+"""Helpers that write to the context, which no other does."""
+
+
 def written(op: Op) -> tuple[Value, ...] | None:
     """The pointers that a call writes through, to what it points to there or behind; None: anything may change."""
     if op.name in QUIET:

@@ -10,6 +10,7 @@ from pbt.ir.passes.cse import share
 from pbt.ir.passes.dead import drop_dead
 from pbt.ir.passes.fold import fold
 from pbt.ir.passes.imply import imply
+from pbt.ir.passes.layout import cold_last
 from pbt.ir.passes.lookups import merge_lookups
 from pbt.ir.passes.merge import merge_blocks
 from pbt.ir.passes.overwritten import drop_overwritten
@@ -17,6 +18,7 @@ from pbt.ir.passes.overwritten import drop_overwritten
 Pass = Callable[[Function], Function]
 PASSES: tuple[Pass, ...] = (
     fold, merge_blocks, share, merge_lookups, share, imply, fold, merge_blocks, drop_overwritten, drop_dead,
+    cold_last,
 )  # fmt: skip
 
 

@@ -2,14 +2,14 @@
 
 An operation is the same as an earlier one that dominates it if both have the same operands. Loads are
 shared along blocks that have one way in, as long as nothing may have written there; a load of what was just
-stored is the stored value.
+stored is the stored value. Nobody writes to the context, so loads of it are operations like others.
 """
 
 from __future__ import annotations
 
 from pbt.data import NamedTuple, replace
 from pbt.ir.core import Block, Function, Op, Value
-from pbt.ir.effects import SAME, written
+from pbt.ir.effects import CHANGES_CONTEXT, SAME, written
 from pbt.ir.flow import dominators, predecessors, resolved, substitute, with_args
 
 _LOADS = ("load", "sload")
@@ -40,6 +40,7 @@ class _Sharing:
         self.known: dict[_Key, Value] = {}
         self.memory: dict[tuple[str, Where], Value] = {}
         self.before = predecessors(function)
+        self.steady = not any(self.changes_context(op) for op in function.ops())
         self.after: dict[str, dict[tuple[str, Where], Value]] = {}  # memory at the end of blocks
 
     def run(self) -> Function:
@@ -79,14 +80,27 @@ class _Sharing:
         self.after[block.name] = self.memory
         return replace(block, ops=tuple(ops)), added
 
+    def changes_context(self, op: Op) -> bool:
+        if op.code in ("store", "atomic_add"):
+            return self.is_context(self.where(op.args[0], op.imm, op.size).root)
+        return op.code == "call" and op.name in CHANGES_CONTEXT
+
     def earlier(self, op: Op) -> tuple[Value | None, _Key | None]:
         """(an equal value, the key under which this one will be found)."""
         if op.code in _LOADS:
-            return self.memory.get((op.code, self.where(op.args[0], op.imm, op.size))), None
+            where = self.where(op.args[0], op.imm, op.size)
+            if self.steady and self.is_context(where.root):
+                key: _Key = (op.code, where)
+                return self.known.get(key), key
+            return self.memory.get((op.code, where)), None
         if op.result is None or (op.info.effect and not _pure(op)):
             return None, None
-        key = (op.code, op.args, op.imm, op.size, op.name, op.result.kind)
+        key = op.code, op.args, op.imm, op.size, op.name, op.result.kind
         return self.known.get(key), key
+
+    def is_context(self, root: Value) -> bool:
+        made = self.defs.get(root)
+        return made is not None and made.code == "ctx"
 
     def where(self, root: Value, offset: int, size: int) -> Where:
         while (made := self.defs.get(root)) is not None and made.code == "add":

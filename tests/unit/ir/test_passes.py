@@ -7,6 +7,7 @@ from pbt.ir.passes.cse import share
 from pbt.ir.passes.dead import drop_dead
 from pbt.ir.passes.fold import fold
 from pbt.ir.passes.imply import imply
+from pbt.ir.passes.layout import cold_last
 from pbt.ir.passes.lookups import merge_lookups
 from pbt.ir.passes.merge import merge_blocks
 from pbt.ir.passes.overwritten import drop_overwritten
@@ -167,6 +168,16 @@ def test_loads_are_shared_until_somebody_writes():
     assert sum("load %0 4" in line for line in after(body, share)) == 2
 
 
+def test_loads_of_the_context_are_shared_wherever_one_dominates():
+    body = [
+        "  %2 = load %0 4 8", "  branch eq %1 %2 a else b", "a:", "  %3 = call f(%0)", "  jump b",
+        "b:", "  %4 = load %0 4 8", "  return %4",
+    ]  # fmt: skip
+    assert sum("load %0 4" in line for line in after(body, share)) == 1
+    for change in ("  %3 = call override_return(%0 %1)", "  store %0 %1 8 0"):
+        assert sum("load %0 4" in line for line in after([*body[:3], change, *body[4:]], share)) == 2
+
+
 def test_loads_are_shared_along_blocks_with_one_way_in():
     body = [
         "  %2 = load %0 4 8",
@@ -213,6 +224,31 @@ def lookups(*changes):
     return sum("map_lookup_elem" in line for line in made), sum("store" in line for line in made)
 
 
+def order(*body):
+    made = after(["  %2:map = map @m", "  %3:stack = slot 0", "  %9 = const 0", *body], cold_last)
+    return [line[:-1] for line in made if line.endswith(":")]
+
+
+@pytest.mark.parametrize("test", ["eq %4 %9 new else have", "ne %4 %9 have else new"])
+def test_what_a_new_key_needs_stands_behind_the_rest(test):
+    body = [
+        "  %4:value = call map_lookup_elem(%2 %3)", f"  branch {test}", "new:", "  %5 = call {}(%2 %3 %3 %9)",
+        "  branch slt %5 %9 failed else end", "failed:", "  jump end", "have:", "  jump end", "end:", "  return %9",
+    ]  # fmt: skip
+    made = [line.format("map_update_elem") for line in body]
+    assert order(*made) == ["entry", "have", "end", "new", "failed"]
+    other = [
+        line.format("probe_read_kernel") for line in body
+    ]  # not to be there may be what the script wants
+    assert order(*other) == ["entry", "new", "have", "end", "failed"]
+
+
+def test_what_is_not_always_cold_stays():
+    body = ["  %4 = call f()", "  branch slt %4 %9 a else b", "a:", "  jump c", "b:", "  branch eq %1 %9 a else c",
+            "c:", "  return %1"]  # fmt: skip
+    assert order(*body) == ["entry", "a", "b", "c"]
+
+
 def test_a_key_is_looked_up_once_in_a_row():
     assert lookups() == (1, 1)
     assert lookups((7, "  store %4 %6 1 0"))[0] == 2  # another key
@@ -226,6 +262,15 @@ def test_keys_whose_bytes_are_not_known_are_looked_up_again():
     assert lookups((3, "  store %0 %3 8 0"))[0] == 2  # somebody else may write there
     half = [line.replace("store %4 %1 8 0", "store %4 %1 4 0") for line in LOOKUPS]
     assert sum("map_lookup" in line for line in after(half, share, merge_lookups)) == 2
+
+
+def test_of_cleared_bytes_those_that_are_not_written_over_stay_known():
+    zero = ["  %9 = const 0", "  store %3 %9 8 0"]
+    half = [line.replace(" %1 8 0", " %1 4 0") for line in LOOKUPS]
+    whole = [*half[:3], *zero, *half[3:6], "  store %4 %9 8 0", *half[6:]]
+    assert sum("map_lookup" in line for line in after(whole, share, merge_lookups)) == 1
+    other = [line.replace("store %4 %1 4 0", "store %4 %1 4 4") for line in whole]
+    assert sum("map_lookup" in line for line in after(other, share, merge_lookups)) == 2
 
 
 def test_keys_on_two_ways_are_known_where_they_meet():
