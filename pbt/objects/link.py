@@ -20,6 +20,7 @@ from pbt.uapi import sections
 from pbt.uapi.elf import STT_FUNC, STV_DEFAULT
 from pbt.verifier_sim import Verdict, verify
 from pbt.verifier_sim.functions import BadTypes, Declared
+from pbt.verifier_sim.progbtf import ProgramTypes
 from pbt.verifier_sim.reg import MapInfo
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class ObjectFile(NamedTuple):
     maps: list[MapInfo]
     license: str
     sizes: Mapping[str, int]  # bytes of the structs that its types name
-    owned: frozenset[str]  # those that its lists and trees hold
+    types: tuple[ProgramTypes, ...]
 
     @property
     def gpl(self) -> bool:
@@ -98,7 +99,7 @@ class ObjectFile(NamedTuple):
             kfuncs=program.kfuncs,
             declared=program.declared,
             structs=self.sizes,
-            owned=self.owned,
+            own_types=self.types,
             gpl=self.gpl,
             target=program.attach_name if program.sort.prog_type in ("TRACING", "LSM") else "",
             **options,
@@ -153,7 +154,7 @@ class _Linker:
         types = self.elf.types
         return ObjectFile(
             programs, self.maps.infos, license, types.struct_sizes() if types else {},
-            frozenset(types.graph_structs() if types else ()),
+            (types,) if types else (),
         )  # fmt: skip
 
     def _name(self, section: int) -> str:

@@ -12,18 +12,11 @@ from pbt.data import NamedTuple
 from pbt.objects.elf import NOBITS, STT_SECTION, ObjectElf
 from pbt.source import UsageError
 from pbt.uapi.maps import MAP_BY_ID
-from pbt.verifier_sim.progbtf import ARRAY, DATASEC, PTR, STRUCT, TYPE_TAG, UNION, BadTypes, ProgramTypes, Row
+from pbt.verifier_sim import layout
+from pbt.verifier_sim.progbtf import ARRAY, DATASEC, PTR, STRUCT, BadTypes, ProgramTypes, Row
 from pbt.verifier_sim.reg import Field, MapInfo
 
 _RDONLY_PROG, _MMAPABLE = 1 << 7, 1 << 10
-_SPECIAL = {  # structs that the kernel keeps for itself → kind of the field
-    "bpf_spin_lock": "spin_lock", "bpf_res_spin_lock": "res_spin_lock", "bpf_timer": "timer", "bpf_wq": "wq",
-    "bpf_list_head": "list_head", "bpf_rb_root": "rb_root", "bpf_refcount": "refcount",
-}  # fmt: skip
-_TAGGED = {
-    "kptr": "kptr", "kptr_untrusted": "kptr_untrusted", "percpu_kptr": "kptr_percpu", "uptr": "uptr",
-}  # fmt: skip
-_DEPTH = 16  # structs in structs
 _CPUS = 64  # elements of a map with one for each CPU, where no number is given
 
 
@@ -90,21 +83,21 @@ def _typed(elf: ObjectElf) -> Iterator[tuple[int, int, MapInfo]]:
         raise UsageError(
             f"{elf.name}: its maps are described by types, and it has no section .BTF", "compile it with -g"
         )
-    for offset, variable in _of_section(elf, types, ".maps"):
+    for offset, _, variable in _of_section(elf, types, ".maps"):
         _, row = types.plain(variable.size)
         if row.kind == STRUCT:
             yield found[0], offset, _defined(elf, types, variable.name, row)
 
 
-def _of_section(elf: ObjectElf, types: ProgramTypes, name: str) -> Iterator[tuple[int, Row]]:
-    """The variables of a section with their places, which symbols tell (compilers leave 0 in the types)."""
+def _of_section(elf: ObjectElf, types: ProgramTypes, name: str) -> Iterator[tuple[int, int, Row]]:
+    """The variables of a section: place (by symbols: compilers leave 0 in the types), type id, type."""
     found = elf.section(name)
     places = {s.name: s.value for s in elf.symbols if found is not None and s.section == found[0]}
     for row in types.rows:
         if row.kind == DATASEC and row.name == name:
             for at in range(0, 3 * row.vlen, 3):
                 variable = types.row(row.words[at])
-                yield places.get(variable.name, row.words[at + 1]), variable
+                yield places.get(variable.name, row.words[at + 1]), row.words[at], variable
 
 
 def _defined(elf: ObjectElf, types: ProgramTypes, name: str, row: Row, inner: bool = False) -> MapInfo:
@@ -119,7 +112,7 @@ def _defined(elf: ObjectElf, types: ProgramTypes, name: str, row: Row, inner: bo
             target = types.plain(id)[1].size
             numbers[f"{member}_size"] = types.size_of(target) or 0
             if member == "value":
-                fields = tuple(_fields(types, target, 0, 0))
+                fields = tuple(layout.fields(types, target))
         elif member == "values" and not inner:
             inside = _inner(elf, types, f"{name}.inner", id)
     kind = _kind(elf, name, numbers["type"])
@@ -145,26 +138,6 @@ def _inner(elf: ObjectElf, types: ProgramTypes, name: str, id: int) -> MapInfo |
     return _defined(elf, types, name, row, True) if row.kind == STRUCT else None
 
 
-def _fields(types: ProgramTypes, id: int, offset: int, depth: int) -> Iterator[Field]:
-    """The fields of a value that the kernel keeps for itself."""
-    id, row = types.plain(id)
-    size = types.size_of(id) or 0
-    if row.name in _SPECIAL:
-        yield Field(_SPECIAL[row.name], offset, size)
-    elif row.kind == PTR:
-        tag = types.row(row.size)
-        if tag.kind == TYPE_TAG and tag.name in _TAGGED:
-            yield Field(_TAGGED[tag.name], offset, 8, types.plain(row.size)[1].name)
-    elif row.kind in (STRUCT, UNION) and depth < _DEPTH:
-        for _, member, place, width in types.members(row):
-            if not width:
-                yield from _fields(types, member, offset + place // 8, depth + 1)
-    elif row.kind == ARRAY and depth < _DEPTH:
-        step = types.size_of(row.words[0]) or 0
-        for n in range(min(row.words[2], 64)):
-            yield from _fields(types, row.words[0], offset + n * step, depth + 1)
-
-
 # --- sections of variables --------------------------------------------------------------------
 
 
@@ -178,9 +151,13 @@ def _variables(elf: ObjectElf) -> Iterator[tuple[int, MapInfo]]:
         data = elf.elf.read(section) if fixed and section.type != NOBITS else b""
         flags = _MMAPABLE | (_RDONLY_PROG if fixed else 0)
         types = elf.types
-        fields = [
-            field
-            for offset, variable in (_of_section(elf, types, section.name) if types else ())
-            for field in (_fields(types, variable.size, offset, 0) if types else ())
-        ]
+        fields = (
+            [
+                field
+                for offset, id, variable in _of_section(elf, types, section.name)
+                for field in layout.fields(types, variable.size, offset, 0, layout.contents(types, id))
+            ]
+            if types
+            else []
+        )
         yield number, MapInfo(section.name, "ARRAY", 4, section.size, 1, flags, tuple(fields), None, data)

@@ -35,10 +35,14 @@ class Kfunc(NamedTuple):
     args: "num", "const" (a known number), "ignored", "ctx" ("ctx:STRUCT": tracing programs hand over that),
     "map", "text" (constant), "mem:N" (N bytes), "mem" and "size" behind one another (as many bytes as the size
     says), "ptr:STRUCT", "dynptr", "new_dynptr:TYPE" (no type: that of the dynptr before), "new_iter:KIND",
-    "iter:KIND", "new_irq", "irq"; "?" at the end: may be null.
+    "iter:KIND", "new_irq", "irq", "own" (an object of the program), "counted" (one that counts references),
+    "root:KIND" (a list or tree), "node:KIND" (of it), "func" (a function of the program), "res_lock"; "?" at the
+    end: may be null.
     result: "num", "void", "ptr:STRUCT", "untrusted:STRUCT", "mem:N" (read only), "slice" (of a dynptr),
-    "context" (the kernel's structure of it), "cast" (to the type of a known id); "?": may be null.
+    "context" (the kernel's structure of it), "cast" (to the type of a known id), "new" (an object of the
+    program), "shared" (the argument), "node" (of a list or tree), "zero"; "?": may be null.
     flags: acquire, release, trusted, rcu, rcu_protected, sleepable, as KF_*; moves_packet: packet pointers end;
+    locked, locked_loop: also while a lock is held;
     device: for programs of one network device alone. types: programs that may call it, None for all.
     since, until: releases.
     """
@@ -81,6 +85,28 @@ _ROWS = (
     _k("cgroup_release", "ptr:cgroup", "void", "release", "generic", "6.2"),
     _k("cgroup_ancestor", "ptr:cgroup num", "ptr:cgroup?", "acquire rcu", "generic", "6.2"),
     _k("cgroup_from_id", "num", "ptr:cgroup?", "acquire", "generic", "6.4"),
+    # objects of the program's own, lists and trees of them
+    _k("obj_new_impl", "const ignored", "new?", "acquire", "generic", "6.2"),
+    _k("percpu_obj_new_impl", "const ignored", "new?", "acquire", "generic", "6.7"),
+    _k("obj_drop_impl", "own ignored", "void", "release", "generic", "6.2"),
+    _k("percpu_obj_drop_impl", "own ignored", "void", "release", "generic", "6.7"),
+    _k("refcount_acquire_impl", "counted ignored", "shared?", "acquire rcu locked", "generic", "6.4"),
+    *(_k(f"list_push_{end}_impl", "root:list_head node:list_node ignored num", "num", "locked", "generic", "6.2")
+      for end in ("front", "back")),
+    *(_k(f"list_pop_{end}", "root:list_head", "node?", "acquire locked", "generic", "6.2")
+      for end in ("front", "back")),
+    *(_k(f"list_{end}", "root:list_head", "node?", "locked", "generic", "6.16") for end in ("front", "back")),
+    _k("rbtree_add_impl", "root:rb_root node:rb_node func ignored num", "num", "locked", "generic", "6.3"),
+    _k("rbtree_remove", "root:rb_root node:rb_node", "node?", "acquire locked", "generic", "6.3"),
+    _k("rbtree_first", "root:rb_root", "node?", "locked", "generic", "6.3"),
+    _k("rbtree_root", "root:rb_root", "node?", "locked", "generic", "6.16"),
+    *(_k(f"rbtree_{side}", "root:rb_root node:rb_node", "node?", "locked", "generic", "6.16")
+      for side in ("left", "right")),
+    # locks that may fail
+    _k("res_spin_lock", "res_lock", "zero", "locked", "all", "6.15"),
+    _k("res_spin_unlock", "res_lock", "void", "locked", "all", "6.15"),
+    _k("res_spin_lock_irqsave", "res_lock new_irq", "zero", "locked", "all", "6.15"),
+    _k("res_spin_unlock_irqrestore", "res_lock irq", "void", "locked", "all", "6.15"),
     # CPU masks
     _k("cpumask_create", "", "ptr:bpf_cpumask?", "acquire", "tracing", "6.3"),
     _k("cpumask_release", "ptr:bpf_cpumask", "void", "release", "tracing", "6.3"),
@@ -101,9 +127,9 @@ _ROWS = (
       for what in ("equal", "intersects", "subset", "first_and", "any_and_distribute")),
     _k("cpumask_copy", "ptr:bpf_cpumask ptr:cpumask", "void", "rcu", "tracing", "6.3"),
     # iterators
-    _k("iter_num_new", "new_iter:num num num", "num", "", "all", "6.4"),
-    _k("iter_num_next", "iter:num", "mem:4?", "", "all", "6.4"),
-    _k("iter_num_destroy", "iter:num", "void", "", "all", "6.4"),
+    _k("iter_num_new", "new_iter:num num num", "num", "locked_loop", "all", "6.4"),
+    _k("iter_num_next", "iter:num", "mem:4?", "locked_loop", "all", "6.4"),
+    _k("iter_num_destroy", "iter:num", "void", "locked_loop", "all", "6.4"),
     _k("iter_task_new", "new_iter:task ptr:task_struct? num", "num", "trusted rcu_protected", "all", "6.7"),
     _k("iter_task_next", "iter:task", "ptr:task_struct?", "", "all", "6.7"),
     _k("iter_task_destroy", "iter:task", "void", "", "all", "6.7"),

@@ -23,7 +23,7 @@ def _same_pointer(env: Env, pc: int, reg: Reg, loads: bool = False) -> None:
         raise Refuse("same insn cannot be used with different pointers")
 
 
-_REWRITTEN = names("ctx sock sock_common tcp_sock xdp_sock ptr_")
+_REWRITTEN = names("ctx sock sock_common tcp_sock xdp_sock ptr_ own")
 
 
 def ldx(env: Env, state: State, pc: int, insn: Insn) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pbt.typing import TYPE_CHECKING
 from pbt.uapi.helpers import Helper
-from pbt.verifier_sim import dynptr, fields, kernelptr, memory, objects, stack
+from pbt.verifier_sim import dynptr, fields, kernelptr, memory, objects, owned, stack
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
 from pbt.verifier_sim.reg import Field, MapInfo, Reg, names
 from pbt.verifier_sim.state import State
@@ -62,7 +62,7 @@ class Given:
 
     __slots__ = (
         "callback", "created", "dynptr", "fills", "key", "kptr", "map", "memory", "most", "ref", "size",
-        "uid", "unlocked",
+        "uid",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -74,7 +74,6 @@ class Given:
         self.callback = -1
         self.memory: tuple[int, Reg, str] | None = None
         self.fills: list[tuple[int, Reg, int]] = []
-        self.unlocked = False  # a lock was given back
         self.uid = 0  # which of several maps inside a map
         self.kptr: Field | None = None
         self.dynptr: Reg | None = None  # the dynptr that is used
@@ -93,13 +92,26 @@ def named(kind: str) -> tuple[str, str]:
     return name, parameter
 
 
-def _check_type(regno: int, reg: Reg, expected: tuple[str, ...]) -> None:
+def _takes_own(env: Env, helper: Helper, name: str, reg: Reg) -> bool:
+    """Whether an argument may be an object that the program made itself."""
+    if name == "SPIN_LOCK":
+        return not reg.mods
+    if name == "KPTR":
+        return "kptr_in_objects" in env.rules and (not reg.mods or "non_own_" in reg.mods)
+    if name == "PTR_TO_PERCPU_BTF_ID":
+        return "rcu_" in reg.mods
+    return helper.name == "kptr_xchg" and name == "PTR_TO_BTF_ID"
+
+
+def _check_type(regno: int, reg: Reg, expected: tuple[str, ...], own: bool = False) -> None:
     if reg.mods == "?untrusted_":
         raise Refuse(f"R{regno} type=untrusted_ptr_ expected={', '.join(expected)}")
     if reg.mods == "?":
         raise Unsupported("an argument whose type is in BTF")
     shown = reg.type_name
     plain = shown.replace("rdonly_", "") if reg.kind in ("mem", "buf") else shown
+    if reg.kind == "own":
+        plain = ("percpu_ptr_" if "percpu_" in reg.mods else "ptr_") if own else ""
     if reg.null or plain not in expected:
         raise Refuse(
             f"R{regno} type={shown} expected={', '.join(expected)}",
@@ -231,6 +243,8 @@ def helper_memory(
         if write:
             raise Refuse("only read is supported")
         kernelptr.read_by_helper(env, regno, reg, size)
+    elif kind == "own":
+        owned.by_helper(env, regno, reg, size)
     elif kind == "scalar" and zero and size == 0 and reg.num.const == 0:
         return
     elif kind != "buf":
@@ -240,7 +254,7 @@ def helper_memory(
 def _object_argument(
     env: Env, state: State, helper: Helper, given: Given, regno: int, reg: Reg, name: str, parameter: str
 ) -> None:
-    _check_type(regno, reg, _EXPECTED[name])
+    _check_type(regno, reg, _EXPECTED[name], _takes_own(env, helper, name, reg))
     if reg.kind in ("dynptr_ptr", "func"):
         _unmoved(regno, reg)
     if name == "CONST_MAP_PTR":
@@ -272,7 +286,7 @@ def _object_argument(
             raise Refuse(f"R{regno} must have zero offset when passed to release func")
         given.ref = reg.ref
     if given.kptr is not None and regno == 2:
-        fields.matches(given.kptr, regno, reg)
+        fields.matches(env, given.kptr, regno, reg)
 
 
 def same_struct(env: Env, regno: int, reg: Reg, wanted: str) -> None:

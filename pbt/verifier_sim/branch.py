@@ -89,6 +89,7 @@ def _decide(env: Env, name: str, dst: Reg, src: Reg, wide: bool) -> bool | None:
             and (
                 pointer.kind in _NEVER_NULL
                 or (pointer.kind == "ptr_" and pointer.mods.startswith("trusted_"))
+                or (pointer.kind in ("ptr_", "own") and pointer.ref)
             )
             and (pointer.kind != "map_ptr" or "register_null" in env.rules)
         ):
@@ -216,7 +217,7 @@ def settle_null(state: State, pointer: Reg, is_null: bool) -> None:
 def _settled(reg: Reg, is_null: bool) -> Reg:
     if is_null:
         return NULL
-    keep = reg.id if reg.ref or (reg.kind == "map_value" and fields.find(reg.obj, "spin_lock")) else 0
+    keep = reg.id if reg.ref or (reg.kind == "map_value" and fields.has_lock(reg.obj)) else 0
     if reg.kind == "map_value" and reg.obj.inner is not None:
         return Reg("map_ptr", id=reg.id, obj=reg.obj.inner._replace(inner_of=reg.obj.name))
     return reg._replace(null=False, id=keep)

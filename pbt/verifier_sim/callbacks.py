@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pbt.isa import opcodes as op
 from pbt.typing import Any, Final
 from pbt.uapi.helpers import Helper
+from pbt.uapi.kfuncs import Kfunc
 from pbt.verifier_sim import fields
 from pbt.verifier_sim.arguments import Given
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
@@ -19,33 +22,40 @@ def call_back(env: Env, state: State, pc: int, helper: Helper, given: Given) -> 
 
     Before "callback_rounds" the callback runs once, always: its first slot is returned, else -1.
     """
-    if len(state.frames) >= op.MAX_CALL_FRAMES:
-        raise Refuse(f"the call stack of {len(state.frames) + 1} frames is too deep")
-    once = "callback_rounds" not in env.rules
-    mine = state.frames[-1]
-    if helper.name == "loop" and not once:
+    if helper.name == "loop" and "callback_rounds" in env.rules:
+        mine = state.frames[-1]
         if not mine.regs[1].is_scalar:
             raise Refuse("backtracking misuse", "bpf_loop takes the number of its rounds in R1.")
         env.precise(mine.regs[1])
         if mine.rounds >= mine.regs[1].num.umax:
             mine.rounds = 0
             return -1
+    arguments = _callback_arguments(env, helper, given, state.frames[-1].regs)
+    return run(env, state, pc, helper, given.callback, arguments)
+
+
+def run(env: Env, state: State, pc: int, who: Helper | Kfunc, target: int, arguments: Sequence[Reg]) -> int:
+    """The same for any function that calls back, with r1 to r5 of the callback."""
+    if len(state.frames) >= op.MAX_CALL_FRAMES:
+        raise Refuse(f"the call stack of {len(state.frames) + 1} frames is too deep")
+    once = "callback_rounds" not in env.rules
+    mine = state.frames[-1]
     other = state if once else state.copy()
     before = None if once else earlier(state.node, pc, len(state.frames))
     if before is not None:
         widen(before, other)
-    env.entered.add(given.callback)
-    frame = Frame(pc, given.callback, len(other.frames))
-    frame.callback = helper
-    frame.regs[1:6] = _callback_arguments(env, helper, given, state.frames[-1].regs)
+    env.entered.add(target)
+    frame = Frame(pc, target, len(other.frames))
+    frame.callback = who
+    frame.regs[1:6] = arguments
     other.frames.append(frame)
     env.callback_calls.add(pc)
     if once:
-        return given.callback
+        return target
     other.loops += 1
     other.frames[-2].rounds += 1
     mine.rounds = 0
-    env.push(given.callback, other)
+    env.push(target, other)
     return -1
 
 
@@ -78,7 +88,7 @@ def call_later(env: Env, state: State, given: Given) -> None:
     frame = Frame(-1, given.callback, 0)
     frame.callback = LATER
     frame.regs[1:4] = [Reg("map_ptr", obj=info), Reg("map_key", obj=info), Reg("map_value", obj=info)]
-    if info is not None and fields.find(info, "spin_lock"):
+    if info is not None and fields.has_lock(info):
         frame.regs[3] = frame.regs[3]._replace(id=env.new_id())
     later = State([frame])
     later.node, later.written = state.node, state.written.copy()

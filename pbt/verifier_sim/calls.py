@@ -13,8 +13,9 @@ from pbt.verifier_sim.attach import may_call
 from pbt.verifier_sim.callbacks import LATER, call_back, call_later
 from pbt.verifier_sim.env import MOVES_PACKET, Env, Refuse, Unsupported
 from pbt.verifier_sim.leave import in_range, leave
+from pbt.verifier_sim.owned import is_own
 from pbt.verifier_sim.reg import ANY, UNINIT, MapInfo, Reg, names, number
-from pbt.verifier_sim.resources import acquire, forget, forget_packets, nothing_held, release
+from pbt.verifier_sim.resources import acquire, forget_packets, nothing_held, release
 from pbt.verifier_sim.state import SPILL, ZEROED, Frame, State
 
 _INNER_MAP: Final = 1 << 12  # BPF_F_INNER_MAP
@@ -103,8 +104,6 @@ def _helper(env: Env, state: State, pc: int, number_: int) -> int:
         stack.use_stack(env, state.frames[reg.obj], low)
         stack.helper_stack(env, state, 0, reg, size, True)
     _local_rules(env, state, helper)
-    if given.unlocked:
-        forget(state, lambda reg: reg.kind == "ptr_" and bool(reg.delta))
     if given.ref:
         release(state, given.ref)
     if given.created is not None:
@@ -247,7 +246,9 @@ def _result(env: Env, state: State, pc: int, helper: Helper, given: Given) -> Re
         return Reg("mem", id=env.new_id(), null=True, obj=owner.id, size=given.size, ref=owner.ref)
     if given.kptr is not None:
         ref = acquire(env, state, pc)
-        return Reg("ptr_", id=ref, null=True, obj=given.kptr.struct, ref=ref)
+        own = is_own(env, given.kptr.struct)
+        mods = "percpu_" if own and given.kptr.kind == "kptr_percpu" else ""
+        return Reg("own" if own else "ptr_", id=ref, null=True, obj=given.kptr.struct, ref=ref, mods=mods)
     if kind == "PTR_TO_ALLOC_MEM_OR_NULL":
         return Reg("mem", id=fresh, null=True, size=given.size, ref=ref, mods="ringbuf_")
     if kind in _OBJECTS:
@@ -259,6 +260,9 @@ def _result(env: Env, state: State, pc: int, helper: Helper, given: Given) -> Re
         if null:
             ref = state.frames[-1].regs[1].ref
         return Reg("ptr_", id=fresh, null=null, obj=parameter, ref=ref, mods=mods)
+    first = state.frames[-1].regs[1]
+    if first.kind == "own":  # this CPU's copy of an object of the program
+        return Reg("own", obj=first.obj, mods="rcu_")
     return Reg("ptr_", id=fresh, null=null, obj="")
 
 
@@ -291,7 +295,7 @@ def _map_result(env: Env, state: State, pc: int, given: Given, null: bool) -> Re
         key = _constant_key(env, state, given.key)
         if key is not None and key < info.max_entries:
             null = False
-    identity = env.new_id() if null or fields.find(info, "spin_lock") else 0
+    identity = env.new_id() if null or fields.has_lock(info) else 0
     return Reg("map_value", id=identity, null=null, obj=info)
 
 

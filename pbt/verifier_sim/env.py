@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 
 from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pbt.verifier_sim.attach import Attached
     from pbt.verifier_sim.functions import Declared, Param
     from pbt.verifier_sim.kerneltypes import KernelTypes
-    from pbt.verifier_sim.progbtf import Function
+    from pbt.verifier_sim.progbtf import Function, ProgramTypes
 
 _PACKET_READ = names(
     "SCHED_CLS SCHED_ACT XDP LWT_XMIT SK_SKB SK_MSG LWT_IN LWT_OUT LWT_SEG6LOCAL SK_REUSEPORT "
@@ -103,7 +103,7 @@ class Env:
         declared: Declared | None = None,
         cpus: int = 0,
         structs: Mapping[str, int] | None = None,
-        owned: Set[str] = frozenset(),
+        own_types: Sequence[ProgramTypes] = (),
         types: KernelTypes | None = None,
         attached: Attached | None = None,
         patience: int = 1_000_000,
@@ -113,7 +113,8 @@ class Env:
         self.maps, self.map_of, self.rules = maps, map_of, rules
         self.privileged, self.strict, self.sleepable, self.gpl = privileged, strict, sleepable, gpl
         self.arguments, self.missing, self.release = arguments, missing, release
-        self.declared, self.owned = declared, owned
+        self.declared = declared
+        self.own_types = (*([declared.types] if declared else []), *own_types)
         self.types, self.attached = types, attached
         self.kfuncs = kfuncs or {}  # slot of a call → the kernel function
         if attached is not None:

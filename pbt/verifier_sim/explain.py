@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 
 from pbt.data import NamedTuple
 from pbt.isa.insn import Insn, decode
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pbt.verifier_sim.functions import Declared
     from pbt.verifier_sim.kerneltypes import KernelTypes
     from pbt.verifier_sim.log import Log
+    from pbt.verifier_sim.progbtf import ProgramTypes
 
     Place = Callable[[int], Span | None]  # slot → where it comes from
 
@@ -169,7 +170,7 @@ def verify(
     cpus: int = 0,
     log: int = 0,
     structs: Mapping[str, int] | None = None,
-    owned: Set[str] = frozenset(),
+    own_types: Sequence[ProgramTypes] = (),
     types: KernelTypes | None = None,
     target: str = "",
     patience: int = 1_000_000,
@@ -185,8 +186,8 @@ def verify(
     that differ only in what is never needed, so that the kept states tell of every run (the kernel
     prunes such paths); `cpus`: how many the machine may have, 0 if unknown;
     `log`: level (1: the path that is refused, 2: all) of the log to be made;
-    `structs`: sizes in bytes of structures that the types of maps name; `owned`: those that
-    lists and trees of the program hold; `types`: the kernel's own, `target`: the function, tracepoint
+    `structs`: sizes in bytes of structures that the types of maps name; `own_types`: the
+    BTF of maps, beside that of `declared`; `types`: the kernel's own, `target`: the function, tracepoint
     or hook that a TRACING or LSM program attaches to; `patience`: how many instructions to walk at most before the
     program is "unsupported": a kernel walks faster; `kfuncs`: slot of a call → name of the kernel function.
     """
@@ -204,7 +205,7 @@ def verify(
         "declared": declared,
         "cpus": cpus,
         "structs": structs,
-        "owned": owned,
+        "own_types": own_types,
         "types": types,
         "patience": patience,
         "kfuncs": kfuncs,

@@ -215,7 +215,7 @@ class Explorer:
         """Calls with callbacks and may_goto: their rounds must be compared every time."""
         insn = self.env.insns[pc]
         if pc in self.env.kfuncs:
-            return self.env.kfuncs[pc].endswith("_next")
+            return repeats(self.env.kfuncs[pc])
         return insn.opcode == 0xE5 or (insn.opcode == 0x85 and not insn.src_reg and insn.imm in _ROUNDS)
 
     def _inherit(self, node: Node, state: State) -> None:
@@ -255,6 +255,11 @@ class Explorer:
                 if held is not None and held.kind == "scalar":
                     place = (level, -1 - index)
                     frame.stack[index] = Slot(slot.types, held._replace(deps=((node, place),)))
+
+
+def repeats(name: str) -> bool:
+    """Whether a kernel function is walked in rounds: iterators, and trees whose nodes are ordered."""
+    return name.endswith("_next") or name == "bpf_rbtree_add_impl"
 
 
 _ROUNDS = frozenset((164, 180, 181, 209))  # helpers that call back while they run
@@ -307,7 +312,7 @@ def walk(
         if insn.opcode == 0x85 and not insn.src_reg and insn.imm in _ROUNDS:
             flow.prune[pc] = 1
     for pc, name in env.kfuncs.items():
-        if name.endswith("_next") and pc < len(flow.prune):
+        if repeats(name) and pc < len(flow.prune):
             flow.prune[pc] = 1
     return _judge(env, flow, Explorer(env, flow, keep, thorough, log))
 

@@ -5,14 +5,18 @@ What of a map's value a program may touch directly, and what a kernel pointer lo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pbt.typing import Final
 from pbt.verifier_sim import scalar
 from pbt.verifier_sim.env import Env, Refuse
+from pbt.verifier_sim.layout import find as find_layout
+from pbt.verifier_sim.layout import shown
+from pbt.verifier_sim.owned import is_own
 from pbt.verifier_sim.reg import Field, MapInfo, Reg, names, tnum_text
 from pbt.verifier_sim.state import State
 
 POINTERS: Final = names("kptr kptr_untrusted kptr_percpu uptr")
-_SHOWN = {"kptr": "kptr", "kptr_untrusted": "kptr", "kptr_percpu": "percpu_kptr", "uptr": "uptr"}
 _TRACERS = names("KPROBE TRACEPOINT PERF_EVENT RAW_TRACEPOINT RAW_TRACEPOINT_WRITABLE")
 _NOT_TRACED = {
     "spin_lock": "bpf_spin_lock",
@@ -45,13 +49,13 @@ def visible(info: MapInfo, release: tuple[int, ...]) -> MapInfo:
     return info if known == info.fields else info._replace(fields=known)
 
 
-def shown(field: Field) -> str:
-    """The field's kind as the kernel's messages have it."""
-    return _SHOWN.get(field.kind, f"bpf_{field.kind}")
-
-
 def find(info: MapInfo, kind: str) -> Field | None:
     return next((field for field in info.fields if field.kind == kind), None)
+
+
+def has_lock(info: MapInfo) -> bool:
+    """Whether values of a map have to be told apart, since each has a lock of its own."""
+    return any(field.kind in ("spin_lock", "res_spin_lock") for field in info.fields)
 
 
 def usable(env: Env, info: MapInfo) -> str:
@@ -104,17 +108,19 @@ def load_pointer(env: Env, state: State, field: Field) -> Reg:
     if field.kind == "uptr":
         return Reg("mem", id=fresh, null=True, size=env.struct_size(field.struct))
     guarded = not env.sleepable or bool(state.lock) or state.rcu > 0
-    safe = field.kind == "kptr_percpu" or (field.kind == "kptr" and _counted(env, field.struct))
-    mods = "rcu_" if safe and guarded and "rcu_kptrs" in env.rules else "untrusted_"
-    own = mods == "rcu_" and field.struct in env.owned
-    return Reg("ptr_", id=fresh, null=True, obj=field.struct, mods=mods, delta=int(own))
+    own = is_own(env, field.struct)
+    percpu = field.kind == "kptr_percpu"
+    safe = percpu or (field.kind == "kptr" and (own or field.struct in _RCU_OBJECTS))
+    if not (safe and guarded and "rcu_kptrs" in env.rules):
+        return Reg("ptr_", id=fresh, null=True, obj=field.struct, mods="untrusted_")
+    if not own:
+        return Reg("ptr_", id=fresh, null=True, obj=field.struct, mods="rcu_")
+    known = find_layout(field.struct, env.own_types)
+    mods = "percpu_" if percpu else "non_own_" if known is not None and known.is_node else ""
+    return Reg("own", id=fresh, null=True, obj=field.struct, mods=f"{mods}rcu_")
 
 
-def _counted(env: Env, struct: str) -> bool:
-    return struct in _RCU_OBJECTS or struct in env.owned
-
-
-def store_pointer(field: Field, regno: int, value: Reg, immediate: bool) -> None:
+def store_pointer(env: Env, field: Field, regno: int, value: Reg, immediate: bool) -> None:
     """Only a pointer of the right kind, or null, may be put into an unreferenced kernel pointer."""
     if field.kind in ("kptr", "kptr_percpu"):
         raise Refuse("store to referenced kptr disallowed")
@@ -124,15 +130,19 @@ def store_pointer(field: Field, regno: int, value: Reg, immediate: bool) -> None
         return
     if immediate:
         raise Refuse(f"BPF_ST imm must be 0 when storing to kptr at off={field.off}")
-    matches(field, regno, value)
+    matches(env, field, regno, value)
 
 
-def matches(field: Field, regno: int, value: Reg) -> None:
+def matches(env: Env, field: Field, regno: int, value: Reg) -> None:
     """Whether a register holds what a kernel pointer's type asks for."""
-    allowed = {"", "trusted_", "rcu_"} | ({"untrusted_"} if field.kind == "kptr_untrusted" else set())
+    if is_own(env, field.struct) or (value.kind == "own" and env.types is None):
+        kind, allowed = "own", {""} | ({"percpu_"} if field.kind == "kptr_percpu" else set())
+    else:
+        kind, allowed = "ptr_", {"", "trusted_", "rcu_"}
+        allowed |= {"untrusted_"} if field.kind == "kptr_untrusted" else set()
     wanted = f"ptr_{field.struct}"
-    name = value.type_name + (str(value.obj or "") if value.kind == "ptr_" else "")
-    if value.kind != "ptr_" or value.mods not in allowed:
+    name = value.type_name + (str(value.obj or "") if value.kind in ("ptr_", "own") else "")
+    if value.kind != kind or value.mods not in allowed:
         other = f" or untrusted_{wanted}" if field.kind == "kptr_untrusted" else ""
         raise Refuse(f"invalid kptr access, R{regno} type={name} expected={wanted}{other}")
     if value.num.mask:
@@ -150,6 +160,12 @@ def place(info: MapInfo | None, regno: int, reg: Reg, kind: str) -> Field:
     field = find(info, kind) if info is not None else None
     if info is None or field is None:
         raise Refuse(f"map '{info.name if info else ''}' has no valid {what}")
+    return exactly(field, regno, reg, kind)
+
+
+def exactly(field: Field, regno: int, reg: Reg, kind: str) -> Field:
+    """The field, if that is what a register points to."""
+    what = f"bpf_{kind}"
     if reg.num.mask:
         raise Refuse(f"R{regno} doesn't have constant offset. {what} has to be at the constant offset")
     at = reg.off + reg.num.smin
@@ -158,14 +174,14 @@ def place(info: MapInfo | None, regno: int, reg: Reg, kind: str) -> Field:
     return field
 
 
-def exchanged(info: MapInfo, regno: int, reg: Reg) -> Field:
+def exchanged(fields: Sequence[Field], regno: int, reg: Reg) -> Field:
     """The referenced kernel pointer that bpf_kptr_xchg swaps."""
     if reg.num.mask:
         raise Refuse(f"R{regno} doesn't have constant offset. kptr has to be at the constant offset")
-    if not any(field.kind in POINTERS for field in info.fields):
+    if not any(field.kind in POINTERS for field in fields):
         raise Refuse(f"R{regno} has no valid kptr")
     at = reg.off + reg.num.smin
-    field = next((f for f in info.fields if f.off == at and f.kind in POINTERS), None)
+    field = next((f for f in fields if f.off == at and f.kind in POINTERS), None)
     if field is None:
         raise Refuse(f"off={at} doesn't point to kptr")
     if field.kind not in ("kptr", "kptr_percpu"):

@@ -39,22 +39,17 @@ class Declared(NamedTuple):
     sizes: Mapping[str, int]
 
 
-def _types(btf: Mapping[str, Any]) -> ProgramTypes:
+def types_of(btf: Mapping[str, Any]) -> ProgramTypes:
+    """Read {"raw": hex} or {"types": hex, "strings": hex}; BadTypes if malformed."""
     if "raw" in btf:
         return ProgramTypes.parse(bytes.fromhex(btf["raw"]))
     return ProgramTypes(bytes.fromhex(btf["types"]), bytes.fromhex(btf["strings"]))
 
 
 def declared(btf: Mapping[str, Any], info: Sequence[Sequence[int]]) -> Declared:
-    """Read {"raw": hex} or {"types": hex, "strings": hex}, and func_info rows; BadTypes if malformed."""
-    types = _types(btf)
+    """BTF as for `types_of`, and func_info rows; BadTypes if malformed."""
+    types = types_of(btf)
     return Declared(functions(types, info), types, types.struct_sizes())
-
-
-def structures(btf: Mapping[str, Any]) -> tuple[dict[str, int], set[str]]:
-    """Of some BTF, given as for `declared`: name → bytes of structures; which lists and trees hold."""
-    types = _types(btf)
-    return types.struct_sizes(), types.graph_structs()
 
 
 def check_layout(insns: Sequence[Insn], starts: Sequence[int], known: Declared) -> None:

@@ -10,6 +10,7 @@ from typing import IO, Any
 from pbt.uapi.consts import ATTACH_TYPE, PROG_TYPE
 from pbt.uapi.maps import MAP_BY_ID
 from pbt.verifier_sim.kernels import features
+from pbt.verifier_sim.progbtf import ProgramTypes
 from pbt.verifier_sim.reg import Field, MapInfo
 
 # BPF_F_STRICT_ALIGNMENT, BPF_F_ANY_ALIGNMENT, BPF_F_TEST_STATE_FREQ, BPF_F_SLEEPABLE
@@ -61,7 +62,7 @@ def judge(line: Mapping[str, Any], rules: Rules | None = None) -> dict[str, Any]
     kernel = str(line.get("kernel", "6.18"))
     known = None
     structs: dict[str, int] = {}
-    owned: set[str] = set()
+    own: list[ProgramTypes] = []
     if line.get("btf") and line.get("func_info"):
         try:
             known = functions.declared(line["btf"], line["func_info"])
@@ -70,9 +71,8 @@ def judge(line: Mapping[str, Any], rules: Rules | None = None) -> dict[str, Any]
     for row in line["maps"]:
         if row.get("btf") and row.get("special"):
             with suppress(functions.BadTypes, KeyError):
-                sizes, held = functions.structures(row["btf"])
-                structs.update(sizes)
-                owned |= held
+                own.append(functions.types_of(row["btf"]))
+                structs.update(own[-1].struct_sizes())
     flags = line.get("prog_flags", 0)
     release = _WRITTEN.get(kernel, kernel)
     options: dict[str, Any] = {"features": features(release), "kernel": release}
@@ -90,7 +90,7 @@ def judge(line: Mapping[str, Any], rules: Rules | None = None) -> dict[str, Any]
         state_freq=bool(flags & _STATE_FREQ),
         declared=known,
         structs=structs,
-        owned=owned,
+        own_types=own,
         target=target,
         kfuncs={row["insn"]: row["name"] for row in line.get("kfuncs") or ()},
         **options,

@@ -77,7 +77,7 @@ def load(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, s
                 f"A helper reads {space} memory.",
             )
     types = env.types
-    if types is not None and types.exact and reg.obj and not reg.delta and types.struct(reg.obj) is not None:
+    if types is not None and types.exact and reg.obj and types.struct(reg.obj) is not None:
         member = types.walk(reg.obj, at, size)
         if member.pointer:
             return _found(env, state, reg, member)
@@ -99,7 +99,7 @@ def read_by_helper(env: Env, regno: int, reg: Reg, size: int) -> None:
     if at < 0:
         raise Refuse(f"R{regno} is ptr_{reg.obj or ''} invalid negative access: off={at}")
     types = env.types
-    if types is not None and types.exact and reg.obj and not reg.delta and types.struct(reg.obj) is not None:
+    if types is not None and types.exact and reg.obj and types.struct(reg.obj) is not None:
         types.walk(reg.obj, at, size)
 
 

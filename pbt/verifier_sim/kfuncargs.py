@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 from pbt.typing import Final
 from pbt.uapi.kfuncs import Kfunc
-from pbt.verifier_sim import dynptr, iterators
+from pbt.verifier_sim import dynptr, graph, iterators, locks, owned
 from pbt.verifier_sim.arguments import Given, constant_text, helper_memory, same_struct
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
-from pbt.verifier_sim.reg import Reg
+from pbt.verifier_sim.reg import Field, Reg
 from pbt.verifier_sim.resources import acquire, release
 from pbt.verifier_sim.state import State
 
@@ -22,7 +22,9 @@ SOCKETS: Final = {"sock": "sock", "sock_common": "sock_common", "tcp_sock": "tcp
 class Call:
     """One call, and what its arguments told so far."""
 
-    __slots__ = ("constant", "dynptr", "env", "held", "memory", "pc", "row", "state")
+    __slots__ = (
+        "callback", "constant", "dynptr", "env", "held", "memory", "object", "pc", "root", "row", "state",
+    )  # fmt: skip
 
     def __init__(self, env: Env, state: State, pc: int, row: Kfunc) -> None:
         self.env, self.state, self.pc, self.row = env, state, pc, row
@@ -30,9 +32,27 @@ class Call:
         self.memory: tuple[int, Reg] | None = None  # whose size is the next argument
         self.constant = 0  # the known number
         self.dynptr: Reg | None = None  # the dynptr that is used
+        self.object: Reg | None = None  # the object of the program that is counted, put in or taken out
+        self.root: Field | None = None  # the list or tree
+        self.callback = -1  # the first slot of a function of the program
 
     def __contains__(self, flag: str) -> bool:
         return flag in self.row.flags
+
+    def not_null(self, regno: int, reg: Reg) -> None:
+        if reg.null or (reg.kind == "scalar" and reg.num.const == 0):
+            raise Refuse(f"Possibly NULL pointer passed to trusted arg{regno - 1}")
+
+    def fixed(self, regno: int, reg: Reg) -> None:
+        """check_func_arg_reg_off(): what is given back is not moved, and nothing is moved by unknown amounts."""
+        if "release" in self and reg.off and not reg.num.mask and reg.off >= 0:
+            raise Refuse(f"R{regno} must have zero offset when passed to release func")
+        if reg.off < 0:
+            raise Refuse(f"negative offset {reg.type_name} ptr R{regno} off={reg.off} disallowed")
+        if reg.num.mask:
+            raise Refuse(
+                f"variable {reg.type_name} access var_off=({reg.num.value:#x}; {reg.num.mask:#x}) disallowed"
+            )
 
 
 def judge(call: Call) -> None:
@@ -88,22 +108,17 @@ def _number(call: Call, regno: int, reg: Reg, name: str) -> None:
     helper_memory(call.env, call.state, at, pointer, reg.num.umax, True, False, Given(), True)
 
 
-def _not_null(regno: int, reg: Reg) -> None:
-    if reg.null or (reg.kind == "scalar" and reg.num.const == 0):
-        raise Refuse(f"Possibly NULL pointer passed to trusted arg{regno - 1}")
-
-
 def _pointer(call: Call, regno: int, reg: Reg, struct: str) -> None:
     """A pointer to a structure of the kernel, as far trusted as the function's flags ask for."""
     counted = "trusted" in call or "release" in call
-    _not_null(regno, reg)
+    call.not_null(regno, reg)
     if reg.kind in SOCKETS:
         reg = reg._replace(kind="ptr_", obj=SOCKETS[reg.kind], mods="trusted_")
     if reg.kind != "ptr_":
         raise Refuse(
             f"arg#{regno - 1} pointer type STRUCT {struct} must point to scalar, or struct with scalar"
         )
-    _fixed(call, regno, reg)
+    call.fixed(regno, reg)
     trusted = reg.ref or reg.mods.startswith("trusted_")
     if "kfunc_trust" in call.env.rules and not trusted:
         if counted and "rcu" not in call:
@@ -122,18 +137,6 @@ def _pointer(call: Call, regno: int, reg: Reg, struct: str) -> None:
     same_struct(call.env, regno, reg, struct)
 
 
-def _fixed(call: Call, regno: int, reg: Reg) -> None:
-    """check_func_arg_reg_off(): what is given back is not moved, and nothing is moved by unknown amounts."""
-    if "release" in call and reg.off and not reg.num.mask and reg.off >= 0:
-        raise Refuse(f"R{regno} must have zero offset when passed to release func")
-    if reg.off < 0:
-        raise Refuse(f"negative offset {reg.type_name} ptr R{regno} off={reg.off} disallowed")
-    if reg.num.mask:
-        raise Refuse(
-            f"variable {reg.type_name} access var_off=({reg.num.value:#x}; {reg.num.mask:#x}) disallowed"
-        )
-
-
 def _sized(call: Call, regno: int, reg: Reg, size: str) -> None:
     if reg.null or reg.kind == "scalar":
         raise Refuse(f"R{regno} type={reg.type_name} expected=fp")
@@ -142,13 +145,13 @@ def _sized(call: Call, regno: int, reg: Reg, size: str) -> None:
 
 def _context(call: Call, regno: int, reg: Reg, struct: str) -> None:
     """The program's context; `struct`: what tracing programs hand over in its place."""
-    _not_null(regno, reg)
+    call.not_null(regno, reg)
     if struct and call.env.prog.name == "TRACING":
         _pointer(call, regno, reg, struct)
     elif reg.kind != "ctx":
         raise Refuse(f"arg#{regno - 1} expected pointer to ctx, but got {reg.type_name}")
     else:
-        _fixed(call, regno, reg)
+        call.fixed(regno, reg)
         if reg.off:
             raise Refuse(f"dereference of modified ctx ptr R{regno} off={reg.off} disallowed")
 
@@ -159,7 +162,7 @@ def _socket(call: Call, regno: int, reg: Reg, _: str) -> None:
 
 
 def _map(call: Call, regno: int, reg: Reg, _: str) -> None:
-    _not_null(regno, reg)
+    call.not_null(regno, reg)
     if reg.kind != "map_ptr":
         raise Refuse(f"R{regno} type={reg.type_name} expected=map_ptr")
 
@@ -224,11 +227,20 @@ def _irq(call: Call, regno: int, reg: Reg, _: str) -> None:
     release(state, found.ref)
 
 
+def _function(call: Call, regno: int, reg: Reg, _: str) -> None:
+    call.not_null(regno, reg)
+    if reg.kind != "func":
+        raise Refuse(f"arg{regno - 1} expected pointer to func")
+    call.callback = reg.obj
+
+
 Judge = Callable[[Call, int, Reg, str], None]
 _JUDGES: Final[dict[str, Judge]] = {
     "ptr": _pointer, "mem": _sized, "ctx": _context, "sock": _socket, "map": _map, "dynptr": _old_dynptr,
     "new_dynptr": _new_dynptr, "new_iter": _new_iterator, "iter": _iterator, "refused": _refused,
     "new_irq": _new_irq, "irq": _irq, "text": _text,
+    "own": owned.given_back, "counted": owned.counted, "root": graph.root, "node": graph.node,
+    "func": _function, "res_lock": locks.resilient,
 }  # fmt: skip
 
 

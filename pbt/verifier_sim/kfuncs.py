@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from pbt.typing import Final
 from pbt.uapi.kfuncs import KFUNCS, Kfunc
-from pbt.verifier_sim import iterators
+from pbt.verifier_sim import graph, iterators, owned
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
 from pbt.verifier_sim.kfuncargs import Call, judge
 from pbt.verifier_sim.leave import DONE, in_range
-from pbt.verifier_sim.reg import ANY, UNINIT, Reg
+from pbt.verifier_sim.reg import ANY, NULL, UNINIT, Reg
 from pbt.verifier_sim.resources import acquire, forget, forget_packets, nothing_held, release
 from pbt.verifier_sim.state import State
 
@@ -35,6 +35,10 @@ def call(env: Env, state: State, pc: int) -> int:
         _SECTIONS[row.name](env, state, row)
     if row.name == "bpf_throw":
         return _throw(env, state)
+    if row.name == "bpf_rbtree_add_impl":
+        graph.order(made)
+    if row.name in graph.ADDS:
+        graph.add(made)
     if "release" in row.flags:
         release(state, made.held)
     result = _result(made)
@@ -56,7 +60,8 @@ def _allowed(env: Env, state: State, row: Kfunc) -> None:
         raise Refuse(f"kernel function {row.name} is not in this kernel")
     if row.types is not None and env.prog.name not in row.types:
         raise Refuse(f"calling kernel function {row.name} is not allowed")
-    if state.lock:
+    loops = "locked_loop" in row.flags and "locked_loops" in env.rules
+    if state.lock and not (loops or "locked" in row.flags):
         raise Refuse("function calls are not allowed while holding a lock")
     if "sleepable" in row.flags:
         if not env.sleepable:
@@ -94,9 +99,9 @@ def _result(made: Call) -> Reg:
     if kind == "num":
         return ANY
     null = row.result.endswith("?")
-    if kind in _SPECIAL:
-        return _SPECIAL[kind](made, null)
     ref = acquire(env, state, made.pc) if "acquire" in row.flags else 0
+    if kind in _SPECIAL:
+        return _SPECIAL[kind](made, null, ref)
     fresh = ref or (env.new_id() if null else 0)
     if kind == "mem":
         return Reg("mem", id=fresh, null=null, size=int(parameter), mods="rdonly_")
@@ -114,7 +119,7 @@ def _guarded(state: State) -> bool:
 _PACKETS: Final = ("SKB", "XDP", "SKB_META")  # dynptrs of memory that moves
 
 
-def _slice(made: Call, null: bool) -> Reg:
+def _slice(made: Call, null: bool, _: int) -> Reg:
     """Memory behind a dynptr, as long as that lives (and, of a packet, until it moves)."""
     owner = made.dynptr
     assert owner is not None
@@ -137,14 +142,14 @@ _CONTEXTS: Final = {
 """The context as programs see it → the kernel's structure behind it (<linux/bpf_types.h>)."""
 
 
-def _kernel_context(made: Call, null: bool) -> Reg:
+def _kernel_context(made: Call, null: bool, _: int) -> Reg:
     name = _CONTEXTS.get(made.env.prog.context)
     if name is None:
         raise Refuse(f"kern ctx type of a {made.env.prog.name} program is not a struct")
     return Reg("ptr_", obj=name, mods="trusted_")
 
 
-def _cast(made: Call, null: bool) -> Reg:
+def _cast(made: Call, null: bool, _: int) -> Reg:
     """Any address, read as a structure of the kernel: nobody vouches for it."""
     env, id = made.env, made.constant
     if not id and "untrusted_memory" in env.rules:
@@ -157,7 +162,14 @@ def _cast(made: Call, null: bool) -> Reg:
     return Reg("ptr_", obj=name, mods="untrusted_")
 
 
-_SPECIAL: Final = {"slice": _slice, "context": _kernel_context, "cast": _cast}
+def _zero(made: Call, null: bool, _: int) -> Reg:
+    return NULL
+
+
+_SPECIAL: Final = {
+    "slice": _slice, "context": _kernel_context, "cast": _cast, "new": owned.made, "shared": owned.shared,
+    "node": graph.taken, "zero": _zero,
+}  # fmt: skip
 
 
 def _rcu_lock(env: Env, state: State, row: Kfunc) -> None:
@@ -171,11 +183,13 @@ def _rcu_unlock(env: Env, state: State, row: Kfunc) -> None:
         raise Refuse(f"unmatched rcu read unlock (kernel function {row.name})")
     state.rcu -= 1
     if not state.rcu:
-        forget(state, lambda reg: reg.kind == "ptr_" and reg.mods == "rcu_", _untrusted)
+        forget(state, lambda reg: "rcu_" in reg.mods and reg.kind in ("ptr_", "own"), _untrusted)
 
 
 def _untrusted(reg: Reg) -> Reg:
-    return reg._replace(mods="untrusted_", null=False, id=0)
+    if reg.kind == "own":
+        return ANY
+    return reg._replace(mods=reg.mods.replace("rcu_", "untrusted_"), null=False, id=0)
 
 
 def _no_preemption(env: Env, state: State, row: Kfunc) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pbt.uapi import progs
-from pbt.verifier_sim import fields, kernelptr, scalar, tnum
+from pbt.verifier_sim import fields, kernelptr, owned, scalar, tnum
 from pbt.verifier_sim.context import read_context, write_context
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
 from pbt.verifier_sim.reg import ANY, MapInfo, Reg, number
@@ -212,6 +212,7 @@ _LOAD: dict[str, Loader] = {
     "tcp_sock": _load_sock,
     "xdp_sock": _load_sock,
     "ptr_": kernelptr.load,
+    "own": owned.load,
     "map_ptr": _load_map,
     "flow_keys": _load_flow,
 }
@@ -262,7 +263,7 @@ def store(
         map_value(env, regno, reg, offset, size, True)
         pointer = fields.pointer_at(reg.obj, reg, offset)
         if pointer is not None:
-            fields.store_pointer(pointer, valueno, value, immediate)
+            fields.store_pointer(env, pointer, valueno, value, immediate)
     elif kind == "ctx":
         write_context(env, state, regno, reg, offset, size, value)
     elif kind in ("pkt", "pkt_meta"):
@@ -277,6 +278,8 @@ def store(
         _LOAD[kind](env, state, regno, reg, offset, size, False)
     elif kind == "map_key":
         raise Refuse(f"write to change key R{regno} not allowed")
+    elif kind == "own":
+        owned.store(env, regno, reg, offset, size)
     elif kind == "ptr_":
         raise Refuse("only read is supported")
     elif kind == "map_ptr":

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pbt.typing import TYPE_CHECKING
 from pbt.uapi.helpers import Helper
-from pbt.verifier_sim import dynptr, fields
-from pbt.verifier_sim.env import Env, Refuse, Unsupported
+from pbt.verifier_sim import dynptr, fields, locks, owned
+from pbt.verifier_sim.env import Env, Refuse
 from pbt.verifier_sim.reg import Reg
 from pbt.verifier_sim.state import State
 
@@ -16,21 +16,12 @@ _RELEASE_DYNPTR = ("ringbuf_submit_dynptr", "ringbuf_discard_dynptr")
 
 
 def spin_lock(env: Env, state: State, helper: Helper, given: Given, regno: int, reg: Reg) -> None:
-    if reg.kind != "map_value":
-        raise Unsupported("a lock in an object of the kernel")
-    info = reg.obj
-    fields.place(info, regno, reg, "spin_lock")
+    if locks.in_order(state):
+        raise Refuse("can't spin_{lock,unlock} in rbtree cb")
     if helper.name == "spin_lock":
-        if state.lock:
-            raise Refuse("Locking two bpf_spin_locks are not allowed")
-        state.lock = (info, reg.id)
-        return
-    if not state.lock:
-        raise Refuse("bpf_spin_unlock without taking a lock")
-    if state.lock != (info, reg.id):
-        raise Refuse("bpf_spin_unlock of different lock")
-    state.lock = None
-    given.unlocked = True
+        locks.take(env, state, regno, reg)
+    else:
+        locks.give(env, state, regno, reg)
 
 
 def timer(env: Env, state: State, helper: Helper, given: Given, regno: int, reg: Reg) -> None:
@@ -41,9 +32,8 @@ def timer(env: Env, state: State, helper: Helper, given: Given, regno: int, reg:
 
 
 def kptr(env: Env, state: State, helper: Helper, given: Given, regno: int, reg: Reg) -> None:
-    if reg.kind != "map_value":
-        raise Unsupported("a kernel pointer in an object of the kernel")
-    given.kptr = fields.exchanged(reg.obj, regno, reg)
+    known = reg.obj.fields if reg.kind == "map_value" else owned.layout_of(env, reg).fields
+    given.kptr = fields.exchanged(known, regno, reg)
 
 
 def new_dynptr(env: Env, state: State, helper: Helper, given: Given, regno: int, reg: Reg, kind: str) -> None:

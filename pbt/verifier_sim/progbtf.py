@@ -23,7 +23,6 @@ _NAMES = (
 _ONCE = {INT: 1, ARRAY: 3, VAR: 1, DECL_TAG: 1}
 _EACH = {STRUCT: 3, UNION: 3, ENUM: 2, FUNC_PROTO: 2, DATASEC: 3, ENUM64: 3}
 MODIFIERS = (TYPEDEF, VOLATILE, CONST, RESTRICT, TYPE_TAG)
-_NODES = ("bpf_rb_node", "bpf_list_node")
 _LONGEST_CHAIN = 64
 
 
@@ -72,6 +71,8 @@ class ProgramTypes:
     def __init__(self, types: bytes, strings: bytes) -> None:
         self.rows: list[Row] = [Row(0, "void", 0, 0, ())]
         self.strings = strings
+        self._names: dict[tuple[str, str], int] | None = None
+        self._tags: dict[int, list[Row]] | None = None
         if len(types) % 4:
             raise BadTypes("the type section is no sequence of words")
         words = struct.unpack(f"<{len(types) // 4}I", types)
@@ -155,15 +156,23 @@ class ProgramTypes:
     def struct_sizes(self) -> dict[str, int]:
         return {row.name: row.size for row in self.rows if row.kind in (STRUCT, UNION) and row.name}
 
-    def graph_structs(self) -> set[str]:
-        """Names of the structures that lists and trees of the program hold: its own objects."""
-        found = set()
-        for row in self.rows:
-            if row.kind == STRUCT and row.name:
-                members = row.words[1::3]
-                if any(self.row(id).name in _NODES for id in members if id < len(self.rows)):
-                    found.add(row.name)
-        return found
+    def find(self, kind: str, name: str) -> int | None:
+        """The id of the structure ("struct") or union ("union") of a name."""
+        if self._names is None:
+            kinds = {STRUCT: "struct", UNION: "union"}
+            self._names = {
+                (kinds[row.kind], row.name): id for id, row in enumerate(self.rows) if row.kind in kinds
+            }
+        return self._names.get((kind, name))
+
+    def tagged(self, id: int) -> list[Row]:
+        """The declaration tags of a type and of its members: `words[0]` is which, 2**32 - 1 for itself."""
+        if self._tags is None:
+            self._tags = {}
+            for row in self.rows:
+                if row.kind == DECL_TAG:
+                    self._tags.setdefault(row.size, []).append(row)
+        return self._tags.get(id, [])
 
     def function(self, id: int) -> Function:
         row = self.row(id)
@@ -174,8 +183,8 @@ class ProgramTypes:
             raise BadTypes(f"the function of type {id} has no prototype")
         params = tuple(proto.words[1::2])
         tags: list[set[str]] = [set() for _ in params]
-        for tag in self.rows:
-            if tag.kind == DECL_TAG and tag.size == id and tag.words[0] < len(params):
+        for tag in self.tagged(id):
+            if tag.words[0] < len(params):
                 prefix, _, what = tag.name.partition(":")
                 if prefix == "arg":
                     tags[tag.words[0]].add(what)

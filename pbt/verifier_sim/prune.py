@@ -8,7 +8,7 @@ from pbt.typing import Final
 from pbt.verifier_sim import scalar
 from pbt.verifier_sim.kernels import Features
 from pbt.verifier_sim.reg import ANY, NULL, Deps, Reg
-from pbt.verifier_sim.state import DYNPTR, INVALID, ITER, MISC, SPILL, ZEROED, Frame, Slot, State
+from pbt.verifier_sim.state import DYNPTR, INVALID, ITER, MISC, SPILL, ZEROED, Frame, Held, Slot, State
 
 COVERS: Final = 0
 EXACTLY: Final = 1
@@ -206,6 +206,14 @@ def _as_number(types: str, wanted: str, reg: Reg | None) -> Reg | None:
     return ANY if INVALID not in types and set(types) <= {MISC, ZEROED} else None
 
 
+def _same_locks(match: Match, old: Held | None, new: Held | None) -> bool:
+    while old is not None and new is not None:
+        if old.what != new.what or old.kind != new.kind or not match.same_id(old.id, new.id):
+            return False
+        old, new = old.outer, new.outer
+    return old is new
+
+
 def covers(node: Node, state: State, mode: int, live: Sequence[int], rules: Features) -> bool:
     """Whether what was found from `node` holds for `state` as well."""
     old = node.state
@@ -228,12 +236,6 @@ def covers(node: Node, state: State, mode: int, live: Sequence[int], rules: Feat
             mask = live[inner.callsite] if inner.callback else live[inner.callsite + 1] & _SAVED
         if not match.frame(level, frame, new, mask):
             return False
-    if (old.lock is None) != (state.lock is None):
-        return False
-    if (
-        old.lock
-        and state.lock
-        and (old.lock[0] != state.lock[0] or not match.same_id(old.lock[1], state.lock[1]))
-    ):
+    if not _same_locks(match, old.lock, state.lock):
         return False
     return all(match.same_id(a[0], b[0]) for a, b in zip(old.refs, state.refs, strict=True))

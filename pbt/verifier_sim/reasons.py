@@ -242,7 +242,7 @@ REASONS: Final = (
     Reason(82, r"At (.*) the register R0 is not a (?:known|scalar) value.*", "a pointer is returned at {0} where a number is due", "Return a number.",
            "CGROUP_SKB: r0 = r1; exit"),
     Reason(83, r"Caller passes invalid args into func#(\d+)(?: \('(\w+)'\))?", "the arguments do not fit the global function {1}", "See its prototype.", ""),
-    Reason(84, r"R(\d+) is not a scalar|arg#\d+ .*|Arg#\d+ type .*", "an argument does not fit the parameter's type", "See the function's prototype.", ""),
+    Reason(84, r"R(\d+) is not a scalar|arg#\d+ (?!is neither|expected for|doesn't point to|expected pointer to (?:map value|allocated)).*|Arg#\d+ type .*", "an argument does not fit the parameter's type", "See the function's prototype.", ""),
     Reason(85, r"Global function .*", "the kernel does not support this global function", "Return a number, and take at most five arguments.", ""),
     Reason(86, r"(?:LD_ABS|tail_call) is only allowed in functions that return 'int'\.", "the function has to return int", "Declare it so.", ""),
     Reason(87, r"number of funcs in func_info .*|func_info BTF section .*", "the types describe other functions than the program has", "Make the types anew.", ""),
@@ -328,6 +328,24 @@ REASONS: Final = (
     Reason(133, r"css_task_iter is only allowed in .*", "only LSM programs, iterators and programs that sleep walk the tasks of a control group",
            "Use bpf_iter_task, or a program that may sleep.",
            "TRACEPOINT: r1 = 1; kcall bpf_cgroup_from_id; if r0 == 0 goto out; r1 = r10; r1 += -8; r2 = r0; r3 = 0; kcall bpf_iter_css_task_new; out: r0 = 0; exit"),
+    # objects of the program's own, lists, trees, locks
+    Reason(135, r"bpf_obj_new/bpf_percpu_obj_new (?:type ID argument must be of a struct|requires prog BTF)|local type ID argument must be in range .*|"
+           r"bpf_percpu_obj_new type .*", "there is no such kind of object", "Give the BTF id of a structure of the program; one for each CPU holds numbers alone, 512 bytes at most.",
+           "TRACEPOINT: r1 = 1; r2 = 0; kcall bpf_obj_new_impl; r0 = 0; exit"),
+    Reason(136, r"direct access to (\w+) is disallowed", "{0} belongs to the kernel", "Use the functions made for it.", ""),
+    Reason(137, r"arg#(\d+) (?:is neither owning or non-owning ref|doesn't point to a type with bpf_refcount field|expected for \w+\(\)|expected pointer to (?:map value or )?allocated object)|"
+           r"allocated object must be referenced|\w+ can only take non-owning or refcounted bpf_rb_node pointer|arg#\d+ doesn't point to map value or allocated object|arg#\d+ doesn't point to a const string",
+           "this is no object that the program made (or holds) as the function wants it", "Pass what bpf_obj_new or the list gave, and each once.",
+           "TRACEPOINT: r1 = r10; r2 = 0; kcall bpf_obj_drop_impl; r0 = 0; exit"),
+    Reason(138, r"bpf_spin_lock at off=-?\d+ must be held for (\w+)|held lock and object are not in the same allocation",
+           "the lock beside the list or tree is not held", "Take that very lock before, and give it back after.", ""),
+    Reason(139, r"operation on (\w+) expects .*|arg#1 offset=.*|(\w+) not found at offset=.*", "the argument is not the node, list or tree that is meant",
+           "Pass the address of the member that the list's or tree's declaration names.", ""),
+    Reason(140, r"(?:can't spin_\{lock,unlock\}|\w+ not allowed) in rbtree cb", "the function that orders nodes may only compare them", "Do it outside.", ""),
+    Reason(141, r"\w+_unlock (?:without taking a lock|of different lock|cannot be out of order)|"
+           r"Acquiring the same lock again, AA deadlock detected|local 'kptr' has no valid \w+|kernel func \w+ .*IRQ-disabled region",
+           "locks are given back in the reverse order, each by its own function, and not taken twice", "Give back what was taken last.", ""),
+    Reason(142, r"arg(\d+) expected pointer to func", "argument {0} (from 0) has to be a function of the program", "Pass the address of one.", ""),
 )  # fmt: skip
 
 _compiled: list[tuple[re.Pattern[str], Reason]] = []

@@ -21,13 +21,15 @@ class Field(NamedTuple):
     """A field of a map's value that the kernel keeps for itself.
 
     kind: "spin_lock", "timer", "wq", "kptr" (referenced), "kptr_untrusted", "kptr_percpu", "uptr",
-    "list_head", "rb_root" …; off, size: bytes; struct: what a pointer points to.
+    "list_head", "rb_root" …; off, size: bytes; struct: what a pointer points to, a list or tree holds; node: where
+    in that structure the list's or tree's node lies (-1: unknown).
     """
 
     kind: str
     off: int
     size: int
     struct: str = ""
+    node: int = -1
 
 
 class MapInfo(NamedTuple):
@@ -49,20 +51,21 @@ class MapInfo(NamedTuple):
     inner_of: str = ""  # the map of maps that this map was found in
 
 
-UNSHOWN = ("packet_",)
-"""Modifiers that the kernel has no word for. packet_: memory that lies in a packet."""
+UNSHOWN = ("packet_", "non_own_")
+"""Modifiers that the kernel has no word for. packet_: memory that lies in a packet; non_own_: an object that a
+list or tree holds, until the lock of that is given back."""
 
 
 class Reg(NamedTuple):
     """A value: its kind, and for a pointer where it points.
 
-    kind: "scalar", "uninit", or a kind of pointer in the kernel's words ("ctx", "fp", "map_value" …).
+    kind: "scalar", "uninit", or a kind of pointer in the kernel's words ("ctx", "fp", "map_value" …); "own": to
+    an object that the program made (the kernel's "ptr_" as well).
     num: the number, or the variable part of a pointer's offset; off: the fixed part, in bytes.
     id: what else has the same unknown origin (0: nothing): linked numbers, or-null pointers, packets.
     obj: a MapInfo, the name of a BTF struct, a frame number for "fp", a slot for "func".
     size: bytes of "mem"; checked range of "pkt". ref: the reference that must be released (0: none).
     delta: distance from the other numbers of the same id, which an addition of `size` bits (64, 32) made.
-    delta of a kernel pointer: 1 if it points to an object of the program's own, until the lock is given back.
     mods: "rdonly_", "ringbuf_", "untrusted_" …; those of `UNSHOWN` are ours.
     """
 
@@ -88,7 +91,7 @@ class Reg(NamedTuple):
         mods = self.mods
         for word in UNSHOWN:
             mods = mods.replace(word, "")
-        if self.kind == "ptr_":
+        if self.kind in ("ptr_", "own"):
             return f"{mods}ptr_{'or_null_' if self.null else ''}"
         return f"{mods}{self.kind}{'_or_null' if self.null else ''}"
 
@@ -192,5 +195,5 @@ def draw(reg: Reg) -> str:
         parts.append(f"off={reg.off}")
     if reg.num.const != 0:
         parts.append(_bounds(reg.num))
-    name = reg.type_name + (str(reg.obj) if reg.kind == "ptr_" and reg.obj else "")
+    name = reg.type_name + (str(reg.obj) if reg.kind in ("ptr_", "own") and reg.obj else "")
     return f"{name}({','.join(parts)})"

@@ -43,13 +43,13 @@ def forget_packets(state: State) -> None:
 
 def nothing_held(state: State, where: str) -> None:
     """Refuse to end, or to go elsewhere, with something that has to be given back."""
+    if state.lock:
+        raise Refuse(f"{where} cannot be used inside bpf_spin_lock-ed region")
     if state.refs:
         raise Refuse(
             f"{where} would lead to reference leak",
             f"What instruction {state.refs[0][1]} took must be given back on every path.",
         )
-    if state.lock:
-        raise Refuse(f"{where} cannot be used inside bpf_spin_lock-ed region")
     if state.rcu:
         raise Refuse(f"{where} cannot be used inside bpf_rcu_read_lock-ed region")
     if state.preempt:

@@ -67,6 +67,15 @@ def turns(path: Path) -> list[tuple[int, bool]]:
     return out
 
 
+class Held(NamedTuple):
+    """A lock that is held: the map (or what else) it lies in, whose value by its id, its kind, the one taken before."""
+
+    what: Any
+    id: int
+    kind: str
+    outer: Held | None
+
+
 class State:
     """All frames of a path, what it holds, and which stack slots it wrote since its checkpoint."""
 
@@ -77,7 +86,7 @@ class State:
     def __init__(self, frames: list[Frame]) -> None:
         self.frames = frames
         self.refs: tuple[tuple[int, int], ...] = ()  # (reference, slot of the instruction that took it)
-        self.lock: tuple[Any, int] | None = None  # (what holds the spin lock, id)
+        self.lock: Held | None = None  # the lock taken last
         self.path: Path = None  # the branches of this way
         self.speculative = False  # a way that only a processor running ahead goes
         self.rcu = 0  # RCU sections that are open

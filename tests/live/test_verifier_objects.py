@@ -1,0 +1,80 @@
+"""The simulator and the running kernel judge programs with objects of their own, lists and trees alike."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from pbt.cli.kernel import judging, kernel_types
+from pbt.host.target import Target
+from pbt.isa.insn import encode
+from pbt.source import KernelError
+from pbt.sys import bpf
+from tests.unit.verifier_sim.objects import MAPS, STRUCTS, TYPES, Case, cases
+
+pytestmark = pytest.mark.live
+RELEASE = os.uname().release
+
+
+class Kernel:
+    """The types and maps of the programs, loaded."""
+
+    def __init__(self, held: ExitStack) -> None:
+        self.btf = held.enter_context(bpf.btf_load(TYPES.data)).fileno()
+        self.maps = [
+            held.enter_context(
+                bpf.map_create(
+                    info.map_type, info.key_size, info.value_size, info.max_entries,
+                    flags=1 if info.map_type == "HASH" else 0,  # BPF_F_NO_PREALLOC
+                    btf_fd=self.btf, btf_key_type_id=TYPES.u32, btf_value_type_id=TYPES.ids[name],
+                )
+            ).fileno()
+            for info, name in zip(MAPS, STRUCTS, strict=True)
+        ]  # fmt: skip
+
+    def judge(self, case: Case) -> str:
+        """ "" if the kernel loads it, else its log."""
+        types = Target.live().types
+        assert types is not None
+        slots = list(case.insns)
+        for at, name in case.kfuncs.items():
+            slots[at] = slots[at]._replace(imm=types.find("func", name) or 0)
+        for at, (index, _, _) in case.map_of.items():
+            slots[at] = slots[at]._replace(imm=self.maps[index])
+        info = b"".join(struct.pack("<II", *row) for row in case.func_info)
+        flags = 16 * (case.prog_type == "SYSCALL")
+        try:
+            bpf.prog_load(
+                case.prog_type, encode(slots), prog_btf_fd=self.btf, func_info=info, flags=flags
+            ).close()
+        except KernelError as error:
+            return error.log or str(error)
+        return ""
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[Kernel]:
+    types = Target.live().types
+    if types is None or not types.find("func", "bpf_rbtree_first"):
+        pytest.skip("this kernel has no objects of programs")
+    with ExitStack() as held:
+        yield Kernel(held)
+
+
+def test_objects(kernel: Kernel) -> None:
+    types = kernel_types(RELEASE)
+    assert types is not None
+    options = judging(RELEASE) | {"types": types}
+    wrong = []
+    for case in cases():
+        if not all(types.source.find("func", name) for name in case.kfuncs.values()):
+            continue
+        log = kernel.judge(case)
+        verdict = case.judge(**options)
+        if verdict.unsupported or verdict.ok != (not log) or verdict.ok != (not case.reason):
+            wrong.append((case.text, log[-200:], verdict.error or verdict.unsupported))
+    assert not wrong
