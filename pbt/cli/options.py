@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pbt.data import NamedTuple
 from pbt.source import UsageError, nearest
@@ -10,13 +10,15 @@ from pbt.source import UsageError, nearest
 
 class Option(NamedTuple):
     """`short` and `long` without dashes, "" if there is none; `value`: what its argument is called, "" if none,
-    in brackets if it may be left out (then it only follows "="); `many`: may stand several times."""
+    in brackets if it may be left out (then it follows "=", or is a next word that `takes` recognises);
+    `many`: may stand several times."""
 
     short: str
     long: str
     value: str
     doc: str
     many: bool = False
+    takes: Callable[[str], bool] = lambda word: False
 
 
 class Arguments:
@@ -96,7 +98,7 @@ def _long(word: str, words: list[str], options: Sequence[Option], made: Argument
         )
     if equals and not option.value:
         raise UsageError(f"option --{name} takes no value")
-    if option.value and not equals and not option.value.startswith("["):
+    if option.value and not equals:
         value = _next(f"--{name}", option, words)
     _add(option, value, made)
 
@@ -111,10 +113,13 @@ def _short(word: str, words: list[str], options: Sequence[Option], made: Argumen
         if option.value and not option.value.startswith("["):
             _add(option, letters or _next(f"-{letter}", option, words), made)
             return
-        _add(option, "", made)
+        _add(option, "" if letters or not option.value else _next(f"-{letter}", option, words), made)
 
 
 def _next(shown: str, option: Option, words: list[str]) -> str:
+    """The next word as the option's value; "" for an option that does without."""
+    if option.value.startswith("[") and not (words and option.takes(words[0])):
+        return ""
     if not words:
         raise UsageError(f"option {shown} needs a value: {option.value}")
     return words.pop(0)
@@ -129,6 +134,5 @@ def usage(options: Sequence[Option]) -> str:
         names = ", ".join(
             n for n in (f"-{option.short}" * bool(option.short), f"--{option.long}" * bool(option.long)) if n
         )
-        blank = "" if option.value.startswith("[") else " "
-        rows.append((f"{names}{blank}{option.value}".rstrip(), option.doc))
+        rows.append((f"{names} {option.value}".rstrip(), option.doc))
     return "\n".join(f"    {left:26} {doc}" for left, doc in rows)

@@ -27,6 +27,14 @@ STAGE_NAMES = {"parse": "ast", "codegen": "ir", "codegen-opt": "ir", "dis": "bpf
 BUFFERING = ("none", "line", "full")
 FORMATS = ("text", "json")
 
+
+def holds_types(path: str) -> bool:
+    """Whether a word names a file of BTF: `--btf FILE`, where bpftrace's --btf has no value."""
+    from pbt.host.target import has_btf
+
+    return has_btf(path)
+
+
 OPTIONS = (
     Option("e", "", "PROG", "run this program"),
     Option("l", "list", "", "list probes: pbt -l ['PATTERN' | FILE | -e PROG]"),
@@ -49,9 +57,10 @@ OPTIONS = (
     Option(
         "b",
         "btf",
-        "[=FILE]",
+        "[FILE]",
         "take the kernel's types from a file of BTF, or a vmlinux that has them",
         many=True,
+        takes=holds_types,
     ),
     Option("", "traceable-functions", "FILE", "the kernel functions that can be traced, one a line"),
     Option("", "probe-filter", "REGEX", "of the probes, only those whose names match"),
@@ -213,12 +222,11 @@ def choice(args: Arguments, name: str, shown: str, known: Sequence[str], default
 
 
 def target_of(args: Arguments) -> Target:
-    from pbt.host.target import Target
+    from pbt.host.target import Target, check_btf
 
-    types = args.get("btf")
+    types = next(filter(None, reversed(args.all("btf"))), "")
     if types:
-        if not os.path.isfile(types) or not os.access(types, os.R_OK):
-            raise UsageError(f"cannot read {types}, the kernel's types")
+        check_btf(types)
         os.environ["BPFTRACE_BTF"] = types
     target = Target.load(args.get("target")) if args.has("target") else Target.live()
     if args.has("no-feature"):

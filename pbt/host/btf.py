@@ -681,6 +681,11 @@ def contents(path: str) -> Data:
         return file.read()
 
 
+def check(data: Data) -> None:
+    """BtfError for bytes that do not begin as BTF, or are too few for its sections."""
+    _read_header(data)
+
+
 def _read_header(data: Data) -> _Header:
     """Sections of a BTF file; checks that they lie within it."""
     if len(data) < 24 or data[:2] not in (b"\x9f\xeb", b"\xeb\x9f"):

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 _LAYOUT = 1  # of target.json
 _BTF_FOLDER = "/sys/kernel/btf"
+_BTF_HINT = (
+    "name a file like /sys/kernel/btf/vmlinux, or an ELF file with a section .BTF, in --btf or BPFTRACE_BTF"
+)
+_ELF = b"\x7fELF"
 _FIRST_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
 
 
@@ -344,22 +348,45 @@ def _btf(path: str, base: Btf | None = None) -> Btf | None:
 
 
 def _btf_bytes(path: str) -> Data:
-    """A file's bytes if they are BTF, or those of section .BTF of an ELF file."""
-    from pbt.host.btf import contents
+    """A file's bytes if they are BTF, or those of section .BTF of an ELF file. UsageError with the file's name."""
+    from pbt.host.btf import check, contents
 
     try:
         data = contents(path)
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    if data[:4] != b"\x7fELF":
-        return data
+        raise UsageError(f"cannot read {path}: {error.strerror}", _BTF_HINT) from None
+    try:
+        if data[:4] == _ELF:
+            data = _btf_section(path)
+        check(data)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error.message}", _BTF_HINT) from None
+    return data
+
+
+def _btf_section(path: str) -> bytes:
     from pbt.host.elf import Elf
 
     elf = Elf(path)
     section = elf.section(".BTF")
     if section is None:
-        raise UsageError(f"{path} has no section .BTF", "name a file of BTF in BPFTRACE_BTF")
+        raise UsageError("this ELF file has no section .BTF")
     return elf.read(section)
+
+
+def check_btf(path: str) -> None:
+    """UsageError unless a file holds whole BTF: by itself, or as an ELF file's section."""
+    _btf_bytes(path)
+
+
+def has_btf(path: str) -> bool:
+    """Whether a file is BTF, or an ELF file with some, be it damaged or not."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(4)
+        return start[:2] in (b"\x9f\xeb", b"\xeb\x9f") or (start == _ELF and bool(_btf_section(path)))
+    except (OSError, ValueError, UsageError):
+        return False
 
 
 def _leading_numbers(release: str) -> list[int]:

@@ -57,7 +57,9 @@ def restriction() -> str:
 def _settings(missing: Sequence[str]) -> str:
     """What else decides where capabilities are missing."""
     bpf, perf = setting("unprivileged_bpf_disabled"), setting("perf_event_paranoid")
-    said = ["kernel.unprivileged_bpf_disabled is set"] if bpf not in ("", "0") else []
+    said = (
+        ["kernel.unprivileged_bpf_disabled is set"] if bpf not in ("", "0") and "CAP_BPF" in missing else []
+    )
     said += [f"kernel.perf_event_paranoid is {perf}"] if perf and "CAP_PERFMON" in missing else []
     return f" ({', '.join(said)})" if said else ""
 

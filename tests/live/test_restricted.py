@@ -6,6 +6,7 @@ Each is made in a mount namespace of its own, by mounting over what is to be hid
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ from tests.conftest import ROOT, environment
 
 pytestmark = pytest.mark.live
 
+_TYPES = Path("/sys/kernel/btf/vmlinux")
+CUT = _TYPES.read_bytes()[:9000] if _TYPES.exists() else b""
 SWITCH = "tracepoint:sched:sched_switch { exit(); }"
 RAW = 'rawtracepoint:sched_switch { printf("raw\\n"); exit(); }'
 UNMOUNT = "for at in $(awk '$3 == \"tracefs\" {print $2}' /proc/mounts); do umount -l $at; done"
@@ -88,6 +91,54 @@ def test_tracefs_that_cannot_be_written_to():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.needs("btf")
+def test_a_list_of_functions_that_cannot_be_read():
+    """Reading it is an error in some containers, and under some policies: BTF and kallsyms stand in."""
+    setup = "mount --bind /proc/self/mem /sys/kernel/tracing/available_filter_functions"
+    for pattern in ("kprobe:vfs_rea*", "fentry:vmlinux:vfs_rea*"):
+        listed = where(setup, "-l", pattern)
+        assert f"{pattern[:-4]}read" in listed.stdout.splitlines(), listed.stderr
+    assert "traceable functions: no list; those of the kernel's symbols that BTF knows" in (
+        where(setup, "--info").stdout
+    )
+
+
+# --- rights -----------------------------------------------------------------------------------
+
+
+def allowed(*capabilities: str, script: str) -> subprocess.CompletedProcess[str]:
+    """A script run by root with these capabilities alone."""
+    kept = ",".join(("-all", *(f"+{name}" for name in capabilities)))
+    command = ["setpriv", f"--bounding-set={kept}", "--inh-caps=-all", sys.executable, "-m", "pbt", "-q"]
+    return subprocess.run(
+        [*command, "-e", script], capture_output=True, text=True, timeout=60, cwd=ROOT, env=environment({}),
+        check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="takes setpriv of util-linux")
+@pytest.mark.parametrize(
+    "script", ['BEGIN { printf("x"); exit(); }', "profile:hz:99 { print(1); exit(); }", RAW]
+)
+def test_the_capability_that_is_missing_is_named(script):
+    bpf, perf = (
+        Path(f"/proc/sys/kernel/{name}").read_text().strip()
+        for name in ("unprivileged_bpf_disabled", "perf_event_paranoid")
+    )
+    said = refused(allowed("bpf", script=script))
+    assert (
+        "EPERM" in said
+        and "HINT: CAP_PERFMON is missing: run as root, or with CAP_BPF and CAP_PERFMON" in said
+    )
+    assert f"(kernel.perf_event_paranoid is {perf})" in said
+    if bpf != "0":
+        said = refused(allowed("perfmon", script=script))
+        assert "HINT: CAP_BPF is missing" in said and "(kernel.unprivileged_bpf_disabled is set)" in said
+        assert "HINT: run as root, or with CAP_BPF and CAP_PERFMON (" in refused(allowed(script=script))
+    done = allowed("bpf", "perfmon", script=script)
+    assert done.returncode == 0 and not done.stderr and done.stdout, done.stderr
+
+
 # --- types ------------------------------------------------------------------------------------
 
 
@@ -119,10 +170,37 @@ def test_types_from_a_file(tmp_path: Path):
         assert where(NO_BTF, "-q", f"--btf={tmp_path}/{name}", "-e", script).stdout == "1\n"
         env = {"BPFTRACE_BTF": f"{tmp_path}/{name}"}
         assert where(NO_BTF, "-q", "-e", script, env=env).stdout == "1\n"
-    assert "this is not BTF" in refused(where(NO_BTF, f"--btf={tmp_path}/bad", "-e", script))
-    assert f"cannot read {tmp_path}/none" in refused(where(NO_BTF, f"--btf={tmp_path}/none", "-e", script))
+        assert where(NO_BTF, "-q", "--btf", f"{tmp_path}/{name}", "-e", script).stdout == "1\n"
     said = refused(where(NO_BTF, "-e", "iter:task { }", env={"BPFTRACE_BTF": "/nowhere"}))
     assert "/nowhere, which BPFTRACE_BTF names, is no file that can be read" in said
+
+
+@pytest.mark.needs("btf")
+@pytest.mark.parametrize(
+    ("data", "wrong"),
+    [
+        (None, "cannot read {}: No such file or directory"),
+        (b"", "{}: this is not BTF: it does not start with the number 0xeb9f"),
+        (b"no BTF at all, but long enough", "{}: this is not BTF"),
+        (CUT, "{}: the BTF is cut off or damaged: its sections reach beyond its end"),
+        (Path(sys.executable).read_bytes(), "{}: this ELF file has no section .BTF"),
+    ],
+    ids=["none", "empty", "text", "cut", "elf"],
+)
+def test_files_that_are_not_types(pbt, tmp_path, data, wrong):
+    path = tmp_path / "types"
+    if data is not None:
+        path.write_bytes(data)
+    script = "BEGIN { print(curtask->pid); exit(); }"
+    said = wrong.format(path)
+    given = pbt(f"--btf={path}", "-e", script)
+    assert given.status == 1 and f"ERROR: {said}" in given.err and "HINT: name a file like /sys/" in given.err
+    named = pbt("-e", script, env={"BPFTRACE_BTF": str(path)})
+    assert named.status == 1 and "BPFTRACE_BTF" in named.err
+    if data is not None:
+        assert f"ERROR: {said}" in named.err
+    taken = pbt("--btf", str(path), "-q", "-e", script)  # BTF, though damaged, is an argument; others are not
+    assert (taken.status == 1 and said in taken.err) if data == CUT else taken.status == 0
 
 
 # --- lockdown ---------------------------------------------------------------------------------
