@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
 
 from pbt.bundle import Bundle, Program
 from pbt.data import NamedTuple
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pbt.runtime.load import Loaded
 
 _FEW, _THREADS = 4, 32
+_PATIENCE = 2.0  # seconds of detaching before a word is said
 _SPARE = 64  # descriptors for everything but maps, programs and links
 
 
@@ -32,10 +34,11 @@ class Held(NamedTuple):
 
 
 class Links:
-    """What holds programs attached: `count` of them; closing detaches them all."""
+    """What holds programs attached: `count` of them; closing detaches them all, and `say`s so where that takes long."""
 
-    def __init__(self) -> None:
+    def __init__(self, say: Callable[[str], None] = lambda text: None) -> None:
         self.count = 0
+        self._say = say
         self._owned: list[Closeable] = []
         self._held: list[Held] = []
         self._iterations: list[Iteration] = []
@@ -67,7 +70,10 @@ class Links:
             self.count -= each.places
 
     def close(self) -> None:
-        """Detach, last first. Each may wait for the kernel to see every CPU pass: many wait side by side."""
+        """Detach, last first. Each may wait for the kernel to see every CPU pass: many wait side by side.
+
+        Tracepoints wait one after the other nevertheless: the kernel lets each go under one lock (event_mutex).
+        """
         owned, self._owned = self._owned[::-1], []
         if len(owned) <= _FEW:
             _close(owned)
@@ -77,6 +83,11 @@ class Links:
         threads = [Thread(target=_close, args=(owned[i::_THREADS],)) for i in range(_THREADS)]
         for thread in threads:
             thread.start()
+        until = monotonic() + _PATIENCE
+        for thread in threads:
+            thread.join(max(0.0, until - monotonic()))
+        if any(thread.is_alive() for thread in threads):
+            self._say(f"Detaching {self.count} probes: the kernel waits for every CPU at each of them")
         for thread in threads:
             thread.join()
 
@@ -115,7 +126,7 @@ def attach(
     policy = str(bundle.config.get("missing_probes", "error"))
     wanted = order(bundle.programs, known)
     raise_limit(len(wanted) * max(1, len(host.cpus)) + len(bundle.maps) + len(bundle.programs) + _SPARE)
-    links = Links()
+    links = Links(lambda text: host.say(text))
     try:
         for group in _groups(wanted, loaded, known):
             programs = [bundle.programs[i] for i in group]

@@ -1,4 +1,5 @@
 import errno
+from threading import Event
 from types import SimpleNamespace
 
 import pytest
@@ -123,3 +124,26 @@ def test_iterators_are_read_to_their_end(known):
         links.iterate()
         rounds += 1
     assert rounds == 3 and links.count == 1
+
+
+@pytest.mark.parametrize("patience", [0.02, 600])
+def test_slow_detaching_is_said_once(monkeypatch, patience):
+    monkeypatch.setattr(module, "_PATIENCE", patience)
+    said: list[str] = []
+    closed: list[int] = []
+    gate = Event()  # what holds up the kernel
+    if patience > 1:
+        gate.set()
+
+    def say(text):
+        said.append(text)
+        gate.set()
+
+    links = module.Links(say)
+    for n in range(8):
+        close = lambda n=n: (gate.wait(30), closed.append(n))  # noqa: E731
+        links.add(module.Held((), (SimpleNamespace(close=close),), 1))
+    links.close()
+    assert sorted(closed) == list(range(8))
+    words = "Detaching 8 probes: the kernel waits for every CPU at each of them"
+    assert said == ([] if patience > 1 else [words])
