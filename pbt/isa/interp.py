@@ -15,6 +15,9 @@ from pbt.source import PbtError
 
 M64, M32 = (1 << 64) - 1, (1 << 32) - 1
 _FRAME = op.STACK_SIZE
+_CLOBBERED = [
+    0xDEAD_BEEF_0000_0000 + n for n in range(1, 6)
+]  # a program may not rely on r1 to r5 after a call
 MAX_ROUNDS = 8 << 20  # BPF_MAX_LOOPS
 
 
@@ -75,6 +78,10 @@ class Machine:
         masked = value & (1 << 8 * size) - 1
         memory[at : at + size] = masked.to_bytes(size, self.byteorder)  # type: ignore[arg-type]
 
+    def packet_load(self, offset: int, size: int) -> int:
+        """What the old packet loads get: a number of `size` bytes in network order."""
+        raise Fault("legacy packet access has no packet here", self.pc)
+
     def text(self, address: int) -> bytes:
         """Bytes at an address up to a NUL."""
         memory, at = self._find(address, 0)
@@ -121,10 +128,13 @@ def steps(machine: Machine, insns: Sequence[Insn], *, r1: int, r2: int, limit: i
         elif cls == op.STX or cls == op.ST:
             _store(machine, regs, insn, pc)
         elif cls == op.LD:
-            if insn.opcode != op.LD_IMM64:
-                raise Fault("legacy packet access has no packet here", pc)
-            regs[insn.dst_reg] = imm64(insns, pc)
-            pc += 1
+            if insn.opcode == op.LD_IMM64:
+                regs[insn.dst_reg] = imm64(insns, pc)
+                pc += 1
+            else:
+                index = regs[insn.src_reg] if insn.opcode & 0xE0 == op.IND else 0
+                regs[0] = machine.packet_load(index + insn.imm, op.BYTES[insn.opcode & 0x18])
+                regs[1:6] = _CLOBBERED
         else:
             code = insn.opcode & 0xF0
             if code == op.EXIT:
@@ -181,7 +191,7 @@ def _call(machine: Machine, regs: list[int], insn: Insn, pc: int) -> None:
     if helper is None:
         raise Fault(f"call of unknown helper {number}", pc)
     regs[0] = helper(machine, regs[1], regs[2], regs[3], regs[4], regs[5]) & M64
-    regs[1:6] = [0xDEAD_BEEF_0000_0000 + n for n in range(1, 6)]  # clobbered: a program may not rely on them
+    regs[1:6] = _CLOBBERED
 
 
 def _quotient(a: int, b: int) -> int:

@@ -7,8 +7,10 @@ from pbt.isa.insn import Insn
 from pbt.verifier_sim import tnum, unprivileged
 from pbt.verifier_sim.alu import link
 from pbt.verifier_sim.env import Env, Refuse, read_reg, target
+from pbt.verifier_sim.leave import leave
 from pbt.verifier_sim.memory import aligned, load, store
-from pbt.verifier_sim.reg import ANY, UNINIT, Reg, exact, names
+from pbt.verifier_sim.prune import lose_precision
+from pbt.verifier_sim.reg import ANY, NULL, UNINIT, Reg, exact, names
 from pbt.verifier_sim.resources import nothing_held
 from pbt.verifier_sim.state import State
 
@@ -138,6 +140,9 @@ def ld_wide(env: Env, state: State, pc: int, insn: Insn) -> int:
     return pc + 2
 
 
+_LOADED = (ANY, UNINIT, UNINIT, UNINIT, UNINIT, UNINIT)
+
+
 def ld_packet(env: Env, state: State, pc: int, insn: Insn) -> int:
     """The old packet loads: context in r6, result in r0, r1 to r5 are lost."""
     if env.prog.name not in ("SOCKET_FILTER", "SCHED_CLS", "SCHED_ACT"):
@@ -151,6 +156,13 @@ def ld_packet(env: Env, state: State, pc: int, insn: Insn) -> int:
         raise Refuse(f"dereference of modified ctx ptr R6 off={state.frames[-1].regs[6].off} disallowed")
     if insn.opcode & 0xE0 == op.IND:
         read_reg(state, insn.src_reg)
-    regs = state.frames[-1].regs
-    regs[0:6] = [ANY, UNINIT, UNINIT, UNINIT, UNINIT, UNINIT]
+    if len(state.frames) > 1 and "loads_exit" in env.rules:
+        other = state.copy()
+        other.frames[-1].regs[0:6] = _LOADED
+        env.push(pc + 1, other)
+        if "precision_lost" in env.rules:
+            lose_precision(state)
+        state.frames[-1].regs[0] = NULL
+        return leave(env, state)
+    state.frames[-1].regs[0:6] = _LOADED
     return pc + 1

@@ -42,7 +42,7 @@ def sync(scalar: Scalar, rules: Features) -> Scalar:
         if refined == current:
             break
         current = refined
-    current = _from_bits(_to_bits(current))
+    current = _from_bits(_to_bits(current, rules))
     if current.mask and "tnum_steps" in rules:
         current = _single(current)
     if (
@@ -97,14 +97,15 @@ def _single(s: Scalar) -> Scalar:
     return s
 
 
-def _to_bits(s: Scalar) -> Scalar:
-    """Known bits from ranges."""
+def _to_bits(s: Scalar, rules: Features) -> Scalar:
+    """Known bits from ranges; the low half from the 64-bit range too, where the kernel does so."""
     if s.umin > s.umax or s.u32min > s.u32max:
         raise Empty
     if (s.value ^ tnum.span(s.umin, s.umax)[0]) & ~s.mask & ~tnum.span(s.umin, s.umax)[1] & M64:
         raise Empty
     wide = tnum.intersect((s.value, s.mask), tnum.span(s.umin, s.umax))
-    low = tnum.intersect((wide[0] & M32, wide[1] & M32), tnum.span(s.u32min, s.u32max))
+    before = wide if "low_bits" in rules else s.tnum
+    low = tnum.intersect((before[0] & M32, before[1] & M32), tnum.span(s.u32min, s.u32max))
     return s._replace(value=wide[0] & HIGH | low[0], mask=wide[1] & HIGH | low[1])
 
 

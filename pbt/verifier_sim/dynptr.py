@@ -42,7 +42,7 @@ def overwrite(env: Env, state: State, frame: Frame, index: int) -> None:
     found = held(frame, index)
     if found is None:
         return
-    if found.obj in _COUNTED and _copies(state, found.ref) < 2:
+    if found.obj in _COUNTED and _copies(state, found.ref) < 2 and "dynptr_reinit" in env.rules:
         raise Refuse(
             "cannot overwrite referenced dynptr",
             "Submit or discard it first: it holds memory of a ring buffer.",
@@ -50,7 +50,8 @@ def overwrite(env: Env, state: State, frame: Frame, index: int) -> None:
     for half in _halves(frame, index):
         frame.stack[half] = Slot(INVALID * 8)
         state.written.discard((state.frames.index(frame), half))
-    _drop_slices(state, found.id)
+    if "dynptr_reinit" in env.rules:
+        _drop_slices(state, found.id)
 
 
 def _copies(state: State, ref: int) -> int:

@@ -253,12 +253,18 @@ class Env:
             state.node.branches += 1
         self.pending.append((pc, state))
 
-    def precise(self, reg: Reg) -> None:
-        """The exact value of `reg` matters: no earlier state may stand for another value of it."""
+    def precise(self, reg: Reg, certain: bool = True) -> None:
+        """The exact value of `reg` matters: no earlier state may stand for another value of it.
+
+        `certain`: it does; else it may turn out to.
+        """
         work = list(reg.deps)
         while work:
             node, place = work.pop()
-            if place not in node.precise:
+            if node.lost:
+                if certain:
+                    raise Refuse("subprog exit from frame 0", "Compute the number after the call.")
+            elif place not in node.precise:
                 node.precise |= {place}
                 work.extend(node.origin(place))
 

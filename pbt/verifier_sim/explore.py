@@ -232,11 +232,11 @@ class Explorer:
         """Compared with an unfinished state: everything may still turn out to be needed."""
         for level, frame in enumerate(state.frames):
             for reg in frame.regs:
-                self.env.precise(reg)
+                self.env.precise(reg, certain=False)
             for index, slot in frame.stack.items():
                 note_read(state, level, index)
                 if slot.reg is not None:
-                    self.env.precise(slot.reg)
+                    self.env.precise(slot.reg, certain=False)
 
     def _remember(self, pc: int, state: State) -> None:
         self.jumps_before, self.insns_before = self.jumps, self.env.processed
@@ -321,8 +321,8 @@ def _judge(env: Env, flow: shape.Flow, explorer: Explorer) -> Walk:
     """The main program and the global functions, in the kernel's order; then the depth of the stack."""
     known = env.declared
     try:
+        check_layout(env.insns, flow.starts, known)
         if known is not None:
-            check_layout(env.insns, flow.starts, known)
             env.globals.update((at, f) for at, f in known.functions.items() if at and f.is_global)
         lazy = "main_first" in env.rules
         order = [0] if lazy else [*env.globals, 0]

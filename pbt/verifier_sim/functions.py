@@ -52,23 +52,27 @@ def declared(btf: Mapping[str, Any], info: Sequence[Sequence[int]]) -> Declared:
     return Declared(functions(types, info), types, types.struct_sizes())
 
 
-def check_layout(insns: Sequence[Insn], starts: Sequence[int], known: Declared) -> None:
+def check_layout(insns: Sequence[Insn], starts: Sequence[int], known: Declared | None) -> None:
     """The functions that BTF describes are those of the code, and fit what they do."""
-    if len(known.functions) != len(starts):
+    if known is not None and len(known.functions) != len(starts):
         raise Refuse("number of funcs in func_info doesn't match number of subprogs", pc=0)
-    if sorted(known.functions) != list(starts):
+    if known is not None and sorted(known.functions) != list(starts):
         raise Refuse("func_info BTF section doesn't match subprog layout in BPF program", pc=0)
     for start, end in zip(starts, [*starts[1:], len(insns)], strict=True):
-        if start and not known.types.is_scalar(known.functions[start].result):
-            _returns_int(insns[start:end], start)
+        if start and not (known and known.types.is_scalar(known.functions[start].result)):
+            _returns_int(insns[start:end], start, known is not None)
 
 
-def _returns_int(body: Sequence[Insn], start: int) -> None:
+def _returns_int(body: Sequence[Insn], start: int, described: bool) -> None:
+    """A function that may end early does so with a number, which BTF has to say."""
+    why = (
+        "only allowed in functions that return 'int'." if described else "not allowed in subprogs without BTF"
+    )
     for at, insn in enumerate(body):
         if insn.opcode & 7 == op.LD and insn.opcode & 0xE0 in (op.ABS, op.IND):
-            raise Refuse("LD_ABS is only allowed in functions that return 'int'.", pc=start + at)
+            raise Refuse(f"LD_ABS is {why}", pc=start + at)
         if insn.opcode == op.JMP | op.CALL and not insn.src_reg and insn.imm == 12:
-            raise Refuse("tail_call is only allowed in functions that return 'int'.", pc=start + at)
+            raise Refuse(f"tail_call is {why}", pc=start + at)
 
 
 def params(function: Function, types: ProgramTypes, prog: ProgType, rules: Features) -> tuple[Param, ...]:

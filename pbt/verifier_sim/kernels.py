@@ -46,6 +46,9 @@ RULES = (
     Rule("sleeping_helpers", (5, 10), "helpers that may sleep are for sleepable programs alone"),
     Rule("null_folds", (5, 17), "arguments that may be null take pointers that may be"),
     Rule("ids_compared", (6, 2), "states are compared with the identities of all pointers"),
+    Rule("low_bits", (6, 3), "64-bit ranges tell about the low bits"),
+    Rule("precise_returns", (6, 8), "what is returned is compared exactly, where only some numbers may be"),
+    Rule("loads_exit", (7, 1), "the old packet loads in a function may also return from it"),
     Rule("equal_ranges", (6, 2), "ranges that do not meet decide == and !="),
     Rule("sleepable_hooks", (5, 11), "most hooks take LSM programs that sleep"),
     Rule("task_stack_sized", (5, 12), "get_task_stack returns at most the size of its buffer"),
@@ -140,12 +143,22 @@ def release(text: str) -> tuple[int, ...]:
 
 _LATE_6_18 = (
     "swap_known tnum_steps fork_bits sign_split32 negative_deltas narrow_deltas delta_cleared inner_map_flag "
-    "scrub_variable"
+    "scrub_variable loads_exit"
 )
+
+FLAWS = (
+    (
+        "precision_lost",
+        (6, 18, 44),
+        (6, 19),
+        "numbers from before a function with an old packet load have no origin",
+    ),
+)
+"""What some kernels do wrong, so that they refuse or accept what no other does: from, until, meaning."""
 
 STABLE = (
     ((5, 10), 1, "zeros_anywhere"),
-    ((6, 1), 1, "const_shifts gotol commuted_kept zeros_anywhere"),
+    ((6, 1), 1, "const_shifts gotol commuted_kept zeros_anywhere low_bits loads_exit"),
     ((6, 12), 60, "fork_bits sign_split sign_split32 scrub_variable"),
     ((6, 18), 44, _LATE_6_18),
 )
@@ -163,6 +176,8 @@ def features(kernel: str) -> Features:
     for series, point, taken in STABLE:
         if numbers[:2] == series and (last or numbers[2] >= point):
             names.update(taken.split())
+    full = (*numbers, 999) if last and len(numbers) == 2 else numbers
+    names.update(name for name, first, end, _ in FLAWS if first <= full < end)
     return frozenset(names)
 
 

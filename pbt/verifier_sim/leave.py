@@ -42,7 +42,8 @@ def exit_(env: Env, state: State, pc: int, insn: Insn) -> int:
 def in_range(env: Env, result: Reg, limits: tuple[int, int], where: str, wide: bool = True) -> None:
     if result.kind != "scalar":
         raise Refuse(f"At {where} the register R0 is not a known value ({result.type_name})")
-    env.precise(result)
+    if "precise_returns" in env.rules:
+        env.precise(result)
     low, high = limits
     num = result.num
     least, most = (num.smin, num.smax) if wide else (num.s32min, num.s32max)

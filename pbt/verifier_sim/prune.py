@@ -23,6 +23,8 @@ class Node:
 
     __slots__ = ("branches", "hint", "hits", "misses", "parent", "pc", "precise", "reads", "state", "written")
 
+    lost = False
+
     def __init__(self, pc: int, state: State, parent: Node | None, written: set[tuple[int, int]]) -> None:
         self.pc, self.state, self.parent, self.written = pc, state, parent, written
         self.branches = 1
@@ -35,6 +37,25 @@ class Node:
         """Where the number at `place` came from before this state."""
         reg = find(self.state, place)
         return reg.deps if reg is not None else ()
+
+
+class _Lost:
+    """In place of a checkpoint: on some kernels, what was so before this cannot be found to matter."""
+
+    lost = True
+
+
+def lose_precision(state: State) -> None:
+    """Let it be an error that the exact value of a number matters that a path holds by now."""
+    for level, frame in enumerate(state.frames):
+        for regno, reg in enumerate(frame.regs):
+            if reg.is_scalar:
+                frame.regs[regno] = reg._replace(deps=((_Lost(), (level, regno)),))
+        for index, slot in frame.stack.items():
+            if slot.reg is not None and slot.reg.is_scalar:
+                frame.stack[index] = Slot(
+                    slot.types, slot.reg._replace(deps=((_Lost(), (level, -1 - index)),))
+                )
 
 
 def find(state: State, place: tuple[int, int]) -> Reg | None:

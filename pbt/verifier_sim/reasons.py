@@ -244,7 +244,9 @@ REASONS: Final = (
     Reason(83, r"Caller passes invalid args into func#(\d+)(?: \('(\w+)'\))?", "the arguments do not fit the global function {1}", "See its prototype.", ""),
     Reason(84, r"R(\d+) is not a scalar|arg#\d+ (?!is neither|expected for|doesn't point to|expected pointer to (?:map value|allocated)).*|Arg#\d+ type .*", "an argument does not fit the parameter's type", "See the function's prototype.", ""),
     Reason(85, r"Global function .*", "the kernel does not support this global function", "Return a number, and take at most five arguments.", ""),
-    Reason(86, r"(?:LD_ABS|tail_call) is only allowed in functions that return 'int'\.", "the function has to return int", "Declare it so.", ""),
+    Reason(86, r"(?:LD_ABS|tail_call) is .*",
+           "the function has to return int, and its types have to say so", "Compile with types (BTF), and declare it so.",
+           "SOCKET_FILTER: call f; exit; f: r6 = r1; .insn 0x20 0 0 0 0; exit"),
     Reason(87, r"number of funcs in func_info .*|func_info BTF section .*", "the types describe other functions than the program has", "Make the types anew.", ""),
     # maps in the code, old loads, atomics
     Reason(88, r"fd (-?\d+) is not pointing to valid bpf_map", "the instruction names a map that was not given", "Give the map with the program.",
@@ -316,6 +318,8 @@ REASONS: Final = (
            "Put the number of rounds into r1.", ""),
     Reason(116, r"No program to jit at insn (\d+)", "the function at instruction {0} is passed, but nothing ever calls it",
            "Call it, or do not take its address.", ""),
+    Reason(117, r"subprog exit from frame 0", "this kernel cannot follow back where a number came from that was there before the call",
+           "Compute the number after the call of a function that loads from a packet, or run a kernel without this flaw.", ""),
     # more of kernel functions
     Reason(130, r"the prog does not allow writes to packet data", "programs of this type may not write to packets, nor to any slice of a dynptr",
            "Use bpf_dynptr_slice, or a helper that stores bytes.",

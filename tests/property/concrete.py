@@ -81,6 +81,9 @@ class World(Machine):
             return self.packet + (len(self.regions[(self.packet >> 32) - 1]) if where == "end" else 0)
         return super().load(address, size)
 
+    def packet_load(self, offset: int, size: int) -> int:
+        return self.rng.getrandbits(8 * size)
+
     def _helpers(self) -> dict[str, Helper]:
         rng = self.rng
 

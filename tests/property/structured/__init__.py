@@ -16,7 +16,7 @@ _PIECES = (
     (numbers.helper, 2), (memory.spill, 5), (memory.fill, 4), (memory.variable_stack, 2), (memory.value, 6),
     (memory.compare_null, 1), (memory.through_stack, 2), (memory.update, 1), (memory.probe_read, 2),
     (control.compare, 5), (control.leave, 2), (control.loop, 1), (control.call, 1), (control.call_back, 1),
-    (control.tail_call, 0.5), (objects.ring, 1), (objects.lock, 1), (objects.timer, 0.5), (objects.inner, 1),
+    (control.tail_call, 0.5), (control.load_packet, 0.5), (objects.ring, 1), (objects.lock, 1), (objects.timer, 0.5), (objects.inner, 1),
     (objects.packet, 2), (objects.more_packet, 2), (objects.move_packet, 0.5), (objects.bytes_of_packet, 1),
 )  # fmt: skip
 _BY_NOBODY = frozenset((control.call_back, objects.lock, objects.timer, memory.probe_read))

@@ -99,7 +99,8 @@ def call(m: Maker) -> None:
     else:
         m.emit(make.mov_imm(2, m.number()))
         takes[2] = NUM
-    function = m.function((*_SIMPLE, through_stack, through_stack, compare, loop, helper), takes)
+    early: tuple[Piece, ...] = (tail_call, load_packet) if m.chance(0.3) else ()
+    function = m.function((*_SIMPLE, through_stack, through_stack, compare, loop, helper, *early), takes)
     if len(m.functions) < 6:
         m.functions.append(function)
         m.jump(make.call_local(0), function.label)
@@ -162,3 +163,17 @@ def tail_call(m: Maker) -> None:
         m.emit(make.mov(1, context))
     m.load_map(2, TAILS)
     m.helper("tail_call")
+
+
+def load_packet(m: Maker) -> None:
+    """The old packet loads: the context in r6, the result in r0."""
+    context = m.having("ctx")
+    if context is None or m.prog_type not in ("SOCKET_FILTER", "SCHED_CLS") or (context != 6 and 6 in m.busy):
+        return
+    if context != 6:
+        m.emit(make.mov(6, context))
+        m.held[6] = m.held[context]
+    mode, index = m.rng.choice((op.ABS, op.IND)), _kept(m)
+    size = op.SIZE_OF[m.rng.choice((1, 2, 4))]
+    m.emit(Insn(op.LD | mode | size, 0, index if mode == op.IND else 0, 0, m.rng.choice((0, 12, 14))))
+    m.clobber()

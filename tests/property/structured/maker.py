@@ -228,9 +228,8 @@ class Maker:
         for function in self.functions:  # grows while functions call others
             starts.append(len(self.out))
             self._body(function)
-        return Program(
-            self.prog_type, [self._linked(at) for at in range(len(self.out))], self.map_of, tuple(starts)
-        )
+        insns = [self._linked(at) for at in range(len(self.out))]
+        return Program(self.prog_type, insns, self.map_of, tuple(starts), self.chance(0.2))
 
     def _linked(self, at: int) -> Insn:
         item = self.out[at]

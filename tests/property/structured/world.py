@@ -49,11 +49,13 @@ class Program(NamedTuple):
     insns: list[Insn]
     map_of: Mapping[int, tuple[int, str, int]]
     starts: tuple[int, ...] = (0,)
+    plain: bool = False  # comes without types if it can
 
     @property
     def described(self) -> tuple[bytes, bytes]:
-        """BTF and the records of functions, which the kernel wants where functions are passed; else empty."""
-        if not any(insn.is_wide and insn.src_reg == op.PSEUDO.index("func") for insn in self.insns):
+        """BTF and the records of functions, which the kernel wants where functions are passed, and takes else."""
+        passed = any(insn.is_wide and insn.src_reg == op.PSEUDO.index("func") for insn in self.insns)
+        if len(self.starts) == 1 or (self.plain and not passed):
             return b"", b""
         types, records = describe([("main", [(f"f{at}", at) for at in self.starts])])
         return types, records[0]
