@@ -13,7 +13,7 @@ from pbt.record import Record
 from pbt.types import Type
 from pbt.typing import Any, Literal
 
-RelocKind = Literal["map_fd", "map_value", "func", "btf_id"]
+RelocKind = Literal["map_fd", "map_value", "func", "btf_id", "kfunc"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,8 @@ class Reloc:
     """The wide load at slot `insn` is to carry the address that `name` will have when loaded.
 
     kind "map_fd": map `name`; "map_value": byte `offset` of the value of array map `name`;
-    "func": subprogram `name` of the same program; "btf_id": kernel variable `name`.
+    "func": subprogram `name` of the same program; "btf_id": kernel variable `name`. "kfunc" stands at a call
+    instead: of the kernel's function `name`.
     """
 
     insn: int

@@ -105,6 +105,19 @@ class Substitute(NamedTuple):
     event: Any = None
 
 
+class Joint(NamedTuple):
+    """How the program of a place can be one with that of another provider, `other`, at the same place.
+
+    `context(places, context, used, target)`: what either half sees then, None if these places cannot have such a
+    program; `used`: names of the builtins in its body. `kfunc`: the kernel's function that tells of a context
+    whether it is the turn of the other provider's half.
+    """
+
+    other: str
+    kfunc: str
+    context: Callable[[Sequence[Place], Context, frozenset[str], Target], Context | None]
+
+
 @dataclass(frozen=True)
 class Provider:
     """A probe type. `probe` below means the text of an attach point without its provider.
@@ -115,7 +128,7 @@ class Provider:
     describe(place, target): what programs there can see.
     attach(host, fd, program): link the loaded program; returns what must be closed, in order.
     attach_many(host, fd, programs): the same for places that share one loaded program, with as few links
-    as can be; returns them and how many places are attached.
+    as can be; returns them and how many places are attached. Those of a joint program have both providers' places.
     of_process(place, pid): the place as process `-p` means it: its files as it sees them.
     typed(place, context, target): the context with typed arguments, where finding them out costs too much to
     do for every place: asked for one place at a time, and only if its program uses a builtin that is `typed`.
@@ -127,6 +140,7 @@ class Provider:
     fields(place, target): lines for `-lv` ("type name"), e.g. a tracepoint's arguments.
     `feature`: what the kernel must have for such probes, if that is not sure (a name of pbt/uapi/features.py).
     `files`: which places there are depends on files beside the kernel's own.
+    `joint`: the provider whose programs may be one with those of this one.
     `auto`: the program is not attached but run by the session itself (BEGIN, END, self). `mode`: the same,
     but only in sessions of this mode, where nothing is attached (test, bench).
     """
@@ -155,6 +169,7 @@ class Provider:
     unsafe: Callable[[Place], bool] = lambda place: False
     absent: Callable[[Place, Target], tuple[str, str] | None] = lambda place, target: None
     instead: Callable[[Place, Target], Sequence[Substitute]] = lambda place, target: ()
+    joint: Joint | None = None
 
 
 def providers() -> Mapping[str, Provider]:

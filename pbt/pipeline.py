@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pbt.backend.pipeline import Compiled, compile_program
 from pbt.bundle import Bundle, Code, Place, Program
 from pbt.data import NamedTuple, dataclass, field, replace
-from pbt.feature import find_provider
+from pbt.feature import Context, find_provider
 from pbt.ir.core import Program as IrProgram
+from pbt.ir.join import joined
 from pbt.ir.passes import run as run_passes
 from pbt.lang.check import check
 from pbt.lang.expand import Attached, Expanded, expand, filtered
@@ -23,6 +24,7 @@ from pbt.lang.preprocess import READS_HEADERS
 from pbt.lang.settings import settle
 from pbt.lang.typed import Instance, Typed
 from pbt.lang.typed import Options as CheckOptions
+from pbt.lower.joint import Pair, paired
 from pbt.lower.script import Lowered, lower
 from pbt.source import ScriptError, ScriptWarning, Source, Undefined, caught, give
 from pbt.typing import TYPE_CHECKING, Any
@@ -88,6 +90,7 @@ class Work:
     config: dict[str, Any] | None = None
     expanded: Sequence[Expanded] = ()
     typed: Typed | None = None
+    pairs: Sequence[Pair] = ()
     lowered: Lowered | None = None
     passed: tuple[IrProgram, ...] = ()
     compiled: tuple[Compiled, ...] = ()
@@ -184,6 +187,9 @@ def _not_too_many(instances: Sequence[Instance], most: int) -> None:
 
 def _lower(work: Work) -> None:
     assert work.typed is not None and work.config is not None
+    if not work.options.mode:
+        instances, work.pairs = paired(work.typed.instances, work.target)
+        work.typed = replace(work.typed, instances=tuple(instances))
     work.lowered = lower(
         work.typed, work.source, work.target, work.config, work.options.pid, work.options.warnings
     )
@@ -191,18 +197,23 @@ def _lower(work: Work) -> None:
 
 def _passes(work: Work) -> None:
     assert work.lowered is not None
-    work.passed = tuple(run_passes(program) for program in work.lowered.programs)
+    passed = [run_passes(program) for program in work.lowered.programs]
+    for first, second, kfunc in work.pairs:
+        passed[first] = passed[second] = joined(passed[first], passed[second], kfunc, "return.")
+    work.passed = tuple(passed)
 
 
 def _generate(work: Work) -> None:
     features = frozenset(f for f in ("cpu_v4",) if work.target.has(f))
-    work.compiled = tuple(compile_program(program, features) for program in work.passed)
+    each = {id(program): program for program in work.passed}  # halves of one program are that program
+    made = {key: compile_program(program, features) for key, program in each.items()}
+    work.compiled = tuple(made[id(program)] for program in work.passed)
 
 
 def _link(work: Work) -> None:
     assert work.typed is not None and work.lowered is not None and work.config is not None
     programs = [
-        _program(attached, compiled.code, number if instance.context.labels else 0)
+        _program(attached, instance.context, compiled.code, number)
         for instance, compiled in zip(work.typed.instances, work.compiled, strict=True)
         for number, attached in enumerate(instance.places)
     ]
@@ -236,8 +247,9 @@ def _relied_on(work: Work) -> tuple[str, ...]:
 
 
 _ATTACH_FEATURES = {
-    "TRACE_UPROBE_MULTI": "uprobe_multi", "TRACE_KPROBE_MULTI": "kprobe_multi", "TRACE_FENTRY": "fentry",
-    "TRACE_FEXIT": "fexit", "TRACE_ITER": "iter",
+    "TRACE_UPROBE_MULTI": "uprobe_multi", "TRACE_KPROBE_MULTI": "kprobe_multi",
+    "TRACE_KPROBE_SESSION": "kprobe_session", "TRACE_UPROBE_SESSION": "uprobe_session",
+    "TRACE_FENTRY": "fentry", "TRACE_FEXIT": "fexit", "TRACE_ITER": "iter",
 }  # fmt: skip
 
 
@@ -248,7 +260,8 @@ def _is_v4(opcode: int, registers: int, offset: int, imm: int) -> bool:
     return opcode == 0x06 or (opcode & 7 == 1 and opcode & 0xE0 == 0x80)  # gotol; sign-extending loads
 
 
-def _program(attached: Attached, code: Code, cookie: int) -> Program:
+def _program(attached: Attached, shared: Context, code: Code, number: int) -> Program:
+    """`shared`: what all places of the instance see; `number`: which of them this is."""
     context, span = attached.context, attached.point.span
     return Program(
         context.label,
@@ -256,10 +269,10 @@ def _program(attached: Attached, code: Code, cookie: int) -> Program:
         context.prog_type,
         code,
         attached.place,
-        context.expected_attach_type,
+        shared.expected_attach_type,
         context.attach_btf,
         Place(span.start, span.end),
-        cookie,
+        number if shared.labels else 0,
     )
 
 

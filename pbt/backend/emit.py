@@ -163,6 +163,8 @@ class _Body:
             for half in halves:
                 self.add(half, m.span)
             return
+        if m.symbol is not None:
+            self.relocs.append(Reloc(len(self.items), m.symbol.kind, m.symbol.name))
         self.add(insn, m.span)
         if m.otherwise is not None:
             self.add(m.otherwise, m.span)

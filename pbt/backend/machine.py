@@ -26,7 +26,7 @@ KEPT = (6, 7, 8, 9)
 
 
 class Symbol(NamedTuple):
-    """What a wide load will carry once loaded; see `bundle.Reloc`."""
+    """What a wide load will carry, or a call lead to, once loaded; see `bundle.Reloc`."""
 
     kind: RelocKind
     name: str
@@ -193,7 +193,8 @@ def _reads_src(insn: Insn) -> bool:
 def _text(m: MInsn) -> str:
     if m.symbol is not None:
         kind, name, offset = m.symbol
-        text = f"{_name(m.insn.dst_reg)} = {kind}[{name}]" + (f"[{offset}]" if kind == "map_value" else "")
+        what = f"{kind}[{name}]" + (f"[{offset}]" if kind == "map_value" else "")
+        text = f"call {what}" if kind == "kfunc" else f"{_name(m.insn.dst_reg)} = {what}"
     else:
         text = _shown(m.insn)
     if m.otherwise is not None:

@@ -605,8 +605,9 @@ def _atomic_add(s: _Selection, o: Op) -> None:
 def _call(s: _Selection, o: Op) -> None:
     for number, arg in enumerate(o.args, 1):
         s.put(arg, number)
-    insn = isa.call(s.helpers[o.name])
-    s.out.append(MInsn(insn, touches=s.touches, arity=len(o.args), span=s.span))
+    insn = isa.call(s.helpers[o.name]) if o.code == "call" else isa.call_kfunc(0)
+    symbol = None if o.code == "call" else Symbol("kfunc", o.name)
+    s.out.append(MInsn(insn, symbol=symbol, touches=s.touches, arity=len(o.args), span=s.span))
     s.bases = {}
     if o.result in s.needed:
         s.emit(isa.mov(_result(s, o), 0))
@@ -636,4 +637,5 @@ RULES: dict[str, Callable[[_Selection, Op], None]] = {
     "ctx": _nothing,
     "param": _nothing,
     "call": _call,
+    "kfunc": _call,
 }

@@ -232,6 +232,8 @@ def target_of(args: Arguments) -> Target:
     if args.has("no-feature"):
         target.without = frozenset(filter(None, args.get("no-feature").split(",")))
         _known_features(target.without)
+    if args.has("emit-elf"):
+        target.without |= {"kprobe_session", "uprobe_session"}  # other loaders expect a program for each end
     target.traceable = args.get("traceable-functions")
     if target.traceable and not os.access(target.traceable, os.R_OK):
         raise UsageError(f"cannot read {target.traceable}, the functions that can be traced")

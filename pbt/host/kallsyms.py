@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from operator import itemgetter
 
@@ -23,6 +23,7 @@ _TYPE = 17  # where the letter is in a line
 _HIDDEN = b"0" * _DIGITS
 _ADDRESS = itemgetter(slice(_DIGITS))  # of a line
 _FUNCTION = re.compile(" [tTwW] (?!__pfx_)(.+)")  # that prefix is for the padding before a function
+_OWN = re.compile(rb"^([0-9a-f]{16}) [tTwW] ([^\t\n]+)$", re.MULTILINE)
 _MADE_UP = 0xFFFF_FFFF_8100_0000
 
 
@@ -81,6 +82,19 @@ class Kallsyms:
         start = data.rfind(b"\n", 0, at) + 1
         return int(data[start:at].partition(b" ")[0] or b"0", 16)
 
+    def addresses(self, names: Collection[str]) -> dict[str, list[int]]:
+        """Where the kernel's own functions of these names are, all of them: static ones may share a name.
+
+        Names without an address, those that are hidden among them, are left out.
+        """
+        wanted = {name.encode() for name in names}
+        rows = _OWN.findall(self._data) if len(wanted) > 1 else _rows(self._data, *wanted)
+        found: dict[str, list[int]] = {}
+        for digits, name in rows:
+            if name in wanted and digits != _HIDDEN:
+                found.setdefault(name.decode(), []).append(int(digits, 16))
+        return found
+
     def has(self, name: str) -> bool:
         """Whether there may be such a symbol: it is there, or the file cannot be read."""
         return not self._data or self._find(name) >= 0
@@ -115,6 +129,12 @@ class Kallsyms:
                 address, last = address + 16, line[:_DIGITS]
             rows.append(b"%016x%s\n" % (address, line[_DIGITS:]))
         return b"".join(rows)
+
+
+def _rows(data: bytes, name: bytes = b"") -> list[tuple[bytes, bytes]]:
+    """(address, name) of the functions that have a name."""
+    pattern = rb"^([0-9a-f]{16}) [tTwW] (%s)$" % re.escape(name)
+    return re.findall(pattern, data, re.MULTILINE)
 
 
 def _covering(lines: Sequence[bytes], address: int) -> Symbol | None:

@@ -198,6 +198,10 @@ class Builder:
         pointer, which is null until a branch has compared it with 0."""
         return self._emit("call", tuple(self._value(a) for a in args), kind, name=helper)
 
+    def kfunc(self, name: str, *args: Number) -> Value:
+        """Call a function of the kernel by its name in BTF, one that lets programs call it."""
+        return self._emit("kfunc", tuple(self._value(a) for a in args), "int", name=name)
+
     # --- control flow -----------------------------------------------------------------------
 
     def block(self, hint: str) -> Label:

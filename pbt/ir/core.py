@@ -87,8 +87,11 @@ OPS: dict[str, OpInfo] = {
         _row("variable", 0, "int", "the kernel's own per-CPU variable `name`, for the helpers that find a CPU's copy",
              uses=("name",)),
         _row("call", -1, "any", "helper `name`", effect=True, memory="both", uses=("name",)),
+        _row("kfunc", -1, "any", "the kernel's own function `name`", effect=True, memory="both", uses=("name",)),
     )
 }  # fmt: skip
+
+CALLS = ("call", "kfunc")
 
 
 @dataclass(frozen=True, slots=True)

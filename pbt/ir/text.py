@@ -26,6 +26,7 @@ import re
 from collections.abc import Iterator
 
 from pbt.ir.core import (
+    CALLS,
     CONDITIONS,
     OPS,
     Block,
@@ -82,7 +83,7 @@ def _made(value: Value) -> str:
 def _op(op: Op) -> str:
     attributes = [_quoted(op.name) if use == "name" else str(getattr(op, use)) for use in op.info.uses]
     args = [str(a) for a in op.args]
-    body = f"call {attributes[0]}({' '.join(args)})" if op.code == "call" else " ".join(
+    body = f"{op.code} {attributes[0]}({' '.join(args)})" if op.code in CALLS else " ".join(
         [op.code, *args, *attributes]
     )  # fmt: skip
     return body if op.result is None else f"{_made(op.result)} = {body}"
@@ -231,7 +232,7 @@ class _Reader:
         if code not in OPS:
             raise self.error(f"unknown operation {code}")
         attributes: dict[str, int | str] = {}
-        if code == "call":
+        if code in CALLS:
             name = self.name(tokens)
             return Op(code, self.values(tokens), result, name=name)
         args = tuple(self.value(tokens) for _ in range(OPS[code].arity))

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from pbt.ir.core import CONDITIONS, OPS, Block, Branch, Edge, Function, Op, Program, Value, edges, operands
+from pbt.ir.core import (
+    CALLS,
+    CONDITIONS,
+    OPS,
+    Block,
+    Branch,
+    Edge,
+    Function,
+    Op,
+    Program,
+    Value,
+    edges,
+    operands,
+)
 from pbt.ir.flow import dominators
 
 _SIZES = (1, 2, 4, 8)
@@ -80,7 +93,7 @@ def _op(op: Op, function: Function, functions: list[str]) -> Iterator[str]:
         return
     if info.arity < 0 and len(op.args) > 5:
         yield f"{len(op.args)} arguments, a call takes 5 at most"
-    if (op.result is None) != (info.result == "") and op.code != "call":
+    if (op.result is None) != (info.result == "") and op.code not in CALLS:
         yield "result missing" if op.result is None else "no result is possible"
         return
     if op.result is not None:

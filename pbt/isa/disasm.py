@@ -20,7 +20,8 @@ def disasm(
 ) -> str:
     """The text of the instruction at `index`.
 
-    `helpers` names helper ids; `symbols` gives a wide load, by its index, the name of what it loads.
+    `helpers` names helper ids; `symbols` gives a wide load, by its index, the name of what it loads, and a call of
+    the kernel's own functions that of what it calls.
     Unknown instructions print as their bytes.
     """
     insn = insns[index]
@@ -28,7 +29,8 @@ def disasm(
     if cls in (op.ALU, op.ALU64):
         return _alu(insn) or _raw(insn)
     if cls in (op.JMP, op.JMP32):
-        return _jump(insn, helpers or {}) or _raw(insn)
+        name = (symbols or {}).get(index)
+        return f"call {name}" if name else _jump(insn, helpers or {}) or _raw(insn)
     if insn.opcode == op.LD_IMM64:
         return _wide(insns, index, (symbols or {}).get(index))
     return _memory(insn) or _raw(insn)

@@ -136,6 +136,10 @@ def call(helper: int) -> Insn:
     return Insn(op.JMP | op.CALL, 0, op.CALL_HELPER, 0, helper)
 
 
+def call_kfunc(btf_id: int) -> Insn:
+    return Insn(op.JMP | op.CALL, 0, op.CALL_KFUNC, 0, btf_id)
+
+
 def call_local(offset: int) -> Insn:
     return Insn(op.JMP | op.CALL, 0, op.CALL_LOCAL, 0, offset)
 

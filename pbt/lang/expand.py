@@ -69,7 +69,7 @@ def expand(
         taken: list[Any] = []
         for point in probe.points:
             with caught(wrong):
-                wanted = _wanted(point, params, pid, unsafe)
+                wanted = _wanted(point, params, pid, unsafe, int(config["max_probes"]))
                 found = _present(wanted, target, taken, warnings) if fallback else wanted.at(target)
                 rows.append((wanted, found))
         places = [place for _, several in rows for place in several]
@@ -82,20 +82,24 @@ def expand(
             expanded.append(Expanded(probe, tuple(places)))
     give(wrong, errors)
     _unique_trials(expanded)
-    total = sum(len(e.places) for e in expanded)
-    if total > int(config["max_probes"]):
-        last = script.probes[-1].points[0]
-        raise ScriptError(
-            f"Can't attach to {total} probes because it exceeds the current limit of {config['max_probes']} probes.",
-            last.span,
-            "raise it with BPFTRACE_MAX_PROBES=N; attaching to many functions slows the machine",
-        )
+    if script.probes:
+        total = sum(len(e.places) for e in expanded)
+        _not_too_many(total, int(config["max_probes"]), script.probes[-1].points[0].span)
     places = [place for each in expanded for place in each.places]
     if script.probes and not wrong and not any(place.runs_in(mode) for place in places):
         first = next((place for place in places), None)
         hint = f"--{first.provider.mode} runs {first.provider.mode} probes" if first and not mode else ""
         raise ScriptError("No probes to attach", script.probes[0].points[0].span, hint)
     return expanded, warnings
+
+
+def _not_too_many(total: int, most: int, span: Span) -> None:
+    if total > most:
+        raise ScriptError(
+            f"Can't attach to {total} probes because it exceeds the current limit of {most} probes.",
+            span,
+            "raise it with BPFTRACE_MAX_PROBES=N; attaching to many functions slows the machine",
+        )
 
 
 def _unique_names(script: ast.Script) -> None:
@@ -141,19 +145,23 @@ class _Wanted(NamedTuple):
     point: ast.AttachPoint
     provider: Provider
     place: Place
+    most: int
 
     def at(self, target: Target) -> list[Attached]:
-        """The places that exist. ScriptError where that cannot be told."""
+        """The places that exist. ScriptError where that cannot be told, or if they are more than `most`."""
         try:
             found = self.provider.expand(self.place, target)
         except PlaceError as error:
             raise ScriptError(error.message, self.point.span, error.hint) from error
+        _not_too_many(len(found), self.most, self.point.span)
         return [
             Attached(self.point, self.provider, each, self.provider.describe(each, target)) for each in found
         ]
 
 
-def _wanted(point: ast.AttachPoint, params: Sequence[str], pid: int | None, unsafe: bool) -> _Wanted:
+def _wanted(
+    point: ast.AttachPoint, params: Sequence[str], pid: int | None, unsafe: bool, most: int
+) -> _Wanted:
     parts = [_substitute(part, params) for part in point.parts]
     provider = find_provider(parts[0])
     if provider is None:
@@ -168,7 +176,7 @@ def _wanted(point: ast.AttachPoint, params: Sequence[str], pid: int | None, unsa
         raise ScriptError(
             f"{provider.label(place)} may harm the machine", point.span, "--unsafe allows it; a name is safer"
         )
-    return _Wanted(point, provider, place if pid is None else provider.of_process(place, pid))
+    return _Wanted(point, provider, place if pid is None else provider.of_process(place, pid), most)
 
 
 def _present(

@@ -104,6 +104,17 @@ def entry_address(gen: Gen) -> Value:
     return gen.b.call("get_func_ip", gen.b.ctx())
 
 
+# --- both ends of a function in one program ---------------------------------------------------
+
+IS_RETURN = "bpf_session_is_return"
+"""The kernel's function that tells a program at both ends of a function which it is at; 0: the entry (6.10)."""
+
+
+def tells_return(target: Target) -> bool:
+    """Whether this kernel has it; link types are features of their own."""
+    return target.types is not None and target.types.find("func", IS_RETURN) is not None
+
+
 # --- the kernel's types -----------------------------------------------------------------------
 
 

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from errno import EADDRNOTAVAIL, EBUSY, EILSEQ, EINVAL, ENOENT, EOPNOTSUPP, EPERM, ESRCH
 from functools import partial
 
 from pbt.data import replace
-from pbt.feature import AttachHost, Closeable, Context, Place, Provider, Substitute
+from pbt.feature import AttachHost, Closeable, Context, Joint, Place, Provider, Substitute
 from pbt.probes.common import (
-    bind,
+    IS_RETURN,
     count_parts,
     entry_address,
-    explained,
     instruction_pointer,
     is_pattern,
     matching,
     number,
-    on_event,
     register_argument,
     register_result,
+    tells_return,
 )
-from pbt.source import KernelError, ScriptError, Span, UsageError
+from pbt.source import ScriptError, Span, UsageError
 from pbt.types import U64
 from pbt.typing import TYPE_CHECKING
 
@@ -33,7 +29,7 @@ if TYPE_CHECKING:
     from pbt.host.target import Target
 
 KERNEL = "vmlinux"
-MULTI = "TRACE_KPROBE_MULTI"
+MULTI, SESSION = "TRACE_KPROBE_MULTI", "TRACE_KPROBE_SESSION"
 _MADE_AT_RUN_TIME = ("bpf", "__builtin__ftrace", "__builtin__kprobes")  # modules only by name, in kallsyms
 _PIECES = re.compile(r"\.(part|cold)\b")
 
@@ -110,7 +106,8 @@ def _exists(function: str, module: str, target: Target) -> bool:
     return target.kallsyms.has(function)
 
 
-def _name(place: Place) -> str:
+def name_of(place: Place) -> str:
+    """The place without its provider, as the user writes it."""
     if "address" in place:
         return f"{place['address']:#x}"
     offset = f"+{place['offset']}" if place["offset"] else ""
@@ -123,7 +120,7 @@ def _unsafe(place: Place) -> bool:
 
 
 def _label(provider: str, place: Place) -> str:
-    return f"{provider}:{_name(place)}"
+    return f"{provider}:{name_of(place)}"
 
 
 def _describe(returns: bool, place: Place, target: Target) -> Context:
@@ -137,6 +134,30 @@ def _describe(returns: bool, place: Place, target: Target) -> Context:
     if returns:
         return replace(common, retval=U64, read_retval=register_result, func=start)
     return replace(common, arg=register_argument, func=start if multi else instruction_pointer)
+
+
+_FULL = frozenset({"reg", "kstack", "override"})
+"""Builtins that want more of the registers than ftrace saves (since 6.14)."""
+
+
+def _in_session(
+    places: Sequence[Place], context: Context, used: frozenset[str], target: Target
+) -> Context | None:
+    """Where one program, attached by one link, runs at the entry and at the return of functions (6.10).
+
+    What a wildcard stands for is attached through ftrace anyway; functions by name are if ftrace has them.
+    """
+    if "address" in places[0] or not target.has("kprobe_session") or not tells_return(target):
+        return None
+    if context.expected_attach_type != MULTI:
+        if used & _FULL or any(place["offset"] or place["module"] for place in places):
+            return None
+        listed = traceable(target).get(KERNEL, frozenset())
+        names = {place["function"] for place in places}
+        where = target.kallsyms.addresses(names)
+        if not names <= listed or any(len(where.get(name, ())) != 1 for name in names):
+            return None
+    return replace(context, expected_attach_type=SESSION, func=entry_address)
 
 
 def in_pieces(function: str, target: Target) -> bool:
@@ -163,136 +184,19 @@ def _instead(provider: str, place: Place, target: Target) -> Sequence[Substitute
 
 # --- attaching --------------------------------------------------------------------------------
 
-_HINTS = {
-    ENOENT: "the kernel has no such function, or does not let it be traced: pbt -l 'kprobe:NAME*'",
-    EINVAL: "the function may be inlined or not traceable (/sys/kernel/debug/kprobes/blacklist)",
-    EADDRNOTAVAIL: "the kernel has several functions of this name",
-    EILSEQ: "the offset is not the start of an instruction",
-    EPERM: "run as root; kernel lockdown also forbids kprobes",
-}
-
-
-_UNTRACEABLE = (ENOENT, ESRCH, EINVAL, EADDRNOTAVAIL, EOPNOTSUPP, EBUSY)
-
 
 def _attach(returns: bool, host: AttachHost, fd: int, program: Program) -> Sequence[Closeable]:
-    """Through the kprobe PMU (4.17), or without it through tracefs's kprobe_events."""
-    from pbt.sys import perf
+    from pbt.probes.kattach import attach
 
-    if program.expected_attach_type == MULTI:
-        return _attach_many(returns, host, fd, (program,))[0]
-    with explained(program.name, _HINTS):
-        try:
-            pmu = perf.pmu_type("kprobe")
-        except KernelError:
-            return _attach_text(returns, host, fd, program.place)
-        try:
-            return _attach_pmu(pmu, returns, host, fd, program.place)
-        except KernelError as error:
-            if program.place.get("matched") and error.errno in _UNTRACEABLE:
-                return ()  # a wildcard stands for what can be traced
-            raise
+    return attach(returns, host, fd, program)
 
 
 def _attach_many(
     returns: bool, host: AttachHost, fd: int, programs: Sequence[Program]
 ) -> tuple[Sequence[Closeable], int]:
-    """One link for all functions; where the kernel refuses some, as few as leave those out."""
-    if programs[0].expected_attach_type != MULTI:
-        each = [_attach(returns, host, fd, program) for program in programs]
-        return [link for links in each for link in links], sum(map(bool, each))
-    with explained(programs[0].name, _HINTS), ExitStack() as stack:
-        names = sorted({program.place["function"] for program in programs})
-        links, count = _links(returns, fd, names)
-        for link in links:
-            stack.callback(link.close)
-        stack.pop_all()
-        return links, count
+    from pbt.probes.kattach import attach_many
 
-
-def _links(returns: bool, fd: int, names: Sequence[str]) -> tuple[list[Closeable], int]:
-    from pbt.sys import bpf
-    from pbt.uapi.consts import BPF_F_KPROBE_MULTI_RETURN
-
-    flags = BPF_F_KPROBE_MULTI_RETURN if returns else 0
-    try:
-        return [bpf.link_kprobe_multi(fd, syms=names, flags=flags)], len(names)
-    except KernelError as error:
-        if error.errno not in _UNTRACEABLE:
-            raise
-        if len(names) == 1:
-            return [], 0
-    half = len(names) // 2
-    first, second = _links(returns, fd, names[:half]), _links(returns, fd, names[half:])
-    return [*first[0], *second[0]], first[1] + second[1]
-
-
-def _attach_pmu(pmu: int, returns: bool, host: AttachHost, fd: int, place: Place) -> Sequence[Closeable]:
-    """config1 points to the name or is 0, and config2 is the offset or the address (perf_event_attr)."""
-    from pbt.sys import perf
-
-    if "address" in place:
-        return on_event(
-            fd, type=pmu, config=perf.retprobe_bit("kprobe") if returns else 0, config2=place["address"]
-        )
-    symbol = (
-        place["function"] if place["module"] in ("", KERNEL) else f"{place['module']}:{place['function']}"
-    )
-    retprobe = perf.retprobe_bit("kprobe") if returns else 0
-    try:
-        return on_event(fd, type=pmu, config=retprobe, name=symbol, config2=place["offset"])
-    except KernelError as error:
-        address = host.target.kallsyms.address(place["function"]) if error.errno == EADDRNOTAVAIL else 0
-        if not address:
-            raise
-        return on_event(fd, type=pmu, config=retprobe, config2=address + place["offset"])
-
-
-class _TextProbe:
-    """A probe written into kprobe_events, removed by `close`."""
-
-    def __init__(self, root: str, name: str, definition: str) -> None:
-        self._path, self._name = f"{root}/kprobe_events", name
-        self._write(definition)
-
-    def _write(self, line: str) -> None:
-        """Appended by hand: Python's mode "a" seeks to the end, which this file cannot."""
-        file = os.open(self._path, os.O_WRONLY | os.O_APPEND)
-        try:
-            os.write(file, line.encode() + b"\n")
-        finally:
-            os.close(file)
-
-    def close(self) -> None:
-        self._write(f"-:pbt/{self._name}")
-
-
-def _attach_text(returns: bool, host: AttachHost, fd: int, place: Place) -> Sequence[Closeable]:
-    """`p:GROUP/NAME MODULE:FUNCTION+OFFSET` makes a tracepoint (Documentation/trace/kprobetrace.rst)."""
-    from pbt.sys import perf
-    from pbt.uapi.consts import PERF_TYPE_TRACEPOINT
-
-    root = host.target.tracefs.root
-    name = f"{'r' if returns else 'p'}{os.getpid()}_{fd}_{_identifier(_name(place))}"
-    with ExitStack() as stack:
-        try:
-            probe = _TextProbe(root, name, f"{name[0]}:pbt/{name} {_name(place)}")
-        except FileNotFoundError:
-            raise KernelError("this kernel has no kprobes", EOPNOTSUPP, NO_KPROBES) from None
-        except OSError as error:
-            raise KernelError(f"kprobe_events refused {_name(place)}", error.errno or EINVAL) from None
-        stack.callback(probe.close)
-        with open(f"{root}/events/pbt/{name}/id") as file:
-            event = perf.perf_event_open(PERF_TYPE_TRACEPOINT, int(file.read()), cpu=0)
-        bind(stack, event, fd)
-        return (stack.pop_all(),)
-
-
-def _identifier(text: str) -> str:
-    return "".join(letter if letter.isalnum() else "_" for letter in text)
-
-
-NO_KPROBES = "it was built without CONFIG_KPROBES: use a tracepoint (pbt -l 'tracepoint:*') or fentry instead"
+    return attach_many(returns, host, fd, programs)
 
 
 # --- listing ----------------------------------------------------------------------------------
@@ -330,6 +234,7 @@ KPROBE = Provider(
     attach_many=partial(_attach_many, False),
     unsafe=_unsafe,
     instead=partial(_instead, "kprobe"),
+    joint=Joint("kretprobe", IS_RETURN, _in_session),
     list=_list,
     fields=partial(_fields, False),
     aliases=("k",),

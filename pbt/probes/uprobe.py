@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from errno import EINVAL, ENOENT, ESRCH
 from functools import lru_cache, partial
 
 from pbt.data import NamedTuple, replace
-from pbt.feature import AttachHost, Closeable, Context, Place, Provider
+from pbt.feature import AttachHost, Closeable, Context, Joint, Place, Provider
 from pbt.probes import srcline
 from pbt.probes.common import (
+    IS_RETURN,
     count_parts,
     entry_address,
     explained,
@@ -21,17 +22,19 @@ from pbt.probes.common import (
     on_event,
     register_argument,
     register_result,
+    tells_return,
 )
 from pbt.source import KernelError, ScriptError, Span
 from pbt.types import U64, Type
-from pbt.typing import TYPE_CHECKING
+from pbt.typing import TYPE_CHECKING, Any
+from pbt.uapi.consts import BPF_F_UPROBE_MULTI_RETURN
 
 if TYPE_CHECKING:
     from pbt.bundle import Program
     from pbt.host.elf import Elf
     from pbt.host.target import Target
 
-MULTI = "TRACE_UPROBE_MULTI"
+MULTI, SESSION = "TRACE_UPROBE_MULTI", "TRACE_UPROBE_SESSION"
 MERGED = (
     "libanl",
     "libdl",
@@ -258,6 +261,17 @@ def _describe(returns: bool, place: Place, target: Target) -> Context:
     return replace(common, arg=register_argument, func=instruction_pointer)
 
 
+def _in_session(
+    places: Sequence[Place], context: Context, used: frozenset[str], target: Target
+) -> Context | None:
+    """Where one program, attached by one link, runs at the entry and at the return of functions (6.13)."""
+    if context.expected_attach_type != MULTI or not target.has("uprobe_session") or not tells_return(target):
+        return None
+    if any("line" in place or not place["symbol"] or place["offset"] for place in places):
+        return None
+    return replace(context, expected_attach_type=SESSION)
+
+
 def _typed(place: Place, context: Context, target: Target) -> Context:
     from pbt.probes import userargs
 
@@ -338,7 +352,7 @@ def attach(
     """By a uprobe_multi link where the program was made for one (6.6), else by the uprobe PMU (4.17)."""
     from pbt.sys import perf
 
-    if program.expected_attach_type == MULTI:
+    if program.expected_attach_type in (MULTI, SESSION):
         return attach_many(find, returns, host, fd, (program,))[0]
     with explained(program.name, HINTS):
         spot = _mapped(find(program.place))
@@ -352,22 +366,26 @@ def attach(
 def attach_many(
     find: Callable[[Place], Spot], returns: bool, host: AttachHost, fd: int, programs: Sequence[Program]
 ) -> tuple[Sequence[Closeable], int]:
-    """One link for all places of a file."""
-    if programs[0].expected_attach_type != MULTI:
+    """One link for all places of a file, or, in a session, for both ends of its functions."""
+    kind = programs[0].expected_attach_type
+    if kind not in (MULTI, SESSION):
         each = [attach(find, returns, host, fd, program) for program in programs]
         return [link for links in each for link in links], len(each)
     with explained(programs[0].name, HINTS), ExitStack() as stack:
         spots = [_mapped(find(program.place)) for program in programs]
-        links = [_link(fd, path, spots, returns, host) for path in dict.fromkeys(s.path for s in spots)]
+        ends = (
+            {"session": True} if kind == SESSION else {"flags": BPF_F_UPROBE_MULTI_RETURN if returns else 0}
+        )
+        links = [_link(fd, path, spots, ends, host) for path in dict.fromkeys(s.path for s in spots)]
         for link in links:
             stack.callback(link.close)
         stack.pop_all()
         return links, len(programs)
 
 
-def _link(fd: int, path: str, spots: Sequence[Spot], returns: bool, host: AttachHost) -> Closeable:
+def _link(fd: int, path: str, spots: Sequence[Spot], ends: Mapping[str, Any], host: AttachHost) -> Closeable:
+    """`ends`: which of the functions' ends, as bpf.link_uprobe_multi takes it."""
     from pbt.sys import bpf
-    from pbt.uapi.consts import BPF_F_UPROBE_MULTI_RETURN
 
     here = sorted({spot for spot in spots if spot.path == path})
     counters = [spot.counter for spot in here]
@@ -377,7 +395,7 @@ def _link(fd: int, path: str, spots: Sequence[Spot], returns: bool, host: Attach
         [spot.offset for spot in here],
         ref_ctr_offsets=counters if any(counters) else (),
         pid=host.pid or 0,
-        flags=BPF_F_UPROBE_MULTI_RETURN if returns else 0,
+        **ends,
     )
 
 
@@ -422,6 +440,7 @@ def _provider(name: str, alias: str, doc: str) -> Provider:
         files=True,
         reverse=True,
         listed=False,
+        joint=None if name == "uretprobe" else Joint("uretprobe", IS_RETURN, _in_session),
     )
 
 

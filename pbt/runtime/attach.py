@@ -149,21 +149,12 @@ def attach(
 
 
 def _groups(wanted: Sequence[int], loaded: Loaded, known: Mapping[str, Provider]) -> list[list[int]]:
-    """Neighbours that share a program are attached together, if their provider can."""
-    groups: list[list[int]] = []
+    """Those that share a program are attached together, if their provider can."""
+    groups: dict[int, list[int]] = {}
     for i in wanted:
-        program, fd = loaded.bundle.programs[i], loaded.programs[i]
-        last = groups[-1][0] if groups else -1
-        if (
-            last >= 0
-            and loaded.programs[last] is fd
-            and loaded.bundle.programs[last].provider == program.provider
-            and known[program.provider].attach_many is not None
-        ):
-            groups[-1].append(i)
-        else:
-            groups.append([i])
-    return groups
+        many = known[loaded.bundle.programs[i].provider].attach_many is not None
+        groups.setdefault(id(loaded.programs[i]) if many else -1 - i, []).append(i)
+    return list(groups.values())
 
 
 def _attach(

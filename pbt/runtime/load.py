@@ -231,9 +231,12 @@ def relocate(code: Code, maps: Mapping[str, int], target: Target) -> bytes:
     order: Literal["little", "big"] = "little" if target.arch.byteorder == "little" else "big"
     functions = dict(code.functions)
     for reloc in code.relocs:
-        low, high = _immediates(reloc, maps, functions, target)
         at = 8 * reloc.insn
+        if reloc.kind == "kfunc":
+            insns[at + 4 : at + 8] = btf_id(target, "func", reloc.name).to_bytes(4, order)
+            continue
         assert insns[at] == _WIDE, reloc
+        low, high = _immediates(reloc, maps, functions, target)
         dst = insns[at + 1] & 0x0F if order == "little" else insns[at + 1] >> 4
         src = _PSEUDO[reloc.kind]
         insns[at + 1] = dst | src << 4 if order == "little" else src | dst << 4

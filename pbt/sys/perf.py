@@ -8,6 +8,7 @@ import mmap
 import struct
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 
 from pbt.source import KernelError
 from pbt.sys import bpf
@@ -127,11 +128,13 @@ def _read(path: str) -> str:
         ) from error
 
 
+@cache
 def pmu_type(name: str) -> int:
     """The perf type number of a device ("kprobe", "uprobe", "msr"), which the kernel chooses at boot."""
     return int(_read(f"{_DEVICES}/{name}/type"))
 
 
+@cache
 def retprobe_bit(name: str) -> int:
     """The bit of `config` that asks the device "kprobe" or "uprobe" for function returns."""
     return 1 << int(_read(f"{_DEVICES}/{name}/format/retprobe").removeprefix("config:"))

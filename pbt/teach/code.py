@@ -48,13 +48,15 @@ class Unit(NamedTuple):
 def units(work: Work) -> Iterator[Unit]:
     """The programs of a finished compilation, in the order of the script."""
     assert work.typed is not None and work.lowered is not None and work.bundle is not None
-    first = 0
+    first, others = 0, {pair.second for pair in work.pairs}
     stages = zip(work.typed.instances, work.lowered.programs, work.passed, work.compiled, strict=True)
-    for instance, before, after, compiled in stages:
+    for number, (instance, before, after, compiled) in enumerate(stages):
         programs = work.bundle.programs[first : first + len(instance.places)]
         first += len(instance.places)
-        if programs:
-            yield Unit(tuple(p.name for p in programs), instance, before, after, compiled, programs[0])
+        if programs and number not in others:
+            code = programs[0].code
+            names = tuple(p.name for p in work.bundle.programs if p in programs or p.code is code)
+            yield Unit(names, instance, before, after, compiled, programs[0])
 
 
 @cache
@@ -65,8 +67,8 @@ def helper_names() -> Mapping[int, str]:
 
 
 def symbols(code: Code) -> dict[int, str]:
-    """What wide loads load, by name: "map[@x]", "value[@x + 8]", "function[f]", "kernel[jiffies]"."""
-    words = {"map_fd": "map", "map_value": "value", "func": "function", "btf_id": "kernel"}
+    """What relocated instructions mean, by name: "map[@x]", "value[@x + 8]", "function[f]", "kernel[jiffies]"."""
+    words = {"map_fd": "map", "map_value": "value", "func": "function", "btf_id": "kernel", "kfunc": "kernel"}
     return {r.insn: f"{words[r.kind]}[{r.name}{f' + {r.offset}' if r.offset else ''}]" for r in code.relocs}
 
 

@@ -135,6 +135,8 @@ FALLBACKS: dict[str, tuple[tuple[str, str], ...]] = {
     "fentry": (("kprobe", "none: write kprobe"), ("", "none: write tracepoint or rawtracepoint")),
     "fexit": (("kprobe", "none: write kretprobe"), ("", "none: write tracepoint or rawtracepoint")),
     "kprobe_multi": (("kprobe", "one link for each function"),),
+    "kprobe_session": (("kprobe", "a link for the entries and one for the returns"),),
+    "uprobe_session": (("", "a link for the entries and one for the returns"),),
     "uprobe_multi": (("", "one perf event for each function"),),
     "perf_link": (("", "ioctl of the perf event"),),
     "batch": (("", "maps are read key by key"),),

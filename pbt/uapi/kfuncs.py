@@ -17,6 +17,7 @@ _SETS = {
     "tracing": f"{_TRACERS} STRUCT_OPS SYSCALL",
     "xdp": "XDP",
     "lsm": "LSM",
+    "probe": "KPROBE",
     "test": f"{_TRACERS} SCHED_CLS SYSCALL",
     "system": "SYSCALL",
     "classifiers": "SCHED_CLS XDP",
@@ -224,6 +225,8 @@ _ROWS = (
     _k("lookup_system_key", "num", "ptr:bpf_key?", "acquire", "generic", "6.1"),
     _k("key_put", "ptr:bpf_key", "void", "release", "generic", "6.1"),
     _k("map_sum_elem_count", "map", "num", "trusted", "all", "6.6"),
+    # programs that run at the entry and at the return of a function (they alone; since 7 the context is an argument)
+    _k("session_is_return", "", "num", "", "probe", "6.10"),
     # what Linux 5.13 to 6.2 has for its own tests in the kernel image (net/bpf/test_run.c)
     _k("kfunc_call_test1", "sock num num num num", "num", "", "test", "5.13", "6.2"),
     _k("kfunc_call_test2", "sock num num", "num", "", "test", "5.13", "6.2"),

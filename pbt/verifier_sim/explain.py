@@ -300,6 +300,8 @@ def resolve(bundle: Bundle, program: Program) -> tuple[list[Insn], dict[int, tup
     functions = dict(program.code.functions)
     references: dict[int, tuple[int, str, int]] = {}
     for reloc in program.code.relocs:
+        if reloc.kind == "kfunc":
+            continue
         insn = slots[reloc.insn]
         imm = insn.imm
         if reloc.kind in ("map_fd", "map_value"):
@@ -322,6 +324,7 @@ def verify_program(bundle: Bundle, program: Program, **options: Any) -> Verdict:
         expected_attach_type=program.expected_attach_type,
         maps=map_infos(bundle),
         map_of=references,
+        kfuncs={reloc.insn: reloc.name for reloc in program.code.relocs if reloc.kind == "kfunc"},
         gpl="GPL" in bundle.license,
         **options,
     )

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -328,6 +329,32 @@ def test_many_functions_of_a_file_are_one_link(pbt):
     texts = [file.read_text() for file in Path(f"/proc/{run.pid}/fdinfo").iterdir()]
     count = int(run.interrupt().err.split("Attached ")[1].split()[0])
     assert count > 20 and sum("link_type" in text for text in texts) == 1
+
+
+ENDS = """
+uprobe:libc:atoi /str(arg0) != "2"/ { @start[tid] = nsecs; @in[func, str(arg0)] = count(); }
+uretprobe:libc:atoi /@start[tid]/ {
+    @out[func, retval] = count(); @early = sum(nsecs < @start[tid] ? 1 : 0); delete(@start[tid]);
+}
+"""
+CALLS = (
+    f"{sys.executable} -S -c 'import ctypes; c = ctypes.CDLL(None); [c.atoi(b\"%d\" % n) for n in range(4)]'"
+)
+
+
+@pytest.mark.needs("uprobe_session")
+def test_both_ends_of_a_function_are_one_link(pbt):
+    run = pbt.start("-e", ENDS).attached()
+    texts = [file.read_text() for file in Path(f"/proc/{run.pid}/fdinfo").iterdir()]
+    assert "Attached 2 probes" in run.interrupt().err and sum("link_type" in text for text in texts) == 1
+
+
+@pytest.mark.parametrize("option", [(), ("--no-feature", "uprobe_session")], ids=["together", "apart"])
+def test_both_ends_of_a_function_with_a_body_each(pbt, option):
+    done = pbt(*option, "-e", ENDS, "-c", CALLS)
+    counts = {row: count for row, count in rows(done.out).items() if row[:4] in ("@in[", "@out")}
+    inside, outside = ({f"{name}[atoi, {n}]": "1" for n in (0, 1, 3)} for name in ("@in", "@out"))
+    assert counts == inside | outside and rows(done.out)["@early"] == "0"
 
 
 # --- the processor's, and our own -------------------------------------------------------------

@@ -8,7 +8,7 @@ stored is the stored value. Nobody writes to the context, so loads of it are ope
 from __future__ import annotations
 
 from pbt.data import NamedTuple, replace
-from pbt.ir.core import Block, Function, Op, Value
+from pbt.ir.core import CALLS, Block, Function, Op, Value
 from pbt.ir.effects import CHANGES_CONTEXT, SAME, written
 from pbt.ir.flow import dominators, predecessors, resolved, substitute, with_args
 
@@ -122,7 +122,7 @@ class _Sharing:
             self.memory = {k: v for k, v in self.memory.items() if self.apart(k[1], where)}
             if op.code == "store" and op.size == 8:
                 self.memory["load", where] = self.memory["sload", where] = op.args[1]
-        elif op.code == "call":
+        elif op.code in CALLS:
             pointers = written(op)
             if pointers is None:
                 self.memory = {}

@@ -9,7 +9,7 @@ Where a later key holds the bytes of one that is still there, that one is used; 
 from __future__ import annotations
 
 from pbt.data import NamedTuple, replace
-from pbt.ir.core import Block, Function, Op, Value
+from pbt.ir.core import CALLS, Block, Function, Op, Value
 from pbt.ir.effects import QUIET, READS, written
 from pbt.ir.flow import points_to, predecessors, resolved, reverse_postorder, substitute, with_args
 
@@ -107,7 +107,7 @@ class _Merging:
             self.store(op)
         elif op.code == "atomic_add":
             self.state.forget(self.points.get(op.args[0], 0))
-        elif op.code == "call":
+        elif op.code in CALLS:
             return self.call(op)
         return op
 

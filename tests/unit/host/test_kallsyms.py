@@ -11,6 +11,7 @@ ffffffff81000000 T _stext
 ffffffff81000000 t early
 ffffffff81000040 T vfs_read
 ffffffff81000100 t local.isra.0
+ffffffff81000180 t vfs_read
 ffffffff81000200 D data_word
 ffffffffc0000010 t in_module\t[ext4]
 ffffffffc0000000 t first\t[ext4]
@@ -27,6 +28,11 @@ def kallsyms(tmp_path: Path) -> Kallsyms:
 def test_addresses(kallsyms: Kallsyms) -> None:
     assert kallsyms.address("vfs_read") == 0xFFFFFFFF81000040
     assert kallsyms.address("in_module") == 0xFFFFFFFFC0000010
+    both = {"vfs_read": [0xFFFFFFFF81000040, 0xFFFFFFFF81000180]}
+    assert kallsyms.addresses(["vfs_read"]) == both
+    others = ["vfs_rea", "data_word", "in_module", "percpu_start"]
+    assert [kallsyms.addresses([name]) for name in others] == [{}] * 4 and kallsyms.addresses([]) == {}
+    assert kallsyms.addresses(["vfs_read", *others, "early"]) == {**both, "early": [0xFFFFFFFF81000000]}
     assert kallsyms.address("read") == kallsyms.address("") == kallsyms.address("vfs_rea") == 0
 
 

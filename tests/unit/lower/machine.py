@@ -87,6 +87,7 @@ def _types() -> bytes:
     m.add(6, "color", 4, m.text("RED"), 0, m.text("BLUE"), 5, count=2)  # 7
     m.add(13, "", 1, m.text("t"), 5, m.text("n"), 3, count=2)  # 8: int (struct thing *t, unsigned n)
     m.add(12, "do_it", 8, count=1)  # 9
+    m.add(12, "bpf_session_is_return", 8, count=1)  # 10
     return m.bytes()  # fmt: skip
 
 

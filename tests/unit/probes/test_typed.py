@@ -167,36 +167,34 @@ def test_iterators_have_a_typed_context(machine):
     assert "struct pair * pair" in PROVIDERS["iter"].fields({"kind": "pair"}, machine)
 
 
-def test_what_the_kernel_refuses_is_left_out_of_the_link(monkeypatch):
-    from pbt.probes import kprobe
-    from pbt.sys import bpf
+def test_what_the_kernel_refuses_is_left_out_of_the_link():
+    from pbt.probes import kattach
 
     calls = []
 
-    def link(fd, *, syms, flags):
+    def link(*, syms):
         calls.append(syms)
         if "bad" in syms:
             raise KernelError("no", ESRCH)
         return SimpleNamespace(close=lambda: None)
 
-    monkeypatch.setattr(bpf, "link_kprobe_multi", link)
     names = ["a", "b", "bad", "c", "d", "e"]
-    links, count = kprobe._links(False, 3, names)
+    links, count = kattach._links(link, names)
     assert count == 5 and len(links) < 5
-    assert kprobe._links(False, 3, ["bad"]) == ([], 0)
+    assert kattach._links(link, ["bad"]) == ([], 0)
+    with pytest.raises(KernelError):
+        kattach._links(link, ["bad"], must=True)
 
 
 @pytest.mark.parametrize("errno", [EBUSY, EPERM])
-def test_other_refusals_are_errors(monkeypatch, errno):
-    from pbt.probes import kprobe
-    from pbt.sys import bpf
+def test_other_refusals_are_errors(errno):
+    from pbt.probes import kattach
 
-    def link(fd, **more):
+    def link(**more):
         raise KernelError("no", errno)
 
-    monkeypatch.setattr(bpf, "link_kprobe_multi", link)
     if errno == EBUSY:
-        assert kprobe._links(False, 3, ["a", "b"]) == ([], 0)
+        assert kattach._links(link, ["a", "b"]) == ([], 0)
     else:
         with pytest.raises(KernelError):
-            kprobe._links(False, 3, ["a", "b"])
+            kattach._links(link, ["a", "b"])

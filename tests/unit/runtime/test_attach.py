@@ -26,7 +26,8 @@ def provider(log, fails=(), **more):
         log.append(f"+{program.name}")
         return [Link(program.name, log)]
 
-    return SimpleNamespace(**{"auto": False, "mode": "", "reverse": False, "attach": attach_, **more})
+    common = {"auto": False, "mode": "", "reverse": False, "attach": attach_, "attach_many": None}
+    return SimpleNamespace(**{**common, **more})
 
 
 def script(*names: tuple[str, str], **config) -> Bundle:
@@ -102,6 +103,27 @@ def test_places_that_share_a_program_are_attached_together(known):
     made.programs[1] = shared
     links = attach(made, HOST, print)
     assert log == ["+a,b", "+c", "+x", "+d"] and links.count == 4
+
+
+def test_the_halves_of_one_program_are_attached_together(known):
+    log, found = known
+
+    def many(host, fd, programs):
+        log.append("+" + ",".join(program.name for program in programs))
+        return [Link("both", log)], len(programs)
+
+    found["entry"], found["return"] = (
+        provider(log, attach_many=many, reverse=True),
+        provider(log, attach_many=many),
+    )
+    made = loaded(script(("a", "entry"), ("b", "entry"), ("x", "k"), ("a", "return"), ("b", "return")))
+    made.programs[1] = made.programs[3] = made.programs[4] = made.programs[0]
+    links = attach(made, HOST, print)
+    assert log == ["+x", "+a,b,b,a"] and links.count == 5
+    links.drop(lambda program: program.name == "a")
+    assert links.count == 5  # the other half is still wanted
+    links.drop(lambda program: program.name != "x")
+    assert links.count == 1 and log[-1] == "-both"
 
 
 class Objects(Link, Iteration):

@@ -1,0 +1,191 @@
+"""How kprobe and kretprobe are attached: by a link for many functions, a perf event, or tracefs's kprobe_events."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from errno import EADDRNOTAVAIL, EBUSY, EILSEQ, EINVAL, ENOENT, EOPNOTSUPP, EPERM, ESRCH
+from functools import partial
+
+from pbt.feature import AttachHost, Closeable, Place
+from pbt.probes.common import bind, explained, on_event
+from pbt.probes.kprobe import KERNEL, MULTI, SESSION, name_of
+from pbt.source import KernelError
+from pbt.sys import bpf, perf
+from pbt.typing import TYPE_CHECKING
+from pbt.uapi.consts import BPF_F_KPROBE_MULTI_RETURN, PERF_TYPE_TRACEPOINT
+
+if TYPE_CHECKING:
+    from pbt.bundle import Program
+
+_HINTS = {
+    ENOENT: "the kernel has no such function, or does not let it be traced: pbt -l 'kprobe:NAME*'",
+    EINVAL: "the function may be inlined or not traceable (/sys/kernel/debug/kprobes/blacklist)",
+    EADDRNOTAVAIL: "the kernel has several functions of this name",
+    EILSEQ: "the offset is not the start of an instruction",
+    EPERM: "run as root; kernel lockdown also forbids kprobes",
+}
+
+
+_UNTRACEABLE = (ENOENT, ESRCH, EINVAL, EADDRNOTAVAIL, EOPNOTSUPP, EBUSY)
+
+
+def attach(
+    returns: bool, host: AttachHost, fd: int, program: Program, addresses: Sequence[int] = ()
+) -> Sequence[Closeable]:
+    """Through the kprobe PMU (4.17), or without it through tracefs's kprobe_events.
+
+    `addresses`: where the function is, if that is known: kernels before 6.2 go through all their symbols, several
+    times, for each name.
+    """
+    if program.expected_attach_type == MULTI:
+        return attach_many(returns, host, fd, (program,))[0]
+    with explained(program.name, _HINTS):
+        try:
+            pmu = perf.pmu_type("kprobe")
+        except KernelError:
+            return _attach_text(returns, host, fd, program.place)
+        try:
+            return _attach_pmu(pmu, returns, host, fd, program.place, addresses)
+        except KernelError as error:
+            if program.place.get("matched") and error.errno in _UNTRACEABLE:
+                return ()  # a wildcard stands for what can be traced
+            raise
+
+
+def attach_many(
+    returns: bool, host: AttachHost, fd: int, programs: Sequence[Program]
+) -> tuple[Sequence[Closeable], int]:
+    """One link for all functions, or, in a session, for both their ends; where the kernel refuses some, as few as
+    leave those out.
+    """
+    kind = programs[0].expected_attach_type
+    if kind not in (MULTI, SESSION):
+        return _attach_each(returns, host, fd, programs)
+    with explained(programs[0].name, _HINTS), ExitStack() as stack:
+        names = sorted({program.place["function"] for program in programs})
+        kinds = (
+            {"session": True} if kind == SESSION else {"flags": BPF_F_KPROBE_MULTI_RETURN if returns else 0}
+        )
+        must = not programs[0].place.get("matched")
+        links, count = _links(partial(bpf.link_kprobe_multi, fd, **kinds), names, must)
+        for link in links:
+            stack.callback(link.close)
+        stack.pop_all()
+        return links, count * len(programs) // len(names)
+
+
+def _attach_each(
+    returns: bool, host: AttachHost, fd: int, programs: Sequence[Program]
+) -> tuple[Sequence[Closeable], int]:
+    """A perf event for each function."""
+    matched = [p.place["function"] for p in programs if p.place.get("matched") and not p.place["module"]]
+    known = host.target.kallsyms.addresses(matched) if matched else {}
+    with ExitStack() as stack:
+        links: list[Closeable] = []
+        count = 0
+        for program in programs:
+            added = attach(returns, host, fd, program, known.get(program.place.get("function", ""), ()))
+            for link in added:
+                stack.callback(link.close)
+            links += added
+            count += bool(added)
+        stack.pop_all()
+        return links, count
+
+
+def _links(
+    link: Callable[..., Closeable], names: Sequence[str], must: bool = False
+) -> tuple[list[Closeable], int]:
+    """Links to these functions, and to how many; those that the kernel refuses are left out unless they `must` be."""
+    try:
+        return [link(syms=names)], len(names)
+    except KernelError as error:
+        if must or error.errno not in _UNTRACEABLE:
+            raise
+        if len(names) == 1:
+            return [], 0
+    half = len(names) // 2
+    first, second = _links(link, names[:half]), _links(link, names[half:])
+    return [*first[0], *second[0]], first[1] + second[1]
+
+
+def _attach_pmu(
+    pmu: int, returns: bool, host: AttachHost, fd: int, place: Place, addresses: Sequence[int]
+) -> Sequence[Closeable]:
+    """config1 points to the name or is 0, and config2 is the offset or the address (perf_event_attr)."""
+    each = partial(on_event, fd, type=pmu, config=perf.retprobe_bit("kprobe") if returns else 0)
+    if "address" in place:
+        return each(config2=place["address"])
+    if addresses:
+        return _everywhere(each, addresses)
+    function, module = place["function"], place["module"]
+    try:
+        symbol = function if module in ("", KERNEL) else f"{module}:{function}"
+        return each(name=symbol, config2=place["offset"])
+    except KernelError as error:
+        found = host.target.kallsyms.addresses([function]) if error.errno == EADDRNOTAVAIL else {}
+        if function not in found or symbol != function:
+            raise
+    links = _everywhere(each, [address + place["offset"] for address in found[function]])
+    host.say(f"{len(links)} functions are called {function}: all are probed")
+    return links
+
+
+def _everywhere(at: Callable[..., Sequence[Closeable]], addresses: Sequence[int]) -> Sequence[Closeable]:
+    """At all functions of one name, but for those that the kernel does not let be probed."""
+    found: list[Closeable] = []
+    for left, address in zip(reversed(range(len(addresses))), addresses, strict=True):
+        try:
+            found += at(config2=address)
+        except KernelError as error:
+            if error.errno not in _UNTRACEABLE or not (found or left):
+                for link in found:
+                    link.close()
+                raise
+    return found
+
+
+class _TextProbe:
+    """A probe written into kprobe_events, removed by `close`."""
+
+    def __init__(self, root: str, name: str, definition: str) -> None:
+        self._path, self._name = f"{root}/kprobe_events", name
+        self._write(definition)
+
+    def _write(self, line: str) -> None:
+        """Appended by hand: Python's mode "a" seeks to the end, which this file cannot."""
+        file = os.open(self._path, os.O_WRONLY | os.O_APPEND)
+        try:
+            os.write(file, line.encode() + b"\n")
+        finally:
+            os.close(file)
+
+    def close(self) -> None:
+        self._write(f"-:pbt/{self._name}")
+
+
+def _attach_text(returns: bool, host: AttachHost, fd: int, place: Place) -> Sequence[Closeable]:
+    """`p:GROUP/NAME MODULE:FUNCTION+OFFSET` makes a tracepoint (Documentation/trace/kprobetrace.rst)."""
+    root = host.target.tracefs.root
+    name = f"{'r' if returns else 'p'}{os.getpid()}_{fd}_{_identifier(name_of(place))}"
+    with ExitStack() as stack:
+        try:
+            probe = _TextProbe(root, name, f"{name[0]}:pbt/{name} {name_of(place)}")
+        except FileNotFoundError:
+            raise KernelError("this kernel has no kprobes", EOPNOTSUPP, NO_KPROBES) from None
+        except OSError as error:
+            raise KernelError(f"kprobe_events refused {name_of(place)}", error.errno or EINVAL) from None
+        stack.callback(probe.close)
+        with open(f"{root}/events/pbt/{name}/id") as file:
+            event = perf.perf_event_open(PERF_TYPE_TRACEPOINT, int(file.read()), cpu=0)
+        bind(stack, event, fd)
+        return (stack.pop_all(),)
+
+
+def _identifier(text: str) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in text)
+
+
+NO_KPROBES = "it was built without CONFIG_KPROBES: use a tracepoint (pbt -l 'tracepoint:*') or fentry instead"
