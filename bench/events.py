@@ -4,7 +4,7 @@
 
 `flood`: 400,000 printf events as fast as one process makes them; every one is printed or counted as lost.
 `steady`: 100,000 a second for a minute. `map ...`: printing (or clearing) a map of 100,000 keys; `stacks`:
-10,000 keys with kernel stacks: seconds from Ctrl-C to the end. Each tool in turn; medians. Needs root.
+10,000 different kernel stacks: seconds from Ctrl-C to the end. Each tool in turn; medians. Needs root.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ MAPS = {
     "map clear": PROBE + " { @[nsecs] = count(); } END { clear(@); }",
     "map hists": PROBE + " { @[nsecs] = hist(nsecs % 1024); }",
     "map averages": PROBE + " { @[nsecs] = avg(nsecs); }",
-    "stacks": PROBE + " { @[kstack, nsecs] = count(); }",
+    "stacks": "tracepoint:bpf_trace:bpf_trace_printk { @[kstack] = count(); }",
 }
+LOADS = {"stacks": "stacks"}  # the other maps get theirs by "parents"
 KEYS = {"BPFTRACE_MAP_KEYS_MAX": "250000", "BPFTRACE_MAX_MAP_KEYS": "250000"}  # older and newer name
 _PRINTED = re.compile(r"python3? \d+ \d+")
 _LOST = re.compile(r"Lost (\d+) events|\"lost_events\".*?\"events\": ?(\d+)")
@@ -119,9 +120,9 @@ def flow(tool: Tool, kind: str, count: int, form: str, folder: str) -> Flow:
     return Flow(printed, lost, seconds, cpu, peak, growth)
 
 
-def ended(tool: Tool, script: str, count: int, folder: str) -> Ended:
-    started = Started(tool, ["-e", script], os.path.join(folder, "out"))
-    load("parents", count)
+def ended(tool: Tool, name: str, count: int, folder: str) -> Ended:
+    started = Started(tool, ["-e", MAPS[name]], os.path.join(folder, "out"))
+    load(LOADS.get(name, "parents"), count)
     begin = time.monotonic()
     cpu, peak = started.end()
     seconds = time.monotonic() - begin
@@ -142,9 +143,9 @@ def run(rounds: int, count: int, keys: int, stacks: int, minute: int, folder: st
             f = Flow(*map(median, zip(*flows[tool.name], strict=True)))
             rate = f.printed / f.seconds
             rows.append([name, tool.name, int(f.printed), int(f.lost), rate, f.cpu, f.peak, f.growth])
-    for name, script in MAPS.items():
+    for name in MAPS:
         many = stacks if name == "stacks" else keys
-        ends = in_turn(tools, rounds, lambda tool: ended(tool, script, many, folder))  # noqa: B023
+        ends = in_turn(tools, rounds, lambda tool: ended(tool, name, many, folder))  # noqa: B023
         for tool in tools:
             e = Ended(*map(median, zip(*ends[tool.name], strict=True)))
             rows.append([name, tool.name, int(e.lines), "", e.seconds, e.cpu, e.peak])

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import struct
 import sys
 import time
 from contextlib import suppress
@@ -66,8 +67,39 @@ def mixed(count: int) -> None:
                 socket.create_connection(("127.0.0.1", 9), 0.1).close()
 
 
+def stacks(count: int) -> None:
+    """bpf_trace_printk() with as many different kernel stacks, at most 10,000: one of 100 calls in one of 100 calls."""
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    from pbt.sys import bpf
+
+    with bpf.prog_load("RAW_TRACEPOINT", _calls()) as prog:
+        for n in range(count):
+            bpf.prog_test_run(prog.fileno(), ctx=struct.pack("=QQ", *divmod(n, 100)))
+
+
+def _calls() -> bytes:
+    """main(a, b) → outer(b) from its a-th place → inner() from its b-th place → bpf_trace_printk("x")."""
+
+    def slot(opcode: int, dst: int = 0, src: int = 0, offset: int = 0, imm: int = 0) -> bytes:
+        return struct.pack("=BBhi", opcode, dst | src << 4, offset, imm)
+
+    leave = slot(0xB7) + slot(0x95)  # r0 = 0; exit
+    # 100 times: if r != n goto +2; call what stands behind this function; exit
+    ways = [
+        [slot(0x55, r, 0, 2, n), slot(0x85, 0, 1, 0, 300 - 3 * n), slot(0x95)]
+        for r in (2, 1)
+        for n in range(100)
+    ]
+    outer, inner = (b"".join(b"".join(way) for way in half) for half in (ways[:100], ways[100:]))
+    begin = slot(0x79, 2, 1, 0) + slot(0x79, 1, 1, 8)  # r2 = context[0]; r1 = context[1]
+    say = (
+        slot(0x6A, 10, 0, -8, ord("x")) + slot(0xBF, 1, 10) + slot(0x07, 1, 0, 0, -8) + slot(0xB7, 2, 0, 0, 2)
+    )
+    return begin + outer + leave + inner + leave + say + slot(0x85, imm=6) + leave
+
+
 def main() -> None:
-    known = {f.__name__: f for f in (reads, opens, kills, writes, parents, steadily, mixed)}
+    known = {f.__name__: f for f in (reads, opens, kills, writes, parents, steadily, mixed, stacks)}
     start = time.monotonic()
     known[sys.argv[1]](int(sys.argv[2]))
     print(time.monotonic() - start)

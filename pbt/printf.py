@@ -197,6 +197,22 @@ def width(conversion: Conversion, type_: Type) -> int:
     return 64 if conversion.length else max(32, 8 * type_.size)
 
 
+class Narrow:
+    """Numbers modulo `modulus`, from `low` on."""
+
+    def __init__(self, low: int, modulus: int) -> None:
+        self.low, self.modulus = low, modulus
+
+    def __call__(self, value: Any) -> Any:
+        return (value - self.low) % self.modulus + self.low
+
+    def column(self, values: Sequence[int]) -> Sequence[int]:
+        """Many at once: most often all are as they should be."""
+        if self.low <= min(values) and max(values) < self.low + self.modulus:
+            return values
+        return list(map(self, values))
+
+
 def _narrow(signed: bool, bits: int, type_: Type) -> Draw | None:
     """Read a number anew as a signed or unsigned number of so many bits; None if that changes nothing."""
     if isinstance(type_, (Int, Enum)) and (
@@ -204,10 +220,7 @@ def _narrow(signed: bool, bits: int, type_: Type) -> Draw | None:
         or (signed and not type_.signed and 8 * type_.size < bits)
     ):
         return None
-    modulus, half = 1 << bits, 1 << bits - 1
-    if signed:
-        return lambda value: (value + half) % modulus - half
-    return lambda value: value % modulus
+    return Narrow(-(1 << bits - 1) if signed else 0, 1 << bits)
 
 
 def _number(conversion: Conversion, type_: Type) -> Draw:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 
 from pbt.bundle import Bundle, Event
-from pbt.printf import Draw, Format
+from pbt.printf import Draw, Format, Narrow
 from pbt.sys import bpf
 from pbt.sys.ring import RingBuffer, Run
 from pbt.types import Str
@@ -146,7 +146,7 @@ def _bulk(layout: struct.Struct, template: bytes, columns: Sequence[Column | Non
             return [constant] * (len(run.block) // run.stride)
         if run.stride not in strided:
             strided[run.stride] = _strided(layout, run.stride)
-        _, _, *fields = zip(*strided[run.stride].iter_unpack(run.block), strict=True)
+        fields = zip(*strided[run.stride].iter_unpack(run.block), strict=True)
         ready = [f if change is None else change(f) for f, change in zip(fields, columns, strict=True)]
         return list(map(render, zip(*ready, strict=True)))
 
@@ -154,15 +154,18 @@ def _bulk(layout: struct.Struct, template: bytes, columns: Sequence[Column | Non
 
 
 def _strided(layout: struct.Struct, stride: int) -> struct.Struct:
-    """The layout of a record where it lies in a run: behind its header, before its padding."""
-    return struct.Struct(f"<{_HEAD}x{layout.format[1:]}{stride - _HEAD - layout.size}x")
+    """The layout of a record's own fields where it lies in a run: behind two headers, before its padding."""
+    assert layout.format.startswith("<II"), layout.format
+    return struct.Struct(f"<{_HEAD + 8}x{layout.format[3:]}{stride - _HEAD - layout.size}x")
 
 
 def _column(text: int, change: Draw | None) -> Column | None:
     """What a whole column goes through: text is cut at its NUL, then each value is drawn."""
+    if isinstance(change, Narrow):
+        return change.column
     if not text:
         return None if change is None else lambda column: list(map(change, column))
     if change is None or change is bytes:
-        return lambda column: [value[: value.index(b"\0")] if b"\0" in value else value for value in column]
+        return lambda column: [value.partition(b"\0")[0] for value in column]
     draw = change
     return lambda column: [draw(value.partition(b"\0")[0]) for value in column]

@@ -71,3 +71,14 @@ def test_parts_keep_the_order_and_cut_long_runs():
     assert [(number, len(run.records())) for number, run in found[:3]] == [(1, 2), (2, 1), (1, 1)]
     assert sum(len(run.records()) for number, run in found if number == 3) == 3000 and len(found) > 4
     assert [record for _, run in found for record in run.records()] == records
+
+
+def test_numbers_that_do_not_fit_the_conversion_are_cut_in_bulk_too():
+    event = printf("%d %u\n", U32, I32)
+    for rows, expected in (
+        ([(7, 8), (9, 0)], [b"7 8\n", b"9 0\n"]),
+        ([(7, -1), (0xFFFFFFFE, 5)], [b"7 4294967295\n", b"-2 5\n"]),
+    ):
+        bulk = events.bulk(event, draw)
+        assert bulk is not None
+        assert bulk(run_of([struct.pack("<IIIi", 0, 0, *row) for row in rows])) == expected
