@@ -539,6 +539,9 @@ class World(Protocol):
 
     def kernel_symbol(self, address: int, offset: bool = False) -> str: ...
 
+    def kernel_frames(self, addresses: Sequence[int]) -> list[str]:
+        """`kernel_symbol` with its offset for each address."""
+
     def user_symbol(self, address: int, pid: int, offset: bool = False) -> str: ...
 
     def user_frames(self, address: int, pid: int, returning: bool, lines: bool) -> Sequence[tuple[str, bool]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -72,8 +73,14 @@ def _map(detail: str) -> Map:
     """Where stacks of a mode and depth are kept: one element for each different stack."""
     mode, _, depth = detail.partition(",")
     if mode == "build_id":
-        return Map(f"stack_{depth}_id", "STACK_TRACE", 4, _BUILD_ID * int(depth), _BUCKETS, _MAP_BUILD_ID)
-    return Map(f"stack_{depth}", "STACK_TRACE", 4, 8 * int(depth), _BUCKETS)
+        size, flags = _BUILD_ID * int(depth), _MAP_BUILD_ID
+    else:
+        size, flags = 8 * int(depth), 0
+    return Map(_map_name(mode, depth), "STACK_TRACE", 4, size, _BUCKETS, flags)
+
+
+def _map_name(mode: str, depth: str) -> str:
+    return f"stack_{depth}_id" if mode == "build_id" else f"stack_{depth}"
 
 
 def _stack(gen: Gen, call: Call, to: Mem) -> None:
@@ -92,17 +99,14 @@ def _act_remember(world: World, event: Event, values: Sequence[Any]) -> None:
 
 
 def _frames(world: World, raw: bytes, detail: str, user: bool) -> list[str]:
-    mode = detail.partition(",")[0]
-    stack_id, pid = (
-        int.from_bytes(raw[:4], sys.byteorder, signed=True),
-        int.from_bytes(raw[4:], sys.byteorder),
-    )
-    data = world.stack(_map(detail).name, stack_id) if stack_id >= 0 else b""
+    mode, _, depth = detail.partition(",")
+    stack_id, pid = struct.unpack("=iI", raw)
+    data = world.stack(_map_name(mode, depth), stack_id) if stack_id >= 0 else b""
     if mode == "build_id":
         entries = (data[at : at + _BUILD_ID] for at in range(0, len(data), _BUILD_ID))
         return [_file_offset(entry) for entry in entries if any(entry[:4])]
     data = data.rstrip(b"\0")  # most of it is room for more frames
-    addresses = [address for address in memoryview(data + bytes(-len(data) % 8)).cast("Q") if address]
+    addresses = list(filter(None, memoryview(data + bytes(-len(data) % 8)).cast("Q").tolist()))
     if mode == "raw":
         return [f"{address:x}" for address in addresses]
     if user:
@@ -116,7 +120,7 @@ def _frames(world: World, raw: bytes, detail: str, user: bool) -> list[str]:
             _perf_frame(address, world.kernel_symbol(address, True), world.kernel_module(address))
             for address in addresses
         ]
-    return [world.kernel_symbol(address, True) for address in addresses]
+    return world.kernel_frames(addresses)
 
 
 def _user_frames(world: World, address: int, pid: int, returning: bool, mode: str) -> Iterator[str]:

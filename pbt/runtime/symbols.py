@@ -43,6 +43,11 @@ class Symbols:
             found = known[address] = _text(self._kernel_symbol(address), address, offset)
         return found
 
+    def kernel_frames(self, addresses: Sequence[int]) -> list[str]:
+        """`name+offset` of each kernel address; most have been asked for before."""
+        known = self._kernel_texts.get
+        return [known(address) or self.kernel(address, True) for address in addresses]
+
     def kernel_module(self, address: int) -> str:
         """The kernel module that an address belongs to, "" for the kernel itself."""
         found = self._kernel_symbol(address)

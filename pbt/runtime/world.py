@@ -67,6 +67,7 @@ class World:
         self.style = drawn.Style(int(limit), str(trailer).encode(), escape, self._draw_opaque)
         self._json_style = self.style._replace(escape=False, opaque=self._json_text)
         self._drawers: dict[Type, Draw] = {}
+        self._stacks: dict[str, Callable[[bytes], bytes | None]] = {}
         self._formats: dict[int, Callable[[Sequence[Any]], bytes]] = {}
         self._maps: dict[str, LiveMap] = {}
 
@@ -210,6 +211,9 @@ class World:
     def kernel_symbol(self, address: int, offset: bool = False) -> str:
         return self._symbols.kernel(address, offset)
 
+    def kernel_frames(self, addresses: Sequence[int]) -> list[str]:
+        return self._symbols.kernel_frames(addresses)
+
     def user_symbol(self, address: int, pid: int, offset: bool = False) -> str:
         return self._symbols.user(address, pid, offset)
 
@@ -224,8 +228,10 @@ class World:
             return self._symbols.user_frames(address, pid, returning, lines)
 
     def stack(self, map_name: str, stack_id: int) -> bytes:
-        size = self._bundle.map(map_name).value_size
-        return bpf.map_lookup(self._loaded.map(map_name), struct.pack("=i", stack_id), size) or b""
+        if map_name not in self._stacks:
+            size = self._bundle.map(map_name).value_size
+            self._stacks[map_name] = bpf.map_reader(self._loaded.map(map_name), 4, size)
+        return self._stacks[map_name](struct.pack("=i", stack_id)) or b""
 
     def kernel_module(self, address: int) -> str:
         return self._symbols.kernel_module(address)

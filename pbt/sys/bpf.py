@@ -146,6 +146,19 @@ def map_lookup(fd: int, key: bytes, value_size: int, flags: int = 0) -> bytes | 
     return None if result == -errno.ENOENT else (_check(result, "cannot read a map"), value.raw)[1]
 
 
+def map_reader(fd: int, key_size: int, value_size: int) -> Callable[[bytes], bytes | None]:
+    """`map_lookup` for many keys of one map, in memory that is made once."""
+    key, value = ctypes.create_string_buffer(key_size), ctypes.create_string_buffer(value_size)
+    attr = structs.MapElem(fd, _address(key), _address(value), 0)
+
+    def read(wanted: bytes) -> bytes | None:
+        key.raw = wanted
+        result = _bpf("MAP_LOOKUP_ELEM", attr)
+        return None if result == -errno.ENOENT else (_check(result, "cannot read a map"), value.raw)[1]
+
+    return read
+
+
 def map_update(fd: int, key: bytes, value: bytes, flags: int = 0) -> None:
     """Set the value of a key. `flags`: BPF_ANY, BPF_NOEXIST (else EEXIST), BPF_EXIST (else ENOENT)."""
     _check(_elem("MAP_UPDATE_ELEM", fd, key, _buffer(value), flags), "cannot write to a map")
