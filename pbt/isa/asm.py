@@ -135,6 +135,11 @@ def _rule_mov_reg(m: re.Match[str], line: _Line) -> list[Insn]:
     return [Insn(_alu_class(wide_) | op.X | op.MOV, int(m[2]), int(m[5]), bits)]
 
 
+def _rule_cast(m: re.Match[str], line: _Line) -> list[Insn]:
+    """To and from an address space of an arena's pointers (BPF_ADDR_SPACE_CAST)."""
+    return [Insn(op.ALU64 | op.X | op.MOV, int(m[1]), int(m[2]), 1, int(m[3]) << 16 | int(m[4]))]
+
+
 def _rule_mov_imm(m: re.Match[str], line: _Line) -> list[Insn]:
     return [Insn(_alu_class(m[1] == "r") | op.MOV, int(m[2]), 0, 0, _imm(m[3], line))]
 
@@ -272,6 +277,7 @@ _RULES: tuple[tuple[re.Pattern[str], Rule], ...] = (
     _rule(rf"{_R} ({_OPS}) {_N}", _rule_alu_imm),
     _rule(rf"{_R} = (?:\(s(8|16|32)\) )?{_R}", _rule_mov_reg),
     _rule(rf"{_R} = {_N}", _rule_mov_imm),
+    _rule(r"r(10|\d) = addr_space_cast\( r(10|\d) , ([01]) , ([01]) \)", _rule_cast),
     _rule(rf"{_R} = -{_R}", _rule_neg),
     _rule(r"r(10|\d) = (be|le|bswap)(16|32|64) r(10|\d)", _rule_end),
     _rule(rf"r(10|\d) = \*{_MEM}", _rule_load),

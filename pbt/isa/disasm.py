@@ -71,6 +71,8 @@ def _alu(insn: Insn) -> str | None:
     dst = _reg(insn.dst_reg, wide)
     if code == op.END:
         return _end(insn)
+    if insn.opcode == op.ALU64 | op.X | op.MOV and insn.offset == 1:
+        return _cast(insn)
     row = op.ALU_BY_CODE.get((code, insn.offset))
     if row is None or insn.dst_reg >= op.REGISTERS or insn.src_reg >= op.REGISTERS:
         return None
@@ -82,6 +84,13 @@ def _alu(insn: Insn) -> str | None:
         joint = "" if row.name.startswith("MOVSX") else " "
         return f"{dst} {row.text}{joint}{_reg(insn.src_reg, wide)}"
     return None if insn.src_reg or row.name.startswith("MOVSX") else f"{dst} {row.text} {insn.imm}"
+
+
+def _cast(insn: Insn) -> str | None:
+    """Between the address spaces of an arena's pointers (BPF_ADDR_SPACE_CAST)."""
+    if insn.imm not in (1, 1 << 16) or insn.dst_reg >= op.REGISTERS or insn.src_reg >= op.REGISTERS:
+        return None
+    return f"r{insn.dst_reg} = addr_space_cast(r{insn.src_reg}, {insn.imm >> 16}, {insn.imm & 0xFFFF})"
 
 
 def _end(insn: Insn) -> str | None:

@@ -37,8 +37,8 @@ class Kfunc(NamedTuple):
     "map", "text" (constant), "mem:N" (N bytes), "mem" and "size" behind one another (as many bytes as the size
     says), "ptr:STRUCT", "dynptr", "new_dynptr:TYPE" (no type: that of the dynptr before), "new_iter:KIND",
     "iter:KIND", "new_irq", "irq", "own" (an object of the program), "counted" (one that counts references),
-    "root:KIND" (a list or tree), "node:KIND" (of it), "func" (a function of the program), "res_lock"; "?" at the
-    end: may be null.
+    "root:KIND" (a list or tree), "node:KIND" (of it), "field:KIND" (of a map's value), "func" (a function
+    of the program), "res_lock"; "?" at the end: may be null.
     result: "num", "void", "ptr:STRUCT", "untrusted:STRUCT", "mem:N" (read only), "slice" (of a dynptr),
     "context" (the kernel's structure of it), "cast" (to the type of a known id), "new" (an object of the
     program), "shared" (the argument), "node" (of a list or tree), "zero"; "?": may be null.
@@ -108,6 +108,15 @@ _ROWS = (
     _k("res_spin_unlock", "res_lock", "void", "locked", "all", "6.15"),
     _k("res_spin_lock_irqsave", "res_lock new_irq", "zero", "locked", "all", "6.15"),
     _k("res_spin_unlock_irqrestore", "res_lock irq", "void", "locked", "all", "6.15"),
+    # work for later, memory shared with user space
+    _k("wq_init", "field:wq map num", "num", "", "all", "6.10"),
+    _k("wq_set_callback_impl", "field:wq func num ignored", "num", "", "all", "6.10"),
+    _k("wq_start", "field:wq num", "num", "", "all", "6.10"),
+    *(_k(f"task_work_schedule_{how}_impl", "ptr:task_struct field:task_work map func ignored", "num", "trusted",
+         "all", "6.18") for how in ("signal", "resume")),
+    _k("arena_alloc_pages", "map ignored num num num", "num", "sleepable trusted", "all", "6.9"),
+    _k("arena_free_pages", "map ignored num", "void", "sleepable trusted", "all", "6.9"),
+    _k("arena_reserve_pages", "map ignored num", "num", "sleepable trusted", "all", "6.17"),
     # CPU masks
     _k("cpumask_create", "", "ptr:bpf_cpumask?", "acquire", "tracing", "6.3"),
     _k("cpumask_release", "ptr:bpf_cpumask", "void", "release", "tracing", "6.3"),

@@ -25,7 +25,7 @@ def _same_pointer(env: Env, pc: int, reg: Reg, loads: bool = False) -> None:
         raise Refuse("same insn cannot be used with different pointers")
 
 
-_REWRITTEN = names("ctx sock sock_common tcp_sock xdp_sock ptr_ own")
+_REWRITTEN = names("ctx sock sock_common tcp_sock xdp_sock ptr_ own arena")
 
 
 def ldx(env: Env, state: State, pc: int, insn: Insn) -> int:
@@ -135,6 +135,8 @@ def ld_wide(env: Env, state: State, pc: int, insn: Insn) -> int:
         info = env.maps[index]
         if kind == "map_fd":
             regs[insn.dst_reg] = Reg("map_ptr", obj=info)
+        elif info.map_type == "ARENA":
+            regs[insn.dst_reg] = ANY
         else:
             regs[insn.dst_reg] = Reg("map_value", off=offset, obj=info)
     return pc + 2

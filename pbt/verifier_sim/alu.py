@@ -5,7 +5,7 @@ from __future__ import annotations
 from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
 from pbt.typing import Final
-from pbt.verifier_sim import arith, casts, scalar, tnum, unprivileged
+from pbt.verifier_sim import arena, arith, casts, scalar, tnum, unprivileged
 from pbt.verifier_sim.env import Env, Refuse, read_reg, target
 from pbt.verifier_sim.reg import ANY, Reg, exact, immediate, merge_deps, names, number
 from pbt.verifier_sim.scalar import Scalar
@@ -21,7 +21,9 @@ def _move(env: Env, state: State, insn: Insn, wide: bool) -> None:
         regs[insn.dst_reg] = exact(immediate(insn, wide))
         return
     src = read_reg(state, insn.src_reg)
-    if insn.offset:
+    if insn.offset == arena.CAST:
+        regs[insn.dst_reg] = arena.cast(env, insn)
+    elif insn.offset:
         regs[insn.dst_reg] = _move_signed(env, state, src, insn, wide)
     elif wide:
         if src.kind == "scalar":
@@ -95,6 +97,8 @@ def alu(env: Env, state: State, pc: int, insn: Insn) -> int:
         if not env.privileged:
             unprivileged.numbers(env, pc, insn, name)
         regs[insn.dst_reg] = _arithmetic(env, name, dst, src, insn, wide)
+    elif dst.kind == "arena":
+        return pc + 1
     else:
         moved = _pointer(env, name, dst, src, insn, wide)
         if not env.privileged:

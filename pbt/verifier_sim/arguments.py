@@ -339,6 +339,9 @@ def passed(env: Env, state: State, at: int, param: Param) -> None:
             raise Refuse(f"R{regno} is not a scalar")
     elif "untrusted_" in param.mods:
         return
+    elif param.kind == "arena":
+        if reg.kind not in ("arena", "scalar"):
+            raise Refuse(f"R{regno} is not a pointer to arena or scalar.")
     elif param.kind == "ctx":
         if reg.kind != "ctx":
             raise Refuse(f"arg#{at} expects pointer to ctx")

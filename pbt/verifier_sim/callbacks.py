@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pbt.isa import opcodes as op
-from pbt.typing import Any, Final
+from pbt.typing import Any
 from pbt.uapi.helpers import Helper
 from pbt.uapi.kfuncs import Kfunc
 from pbt.verifier_sim import fields
 from pbt.verifier_sim.arguments import Given
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
-from pbt.verifier_sim.reg import ANY, UNINIT, Reg
-from pbt.verifier_sim.state import SPILL, Frame, Slot, State
-
-LATER: Final = "a callback that runs later"
+from pbt.verifier_sim.reg import ANY, UNINIT, MapInfo, Reg
+from pbt.verifier_sim.state import SPILL, TIMER, Frame, Later, Slot, State
 
 
 def call_back(env: Env, state: State, pc: int, helper: Helper, given: Given) -> int:
@@ -45,6 +43,7 @@ def run(env: Env, state: State, pc: int, who: Helper | Kfunc, target: int, argum
     if before is not None:
         widen(before, other)
     env.entered.add(target)
+    env.called_back.add(target)
     frame = Frame(pc, target, len(other.frames))
     frame.callback = who
     frame.regs[1:6] = arguments
@@ -81,18 +80,21 @@ def _callback_arguments(env: Env, helper: Helper, given: Given, regs: list[Reg])
     raise Unsupported(f"the callback of bpf_{helper.name}")
 
 
-def call_later(env: Env, state: State, given: Given) -> None:
-    """The callback of a timer runs by itself, with nothing of the program around it."""
-    info = given.map
-    env.entered.add(given.callback)
-    frame = Frame(-1, given.callback, 0)
-    frame.callback = LATER
+def call_later(env: Env, state: State, target: int, info: MapInfo | None, how: Later = TIMER) -> None:
+    """The callback of a timer (or of other work) runs by itself, with nothing of the program around it.
+
+    `info`: the map with the timer; `how`: what it may do.
+    """
+    env.entered.add(target)
+    env.called_back.add(target)
+    frame = Frame(-1, target, 0)
+    frame.callback = how
     frame.regs[1:4] = [Reg("map_ptr", obj=info), Reg("map_key", obj=info), Reg("map_value", obj=info)]
     if info is not None and fields.has_lock(info):
         frame.regs[3] = frame.regs[3]._replace(id=env.new_id())
     later = State([frame])
     later.node, later.written = state.node, state.written.copy()
-    env.push(given.callback, later)
+    env.push(target, later)
 
 
 def earlier(node: Any, pc: int, depth: int) -> Any:

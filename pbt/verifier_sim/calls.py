@@ -10,8 +10,8 @@ from pbt.uapi.maps import MAP_TYPES
 from pbt.verifier_sim import bounds, dynptr, fields, scalar, stack
 from pbt.verifier_sim.arguments import Given, argument, named, passed
 from pbt.verifier_sim.attach import may_call
-from pbt.verifier_sim.callbacks import LATER, call_back, call_later
-from pbt.verifier_sim.env import MOVES_PACKET, Env, Refuse, Unsupported
+from pbt.verifier_sim.callbacks import call_back, call_later
+from pbt.verifier_sim.env import MOVES_PACKET, Env, Refuse, Unsupported, sleeps
 from pbt.verifier_sim.leave import in_range, leave
 from pbt.verifier_sim.owned import is_own
 from pbt.verifier_sim.reg import ANY, UNINIT, MapInfo, Reg, names, number
@@ -115,7 +115,7 @@ def _helper(env: Env, state: State, pc: int, number_: int) -> int:
     entered = -1
     if given.callback >= 0:
         if helper.name == "timer_set_callback":
-            call_later(env, state, given)
+            call_later(env, state, given.callback, given.map)
         else:
             entered = call_back(env, state, pc, helper, given)
     if helper.name == "set_retval" and "retval_range" in env.rules:
@@ -138,9 +138,7 @@ def _writes_packet(helper: Helper, given: Given) -> bool:
 
 def _may_sleep(env: Env, state: State) -> bool:
     """Programs that sleep do so but in sections of RCU, under locks, and (since 6.18) in timers."""
-    if not env.sleepable or state.rcu or state.lock or state.preempt:
-        return False
-    return not ("async_context" in env.rules and any(frame.callback is LATER for frame in state.frames))
+    return sleeps(env, state) and not (state.rcu or state.lock or state.preempt)
 
 
 def _local_rules(env: Env, state: State, helper: Helper) -> None:

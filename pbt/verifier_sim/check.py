@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pbt.data import NamedTuple
 from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
+from pbt.verifier_sim import arena
 from pbt.verifier_sim.env import Refuse
 from pbt.verifier_sim.kernels import Features
 from pbt.verifier_sim.reg import MapInfo
@@ -38,17 +39,20 @@ def check(
     maps: Sequence[MapInfo],
     map_of: Mapping[int, tuple[int, str, int]],
     rules: Features,
+    handler: int = 0,
 ) -> Flow:
-    """Refuse malformed instructions, bad jumps, unreachable code and bad map references."""
+    """`handler`: a function that nothing in the code names, 0 if there is none.
+
+    Refuse malformed instructions, bad jumps, unreachable code and bad map references."""
     if not insns or len(insns) > _MAX_LENGTH:
         raise Refuse("the program is empty" if not insns else "the program is too large", pc=0)
     late: dict[int, str] = {}
     wide = _instructions(insns, maps, map_of, rules, late)
-    starts = _functions(insns, wide)
+    starts = _functions(insns, wide, handler)
     successors = _successors(insns, wide, starts)
     if "loops_anywhere" not in rules:
         _back_edges(insns, successors)
-    _reachable(insns, wide, starts, successors)
+    _reachable(insns, wide, handler, successors)
     prune = _prune_points(insns, successors)
     return Flow(starts, successors, prune, liveness(insns, successors, wide), late)
 
@@ -104,6 +108,8 @@ def _wide(
         info = maps[index]
         if not 0 <= offset < 1 << 29:
             raise Refuse(f"direct value offset of {offset & 0xFFFFFFFF} is not allowed", pc=pc)
+        if info.map_type == "ARENA":
+            return
         if info.map_type != "ARRAY" or info.max_entries != 1 or offset >= info.value_size:
             raise Refuse(
                 f"invalid access to map value pointer, value_size={info.value_size} off={offset}", pc=pc
@@ -139,6 +145,8 @@ def _malformed_alu(insn: Insn, rules: Features) -> str:
         if insn.opcode & op.X or insn.src_reg or insn.offset or insn.imm:
             return "BPF_NEG uses reserved fields"
         return ""
+    if arena.is_cast(insn):
+        return arena.malformed(insn, rules)
     row = op.ALU_BY_CODE.get((code, insn.offset))
     what = "BPF_MOV" if code == op.MOV else "BPF_ALU"
     if code > op.END:
@@ -221,9 +229,9 @@ def _malformed_atomic(insn: Insn, size: int, rules: Features) -> str:
 # control flow -------------------------------------------------------------------------------------
 
 
-def _functions(insns: Sequence[Insn], seconds: set[int]) -> tuple[int, ...]:
+def _functions(insns: Sequence[Insn], seconds: set[int], handler: int) -> tuple[int, ...]:
     """First slots of the main program and of all that calls and function pointers name."""
-    starts = {0}
+    starts = {0, handler}
     for pc, insn in enumerate(insns):
         if pc in seconds:
             continue
@@ -269,9 +277,9 @@ def _next(insn: Insn, pc: int, first: int, end: int) -> tuple[int, ...]:
 
 
 def _reachable(
-    insns: Sequence[Insn], seconds: set[int], starts: tuple[int, ...], successors: list[tuple[int, ...]]
+    insns: Sequence[Insn], seconds: set[int], handler: int, successors: list[tuple[int, ...]]
 ) -> None:
-    seen, work = bytearray(len(insns)), [0]
+    seen, work = bytearray(len(insns)), [0, handler]
     while work:
         pc = work.pop()
         if seen[pc]:

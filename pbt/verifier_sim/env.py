@@ -13,7 +13,7 @@ from pbt.uapi.helpers import BY_ID, Helper
 from pbt.verifier_sim import kernels
 from pbt.verifier_sim.kernels import Features
 from pbt.verifier_sim.reg import MapInfo, Reg, names
-from pbt.verifier_sim.state import State
+from pbt.verifier_sim.state import Later, State
 
 if TYPE_CHECKING:
     from pbt.verifier_sim.attach import Attached
@@ -127,6 +127,8 @@ class Env:
         self.moving: dict[int, bool] = {}
         self.globals: dict[int, Function] = {}
         self.called: set[int] = set()  # global functions that something called
+        self.called_back: set[int] = set()  # first slots of callbacks
+        self.handler = 0  # first slot of the function that makes a result of exceptions, 0 if there is none
         self.entered: set[int] = set()  # first slots of functions that were walked
         self.passed: set[int] = set()  # first slots of functions whose address was taken
         self.void = False  # its result is not looked at
@@ -267,6 +269,15 @@ class Env:
             elif place not in node.precise:
                 node.precise |= {place}
                 work.extend(node.origin(place))
+
+
+def sleeps(env: Env, state: State) -> bool:
+    """Whether this code may sleep: as its program, but for callbacks that run later (since 6.18)."""
+    for frame in state.frames:
+        later = frame.callback
+        if isinstance(later, Later) and (later.sleeps or "async_context" in env.rules):
+            return later.sleeps
+    return env.sleepable
 
 
 def read_reg(state: State, regno: int) -> Reg:

@@ -14,8 +14,8 @@ from pbt.data import NamedTuple
 from pbt.isa.insn import Insn
 from pbt.typing import TYPE_CHECKING, Any, Final
 from pbt.uapi.progs import PROG_TYPES
+from pbt.verifier_sim import arena, throw, unprivileged
 from pbt.verifier_sim import check as shape
-from pbt.verifier_sim import unprivileged
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
 from pbt.verifier_sim.fields import usable, visible
 from pbt.verifier_sim.functions import arguments, check_layout
@@ -71,7 +71,7 @@ class Explorer:
     def run(self, state: State, start: int = 0) -> Walk:
         """Walk the main program, or a global function by itself, from a first state."""
         env, pc = self.env, start
-        env.subprogram = start > 0
+        env.subprogram = start > 0 and start != env.handler
         env.void = start > 0 and env.returns_void(start)
         self.nodes.clear()
         self.pc = start
@@ -281,7 +281,9 @@ def walk(
 ) -> Walk:
     """Check the shape of a program, then walk all its paths; `target`: what it attaches to by BTF."""
     try:
-        flow = shape.check(insns, maps, map_of, rules)
+        handler = throw.handler(options.get("declared"))
+        flow = shape.check(insns, maps, map_of, rules, handler)
+        arena.only_one(maps, map_of)
     except Refuse as refusal:
         return Walk(refusal, refusal.pc or 0, 0, 0, {}, None)
     maps = [visible(info, options.get("release", ())) for info in maps]
@@ -303,7 +305,7 @@ def walk(
     why = env.sleep_rule()
     if why:
         return Walk(Refuse(why), 0, 0, 0, {}, None)
-    env.starts = flow.starts
+    env.starts, env.handler = flow.starts, handler
     for pc, (index, _, _) in map_of.items():
         reason = usable(env, maps[index])
         if reason:
@@ -326,6 +328,9 @@ def _judge(env: Env, flow: shape.Flow, explorer: Explorer) -> Walk:
             env.globals.update((at, f) for at, f in known.functions.items() if at and f.is_global)
         lazy = "main_first" in env.rules
         order = [0] if lazy else [*env.globals, 0]
+        if env.handler:
+            throw.check_handler(env, env.handler)
+            env.called.add(env.handler)
         judged: set[int] = set()
         while order:
             start = order.pop(0)
@@ -338,6 +343,7 @@ def _judge(env: Env, flow: shape.Flow, explorer: Explorer) -> Walk:
             if lazy:
                 order = [at for at in env.globals if at in env.called and at not in judged]
         _all_walked(env)
+        throw.allowed(env, flow.starts)
         depth = shape.longest_stack(env.insns, flow.starts, env.depths, env.rules, env.private_stack)
     except Refuse as refusal:
         where = refusal.pc if refusal.pc is not None else explorer.pc

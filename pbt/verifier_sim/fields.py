@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from pbt.typing import Final
 from pbt.verifier_sim import scalar
-from pbt.verifier_sim.env import Env, Refuse
+from pbt.verifier_sim.env import Env, Refuse, sleeps
 from pbt.verifier_sim.layout import find as find_layout
 from pbt.verifier_sim.layout import shown
 from pbt.verifier_sim.owned import is_own
@@ -107,7 +107,7 @@ def load_pointer(env: Env, state: State, field: Field) -> Reg:
     fresh = env.new_id()
     if field.kind == "uptr":
         return Reg("mem", id=fresh, null=True, size=env.struct_size(field.struct))
-    guarded = not env.sleepable or bool(state.lock) or state.rcu > 0
+    guarded = not sleeps(env, state) or bool(state.lock) or state.rcu > 0
     own = is_own(env, field.struct)
     percpu = field.kind == "kptr_percpu"
     safe = percpu or (field.kind == "kptr" and (own or field.struct in _RCU_OBJECTS))

@@ -106,6 +106,8 @@ def _param(
         return Param("ctx")
     if name == "bpf_dynptr" and "dynptr_params" in rules:
         return Param("dynptr")
+    if "arena" in tags and "arenas" in rules:
+        return Param("arena")
     null = "nullable" in tags
     if "trusted" in tags:
         return Param("btf", struct=name, null=null, mods="trusted_")
@@ -136,6 +138,8 @@ def arguments(wanted: Sequence[Param], new_id: Any) -> list[Reg]:
         fresh = new_id() if param.null else 0
         if param.kind == "ctx":
             regs.append(Reg("ctx"))
+        elif param.kind == "arena":
+            regs.append(Reg("arena"))
         elif param.kind == "dynptr":
             regs.append(Reg("dynptr_ptr", obj="LOCAL", id=new_id(), size=1))
         elif param.kind == "mem":

@@ -122,12 +122,14 @@ def taken(call: Call, null: bool, ref: int) -> Reg:
     return found._replace(id=call.env.new_id(), null=null)
 
 
-def order(call: Call) -> None:
-    """The function that orders a tree runs for two of its nodes, any number of times."""
+def order(call: Call) -> int:
+    """The function that orders a tree runs for two of its nodes, any number of times; see `callbacks.run`."""
     held = call.root
     assert held is not None and call.callback >= 0
     pair = [_in_it(call, held)._replace(id=call.env.new_id()) for _ in range(2)]
-    callbacks.run(call.env, call.state, call.pc, call.row, call.callback, [*pair, UNINIT, UNINIT, UNINIT])
+    return callbacks.run(
+        call.env, call.state, call.pc, call.row, call.callback, [*pair, UNINIT, UNINIT, UNINIT]
+    )
 
 
 __all__ = ["ADDS", "add", "node", "order", "root", "taken"]

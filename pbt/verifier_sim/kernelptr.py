@@ -8,7 +8,7 @@ from __future__ import annotations
 from pbt.typing import Final
 from pbt.verifier_sim import scalar
 from pbt.verifier_sim.context import UNTYPED
-from pbt.verifier_sim.env import Env, Refuse
+from pbt.verifier_sim.env import Env, Refuse, sleeps
 from pbt.verifier_sim.kerneltypes import Member
 from pbt.verifier_sim.reg import ANY, Reg, number, tnum_text
 from pbt.verifier_sim.state import State
@@ -133,7 +133,7 @@ def _trust(env: Env, state: State, reg: Reg, member: Member) -> tuple[str, bool]
         return "trusted_", False
     if field in _TRUSTED_OR_NULL and "rcu_" not in reg.mods:
         return "trusted_", True
-    if env.sleepable and not state.rcu:
+    if sleeps(env, state) and not state.rcu:
         return "untrusted_", False
     if field in _RCU:
         return "rcu_", False

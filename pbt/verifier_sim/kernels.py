@@ -92,6 +92,7 @@ RULES = (
     Rule("const_key", (6, 15), "an array looked up with a constant key in range is not null"),
     Rule("overflow_pairs", (6, 17), "adding keeps bounds when both ends overflow"),
     Rule("kptr_in_objects", (6, 12), "kptr_xchg puts pointers into objects of the program"),
+    Rule("arenas", (6, 9), "arenas, and the cast between addresses of the kernel and of user space"),
     Rule("locked_loops", (6, 15), "loops over numbers run while a lock is held"),
     Rule("walk_trees", (6, 16), "rbtree_remove takes nodes with a reference of the program's, too"),
     Rule("sign_split", (6, 17), "signed 64-bit ranges over the sign boundary refine unsigned ones"),

@@ -12,7 +12,8 @@ from pbt.uapi.kfuncs import Kfunc
 from pbt.verifier_sim import dynptr, graph, iterators, locks, owned
 from pbt.verifier_sim.arguments import Given, constant_text, helper_memory, same_struct
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
-from pbt.verifier_sim.reg import Field, Reg
+from pbt.verifier_sim.fields import place
+from pbt.verifier_sim.reg import Field, MapInfo, Reg
 from pbt.verifier_sim.resources import acquire, release
 from pbt.verifier_sim.state import State
 
@@ -23,7 +24,7 @@ class Call:
     """One call, and what its arguments told so far."""
 
     __slots__ = (
-        "callback", "constant", "dynptr", "env", "held", "memory", "object", "pc", "root", "row", "state",
+        "callback", "constant", "dynptr", "env", "held", "map", "memory", "object", "pc", "root", "row", "state", "uid",
     )  # fmt: skip
 
     def __init__(self, env: Env, state: State, pc: int, row: Kfunc) -> None:
@@ -34,6 +35,8 @@ class Call:
         self.dynptr: Reg | None = None  # the dynptr that is used
         self.object: Reg | None = None  # the object of the program that is counted, put in or taken out
         self.root: Field | None = None  # the list or tree
+        self.map: MapInfo | None = None  # the map of a workqueue or the like, and which of several
+        self.uid = 0
         self.callback = -1  # the first slot of a function of the program
 
     def __contains__(self, flag: str) -> bool:
@@ -165,6 +168,21 @@ def _map(call: Call, regno: int, reg: Reg, _: str) -> None:
     call.not_null(regno, reg)
     if reg.kind != "map_ptr":
         raise Refuse(f"R{regno} type={reg.type_name} expected=map_ptr")
+    checked = any(field.kind in ("wq", "task_work") for field in reg.obj.fields)
+    what = "bpf_task_work" if "task_work" in call.row.name else "workqueue"
+    if checked and call.map is not None and (call.map != reg.obj or call.uid != reg.id):
+        raise Refuse(
+            f"{what} pointer in R1 map_uid={call.uid} doesn't match map pointer in R{regno} map_uid={reg.id}"
+        )
+
+
+def _field(call: Call, regno: int, reg: Reg, kind: str) -> None:
+    """A field of a map's value that the kernel works with later."""
+    call.not_null(regno, reg)
+    if reg.kind != "map_value":
+        raise Refuse(f"arg#{regno - 1} doesn't point to a map value")
+    place(reg.obj, regno, reg, kind)
+    call.map, call.uid = reg.obj, reg.id if reg.obj.inner_of else 0
 
 
 def _text(call: Call, regno: int, reg: Reg, _: str) -> None:
@@ -240,7 +258,7 @@ _JUDGES: Final[dict[str, Judge]] = {
     "new_dynptr": _new_dynptr, "new_iter": _new_iterator, "iter": _iterator, "refused": _refused,
     "new_irq": _new_irq, "irq": _irq, "text": _text,
     "own": owned.given_back, "counted": owned.counted, "root": graph.root, "node": graph.node,
-    "func": _function, "res_lock": locks.resilient,
+    "field": _field, "func": _function, "res_lock": locks.resilient,
 }  # fmt: skip
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 from pbt.typing import Final
 from pbt.uapi.kfuncs import KFUNCS, Kfunc
 from pbt.verifier_sim import graph, iterators, owned
-from pbt.verifier_sim.env import Env, Refuse, Unsupported
+from pbt.verifier_sim.callbacks import call_later
+from pbt.verifier_sim.env import Env, Refuse, Unsupported, sleeps
 from pbt.verifier_sim.kfuncargs import Call, judge
-from pbt.verifier_sim.leave import DONE, in_range
 from pbt.verifier_sim.reg import ANY, NULL, UNINIT, Reg
-from pbt.verifier_sim.resources import acquire, forget, forget_packets, nothing_held, release
-from pbt.verifier_sim.state import State
+from pbt.verifier_sim.resources import acquire, forget, forget_packets, release
+from pbt.verifier_sim.state import TASK_WORK, WORK, State
+from pbt.verifier_sim.throw import throw
 
 
 def next_call(env: Env, pc: int) -> bool:
@@ -34,21 +35,24 @@ def call(env: Env, state: State, pc: int) -> int:
     if row.name in _SECTIONS:
         _SECTIONS[row.name](env, state, row)
     if row.name == "bpf_throw":
-        return _throw(env, state)
+        return throw(env, state)
+    entered = -1
     if row.name == "bpf_rbtree_add_impl":
-        graph.order(made)
+        entered = graph.order(made)
+    elif made.callback >= 0:
+        call_later(env, state, made.callback, made.map, TASK_WORK if "task_work" in row.name else WORK)
     if row.name in graph.ADDS:
         graph.add(made)
     if "release" in row.flags:
         release(state, made.held)
     result = _result(made)
-    regs = state.frames[-1].regs
+    regs = state.frames[-1 if entered < 0 else -2].regs
     if next_call(env, pc):
         return iterators.next_element(env, state, pc, regs[1], result)
     regs[0:6] = [result, UNINIT, UNINIT, UNINIT, UNINIT, UNINIT]
     if "moves_packet" in row.flags:
         forget_packets(state)
-    return pc + 1
+    return pc + 1 if entered < 0 else entered
 
 
 def _allowed(env: Env, state: State, row: Kfunc) -> None:
@@ -64,7 +68,7 @@ def _allowed(env: Env, state: State, row: Kfunc) -> None:
     if state.lock and not (loops or "locked" in row.flags):
         raise Refuse("function calls are not allowed while holding a lock")
     if "sleepable" in row.flags:
-        if not env.sleepable:
+        if not sleeps(env, state):
             raise Refuse(f"program must be sleepable to call sleepable kfunc {row.name}")
         if state.rcu:
             raise Refuse(f"kernel func {row.name} is sleepable within rcu_read_lock region")
@@ -72,11 +76,13 @@ def _allowed(env: Env, state: State, row: Kfunc) -> None:
             raise Refuse(f"kernel func {row.name} is sleepable within non-preemptible region")
         if iterators.irqs(state):
             raise Refuse(f"kernel func {row.name} is sleepable within IRQ-disabled region")
-    if "rcu_protected" in row.flags and env.sleepable and not state.rcu:
+    if "rcu_protected" in row.flags and sleeps(env, state) and not state.rcu:
         raise Refuse(f"kernel func {row.name} requires RCU critical section protection")
     if "device" in row.flags:
         raise Refuse("metadata kfuncs require device-bound program")
-    if row.name == "bpf_iter_css_task_new" and not (env.sleepable or env.attach in ("TRACE_ITER", "LSM_MAC")):
+    if row.name == "bpf_iter_css_task_new" and not (
+        sleeps(env, state) or env.attach in ("TRACE_ITER", "LSM_MAC")
+    ):
         raise Refuse("css_task_iter is only allowed in bpf_lsm, bpf_iter and sleepable progs")
 
 
@@ -208,16 +214,6 @@ _SECTIONS: Final = {
     "bpf_preempt_disable": _no_preemption,
     "bpf_preempt_enable": _preemption,
 }
-
-
-def _throw(env: Env, state: State) -> int:
-    """The program ends here, with r1 as its result; nothing may be held."""
-    if env.declared is not None and env.declared.types.has_tag("exception_callback:"):
-        raise Unsupported("an exception callback")
-    nothing_held(state, "bpf_throw")
-    if env.limits is not None and not env.subprogram:
-        in_range(env, state.frames[-1].regs[1], env.limits, "program exit")
-    return DONE
 
 
 __all__ = ["call", "next_call"]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pbt.isa.insn import Insn
 from pbt.typing import Final
-from pbt.verifier_sim.callbacks import LATER
 from pbt.verifier_sim.env import Env, Refuse
 from pbt.verifier_sim.reg import Reg
 from pbt.verifier_sim.resources import nothing_held
-from pbt.verifier_sim.state import State
+from pbt.verifier_sim.state import Later, State
 
 DONE: Final = -1  # the path ends here
 
@@ -30,8 +29,9 @@ def exit_(env: Env, state: State, pc: int, insn: Insn) -> int:
         if result.kind != "scalar":
             raise Refuse(f"At subprogram exit the register R0 is not a scalar value ({result.type_name})")
         return DONE
-    if state.frames[-1].callback is LATER:
-        in_range(env, result, (0, 0), "async callback return")
+    later = state.frames[-1].callback
+    if isinstance(later, Later):
+        in_range(env, result, later.limits, "async callback return")
         return DONE
     limits = env.limits
     if limits is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pbt.uapi import progs
-from pbt.verifier_sim import fields, kernelptr, owned, scalar, tnum
+from pbt.verifier_sim import arena, fields, kernelptr, owned, scalar, tnum
 from pbt.verifier_sim.context import read_context, write_context
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
 from pbt.verifier_sim.reg import ANY, MapInfo, Reg, number
@@ -213,6 +213,7 @@ _LOAD: dict[str, Loader] = {
     "xdp_sock": _load_sock,
     "ptr_": kernelptr.load,
     "own": owned.load,
+    "arena": arena.load,
     "map_ptr": _load_map,
     "flow_keys": _load_flow,
 }
@@ -278,6 +279,8 @@ def store(
         _LOAD[kind](env, state, regno, reg, offset, size, False)
     elif kind == "map_key":
         raise Refuse(f"write to change key R{regno} not allowed")
+    elif kind == "arena":
+        return
     elif kind == "own":
         owned.store(env, regno, reg, offset, size)
     elif kind == "ptr_":

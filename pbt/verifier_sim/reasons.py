@@ -338,7 +338,7 @@ REASONS: Final = (
            "TRACEPOINT: r1 = 1; r2 = 0; kcall bpf_obj_new_impl; r0 = 0; exit"),
     Reason(136, r"direct access to (\w+) is disallowed", "{0} belongs to the kernel", "Use the functions made for it.", ""),
     Reason(137, r"arg#(\d+) (?:is neither owning or non-owning ref|doesn't point to a type with bpf_refcount field|expected for \w+\(\)|expected pointer to (?:map value or )?allocated object)|"
-           r"allocated object must be referenced|\w+ can only take non-owning or refcounted bpf_rb_node pointer|arg#\d+ doesn't point to map value or allocated object|arg#\d+ doesn't point to a const string",
+           r"allocated object must be referenced|\w+ can only take non-owning or refcounted bpf_rb_node pointer|arg#\d+ doesn't point to map value or allocated object|arg#\d+ doesn't point to a (?:const string|map value)",
            "this is no object that the program made (or holds) as the function wants it", "Pass what bpf_obj_new or the list gave, and each once.",
            "TRACEPOINT: r1 = r10; r2 = 0; kcall bpf_obj_drop_impl; r0 = 0; exit"),
     Reason(138, r"bpf_spin_lock at off=-?\d+ must be held for (\w+)|held lock and object are not in the same allocation",
@@ -350,6 +350,12 @@ REASONS: Final = (
            r"Acquiring the same lock again, AA deadlock detected|local 'kptr' has no valid \w+|kernel func \w+ .*IRQ-disabled region",
            "locks are given back in the reverse order, each by its own function, and not taken twice", "Give back what was taken last.", ""),
     Reason(142, r"arg(\d+) expected pointer to func", "argument {0} (from 0) has to be a function of the program", "Pass the address of one.", ""),
+    Reason(143, r"bpf_throw kfunc .*|insn \d+ cannot call exception cb directly|multiple exception callback tags .*|exception (?:callback|cb) .*",
+           "exceptions cannot be thrown, or handled, this way", "The handler is a global function of one number that nothing calls; callbacks do not throw.", ""),
+    Reason(144, r"addr_space_cast insn .*|Only one arena per program|R(\d+) is not a pointer to arena or scalar\.",
+           "this is no use of the one arena that a program may have", "Refer to one map of type arena, and cast what comes from it.",
+           "TRACEPOINT: r1 = addr_space_cast(r1, 0, 1); r0 = 0; exit"),
+    Reason(145, r"\w+ pointer in R\d+ map_uid=.*", "the map is not that in whose value the work lies", "Pass that map.", ""),
 )  # fmt: skip
 
 _compiled: list[tuple[re.Pattern[str], Reason]] = []

@@ -10,6 +10,21 @@ from pbt.verifier_sim.scalar import ZERO
 MISC, ZEROED, SPILL, INVALID, DYNPTR, ITER = "m", "0", "r", "?", "d", "i"
 
 
+class Later(NamedTuple):
+    """A callback that runs by itself, later: whether it may sleep, and what it may return.
+
+    In `Frame.callback` it stands in the place of the helper that calls back.
+    """
+
+    sleeps: bool
+    limits: tuple[int, int]
+
+
+TIMER = Later(False, (0, 0))
+WORK = Later(True, (0, 0))
+TASK_WORK = Later(True, (-(1 << 31), (1 << 31) - 1))
+
+
 class Slot(NamedTuple):
     """Eight bytes of stack: `types[i]` tells of the byte at (address + i); `reg` if any byte is "r"."""
 

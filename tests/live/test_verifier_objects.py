@@ -29,12 +29,17 @@ class Kernel:
             held.enter_context(
                 bpf.map_create(
                     info.map_type, info.key_size, info.value_size, info.max_entries,
-                    flags=1 if info.map_type == "HASH" else 0,  # BPF_F_NO_PREALLOC
-                    btf_fd=self.btf, btf_key_type_id=TYPES.u32, btf_value_type_id=TYPES.ids[name],
+                    flags=1 if info.map_type == "HASH" else info.flags,  # BPF_F_NO_PREALLOC
+                    **self.described(name),
                 )
             ).fileno()
             for info, name in zip(MAPS, STRUCTS, strict=True)
         ]  # fmt: skip
+
+    def described(self, name: str) -> dict[str, int]:
+        if not name:
+            return {"map_extra": 1 << 44}  # where user space is to see the arena
+        return {"btf_fd": self.btf, "btf_key_type_id": TYPES.u32, "btf_value_type_id": TYPES.ids[name]}
 
     def judge(self, case: Case) -> str:
         """ "" if the kernel loads it, else its log."""

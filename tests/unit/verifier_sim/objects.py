@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,6 +65,9 @@ class Types:
         void = m.add(PTR, "", 0)
         self.main = self.function("main", number, ("ctx", void))
         self.called = self.function("called", number, *((f"a{n}", self.u64) for n in range(5)))
+        self.caught = self.function("caught", number, ("ctx", void))
+        self.maker.add(DECL_TAG, "exception_callback:handler", self.caught, -1)
+        self.handler = self.function("handler", number, ("cookie", self.u64), linkage=1)
         self.data = m.bytes()
         self.types = ProgramTypes.parse(self.data)
 
@@ -81,10 +85,10 @@ class Types:
     def contains(self, name: str, member: int, what: str) -> None:
         self.maker.add(DECL_TAG, f"contains:{what}", self.ids[name], member)
 
-    def function(self, name: str, result: int, *params: tuple[str, int]) -> int:
+    def function(self, name: str, result: int, *params: tuple[str, int], linkage: int = 0) -> int:
         m = self.maker
         words = [word for label, kind in params for word in (m.text(label), kind)]
-        return m.add(FUNC, name, m.add(FUNC_PROTO, "", result, *words, count=len(params)))
+        return m.add(FUNC, name, m.add(FUNC_PROTO, "", result, *words, count=len(params)), count=linkage)
 
     def map(self, name: str, kind: str, entries: int, struct: str) -> MapInfo:
         id = self.ids[struct]
@@ -93,19 +97,20 @@ class Types:
 
 
 TYPES = Types()
-STRUCTS = ("graph", "bare", "resilient", "works")  # of the values of MAPS
+STRUCTS = ("graph", "bare", "resilient", "works", "")  # of the values of MAPS
 MAPS = (
     TYPES.map("GRAPH", "ARRAY", 1, "graph"),
     TYPES.map("BARE", "HASH", 4, "bare"),
     TYPES.map("RES", "HASH", 4, "resilient"),
     TYPES.map("WORKS", "ARRAY", 4, "works"),
+    MapInfo("ARENA", "ARENA", 0, 0, 10, flags=1 << 10),  # BPF_F_MMAPABLE
 )
 """GRAPH in a program is the address of its value, the others are the maps."""
 _KINDS = ("plain", "elem", "item", "holder", "owner", "large")
 
 
 class Case(NamedTuple):
-    """A program; `function`: where its second function begins, -1 if it has none."""
+    """A program; `function`: where its second function begins, -1 if it has none; `catches`: it handles exceptions."""
 
     reason: str  # "" if accepted
     prog_type: str
@@ -113,10 +118,13 @@ class Case(NamedTuple):
     kfuncs: dict[int, str]
     map_of: dict[int, tuple[int, str, int]]
     function: int
+    catches: bool
     text: str
 
     @property
     def func_info(self) -> list[tuple[int, int]]:
+        if self.catches:
+            return [(0, TYPES.caught), (self.function, TYPES.handler)]
         return [(0, TYPES.main), *([(self.function, TYPES.called)] if self.function > 0 else [])]
 
     def judge(self, **options: Any) -> Verdict:
@@ -144,18 +152,23 @@ _MACROS = {
 
 
 def made(reason: str, text: str) -> Case:
-    """A program: [TYPE: ]instructions, separated by ";", with the macros above, names of kinds and maps."""
+    """A program: [TYPE: ]instructions, separated by ";", with the macros above, names of kinds and maps.
+
+    "fn:" begins a second function, "handler:" one that handles exceptions.
+    """
     prog_type, colon, rest = text.partition(": ")
     prog_type, body = (prog_type, rest) if colon and prog_type.isupper() else ("SCHED_CLS", text)
     for name, meaning in _MACROS.items():
         body = body.replace(name, meaning)
-    body = body.replace("r3 = FUNC", "r3 = func[0][0]").replace("r2 = FUNC", "r2 = func[0][0]")
+    body = re.sub(r"(r\d) = FUNC", r"\1 = func[0][0]", body)
     for name in _KINDS:
         body = body.replace(f"r1 = {name.upper()}", f"r1 = {TYPES.ids[name]}")
     for at, info in enumerate(MAPS):
         body = body.replace(f"= {info.name}", f"= {'map_value' if at == 0 else 'map_fd'}[{at}][0]")
+    catches, body = "handler:" in body, body.replace("handler:", "fn:")
     first = body.partition("fn:")[0].rstrip("; ")
     insns, kfuncs = build(body)
+    first = first.replace("call fn", "call pc+0")
     function = len(build(first)[0]) if "fn:" in body else -1
     wide = {at: insn for at, insn in enumerate(insns) if insn.is_wide}
     for at, insn in wide.items():
@@ -166,7 +179,9 @@ def made(reason: str, text: str) -> Case:
         for at, insn in wide.items()
         if insn.src_reg in (1, 2)
     }
-    return Case("" if reason == "accepted" else reason, prog_type, insns, kfuncs, map_of, function, text)
+    return Case(
+        "" if reason == "accepted" else reason, prog_type, insns, kfuncs, map_of, function, catches, text
+    )
 
 
 def cases() -> list[Case]:
