@@ -60,6 +60,8 @@ def _parse(provider: str, parts: Sequence[str], span: Span) -> Place:
     if len(parts) == 3 and parts[1] == "cpp":
         count_parts(provider, parts, span, 3)
         return {"path": parts[0], "symbol": "", "offset": 0, "cpp": parts[2]}
+    if len(parts) == 2 and not parts[0]:
+        parts = parts[1:]
     if len(parts) == 1 and parts[0] and "/" not in parts[0]:
         parts = ("", *parts)
     else:
@@ -194,6 +196,33 @@ def _absent(place: Place, target: Target) -> tuple[str, str] | None:
         )
     if "@" in place["path"] and not files(place["path"]):
         return f"there is no program or library {place['path']}", srcline.FORM
+    return unusable(place["path"]) or _no_code(place)
+
+
+def unusable(path: str) -> tuple[str, str] | None:
+    """Why there are no places in a file, and what to do; None for a pattern and for an ELF file."""
+    if is_pattern(path):
+        return None
+    found = files(path)
+    if not found and "/" not in path:
+        if path.startswith("lib"):
+            return f"there is no library {path}", "ldconfig -p lists those that are found by name"
+        return f"there is no program {path} in $PATH", "write the file's whole path"
+    if found and _elf(found[0]) is None:
+        return f"{found[0]} is not an ELF file", "probes are in programs and libraries, not in scripts"
+    return None
+
+
+def _no_code(place: Place) -> tuple[str, str] | None:
+    """Of an ELF file: that an address in it is not one of code, or that it has no names of functions."""
+    for path, elf in elves(place):
+        if "cpp" not in place and not place["symbol"]:
+            return f"{place['offset']:#x} is no address of code in {path}", "nm and objdump -d show addresses"
+        if not elf.functions():
+            return (
+                f"{path} has no symbols: it was stripped",
+                f"an address needs none: uprobe:{path}:0xADDRESS",
+            )
     return None
 
 
@@ -212,7 +241,7 @@ def _symbols(elf: Elf, place: Place) -> Sequence[str]:
     if is_pattern(symbol):
         return matching(symbol, (f.name for f in elf.functions()))
     if not symbol:
-        return ("",) if elf.offset(place["offset"]) is not None else ()
+        return ("",) if elf.is_code(place["offset"]) else ()
     return (symbol,) if elf.symbol(symbol) else ()
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from pbt.feature import AttachHost, Closeable, Context, Gen, Place, Provider
 from pbt.probes import uprobe
-from pbt.probes.common import count_parts, instruction_pointer, matching
+from pbt.probes.common import count_parts, instruction_pointer, is_pattern, matching
 from pbt.probes.uprobe import Spot
 from pbt.source import Span
 from pbt.typing import TYPE_CHECKING
@@ -24,8 +24,12 @@ if TYPE_CHECKING:
 
 
 def _parse(parts: Sequence[str], span: Span) -> Place:
-    """`file:provider:name`, `file:name`; with a process, `*:name` is a probe in any of its files."""
-    count_parts("usdt", parts, span, 2, 3)
+    """`file:provider:name`, `file:name`; with a process, `*:name` is a probe in any of its files, as is one without
+    a file: `name`, `:provider:name`."""
+    if len(parts) == 1 and "/" not in parts[0]:
+        parts = ("", *parts)
+    anywhere = len(parts) > 1 and not parts[0]
+    count_parts("usdt", parts[anywhere:], span, *((1, 2) if anywhere else (2, 3)))
     return {"path": parts[0], "namespace": parts[1] if len(parts) == 3 else "*", "name": parts[-1]}
 
 
@@ -54,6 +58,25 @@ def _expand(place: Place, target: Target) -> Sequence[Place]:
         }
         for path, row in _found(place)
     ]
+
+
+def _of_process(place: Place, pid: int) -> Place:
+    return uprobe.of_process({**place, "path": place["path"] or "*"}, pid)
+
+
+def _absent(place: Place, target: Target) -> tuple[str, str] | None:
+    from pbt.host import usdt
+
+    if not place["path"]:
+        name = place["name"]
+        return (
+            "a static probe without a file is one of the process of -p",
+            f"write usdt:FILE:{name}, or -p PID",
+        )
+    for path, elf in () if is_pattern(place["path"]) else uprobe.elves(place):
+        if not usdt.probes(elf):
+            return f"{path} has no static probes", f"its functions are places too: pbt -l 'uprobe:{path}:*'"
+    return uprobe.unusable(place["path"])
 
 
 def _label(place: Place) -> str:
@@ -157,7 +180,8 @@ USDT = Provider(
     describe=_describe,
     attach=_attach,
     attach_many=_attach_many,
-    of_process=uprobe.of_process,
+    of_process=_of_process,
+    absent=_absent,
     list=_list,
     fields=_fields,
     aliases=("U",),

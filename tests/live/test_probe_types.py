@@ -238,12 +238,12 @@ def test_static_probe_with_a_semaphore(pbt, running):
     assert int(rows(done.out)[key]) > 0
 
 
-def test_static_probes_by_wildcard_in_a_process(pbt, running):
+@pytest.mark.parametrize("probe", ["usdt:*:gc__*", "usdt:gc__*", "usdt::python:gc__*"])
+def test_static_probes_of_a_process(pbt, running, probe):
+    """By wildcards in whatever it has mapped; the file may be left out."""
     static(pbt)
     process = running(COLLECTS)
-    done = pbt(
-        "-e", "usdt:*:gc__* { @[probe] = count(); }", "-p", str(process.pid), load=lambda: time.sleep(1)
-    )
+    done = pbt("-e", f"{probe} {{ @[probe] = count(); }}", "-p", str(process.pid), load=lambda: time.sleep(1))
     names = {name.rpartition(":")[2].rstrip("]") for name in rows(done.out)}
     assert names == {"gc__start", "gc__done"}
 
