@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,15 +15,17 @@ from tests.lab import judging, kernels, vm
 
 pytestmark = pytest.mark.lab
 COUNT = 300  # programs of each kind
+SCRIPTS = vm.Command([sys.executable, "-m", "tests.lab.scripts"], timeout=400)
 
 
 class Judged(NamedTuple):
-    """What a kernel said: of the calibration programs and of those of root; of those of nobody."""
+    """What a kernel said: of the calibration programs and of those of root; of those of nobody; of scripts."""
 
     kernel: str
     release: str
     root: Mapping[str, Mapping[str, Any]]
     nobody: Mapping[str, Mapping[str, Any]]
+    scripts: Sequence[Mapping[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +38,7 @@ def asked_by_nobody() -> list[judging.Asked]:
     return list(judging.random_ones(COUNT, privileged=False))
 
 
-MEASURED = ("6.1", "6.12", "6.18", "7")  # kernels whose rules were compared; 5.10 is not among them yet
-
-
-@pytest.fixture(scope="module", params=[name for name in kernels.chosen() if name in MEASURED])
+@pytest.fixture(scope="module", params=[name for name in kernels.chosen() if kernels.native(name)])
 def judged(
     request: pytest.FixtureRequest, asked: list[judging.Asked], asked_by_nobody: list[judging.Asked]
 ) -> Judged:
@@ -45,9 +46,12 @@ def judged(
         "root.jsonl": judging.text([*judging.calibration(), *(row.line for row in asked)]),
         "nobody.jsonl": judging.text([row.line for row in asked_by_nobody]),
     }
-    commands = [judging.command("root.jsonl"), judging.command("nobody.jsonl", "--unprivileged")]
-    root, nobody = map(judging.answers, vm.run(request.param, commands, files=files))
-    return Judged(request.param, kernels.fetch(request.param).release, root, nobody)
+    commands = [SCRIPTS, judging.command("root.jsonl"), judging.command("nobody.jsonl", "--unprivileged")]
+    scripts, *said = vm.run(request.param, commands, files=files)
+    assert scripts.code == 0, scripts.stdout[-2000:] + scripts.stderr[-2000:]
+    rows = [json.loads(line) for line in scripts.stdout.splitlines()]
+    root, nobody = map(judging.answers, said)
+    return Judged(request.param, kernels.fetch(request.param).release, root, nobody, rows)
 
 
 def test_rules_are_those_of_the_release(judged: Judged) -> None:
@@ -63,6 +67,18 @@ def test_programs_of_root(judged: Judged, asked: list[judging.Asked]) -> None:
 
 def test_programs_of_nobody(judged: Judged, asked_by_nobody: list[judging.Asked]) -> None:
     _same(judged.release, judged.nobody, asked_by_nobody)
+
+
+def test_programs_of_scripts(judged: Judged) -> None:
+    """Whatever compiles is judged as the kernel judges it; what it refuses first is told by its name."""
+    differ, asked = {}, 0
+    for row in judged.scripts:
+        asked += len(row["programs"]) if row["refused"] or not row["why"] else 0
+        taken = set(row["programs"]) - {row["refused"]}
+        if row["refused"] in row["accepted"] or (not row["why"] and taken != set(row["accepted"])):
+            differ[row["name"]] = (row["refused"], row["why"], sorted(taken - set(row["accepted"])))
+    assert not differ
+    assert asked > 200
 
 
 def _same(release: str, said: Mapping[str, Mapping[str, Any]], asked: Sequence[judging.Asked]) -> None:

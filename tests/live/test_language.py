@@ -59,7 +59,7 @@ def _own_maps(number: int, text: str) -> str:
     return re.sub(r"@(\w*)", rf"@r{number}_\1", text)
 
 
-def _script(numbered: Iterable[tuple[int, Row]]) -> str:
+def script_of(numbered: Iterable[tuple[int, Row]]) -> str:
     probes = (
         f'BEGIN {{ printf("#{number}\\n"); {_own_maps(number, row.body)}\n }}' for number, row in numbered
     )
@@ -69,7 +69,7 @@ def _script(numbered: Iterable[tuple[int, Row]]) -> str:
 
 def _run(numbered: Iterable[tuple[int, Row]]) -> dict[int, str]:
     """What each row prints."""
-    with api.trace(_script(numbered)) as trace:
+    with api.trace(script_of(numbered)) as trace:
         text = "".join(message.text for message in trace)
     parts = re.split(r"^#(\d+)\n", text, flags=re.M)
     return {

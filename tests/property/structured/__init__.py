@@ -32,7 +32,7 @@ def unprivileged(seed: int) -> Program:
     """The random program of a seed, a socket filter: what may be loaded without privileges."""
     rng = random.Random(seed)
     pieces = tuple(row for row in _PIECES if row[0] not in _BY_NOBODY)
-    return _whole(Maker(rng, "SOCKET_FILTER"), rng.randrange(3, 24), pieces)
+    return _whole(Maker(rng, "SOCKET_FILTER"), rng.randrange(3, 24), pieces)._replace(plain=True)
 
 
 def _whole(m: Maker, length: int, pieces: tuple[tuple[object, float], ...]) -> Program:

@@ -1,0 +1,83 @@
+"""Compiles every script of the repository for the kernel it finds itself on, loads its programs, and judges them, too.
+
+    python -m tests.lab.scripts
+
+Nothing is attached. A line of JSON for each script as it is done: {"name", "why", "programs", "refused",
+"accepted", "seconds"}. `why`: the message of what does not compile for this kernel, or whose maps cannot be made;
+`programs`: their names; `refused`: the one that the kernel did not take, and its reason, or nothing; `accepted`:
+the names of those that the built-in verifier accepts. Rows of the language are tried some together, and one by
+one where they cannot be.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pbt.cli.kernel import judging, kernel_types
+from pbt.host.target import Target
+from pbt.pipeline import Options, compile
+from pbt.runtime.load import LoadError, load
+from pbt.source import PbtError, Source
+from pbt.verifier_sim import verify_bundle
+from tests.live.test_language import ROWS, Row, script_of
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = ("bench/scripts", "tests/golden", "tools")
+TOGETHER = 12  # rows in one script
+
+
+def scripts() -> Iterator[tuple[str, str]]:
+    """Name and text of every file."""
+    for folder in FOLDERS:
+        for path in sorted((ROOT / folder).rglob("*.bt")):
+            yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
+
+
+def outcome(name: str, text: str, target: Target, options: dict[str, Any]) -> dict[str, Any]:
+    """One script."""
+    row: dict[str, Any] = {"name": name, "why": "", "programs": [], "refused": "", "accepted": []}
+    start = time.monotonic()
+    try:
+        bundle = compile(Source(name, text), target, Options(environment={}, unsafe=True))
+        verdicts = verify_bundle(bundle, **options)
+        named = list(zip(bundle.programs, verdicts, strict=True))
+        row["programs"] = [program.name for program, _ in named]
+        row["accepted"] = [program.name for program, verdict in named if verdict.ok]
+        load(bundle, target).close()
+    except LoadError as error:
+        row["refused"], row["why"] = error.program, f"{error.reason}\n{error.log[-600:]}"
+    except PbtError as error:
+        row["why"] = str(error)
+    return row | {"seconds": round(time.monotonic() - start, 2)}
+
+
+def rows(
+    some: Sequence[tuple[int, Row]], target: Target, options: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Some rows of the language as one script, or (where one of them does not compile) each by itself."""
+    name = f"rows {some[0][0]} to {some[-1][0]}" if len(some) > 1 else f"row: {some[0][1].name}"
+    found = outcome(name, script_of(some), target, options)
+    if len(some) > 1 and found["why"] and not found["refused"]:
+        for one in some:
+            yield from rows([one], target, options)
+    else:
+        yield found
+
+
+def main() -> None:
+    target = Target.live()
+    options = judging(target.release, ask=True) | {"types": kernel_types(target.release, target)}
+    for name, text in scripts():
+        print(json.dumps(outcome(name, text, target, options)), flush=True)
+    numbered = list(enumerate(ROWS))
+    for at in range(0, len(numbered), TOGETHER):
+        for row in rows(numbered[at : at + TOGETHER], target, options):
+            print(json.dumps(row), flush=True)
+
+
+if __name__ == "__main__":
+    main()
