@@ -235,5 +235,9 @@ def _moved(env: Env, pointer: Reg, num: Scalar, sign: int) -> Reg:
     var = arith.binary("ADD" if sign > 0 else "SUB", pointer.num, num, True, env.rules)
     if pointer.kind not in ("pkt", "pkt_meta"):
         return pointer._replace(num=var)
-    keeps = sign < 0 and num.smin >= 0
-    return pointer._replace(num=var, id=env.new_id(), size=pointer.size if keeps else 0)
+    size = pointer.size if sign < 0 and num.smin >= 0 else 0
+    if (
+        size > 0 and "offsets_merged" in env.rules
+    ):  # what was checked is counted from where the pointer may end up
+        size += pointer.num.smax - var.smax
+    return pointer._replace(num=var, id=env.new_id(), size=size)

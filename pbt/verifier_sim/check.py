@@ -386,7 +386,7 @@ def longest_stack(
         return known[key]
 
     def follow(start: int, used: int, chain: int) -> int:
-        own = max(depths.get(start, 0), 1)
+        own = max(depths.get(start, 0), 0 if "frames_empty" in rules else 1)
         rounded = (own + grain - 1) // grain * grain
         if private and rounded >= 64:  # BPF_PRIV_STACK_MIN_SIZE
             total, limited = used, rounded
