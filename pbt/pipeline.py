@@ -20,7 +20,7 @@ from pbt.ir.passes import run as run_passes
 from pbt.lang.check import check
 from pbt.lang.expand import Attached, Expanded, expand, filtered
 from pbt.lang.parse import Parsed, parse
-from pbt.lang.preprocess import READS_HEADERS
+from pbt.lang.preprocess import reads_headers
 from pbt.lang.settings import settle
 from pbt.lang.typed import Instance, Typed
 from pbt.lang.typed import Options as CheckOptions
@@ -121,7 +121,7 @@ def _parse(work: Work) -> None:
     predefined = {"BPFTRACE_HAVE_BTF": "1", "_LINUX_TYPES_H": "1"} if work.target.has_types else {}
     machine = {name: value or "1" for name, _, value in (m.partition("=") for m in work.target.arch.macros)}
     names = {**predefined, **machine, "__KERNEL__": "1", "KBUILD_MODNAME": '"pbt"', **_version(work.target)}
-    if work.options.headers.files or READS_HEADERS.search(work.source.text):
+    if work.options.headers.files or reads_headers(work.source.text):
         work.headers = _headers(work)
     parsed = parse(work.source, names, headers=work.headers, errors=work.errors)
     if parsed.script.imports:

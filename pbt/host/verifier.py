@@ -69,11 +69,13 @@ def _table() -> int:
 
 
 def _read() -> dict[str, bool] | None:
+    data = cache.read(_name())
+    if data is None:
+        return None
     import json
 
-    data = cache.read(_name())
     try:
-        found = json.loads(data) if data is not None else None
+        found = json.loads(data)
     except ValueError:
         return None
     if not isinstance(found, dict):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from pbt.lang import ast
 from pbt.lang.calls import Calls
 from pbt.lang.checks import LITERALS
@@ -55,7 +53,7 @@ class Access(Calls):
         fields = self.context.args.names() if self.context.args is not None else ()
         signed = (*self.names.values(), *self.shared.maps, *(f"args.{field}" for field in fields))
         for other in signed:
-            if name == re.sub(r"^[$@]|^args\.", "", other):
+            if name == other.removeprefix("args.").lstrip("$@"):
                 return f"did you mean {other}?"
         if name in self.shared.known_aggregations:
             return f"{name}() must be assigned directly to a map: @name = {name}(...)"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 
 from pbt.data import NamedTuple, dataclass
 from pbt.feature import Context, Place, PlaceError, Provider, find_provider, providers
 from pbt.lang import ast
 from pbt.lang.renamed import successors
+from pbt.regex import Regex
 from pbt.source import Notice, ScriptError, ScriptWarning, Span, UsageError, caught, give, nearest
 from pbt.typing import TYPE_CHECKING, Any
 
@@ -126,6 +126,8 @@ def filtered(expanded: Sequence[Expanded], pattern: str) -> list[Expanded]:
     """
     if not pattern:
         return list(expanded)
+    import re
+
     try:
         found = re.compile(pattern)
     except re.error as error:
@@ -213,7 +215,11 @@ def _bracketed(texts: set[str]) -> str:
 
 def _substitute(part: str, params: Sequence[str]) -> str:
     """Positional parameters, put in as text."""
-    return re.sub(r"\$(\d+)", lambda m: params[int(m[1]) - 1] if 0 < int(m[1]) <= len(params) else "", part)
+    if "$" not in part:
+        return part
+    return Regex(r"\$(\d+)").sub(
+        lambda m: params[int(m[1]) - 1] if 0 < int(m[1]) <= len(params) else "", part
+    )
 
 
 def _missing(wanted: _Wanted, target: Target, policy: str, warnings: list[ScriptWarning]) -> None:

@@ -7,10 +7,11 @@ table and regular expressions are unpacked when first needed: most scripts need 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 
 from pbt.data import NamedTuple
+from pbt.lang.scan import SCANS, UNSURE
+from pbt.regex import Regex
 from pbt.typing import Any, TypeAlias
 
 END = "$END"
@@ -280,13 +281,20 @@ def _literal(text: str) -> Match:
 
 
 def _pattern(pattern: str) -> Match:
-    match = re.compile(pattern).match
+    regex, scan = Regex(pattern), SCANS.get(pattern)
 
     def end(source: str, at: int) -> int:
-        found = match(source, at)
+        found = regex.match(source, at)
         return found.end() if found else -1
 
-    return end
+    if scan is None:
+        return end
+
+    def scanned(source: str, at: int) -> int:
+        found = scan(source, at) if source[at].isascii() else UNSURE
+        return end(source, at) if found == UNSURE else found
+
+    return scanned
 
 
 def _reduced(rule: Rule, parts: list[Any]) -> Any:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from pbt.lang import ast
+from pbt.regex import Regex
 from pbt.source import ScriptError, Span
 
 _ESCAPES = {
@@ -19,6 +18,7 @@ _ESCAPES = {
     "v": "\v",
     "e": "\x1b",
 }
+_OCTAL, _HEXADECIMAL = "01234567", "0123456789abcdefABCDEF"
 _UNITS = {
     "ns": 1,
     "us": 10**3,
@@ -28,7 +28,7 @@ _UNITS = {
     "h": 3600 * 10**9,
     "d": 86400 * 10**9,
 }
-_INT = re.compile(
+_INT = Regex(
     r"(?:(?P<hex>0[xX][0-9a-fA-F](?:_?[0-9a-fA-F])*)|(?P<exp>[1-9])e(?P<power>\d+)|(?P<dec>\d(?:_?\d)*))"
     r"(?:(?P<unit>ns|us|ms|s|m|h|d)|(?i:ul|ull|llu|lu|ll|l|u))?"
 )
@@ -36,9 +36,11 @@ _INT = re.compile(
 
 def number(text: str, span: Span) -> int:
     """An integer literal: decimal, 0x, octal, 1e6, 1_000, C suffixes, durations in nanoseconds."""
+    if text.isascii() and text.isdecimal() and len(text) < 20 and (text[0] != "0" or text == "0"):
+        return int(text)
     match = _INT.fullmatch(text)
     if not match:
-        hint = "one digit before e, as in 1e6" if re.fullmatch(r"\d+e\d+", text) else ""
+        hint = "one digit before e, as in 1e6" if Regex(r"\d+e\d+").fullmatch(text) else ""
         raise ScriptError(f"invalid number: {text}", span, hint)
     if match["hex"]:
         value = int(match["hex"].replace("_", ""), 16)
@@ -49,7 +51,7 @@ def number(text: str, span: Span) -> int:
     else:
         digits = match["dec"].replace("_", "")
         octal = len(digits) > 1 and digits[0] == "0"
-        if octal and re.search("[89]", digits):
+        if octal and ("8" in digits or "9" in digits):
             raise ScriptError(f"invalid number: {text}", span, "a leading 0 means octal")
         value = int(digits, 8 if octal else 10)
     value *= _UNITS[match["unit"]] if match["unit"] else 1
@@ -61,26 +63,39 @@ def number(text: str, span: Span) -> int:
 def unquote(text: str, span: Span) -> str:
     """The characters of a string literal; bytes from 0x80 on are lone surrogates."""
 
-    def replace(match: re.Match[str]) -> str:
-        body = match[1]
-        if body[0] in "x01234567" and body != "x":
-            byte = int(body[1:], 16) if body[0] == "x" else int(body, 8) & 0xFF
-            return chr(byte) if byte < 0x80 else chr(0xDC00 + byte)  # as surrogateescape keeps single bytes
-        if body not in _ESCAPES:
-            raise ScriptError(
-                f"invalid escape sequence \\{body}", span, r"escapes are \n \t \r \" \\ \ooo \xhh"
-            )
-        return _ESCAPES[body]
+    body = text[1:-1]
+    parts: list[str] = []
+    at = 0
+    while 0 <= (found := body.find("\\", at)) < len(body) - 1:
+        character, end = _escaped(body, found + 1, span)
+        parts += (body[at:found], character)
+        at = end
+    return "".join(parts) + body[at:]
 
-    return re.sub(r"\\(x[0-9a-fA-F]{1,2}|[0-7]{1,3}|.|\n)", replace, text[1:-1])
+
+def _escaped(body: str, at: int, span: Span) -> tuple[str, int]:
+    """The character that is meant by what follows a backslash, and where that ends."""
+    first = body[at]
+    if first in _ESCAPES:
+        return _ESCAPES[first], at + 1
+    start, most, allowed = (at + 1, 2, _HEXADECIMAL) if first == "x" else (at, 3, _OCTAL)
+    digits = body[start : start + most]
+    digits = digits[: len(digits) - len(digits.lstrip(allowed))]
+    if not digits:
+        hint = r"escapes are \n \t \r \" \\ \ooo \xhh"
+        raise ScriptError(f"invalid escape sequence \\{first}", span, hint)
+    byte = int(digits, 16 if first == "x" else 8) & 0xFF
+    # bytes beyond ASCII as surrogateescape keeps single bytes
+    return chr(byte) if byte < 0x80 else chr(0xDC00 + byte), start + len(digits)
 
 
 MOST_SHAPE = 32
+_TYPE = Regex(r"\s*([\w\s]+?)\s*((?:\*\s*)*)((?:\[\s*\d*\s*\]\s*)*)(\*?)\s*")
 
 
 def parse_type(text: str, span: Span) -> ast.TypeName:
     """`struct x *`, `uint8[4]`: the inside of a cast."""
-    match = re.fullmatch(r"\s*([\w\s]+?)\s*((?:\*\s*)*)((?:\[\s*\d*\s*\]\s*)*)(\*?)\s*", text)
+    match = _TYPE.fullmatch(text)
     if not match:
         raise ScriptError(
             f"cannot read the type {text.strip()}", span, "for example: struct sock *, uint8[4], int32"
@@ -88,17 +103,24 @@ def parse_type(text: str, span: Span) -> ast.TypeName:
     stars = match[2].count("*") + len(match[4])
     if stars > MOST_SHAPE or match[3].count("[") > MOST_SHAPE:
         raise ScriptError(f"a type has at most {MOST_SHAPE} stars and dimensions", span)
-    dims = tuple(int(d) if d else None for d in re.findall(r"\[\s*(\d*)\s*\]", match[3]))
+    dims = tuple(int(d) if d else None for d in Regex(r"\[\s*(\d*)\s*\]").findall(match[3]))
     return ast.TypeName(span, " ".join(match[1].split()), stars, dims)
+
+
+_QUOTED = Regex(r'"(?:[^"\\]|\\.)*"')
+_NAMED = Regex(r"(?s)(?:([A-Za-z_]\w*)=)?(.*)")
+_PART = Regex(r':?("(?:[^"\\]|\\.)*"|(?:[^:"]|"(?:[^"\\]|\\.)*")*)')
 
 
 def split_attach_point(text: str, span: Span) -> ast.AttachPoint:
     """Parts between colons; quotes taken off, and a name before `=`."""
-    name, text = re.fullmatch(r"(?s)(?:([A-Za-z_]\w*)=)?(.*)", text).groups(default="")  # type: ignore[union-attr]
-    parts = re.findall(r':?("(?:[^"\\]|\\.)*"|(?:[^:"]|"(?:[^"\\]|\\.)*")*)', text)[: _count_parts(text)]
+    if "=" not in text and '"' not in text:
+        return ast.AttachPoint(span, text, tuple(text.split(":")), "")
+    name, text = _NAMED.fullmatch(text).groups(default="")  # type: ignore[union-attr]
+    parts = _PART.findall(text)[: _count_parts(text)]
     made = tuple(unquote(p, span) if p.startswith('"') else p for p in parts)
     return ast.AttachPoint(span, text, made, name)
 
 
 def _count_parts(text: str) -> int:
-    return len(re.sub(r'"(?:[^"\\]|\\.)*"', "", text).split(":"))
+    return len(_QUOTED.sub("", text).split(":"))

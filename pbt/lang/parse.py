@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from pbt.data import NamedTuple
@@ -13,6 +12,7 @@ from pbt.lang.preprocess import Define, Include, Known, preprocess
 from pbt.lang.rules_expr import ExprRules
 from pbt.lang.rules_stmt import StmtRules
 from pbt.lang.syntax import syntax_tree
+from pbt.regex import Regex
 from pbt.source import ScriptError, ScriptErrors, ScriptWarning, Source, Span, give
 from pbt.typing import Any
 
@@ -61,7 +61,7 @@ def _tree(source: Source, text: str) -> tuple[Branch, list[ScriptError]]:
             if probe is None or len(errors) >= MOST_ERRORS:
                 raise ScriptErrors(errors) from None
             start, end = probe
-            text = text[:start] + re.sub(r"[^\n]", " ", text[start:end]) + text[end:]
+            text = text[:start] + "".join("\n" if c == "\n" else " " for c in text[start:end]) + text[end:]
 
 
 def parse_expr(define: Define) -> ast.Expr:
@@ -85,7 +85,7 @@ def parse_expr(define: Define) -> ast.Expr:
 def _probe_around(text: str, offset: int) -> tuple[int, int] | None:
     """From where to where the probe reaches that contains an error, if its braces tell and text follows."""
     depth = start = 0
-    pattern = re.compile(r'"([^"\\\n]|\\.)*"|//[^\n]*|/\*(?:.|\n)*?\*/|[{}]')
+    pattern = Regex(r'"([^"\\\n]|\\.)*"|//[^\n]*|/\*(?:.|\n)*?\*/|[{}]')
     for match in pattern.finditer(text):
         if match[0] == "{":
             depth += 1
@@ -98,6 +98,11 @@ def _probe_around(text: str, offset: int) -> tuple[int, int] | None:
             if depth == 0:
                 start = match.end()
     return None
+
+
+def _without_suffix(point: str) -> str:
+    """An attach point without a word in brackets behind it."""
+    return Regex(r"\s+\[\w+\]$").sub("", point) if point.endswith("]") else point
 
 
 class Maker(StmtRules, ExprRules):
@@ -180,7 +185,7 @@ class Maker(StmtRules, ExprRules):
         return ast.Probe(span, self.all(points.children), test, self.make(body))
 
     def _attach_point(self, tree: Any, span: Span) -> ast.AttachPoint:
-        return split_attach_point(re.sub(r"\s+\[\w+\]$", "", str(tree.children[0])), span)
+        return split_attach_point(_without_suffix(str(tree.children[0])), span)
 
     def _predicate(self, tree: Any, span: Span) -> ast.Expr:
         made: ast.Expr = self.make(tree.children[0])

@@ -7,22 +7,23 @@ their order. A line that starts with `#` and is no directive is a comment.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 
 from pbt.data import NamedTuple
+from pbt.regex import Regex
 from pbt.source import ScriptError, ScriptWarning, Source, Span
-from pbt.typing import Protocol
+from pbt.typing import TYPE_CHECKING, Protocol
 
-IS_DIRECTIVE = re.compile(
-    r"[ \t]*#[ \t]*(include|define|undef|ifdef|ifndef|if|elif|else|endif|pragma|error|warning)\b(.*)",
-    re.DOTALL,
+if TYPE_CHECKING:
+    from re import Match
+
+IS_DIRECTIVE = Regex(
+    r"(?s)[ \t]*#[ \t]*(include|define|undef|ifdef|ifndef|if|elif|else|endif|pragma|error|warning)\b(.*)"
 )
-READS_HEADERS = re.compile(r"^[ \t]*#[ \t]*include\b|\bimport\b", re.MULTILINE)
-"""Scripts without any of this include nothing, nor does what they import."""
-_HASH = re.compile(r"[ \t]*#")
-_SKIP = re.compile(r'"([^"\\\n]|\\.)*"|//[^\n]*|/\*(?:.|\n)*?\*/')
-_COMMENT = re.compile(r'("(?:[^"\\\n]|\\.)*")|//.*|/\*(?:.|\n)*?\*/')
+_READS_HEADERS = Regex(r"(?m)^[ \t]*#[ \t]*include\b|\bimport\b")
+_HASH = Regex(r"[ \t]*#")
+_SKIP = Regex(r'"([^"\\\n]|\\.)*"|//[^\n]*|/\*(?:.|\n)*?\*/')
+_COMMENT = Regex(r'("(?:[^"\\\n]|\\.)*")|//.*|/\*(?:.|\n)*?\*/')
 
 
 PREDEFINED = {"BPFTRACE_HAVE_BTF": "1", "_LINUX_TYPES_H": "1", "__KERNEL__": "1"}
@@ -57,6 +58,11 @@ class Preprocessed(NamedTuple):
     defines: Mapping[str, Define]
     includes: tuple[Include, ...]
     warnings: tuple[ScriptWarning, ...]
+
+
+def reads_headers(text: str) -> bool:
+    """Whether a script may include something; others do not, nor does what they import."""
+    return ("include" in text or "import" in text) and _READS_HEADERS.search(text) is not None
 
 
 class _Conditional(NamedTuple):
@@ -116,7 +122,7 @@ class _Preprocessor:
                 )
             )
 
-    def directive(self, match: re.Match[str], start: int, span: Span) -> None:
+    def directive(self, match: Match[str], start: int, span: Span) -> None:
         word, rest = match[1], _without_comments(match[2]).replace("\\\n", " ").strip()
         if word in ("ifdef", "ifndef", "if"):
             holds = self.active and self.holds(word, rest, span)
@@ -134,7 +140,7 @@ class _Preprocessor:
             holds = self.active and not last.taken and (word == "else" or self.holds("if", rest, span))
             self.stack.append(_Conditional(holds, last.taken or holds, last.span))
 
-    def act(self, word: str, rest: str, match: re.Match[str], start: int, span: Span) -> None:
+    def act(self, word: str, rest: str, match: Match[str], start: int, span: Span) -> None:
         """A directive that is no conditional and is not left out."""
         if word == "include":
             self.include(rest, span)
@@ -151,7 +157,7 @@ class _Preprocessor:
             self.tell(f"#define {rest}")
 
     def include(self, rest: str, span: Span) -> None:
-        match = re.fullmatch(r'<([^>]+)>|"([^"]+)"', rest)
+        match = Regex(r'<([^>]+)>|"([^"]+)"').fullmatch(rest)
         if match is None:
             raise ScriptError(
                 "#include needs the name of a file", span, '#include <name.h> or #include "name.h"'
@@ -164,8 +170,8 @@ class _Preprocessor:
         if self.headers is not None:
             self.headers.directive(text, include)
 
-    def define(self, match: re.Match[str], start: int, span: Span) -> None:
-        name = re.match(r"\s*(\w+)(\()?", match[2])
+    def define(self, match: Match[str], start: int, span: Span) -> None:
+        name = Regex(r"\s*(\w+)(\()?").match(match[2])
         if not name:
             raise ScriptError("#define needs a name", span)
         if name[2]:
@@ -210,13 +216,16 @@ def _kernel_version(args: list[int]) -> int:
 
 def _without_comments(text: str) -> str:
     """Comments as blanks; strings stay."""
-    return _COMMENT.sub(lambda m: m[1] or re.sub(r"[^\n]", " ", m[0]), text)
+    return _COMMENT.sub(lambda m: m[1] or _blank(m[0]), text)
+
+
+_LINE = Regex(r"[ \t]*#(?:[^\n\\]|\\\n|\\)*\n?|[^\n]*\n|[^\n]+")
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
     """Lines with their offsets; a directive goes on where its line ends with a backslash."""
     at = 0
-    for match in re.finditer(r"[ \t]*#(?:[^\n\\]|\\\n|\\)*\n?|[^\n]*\n|[^\n]+", text):
+    for match in _LINE.finditer(text):
         yield at, match[0]
         at = match.end()
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from pbt.lang import ast
 from pbt.lang.literals import MOST_SHAPE, number, parse_type
 from pbt.lang.rules import Rules
+from pbt.regex import Regex
 from pbt.source import ScriptError, Span
 from pbt.typing import Any
 
@@ -47,8 +46,8 @@ class CRules(Rules):
         """Whether `packed` is among them, and what `aligned` says."""
         packed, aligned = False, None
         for token in tokens:
-            packed = packed or re.search(r"\b(__)?packed(__)?\b", token) is not None
-            match = re.search(r"\b(?:__)?aligned(?:__)?\b\s*(?:\(\s*(\w+)\s*\))?", token)
+            packed = packed or Regex(r"\b(__)?packed(__)?\b").search(token) is not None
+            match = Regex(r"\b(?:__)?aligned(?:__)?\b\s*(?:\(\s*(\w+)\s*\))?").search(token)
             if match:
                 aligned = self._alignment(match[1] or "16", self.at(token))
         return packed, aligned

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 from pbt.lang.lalr import END, Branch, Unexpected
 from pbt.lang.table import parser
+from pbt.regex import Regex
 from pbt.source import ScriptError, Source, Span
 from pbt.typing import Any
 
@@ -55,7 +54,7 @@ def _syntax_error(source: Source, text: str, error: Unexpected) -> ScriptError:
         at = error.at
         found = _first_word(text, at)
         span, found = Span(source, at, at + len(found)), f"'{found}'"
-    stray = re.search(r"\belse\s*$", text[: span.start])
+    stray = Regex(r"\belse\s*$").search(text[: span.start])
     if stray:  # where no `if` comes before, it reads as a name
         span, found, expected = (
             Span(source, stray.start(), stray.start() + 4),
@@ -64,7 +63,7 @@ def _syntax_error(source: Source, text: str, error: Unexpected) -> ScriptError:
         )
     message, hint = f"syntax error, unexpected {found}", ""
     wanted = _wanted(expected)
-    if found.startswith("'\"") and not re.fullmatch(r"'\".*\"'", found):
+    if found.startswith("'\"") and not Regex(r"'\".*\"'").fullmatch(found):
         message, hint = (
             "this string has no end",
             'a string ends with " on the same line; write a newline as \\n',
@@ -77,7 +76,7 @@ def _syntax_error(source: Source, text: str, error: Unexpected) -> ScriptError:
 
 
 def _first_word(text: str, at: int) -> str:
-    match = re.compile(r'[@$]?\w+|"[^"\n]*"?|\S').match(text, at)
+    match = Regex(r'[@$]?\w+|"[^"\n]*"?|\S').match(text, at)
     return match[0] if match else text[at : at + 1]
 
 
@@ -102,8 +101,8 @@ def _hint(found: str, text: str, span: Span) -> str:
     if found == "end of file" and before.count("{") > before.count("}"):
         return "a { has no }"
     if (
-        re.fullmatch(r"[A-Za-z_]\w*", word)
-        and re.search(r"[\w)\]]$", before)
+        Regex(r"[A-Za-z_]\w*").fullmatch(word)
+        and Regex(r"[\w)\]]$").search(before)
         and "\n" in text[len(before) : span.start]
     ):
         return "is a ; missing at the end of the line before?"

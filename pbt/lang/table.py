@@ -1,4 +1,4 @@
-"""The LALR table of grammar.lark, saved as compressed JSON so that starting does not compute it.
+"""The LALR table of grammar.lark, saved as compressed text so that starting does not compute it.
 
 `python -m pbt.lang.table` writes table.bin anew, by lark; `lalr` drives the table without lark. lark's own
 cache is not used: it unpickles a file with a guessable name in the temporary directory, which runs the
@@ -7,9 +7,9 @@ code of whoever put it there.
 
 from __future__ import annotations
 
-import json
 import os
 import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 
 from pbt.lang.lalr import END, Parser, Rule, Terminal
@@ -54,8 +54,35 @@ def build() -> Lark:
 
 def dump() -> bytes:
     """The contents of table.bin for the grammar as it is."""
-    data = [fingerprint(read(GRAMMAR)), *_table(build())]
-    return zlib.compress(json.dumps(data, separators=(",", ":")).encode(), 9)
+    terminals, rules, *rest = _table(build())
+    texts = [fingerprint(read(GRAMMAR)), _text(map(_written, terminals)), _text(map(_written, rules))]
+    texts += ["\n".join(part) if isinstance(part, list) else str(part) for part in rest]
+    return zlib.compress("\0".join(texts).encode(), 9)
+
+
+def _text(records: Iterable[Iterable[str]]) -> str:
+    return "\1".join(map("\2".join, records))
+
+
+def _written(record: Sequence[Any]) -> Iterator[str]:
+    """The fields of a terminal or a rule as texts; what may have more parts comes last."""
+    for value in record:
+        if isinstance(value, dict):
+            yield from (str(part) for pair in value.items() for part in pair)
+        elif value is None or isinstance(value, list):
+            yield "-" if value is None else " ".join(map(str, value))
+        else:
+            yield str(int(value)) if isinstance(value, (bool, int)) else value
+
+
+def _terminal_of(name: str, pattern: str, literal: str, ignored: str, first: str, *words: str) -> Terminal:
+    known = dict(zip(words[::2], map(int, words[1::2]), strict=True))
+    return Terminal(name, pattern, literal == "1", ignored == "1", known, first)
+
+
+def _rule_of(data: str, origin: str, size: str, single: str, keep: str) -> Rule:
+    kept = None if keep == "-" else [int(n) for n in keep.split()]
+    return Rule(data, int(origin), int(size), kept, single == "1")
 
 
 def _table(made: Lark) -> tuple[Any, ...]:
@@ -117,7 +144,7 @@ def _terminal(terminal: Any, lexer: Any, numbers: dict[str, int]) -> tuple[Any, 
         and (m := re.match(pattern, other.pattern.value)) and m[0] == other.pattern.value
     }  # fmt: skip
     first = pattern[0] if literal else first_characters(pattern)
-    return terminal.name, pattern, literal, terminal.name in lexer.ignore_types, words, first
+    return terminal.name, pattern, literal, terminal.name in lexer.ignore_types, first, words
 
 
 def _rule(rule: Any, origins: dict[str, int]) -> tuple[Any, ...]:
@@ -129,14 +156,23 @@ def _rule(rule: Any, origins: dict[str, int]) -> tuple[Any, ...]:
     whole = keep == list(range(len(rule.expansion)))
     single = bool(rule.options.expand1 and not rule.alias)
     data = rule.alias or rule.options.template_source or rule.origin.name
-    return str(data), origins[rule.origin.name], len(rule.expansion), None if whole else keep, single
+    return str(data), origins[rule.origin.name], len(rule.expansion), single, None if whole else keep
 
 
 @cache
 def parser() -> Parser:
     """The parser of scripts, from the saved table."""
-    _, terminals, rules, rows, gotos, start, final = json.loads(zlib.decompress(read(TABLE)))
-    return Parser([Terminal(*t) for t in terminals], [Rule(*r) for r in rules], rows, gotos, start, final)
+    _, *lists, start, final = zlib.decompress(read(TABLE)).decode().split("\0")
+    terminals, rules = ([row.split("\2") for row in part.split("\1")] for part in lists[:2])
+    rows, gotos = (part.split("\n") for part in lists[2:])
+    return Parser(
+        [_terminal_of(*t) for t in terminals],
+        [_rule_of(*r) for r in rules],
+        rows,
+        gotos,
+        int(start),
+        int(final),
+    )
 
 
 if __name__ == "__main__":
