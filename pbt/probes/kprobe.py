@@ -175,8 +175,8 @@ def _instead(provider: str, place: Place, target: Target) -> Sequence[Substitute
     if "address" in place or is_pattern(place["module"] + place["function"]):
         return ()
     there = _exists(place["function"], place["module"], target) and not in_pieces(place["function"], target)
-    if target.has("kprobe") and there:
-        return ()
+    if target.has("kprobe") if there else place["module"] not in ("", KERNEL):
+        return ()  # what stands in stands in for the kernel's own functions
     from pbt.probes.instead import substitutes
 
     return substitutes(provider, _label(provider, place), place, target)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import EBUSY, EPERM, ESRCH
+from errno import EADDRNOTAVAIL, EBUSY, EINVAL, EPERM, ESRCH
 from types import SimpleNamespace
 
 import pytest
@@ -198,3 +198,61 @@ def test_other_refusals_are_errors(errno):
     else:
         with pytest.raises(KernelError):
             kattach._links(link, ["a", "b"])
+
+
+class Events:
+    """Stands for on_event: what was asked for; names in `ambiguous` and addresses in `refused` cannot be had."""
+
+    def __init__(self, ambiguous=(), refused=()):
+        self.ambiguous, self.refused, self.asked = ambiguous, refused, []
+
+    def __call__(self, fd, *, type, config, name="", config2=0):
+        if name in self.ambiguous:
+            raise KernelError("several", EADDRNOTAVAIL)
+        if config2 in self.refused:
+            raise KernelError("no", EINVAL)
+        self.asked.append(name or config2)
+        return (SimpleNamespace(close=lambda: None),)
+
+
+@pytest.fixture
+def kprobes(monkeypatch):
+    from pbt.probes import kattach
+
+    def attach(events, *places, returns=False):
+        monkeypatch.setattr(kattach, "on_event", events)
+        monkeypatch.setattr(kattach.perf, "pmu_type", lambda name: 8)
+        monkeypatch.setattr(kattach.perf, "retprobe_bit", lambda name: 1)
+        known = {"one": [0x10], "two": [0x20, 0x30]}
+        said = []
+        host = SimpleNamespace(
+            say=said.append,
+            target=SimpleNamespace(
+                kallsyms=SimpleNamespace(addresses=lambda names: {n: known[n] for n in names if n in known})
+            ),
+        )
+        programs = [SimpleNamespace(name="p", expected_attach_type="", place=place) for place in places]
+        links, count = kattach.attach_many(returns, host, 3, programs)
+        return len(links), count, events.asked, said
+
+    return attach
+
+
+def place(function, module="", offset=0, **more):
+    return {"function": function, "module": module, "offset": offset, **more}
+
+
+def test_wildcards_attach_by_address(kprobes):
+    wild = [place(name, matched=True) for name in ("one", "two", "hidden")]
+    assert kprobes(Events(), *wild) == (4, 3, [0x10, 0x20, 0x30, "hidden"], [])
+    assert kprobes(Events(refused=[0x10, 0x20]), *wild) == (2, 2, [0x30, "hidden"], [])
+    assert kprobes(Events(), place("one", "some", matched=True)) == (1, 1, ["some:one"], [])
+
+
+def test_all_functions_of_a_name(kprobes):
+    said = ["2 functions are called two: all are probed"]
+    assert kprobes(Events(ambiguous=["two"]), place("two", offset=4)) == (2, 1, [0x24, 0x34], said)
+    assert kprobes(Events(), place("one")) == (1, 1, ["one"], [])
+    for events, where in ((Events(ambiguous=["hidden"]), "hidden"), (Events(["two"], [0x20, 0x30]), "two")):
+        with pytest.raises(KernelError):
+            kprobes(events, place(where))
