@@ -354,11 +354,12 @@ def _judge(env: Env, flow: shape.Flow, explorer: Explorer) -> Walk:
 def _all_walked(env: Env) -> None:
     """A function whose address is taken but that nothing calls is removed; the one behind it stands in for it.
 
-    There has to be one behind it, unless nothing but the main program is left.
+    There has to be one behind it, unless nothing but the main program is left; a program that throws gets one more
+    function, which makes its result of that.
     """
     kept = env.entered | env.called
     for start in sorted(env.passed - kept):
-        if env.privileged and kept and start > max(kept):
+        if env.privileged and (kept or env.threw) and start > max(kept, default=0):
             raise Refuse(
                 f"No program to jit at insn {start}",
                 "Call the function, or do not take its address.",

@@ -20,6 +20,12 @@ _SLOTS: Final = {
 ACTIVE, DRAINED = 1, 2
 
 
+def _slot(reg: Reg) -> int:
+    """The slot that a pointer points to, as the kernel divides: the end of the stack is the last slot, too."""
+    off: int = reg.off + reg.num.smin
+    return 0 if off == 0 else (-off - 1) >> 3
+
+
 def _place(regno: int, reg: Reg, kind: str) -> int:
     """The slot at the lowest address; Refuse if no such thing can lie there."""
     what = "irq flag" if kind == IRQ else "iter"
@@ -28,7 +34,7 @@ def _place(regno: int, reg: Reg, kind: str) -> int:
     if reg.num.mask:
         raise Refuse(f"{what} has to be at a constant offset")
     off = reg.off + reg.num.smin
-    slot = (-off - 1) >> 3
+    slot = _slot(reg)
     if off % 8 or slot < _SLOTS[kind] - 1:
         raise Refuse(f"cannot pass in {what} at an offset={off}")
     if slot >= 64:
@@ -45,7 +51,7 @@ def held_at(state: State, reg: Reg) -> Reg | None:
     """The iterator that a pointer to the stack points to."""
     if reg.kind != "fp" or reg.num.mask:
         return None
-    return held(state.frames[reg.obj], (-(reg.off + reg.num.smin) - 1) >> 3)
+    return held(state.frames[reg.obj], _slot(reg))
 
 
 def irqs(state: State) -> set[int]:
@@ -61,6 +67,8 @@ def irqs(state: State) -> set[int]:
 def create(env: Env, state: State, regno: int, reg: Reg, kind: str, ref: int, guarded: bool) -> None:
     """A new one; the slots may not hold another."""
     first = _place(regno, reg, kind)
+    if reg.off + reg.num.smin >= 0:
+        raise Refuse(f"invalid write to stack R{regno} off={reg.off + reg.num.smin} size=8")
     frame = state.frames[reg.obj]
     slots = range(first, first - _SLOTS[kind], -1)
     if any(held(frame, index) for index in slots):
@@ -91,7 +99,7 @@ def existing(state: State, regno: int, reg: Reg, kind: str) -> Reg:
 
 
 def destroy(env: Env, state: State, reg: Reg, kind: str) -> None:
-    first = (-(reg.off + reg.num.smin) - 1) >> 3
+    first = _slot(reg)
     frame = state.frames[reg.obj]
     for index in range(first, first - _SLOTS[kind], -1):
         frame.stack[index] = Slot(INVALID * 8)
@@ -99,7 +107,7 @@ def destroy(env: Env, state: State, reg: Reg, kind: str) -> None:
 
 def next_element(env: Env, state: State, pc: int, iterator: Reg, element: Reg) -> int:
     """Two ways on: one with an element, left as a branch, and one without, at the end."""
-    first = (-(iterator.off + iterator.num.smin) - 1) >> 3
+    first = _slot(iterator)
     found = state.frames[iterator.obj].stack[first].reg
     assert found is not None
     if found.off == ACTIVE:

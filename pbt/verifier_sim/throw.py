@@ -55,6 +55,7 @@ def check_handler(env: Env, start: int) -> None:
 def throw(env: Env, state: State) -> int:
     """The program ends here; nothing may be held. Without a function of its own for that, r1 is its result."""
     nothing_held(state, "bpf_throw")
+    env.threw |= not env.handler
     if env.limits is not None and not env.subprogram and not env.handler:
         in_range(env, state.frames[-1].regs[1], env.limits, "program exit")
     return DONE

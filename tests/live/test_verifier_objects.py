@@ -14,6 +14,7 @@ from pbt.host.target import Target
 from pbt.isa.insn import encode
 from pbt.source import KernelError
 from pbt.sys import bpf
+from tests.property.objects import mutant
 from tests.unit.verifier_sim.objects import MAPS, STRUCTS, TYPES, Case, cases
 
 pytestmark = pytest.mark.live
@@ -83,3 +84,25 @@ def test_objects(kernel: Kernel) -> None:
         if verdict.unsupported or verdict.ok != (not log) or verdict.ok != (not case.reason):
             wrong.append((case.text, log[-200:], verdict.error or verdict.unsupported))
     assert not wrong
+
+
+def test_programs_changed_at_random(kernel: Kernel) -> None:
+    """None that the kernel refuses is accepted, and hardly one that it accepts is refused."""
+    types = kernel_types(RELEASE)
+    assert types is not None
+    options = judging(RELEASE) | {"types": types}
+    total, wrong, severe, accepted = 400, [], [], 0
+    for seed in range(total):
+        case = mutant(seed)
+        if not all(types.source.find("func", name) for name in case.kfuncs.values()):
+            continue
+        log = kernel.judge(case)
+        verdict = case.judge(**options)
+        accepted += not log
+        if verdict.unsupported or verdict.ok != (not log):
+            wrong.append((seed, case.text, log[-200:], verdict.error or verdict.unsupported))
+            if verdict.ok and not verdict.unsupported:
+                severe.append(seed)
+    assert not severe, wrong
+    assert len(wrong) <= total // 200, wrong
+    assert accepted > total // 20, "too few programs are accepted to say anything"

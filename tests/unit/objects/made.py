@@ -130,6 +130,65 @@ static long (*bpf_loop)(u32, void *, void *, u64) = (void *)181;
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 """
 
+GRAPH = (
+    HEAD
+    + """
+#define __ksym SEC(".ksyms")
+#define private(n) SEC(".data." #n) __attribute__((visibility("hidden"))) __attribute__((aligned(8)))
+struct bpf_spin_lock { u32 val; };
+struct bpf_list_head { u64 opaque[2]; }; struct bpf_list_node { u64 opaque[3]; };
+struct bpf_rb_root { u64 opaque[2]; }; struct bpf_rb_node { u64 opaque[4]; };
+struct bpf_refcount { u32 opaque[1]; };
+static long (*bpf_spin_lock)(void *) = (void *)93;
+static long (*bpf_spin_unlock)(void *) = (void *)94;
+extern void *bpf_obj_new_impl(u64 id, void *meta) __ksym;
+extern void bpf_obj_drop_impl(void *p, void *meta) __ksym;
+extern void *bpf_refcount_acquire_impl(void *p, void *meta) __ksym;
+extern int bpf_list_push_back_impl(void *head, struct bpf_list_node *node, void *meta, u64 off) __ksym;
+extern struct bpf_list_node *bpf_list_pop_front(void *head) __ksym;
+extern int bpf_rbtree_add_impl(void *root, struct bpf_rb_node *node, void *less, void *meta, u64 off) __ksym;
+extern struct bpf_rb_node *bpf_rbtree_first(void *root) __ksym;
+struct item { u64 key; struct bpf_list_node l; struct bpf_rb_node r; struct bpf_refcount refs; };
+#define ITEM(p, m) ((struct item *)((void *)(p) - __builtin_offsetof(struct item, m)))
+private(A) struct bpf_spin_lock lock;
+private(A) struct bpf_list_head head __attribute__((btf_decl_tag("contains:item:l")));
+private(A) struct bpf_rb_root root __attribute__((btf_decl_tag("contains:item:r")));
+static _Bool less(struct bpf_rb_node *a, const struct bpf_rb_node *b) { return ITEM(a, r)->key < ITEM(b, r)->key; }
+SEC("tc") int add_good(struct __sk_buff *skb) {
+  struct item *n = bpf_obj_new_impl(__builtin_btf_type_id(*(struct item *)0, 0), 0), *m;
+  if (!n) return 0;
+  n->key = bpf_ktime_get_ns();
+  m = bpf_refcount_acquire_impl(n, 0);
+  bpf_spin_lock(&lock);
+  bpf_rbtree_add_impl(&root, &n->r, less, 0, 0);
+  bpf_list_push_back_impl(&head, &m->l, 0, 0);
+  bpf_spin_unlock(&lock);
+  return 0;
+}
+SEC("tc") int take_good(struct __sk_buff *skb) {
+  bpf_spin_lock(&lock);
+  struct bpf_list_node *l = bpf_list_pop_front(&head);
+  bpf_spin_unlock(&lock);
+  if (l) bpf_obj_drop_impl(ITEM(l, l), 0);
+  return 0;
+}
+SEC("tc") int lost_bad(struct __sk_buff *skb) {
+  bpf_spin_lock(&lock);
+  struct bpf_list_node *l = bpf_list_pop_front(&head);
+  bpf_spin_unlock(&lock);
+  return l != 0;
+}
+SEC("tc") int late_bad(struct __sk_buff *skb) {
+  bpf_spin_lock(&lock);
+  struct bpf_rb_node *r = bpf_rbtree_first(&root);
+  bpf_spin_unlock(&lock);
+  return r ? ITEM(r, r)->key : 0;
+}
+char _license[] SEC("license") = "GPL";
+"""
+)
+"""Lists and trees of objects; the names end in what their programs are."""
+
 MIXED = HEAD + """
 struct bpf_spin_lock { u32 val; };
 struct locked { struct bpf_spin_lock lock; int n; };

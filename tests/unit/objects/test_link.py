@@ -11,7 +11,7 @@ from pbt.objects.link import ObjectFile, Program, read
 from pbt.source import UsageError
 from pbt.uapi import btf
 from pbt.verifier_sim import Verdict
-from tests.unit.objects.made import HEAD, LOOKUP, MIXED, UNCHECKED, Part, assembled, clang, legacy
+from tests.unit.objects.made import GRAPH, HEAD, LOOKUP, MIXED, UNCHECKED, Part, assembled, clang, legacy
 
 
 def judged(found: ObjectFile, program: Program, kernel: str = "6.18") -> Verdict:
@@ -125,6 +125,17 @@ def test_calls_of_kernel_functions(tmp_path: Path) -> None:
     text = 'extern void bpf_rcu_read_lock(void) SEC(".ksyms"); SEC("tc") int p(void *c) { bpf_rcu_read_lock(); return 0; }'
     (program,) = read("program.o", clang(tmp_path, HEAD + text)).programs
     assert program.kfuncs == {0: "bpf_rcu_read_lock"} and program.insns[0].src_reg == 2
+
+
+def test_lists_and_trees(tmp_path: Path) -> None:
+    found = read("program.o", clang(tmp_path, GRAPH))
+    expected = {"good": "accept", "bad": "reject"}
+    assert {name: kind for name, kind in kinds(found).items() if kind != expected[name.split("_")[-1]]} == {}
+    (held,) = [info for info in found.maps if info.name == ".data.A"]
+    roots = {field.kind: (field.struct, field.node) for field in held.fields if field.struct}
+    assert roots == {"list_head": ("item", 8), "rb_root": ("item", 32)}
+    lost = next(program for program in found.programs if program.name == "lost_bad")
+    assert "reference leak" in judged(found, lost).story(place=lost.place)
 
 
 CORE = HEAD + """

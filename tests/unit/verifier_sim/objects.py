@@ -151,6 +151,13 @@ _MACROS = {
 }
 
 
+def expanded(text: str) -> str:
+    """A program without the macros."""
+    for name, meaning in _MACROS.items():
+        text = text.replace(name, meaning)
+    return text
+
+
 def made(reason: str, text: str) -> Case:
     """A program: [TYPE: ]instructions, separated by ";", with the macros above, names of kinds and maps.
 
@@ -158,8 +165,7 @@ def made(reason: str, text: str) -> Case:
     """
     prog_type, colon, rest = text.partition(": ")
     prog_type, body = (prog_type, rest) if colon and prog_type.isupper() else ("SCHED_CLS", text)
-    for name, meaning in _MACROS.items():
-        body = body.replace(name, meaning)
+    body = expanded(body)
     body = re.sub(r"(r\d) = FUNC", r"\1 = func[0][0]", body)
     for name in _KINDS:
         body = body.replace(f"r1 = {name.upper()}", f"r1 = {TYPES.ids[name]}")
