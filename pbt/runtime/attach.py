@@ -136,7 +136,8 @@ def attach(
                 if policy == "error":
                     raise AttachError(error, bundle, programs[0]) from error
                 if policy == "warn":
-                    warn(f"could not attach probe {programs[0].name}, skipping: {error.what} ({error.name})")
+                    reason = error.what.removeprefix(f"Unable to attach {programs[0].name}: ")
+                    warn(f"could not attach probe {programs[0].name}, skipping: {reason} ({error.name})")
                 continue
             links.add(Held(programs, closeables, attached))
             log(f"attached {programs[0].name}" + (f" and {attached - 1} more" if attached > 1 else ""))

@@ -39,11 +39,21 @@ class LoadError(KernelError):
         return show("ERROR", message, self.span, self.hint)
 
 
+class Refused:
+    """Stands for a program that belongs to a function of the kernel which cannot be traced: it has no descriptor."""
+
+    def __init__(self, error: KernelError) -> None:
+        self._error = error
+
+    def fileno(self) -> int:
+        raise self._error
+
+
 class Loaded:
     """Maps by name and programs in the bundle's order; owns every descriptor."""
 
     def __init__(
-        self, bundle: Bundle, maps: Mapping[str, Fd], programs: Sequence[Fd], owned: ExitStack
+        self, bundle: Bundle, maps: Mapping[str, Fd], programs: Sequence[Fd | Refused], owned: ExitStack
     ) -> None:
         self.bundle, self.maps, self.programs, self._owned = bundle, maps, programs, owned
 
@@ -66,7 +76,8 @@ def load(bundle: Bundle, target: Target, log: Callable[[str, str], None] | None 
     """Make the maps and load the programs; programs that are the same are loaded once and shared.
 
     `log` is handed the name and the verifier's log of each program. Raises LoadError or KernelError;
-    nothing stays behind then.
+    nothing stays behind then. Unless missing probes are errors, programs of functions that the kernel does not
+    let be traced, which it says already here, are `Refused`, for `attach` to go on without them.
     """
     if bundle.arch != target.arch.name:
         raise UsageError(f"{bundle.name} was compiled for {bundle.arch}, this machine is {target.arch.name}")
@@ -80,10 +91,17 @@ def load(bundle: Bundle, target: Target, log: Callable[[str, str], None] | None 
         shared = {_same(program): program for program in reversed(bundle.programs)}
         with ExitStack() as until_loaded:
             types, functions = _types(list(shared.values()), until_loaded)
-            fds: dict[object, Fd] = {}
+            fds: dict[object, Fd | Refused] = {}
+            tolerant = bundle.config.get("missing_probes", "error") != "error"
             for (key, program), info in zip(shared.items(), functions, strict=True):
-                fds[key] = fd = _load(program, bundle, maps, target, (types, info), log)
-                owned.callback(fd.close)
+                try:
+                    fds[key] = fd = _load(program, bundle, maps, target, (types, info), log)
+                except LoadError as error:
+                    if error.reason or not program.attach_btf or not tolerant:
+                        raise
+                    fds[key] = Refused(error)
+                else:
+                    owned.callback(fd.close)
         return Loaded(bundle, maps, [fds[_same(program)] for program in bundle.programs], owned.pop_all())
 
 

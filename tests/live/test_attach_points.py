@@ -93,3 +93,33 @@ def test_a_wildcard_leaves_out_pieces_of_functions(pbt: Pbt, tmp_path: Path) -> 
     (tmp_path / "list").write_text("vfs_read\nvfs_read.part.0\nvfs_read.cold\nvfs_readv.constprop.0\n")
     words = ("--traceable-functions", str(tmp_path / "list"), "-l", "kprobe:vfs_read*")
     assert pbt(*words).lines() == ["kprobe:vfs_read", "kprobe:vfs_readv.constprop.0"]
+
+
+@pytest.mark.parametrize(
+    "probe",
+    [
+        "kprobe:no_such_function", "kretprobe:no_such_function", "fentry:no_such_function",
+        "fexit:no_such_function", "tracepoint:no:such", "rawtracepoint:no_such", "uprobe:libc:no_such",
+        "uretprobe:/no/such:f", "usdt:/no/such:f", "usdt:libc:no_such", "iter:no_such",
+        "watchpoint:0xffff888000000001:8:w",
+    ],
+)  # fmt: skip
+def test_missing_probes(pbt: Pbt, probe: str) -> None:
+    """By the config variable an error, a warning, or nothing; there or refused by the kernel, it is the same."""
+    script = f"{probe} {{ exit(); }} interval:ms:1 {{ print(1); exit(); }}"
+    done = {
+        policy: pbt("-e", f"config = {{ missing_probes = {policy} }} {script}")
+        for policy in ("error", "warn", "ignore")
+    }
+    assert done["error"].status == 1 and "ERROR: " in done["error"].err and done["error"].out == ""
+    assert done["warn"].status == 0 and "WARNING: " in done["warn"].err and done["warn"].out == "1\n"
+    assert done["ignore"].status == 0 and "WARNING" not in done["ignore"].err
+    assert done["ignore"].out == "1\n"
+
+
+@pytest.mark.needs("btf")
+def test_functions_that_the_kernel_keeps_to_itself_are_missing_probes(pbt: Pbt) -> None:
+    """Programs of fentry belong to their function when they are loaded, so that is where they are refused."""
+    script = "fentry:vfs_read { @ = 1; } interval:ms:1 { print(1); exit(); }"
+    done = pbt("-q", "-e", f"config = {{ missing_probes = ignore; print_maps_on_exit = false }} {script}")
+    assert done.status == 0 and done.out == "1\n" and done.err == ""

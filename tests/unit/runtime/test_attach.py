@@ -8,6 +8,7 @@ from pbt.bundle import Bundle, Code, Place, Program
 from pbt.feature import Iteration
 from pbt.runtime import attach as module
 from pbt.runtime.attach import AttachError, attach, order
+from pbt.runtime.load import Refused
 from pbt.source import KernelError, UsageError
 
 
@@ -146,6 +147,15 @@ def test_iterators_are_read_to_their_end(known):
         links.iterate()
         rounds += 1
     assert rounds == 3 and links.count == 1
+
+
+@pytest.mark.parametrize(("policy", "said"), [("warn", 1), ("ignore", 0)])
+def test_programs_that_were_refused_when_loaded_are_missing_probes(known, policy, said):
+    made = loaded(script(("a", "k"), ("b", "k"), missing_probes=policy))
+    made.programs[0] = Refused(KernelError("cannot load a program of type TRACING (a)", errno.EPERM))
+    warned: list[str] = []
+    assert attach(made, HOST, warned.append).count == 1 and len(warned) == said
+    assert not warned or warned[0].endswith("skipping: cannot load a program of type TRACING (a) (EPERM)")
 
 
 @pytest.mark.parametrize("patience", [0.02, 600])
