@@ -289,7 +289,7 @@ def summed(found: dict[str, object]) -> str:
 def main() -> None:
     short = flag("short")
     only = sys.argv[sys.argv.index("--only") + 1] if flag("only") else ""
-    rounds = option("rounds", 1 if short else 3)
+    rounds = option("rounds", 1 if short else 2)
     count = 0 if flag("no-runs") else 20_000 if short else 60_000
     found = run(rounds, count, short, only)
     print(json.dumps(found) if flag("json") else found["text"])

@@ -165,7 +165,7 @@ def main() -> None:
     short = flag("short")
     with TemporaryDirectory() as folder:
         found = run(
-            option("rounds", 1 if short else 3), 50_000 if short else 400_000, 5_000 if short else 100_000,
+            option("rounds", 1 if short else 2), 50_000 if short else 400_000, 5_000 if short else 100_000,
             500 if short else 10_000, option("seconds", 1 if short else 60), folder,
         )  # fmt: skip
     print(json.dumps(found) if flag("json") else found["text"])

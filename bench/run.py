@@ -58,7 +58,8 @@ BENCHES = {
         "xlated: instructions after the kernel's rewriting; verified: instructions its verifier walked; ns per run "
         "under the same load (`bpf_stats`). pbt counts failures of insertions, five instructions each that the "
         "others do not have. `open_str` reads 1,024 bytes with pbt and 0.27, 64 with 0.17. Tools that want what "
-        "this kernel does not have show `-`.",
+        "this kernel does not have show `-`; programs for BEGIN and END are not counted. Sums and ratios leave out "
+        "tools of which the peer has fewer programs than pbt: it could not attach to all that they ask for.",
     ),
     "clang": Bench(
         "Code beside clang's", "Ten programs in the language and in C by `clang -O2 -target bpf`."
@@ -68,7 +69,8 @@ BENCHES = {
         "Events and maps",
         "`flood`: 400,000 events as fast as one process makes them. `steady`: 100,000 a second for a minute; growth is "
         "what memory grew by after its first tenth. Maps have 100,000 keys (`map hist`: about one for every ten "
-        "events); `stacks` 10,000. Seconds are from Ctrl-C to the end, CPU that of the whole run.",
+        "events); `stacks`: 10,000 different ones of the kernel. Seconds are from Ctrl-C to the end, CPU that of "
+        "the whole run.",
     ),
     "pyz": Bench("Sizes", ""),
 }
