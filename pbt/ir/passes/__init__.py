@@ -14,11 +14,12 @@ from pbt.ir.passes.layout import cold_last
 from pbt.ir.passes.lookups import merge_lookups
 from pbt.ir.passes.merge import merge_blocks
 from pbt.ir.passes.overwritten import drop_overwritten
+from pbt.ir.passes.reads import merge_reads
 
 Pass = Callable[[Function], Function]
 PASSES: tuple[Pass, ...] = (
-    fold, merge_blocks, share, merge_lookups, share, imply, fold, merge_blocks, drop_overwritten, drop_dead,
-    cold_last,
+    fold, merge_blocks, share, merge_lookups, share, imply, fold, merge_blocks, merge_reads,
+    drop_overwritten, drop_dead, cold_last,
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from pbt.ir.passes.layout import cold_last
 from pbt.ir.passes.lookups import merge_lookups
 from pbt.ir.passes.merge import merge_blocks
 from pbt.ir.passes.overwritten import drop_overwritten
+from pbt.ir.passes.reads import merge_reads
 from pbt.ir.verify import verify
 
 HEAD = """\
@@ -222,6 +223,48 @@ def lookups(*changes):
         body.insert(at, line)
     made = after(body, share, merge_lookups, drop_dead)
     return sum("map_lookup_elem" in line for line in made), sum("store" in line for line in made)
+
+
+READS = [
+    "  %2:stack = slot 0", "  %3:stack = slot 1", "  %4 = const 4", "  %5 = const 12", "  %6 = add %1 %4",
+    "  %7 = add %1 %5", "  %8 = call probe_read_kernel(%2 %4 %6)", "  %9 = call probe_read_kernel(%3 %4 %7)",
+    "  %10 = load %2 4 0", "  %11 = sload %3 2 2", "  %12 = add %10 %11", "  return %12",
+]  # fmt: skip
+
+
+def reads(*changes):
+    """Calls and loads after the pass; `changes`: (line, what stands there instead)."""
+    body = list(READS)
+    for at, line in changes:
+        body[at] = line
+    made = after(body, merge_reads, drop_dead)
+    return [line.partition("= ")[2] for line in made if "probe_read" in line or "load %1" in line]
+
+
+def test_neighbours_are_read_at_once():
+    assert reads() == ["call probe_read_kernel(%13 %14 %16)", "load %13 4 0", "sload %13 2 10"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        (7, "  %9 = call probe_read_user(%3 %4 %7)"),  # not the same memory
+        (7, "  %9 = call probe_read_kernel(%3 %4 %4)"),  # not the same pointer
+        (3, "  %5 = const 400"),  # far away
+        (3, "  %5 = const -12"),  # before what the pointer points to
+        (3, "  %5 = const 7"),  # the stack is loaded from where it is aligned
+        (11, "  return %9"),  # somebody asks whether it worked
+        (9, "  %11 = call f(%3)"),  # others see where the bytes are
+    ],
+)
+def test_what_is_no_neighbour_is_read_by_itself(change):
+    assert sum("probe_read" in line for line in reads(change)) == 2
+
+
+@pytest.mark.parametrize(("helper", "left"), [("loop(%1)", 2), ("ktime_get_ns()", 1)])
+def test_a_helper_that_takes_long_keeps_reads_apart(helper, left):
+    made = after([*READS[:7], f"  %13 = call {helper}", *READS[7:]], merge_reads)
+    assert sum("probe_read" in line for line in made) == left
 
 
 def order(*body):
