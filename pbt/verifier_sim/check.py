@@ -78,7 +78,7 @@ def _instructions(
                 raise Refuse(reason, pc=pc)
             late[pc] = reason
         if insn.opcode == op.LD_IMM64:
-            _wide(insns, pc, maps, map_of)
+            _wide(insns, pc, maps, map_of, rules)
             seconds.add(pc + 1)
             pc += 1
         pc += 1
@@ -86,7 +86,11 @@ def _instructions(
 
 
 def _wide(
-    insns: Sequence[Insn], pc: int, maps: Sequence[MapInfo], map_of: Mapping[int, tuple[int, str, int]]
+    insns: Sequence[Insn],
+    pc: int,
+    maps: Sequence[MapInfo],
+    map_of: Mapping[int, tuple[int, str, int]],
+    rules: Features,
 ) -> None:
     insn = insns[pc]
     if pc + 1 >= len(insns) or insns[pc + 1]._replace(imm=0) != Insn(0):
@@ -96,6 +100,8 @@ def _wide(
     if insn.src_reg >= len(op.PSEUDO):
         raise Refuse("unrecognized bpf_ld_imm64 insn", pc=pc)
     kind = op.PSEUDO[insn.src_reg]
+    if kind == "func" and "functions_passed" not in rules:
+        raise Refuse("unrecognized bpf_ld_imm64 insn", pc=pc)
     if kind.startswith("map"):
         reference = map_of.get(pc)
         if reference is None:
