@@ -98,10 +98,9 @@ def test_random_numbers(maps: list[int]) -> None:
     assert wrong <= total // 25, f"{wrong} of {total} judged otherwise"
 
 
-TRIES = int(os.environ.get("PBT_EXPLORE") or 0)  # programs of each kind instead of a few; 1: ten thousand
-FIRST = int(os.environ.get("PBT_EXPLORE_FROM") or 0)
+TRIES = int(os.environ.get("PBT_PROGRAMS") or 0)  # so many of each kind instead of a few,
+FIRST = int(os.environ.get("PBT_PROGRAMS_FROM") or 0)  # from this number on
 PATIENCE = 150_000  # instructions: what takes longer to walk is another test's
-TRIES = 10_000 if TRIES == 1 else TRIES
 
 
 @pytest.mark.parametrize("changed", [False, True], ids=["made", "mutated"])
