@@ -21,10 +21,9 @@ def _move(env: Env, state: State, insn: Insn, wide: bool) -> None:
         regs[insn.dst_reg] = exact(immediate(insn, wide))
         return
     src = read_reg(state, insn.src_reg)
-    if insn.offset == arena.CAST:
-        regs[insn.dst_reg] = arena.cast(env, insn)
-    elif insn.offset:
-        regs[insn.dst_reg] = _move_signed(env, state, src, insn, wide)
+    if insn.offset:
+        casts_ = insn.offset == arena.CAST
+        regs[insn.dst_reg] = arena.cast(env, insn) if casts_ else _move_signed(env, state, src, insn, wide)
     elif wide:
         if src.kind == "scalar":
             src = link(env, state, insn.src_reg, src)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pbt.isa import opcodes as op
-from pbt.typing import Any
+from pbt.typing import TYPE_CHECKING, Any
 from pbt.uapi.helpers import Helper
-from pbt.uapi.kfuncs import Kfunc
 from pbt.verifier_sim import fields
 from pbt.verifier_sim.arguments import Given
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
 from pbt.verifier_sim.reg import ANY, UNINIT, MapInfo, Reg
 from pbt.verifier_sim.state import SPILL, TIMER, Frame, Later, Slot, State
+
+if TYPE_CHECKING:
+    from pbt.uapi.kfuncs import Kfunc
 
 
 def call_back(env: Env, state: State, pc: int, helper: Helper, given: Given) -> int:

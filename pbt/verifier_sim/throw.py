@@ -63,9 +63,10 @@ def throw(env: Env, state: State) -> int:
 
 def allowed(env: Env, starts: Sequence[int]) -> None:
     """Functions that something calls back may not throw, nor may those that they call; nobody calls the handler."""
-    for pc, insn in enumerate(env.insns):
-        if env.handler and insn.opcode == 0x85 and insn.src_reg == 1 and pc + 1 + insn.imm == env.handler:
-            raise Refuse(f"insn {pc} cannot call exception cb directly", pc=pc)
+    if env.handler:
+        for pc, insn in enumerate(env.insns):
+            if insn.opcode == 0x85 and insn.src_reg == 1 and pc + 1 + insn.imm == env.handler:
+                raise Refuse(f"insn {pc} cannot call exception cb directly", pc=pc)
     if "bpf_throw" not in env.kfuncs.values():
         return
     begun = [start for start in starts if start in env.called_back]

@@ -139,8 +139,6 @@ struct bpf_spin_lock { u32 val; };
 struct bpf_list_head { u64 opaque[2]; }; struct bpf_list_node { u64 opaque[3]; };
 struct bpf_rb_root { u64 opaque[2]; }; struct bpf_rb_node { u64 opaque[4]; };
 struct bpf_refcount { u32 opaque[1]; };
-static long (*bpf_spin_lock)(void *) = (void *)93;
-static long (*bpf_spin_unlock)(void *) = (void *)94;
 extern void *bpf_obj_new_impl(u64 id, void *meta) __ksym;
 extern void bpf_obj_drop_impl(void *p, void *meta) __ksym;
 extern void *bpf_refcount_acquire_impl(void *p, void *meta) __ksym;
@@ -184,7 +182,6 @@ SEC("tc") int late_bad(struct __sk_buff *skb) {
   bpf_spin_unlock(&lock);
   return r ? ITEM(r, r)->key : 0;
 }
-char _license[] SEC("license") = "GPL";
 """
 )
 """Lists and trees of objects; the names end in what their programs are."""
