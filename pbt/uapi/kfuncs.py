@@ -39,12 +39,12 @@ class Kfunc(NamedTuple):
     "iter:KIND", "new_irq", "irq", "own" (an object of the program), "counted" (one that counts references),
     "root:KIND" (a list or tree), "node:KIND" (of it), "field:KIND" (of a map's value), "func" (a function
     of the program), "res_lock"; "?" at the end: may be null.
-    result: "num", "void", "ptr:STRUCT", "untrusted:STRUCT", "mem:N" (read only), "slice" (of a dynptr),
-    "context" (the kernel's structure of it), "cast" (to the type of a known id), "new" (an object of the
-    program), "shared" (the argument), "node" (of a list or tree), "zero"; "?": may be null.
+    result: "num", "void", "ptr:STRUCT", "untrusted:STRUCT", "mem:N" (N bytes to be read), "cell:N" (to be written,
+    too), "slice" (of a dynptr), "context" (the kernel's structure of it), "cast" (to the type of a known id),
+    "new" (an object of the program), "shared" (the argument), "node" (of a list or tree), "zero"; "?": may be null.
     flags: acquire, release, trusted, rcu, rcu_protected, sleepable, as KF_*; moves_packet: packet pointers end;
-    locked, locked_loop: also while a lock is held;
-    device: for programs of one network device alone. types: programs that may call it, None for all.
+    locked, locked_loop: also while a lock is held; session: for programs that are attached as a session; device:
+    for programs of one network device alone. types: programs that may call it, None for all.
     since, until: releases.
     """
 
@@ -235,7 +235,8 @@ _ROWS = (
     _k("key_put", "ptr:bpf_key", "void", "release", "generic", "6.1"),
     _k("map_sum_elem_count", "map", "num", "trusted", "all", "6.6"),
     # programs that run at the entry and at the return of a function (they alone; since 7 the context is an argument)
-    _k("session_is_return", "", "num", "", "probe", "6.10"),
+    _k("session_is_return", "", "num", "session", "probe", "6.10"),
+    _k("session_cookie", "", "cell:8", "session", "probe", "6.10"),
     # what Linux 5.13 to 6.2 has for its own tests in the kernel image (net/bpf/test_run.c)
     _k("kfunc_call_test1", "sock num num num num", "num", "", "test", "5.13", "6.2"),
     _k("kfunc_call_test2", "sock num num", "num", "", "test", "5.13", "6.2"),

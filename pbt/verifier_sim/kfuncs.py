@@ -62,7 +62,8 @@ def _allowed(env: Env, state: State, row: Kfunc) -> None:
         raise Refuse("cannot call kernel function from non-GPL compatible program")
     if _absent(env, row):
         raise Refuse(f"kernel function {row.name} is not in this kernel")
-    if row.types is not None and env.prog.name not in row.types:
+    elsewhere = "session" in row.flags and env.attach not in ("TRACE_KPROBE_SESSION", "TRACE_UPROBE_SESSION")
+    if elsewhere or (row.types is not None and env.prog.name not in row.types):
         raise Refuse(f"calling kernel function {row.name} is not allowed")
     loops = "locked_loop" in row.flags and "locked_loops" in env.rules
     if state.lock and not (loops or "locked" in row.flags):
@@ -109,8 +110,8 @@ def _result(made: Call) -> Reg:
     if kind in _SPECIAL:
         return _SPECIAL[kind](made, null, ref)
     fresh = ref or (env.new_id() if null else 0)
-    if kind == "mem":
-        return Reg("mem", id=fresh, null=null, size=int(parameter), mods="rdonly_")
+    if kind in ("mem", "cell"):
+        return Reg("mem", id=fresh, null=null, size=int(parameter), mods="rdonly_" if kind == "mem" else "")
     mods = "untrusted_" if kind == "untrusted" else ""
     if next_call(env, made.pc):
         mods = "rcu_" if _guarded(state) else "trusted_"

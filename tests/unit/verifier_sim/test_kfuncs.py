@@ -120,3 +120,12 @@ def test_sections_tell_states_apart() -> None:
     """The second way to the exit is inside of the section, and no earlier state stands for it."""
     text = "call get_prandom_u32; if r0 == 0 goto a; goto b; a:; kcall bpf_rcu_read_lock; b: r0 = 0; r0 = 0; exit"
     assert "bpf_rcu_read_lock-ed region" in _refused(text)
+
+
+def test_sessions_alone_have_cookies() -> None:
+    text = "kcall bpf_session_cookie; *(u64 *)(r0 +0) = 1; kcall bpf_session_is_return; r0 = 0; exit"
+    session = {"expected_attach_type": "TRACE_UPROBE_SESSION"}
+    assert _refused(text, "KPROBE", **session) == ""
+    assert _refused(text, "KPROBE") == "calling kernel function bpf_session_cookie is not allowed"
+    beyond = text.replace("r0 +0", "r0 +8")
+    assert _refused(beyond, "KPROBE", **session).startswith("R0 min value is outside")
