@@ -1,6 +1,29 @@
 """`python -m pbt` and the command `pbt`."""
 
-from pbt.cli.main import main
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+
+from pbt import modules
+from pbt.typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """Run the command and end the process; what Python would take apart then, the kernel frees at once."""
+    modules.install()
+    from pbt.cli.main import main as command
+
+    status = command()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status & 0xFF)
+
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -137,17 +137,20 @@ def substitute(function: Function, to: Mapping[Value, Value]) -> Function:
 
 
 def _block(block: Block, to: Mapping[Value, Value]) -> Block:
-    return replace(block, ops=tuple(with_args(o, to) for o in block.ops), end=with_operands(block.end, to))
+    ops = tuple([with_args(o, to) for o in block.ops])
+    return Block(block.name, block.params, ops, with_operands(block.end, to))
 
 
 def with_args(op: Op, to: Mapping[Value, Value]) -> Op:
-    if not any(a in to for a in op.args):
-        return op
-    return replace(op, args=tuple(resolved(a, to) for a in op.args))
+    for arg in op.args:
+        if arg in to:
+            args = tuple([resolved(a, to) for a in op.args])
+            return Op(op.code, args, op.result, op.imm, op.size, op.name, op.span)
+    return op
 
 
 def with_operands(end: Terminator, to: Mapping[Value, Value]) -> Terminator:
-    if not any(a in to for a in operands(end)):
+    if not to or not any(a in to for a in operands(end)):
         return end
     if isinstance(end, Jump):
         return replace(end, to=with_edge(end.to, to))
@@ -160,6 +163,8 @@ def with_operands(end: Terminator, to: Mapping[Value, Value]) -> Terminator:
 
 
 def with_edge(edge: Edge, to: Mapping[Value, Value]) -> Edge:
+    if not edge.args:
+        return edge
     return Edge(edge.block, tuple(resolved(a, to) for a in edge.args))
 
 

@@ -10,12 +10,12 @@ import pytest
 SLOW = {
     "dataclasses", "inspect", "ast", "dis", "tokenize", "lark", "logging", "pickle", "tempfile", "random", "hashlib",
     "difflib", "textwrap", "subprocess", "shutil", "pathlib", "urllib", "ipaddress", "argparse", "decimal",
-    "typing", "datetime", "socket", "asyncio", "concurrent", "zipfile", "lzma", "bz2",
+    "typing", "datetime", "socket", "asyncio", "concurrent", "zipfile", "lzma", "bz2", "re", "enum", "json",
 }  # fmt: skip
 CODE = """
 import sys
 from pbt.cli.main import main
-main(["-d", "bpf", "-e", 'BEGIN { printf("hello\\\\n"); exit(); }'])
+main(["--no-run", "--no-verify", "-e", 'BEGIN { printf("hello\\\\n"); exit(); }'])
 print("\\n" + " ".join(sys.modules))
 """
 
