@@ -128,8 +128,9 @@ def _attach_pmu(
         found = host.target.kallsyms.addresses([function]) if error.errno == EADDRNOTAVAIL else {}
         if function not in found or symbol != function:
             raise
-    links = _everywhere(each, [address + place["offset"] for address in found[function]])
-    host.say(f"{len(links)} functions are called {function}: all are probed")
+    addresses = [address + place["offset"] for address in found[function]]
+    links = _everywhere(each, addresses)
+    host.say(f"{len(addresses)} functions are called {function}, {len(links)} of them probed")
     return links
 
 

@@ -128,13 +128,18 @@ def attach(
     raise_limit(len(wanted) * max(1, len(host.cpus)) + len(bundle.maps) + len(bundle.programs) + _SPARE)
     links = Links(lambda text: host.say(text))
     try:
-        for group in _groups(wanted, loaded, known):
+        left = _groups(wanted, loaded, known)
+        while left:
+            group = left.pop(0)
             programs = [bundle.programs[i] for i in group]
             try:
                 closeables, attached = _attach(host, loaded.programs[group[0]].fileno(), programs, known)
             except KernelError as error:
                 if policy == "error":
                     raise AttachError(error, bundle, programs[0]) from error
+                if len(group) > 1 and len({program.provider for program in programs}) == 1:
+                    left[:0] = [[i] for i in group]  # those that can be
+                    continue
                 if policy == "warn":
                     reason = error.what.removeprefix(f"Unable to attach {programs[0].name}: ")
                     warn(f"could not attach probe {programs[0].name}, skipping: {reason} ({error.name})")

@@ -106,6 +106,21 @@ def test_places_that_share_a_program_are_attached_together(known):
     assert log == ["+a,b", "+c", "+x", "+d"] and links.count == 4
 
 
+def test_one_that_cannot_be_does_not_keep_the_others_of_its_program_off(known):
+    log, found = known
+
+    def many(host, fd, programs):
+        raise KernelError("cannot attach one of them", errno.EILSEQ)
+
+    found["m"] = provider(log, attach_many=many, fails=("b",))
+    made = loaded(script(("a", "m"), ("b", "m"), ("c", "m"), missing_probes="warn"))
+    made.programs[1] = made.programs[2] = made.programs[0]
+    said = []
+    links = attach(made, HOST, said.append)
+    assert log == ["+a", "+c"] and links.count == 2
+    assert len(said) == 1 and "could not attach probe b, skipping" in said[0]
+
+
 def test_the_halves_of_one_program_are_attached_together(known):
     log, found = known
 
