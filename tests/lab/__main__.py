@@ -23,6 +23,9 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--timeout", type=float, default=1500, help="seconds for the command in each kernel")
     parser.add_argument("--here", action="store_true", help="this machine's kernel too (rows only)")
+    parser.add_argument(
+        "--rows", default="", help="only rows that have this regular expression in their names"
+    )
     parser.add_argument("--save", action="store_true", help="keep the outcome of the rows in docs/kernels.md")
     parser.add_argument("command", nargs="*", help="after --, a program and its arguments")
     return parser.parse_args()
@@ -43,13 +46,15 @@ def main() -> int:
     if args.command:
         return max(run(kernel, program(args.command), args.timeout) for kernel in kernels.chosen(args.kernel))
     for kernel in kernels.chosen(args.kernel):
-        result = vm.run(kernel, [vm.Command(ROWS, timeout=args.timeout)])[0]
+        result = vm.run(kernel, [vm.Command([*ROWS, args.rows], timeout=args.timeout)])[0]
         if result.code != 0:
             print(result.stdout + result.stderr)
             return 1
         report(kernel, result.stdout, args.save)
     if args.here:
-        made = subprocess.run(ROWS, check=True, capture_output=True, text=True, cwd=kernels.PROJECT)
+        made = subprocess.run(
+            [*ROWS, args.rows], check=True, capture_output=True, text=True, cwd=kernels.PROJECT
+        )
         report(table.HERE, made.stdout, args.save)
     return 0
 

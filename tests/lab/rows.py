@@ -13,12 +13,15 @@ GETPID = f"{PYTHON} -S -c 'import os; [os.getpid() for n in range(9)]'"
 
 class Row(NamedTuple):
     """A type of probe. `{name}` in the script becomes the address of a kernel symbol, `{cell}` that of a
-    number of the tracer's own, which it changes when the load has been made.
+    number of the tracer's own, which it changes when the load has been made; `{FORBIDDEN}`, `{TWICE}`, `{isra}`,
+    `{part}`, `{constprop}` the name of a function that kprobes refuse, that several have, or that the compiler made
+    of another one.
 
     `load` is a shell line that is run once everything is attached, `$PPID` being the tracer; `cmd` a program
     that the script traces from its start to its end instead. `shows`: a regular expression that the output
     must match. `feature`: what the kernel must have, named as in pbt/uapi/features.py. `links`: so many
-    links hold it, where that is known.
+    links hold it, where that is known. `says`: what the user must be told beside the output; `refused`: in words that
+    end the attempt. `unsafe`: with --unsafe.
     """
 
     name: str
@@ -28,6 +31,9 @@ class Row(NamedTuple):
     cmd: str = ""
     feature: str = ""
     links: int = 0
+    says: str = ""
+    refused: bool = False
+    unsafe: bool = True
 
 
 COUNT = r"@: [1-9]\d*"
@@ -56,6 +62,32 @@ ROWS = (
     Row("kretprobe, wildcard", "kretprobe:vfs_r* { @[retval > 100] = count(); }", r"@\[true\]: [1-9]", READ),
     Row("kprobe, wildcard as one link", "kprobe:vfs_r* { @[func] = count(); }", r"@\[vfs_read\]: [1-9]", READ,
         feature="kprobe_multi", links=1),
+    Row("kprobe, session", """
+        kprobe:vfs_read /comm == "cat"/ { @e = count(); @start[tid] = nsecs; @f[func] = count(); }
+        kretprobe:vfs_read /comm == "cat" && @start[tid]/ {
+            @r = count(); @slow[func, retval > 100] = sum((nsecs - @start[tid]) / 1000000000000); delete(@start[tid]);
+        }
+        """, r"@e: (\d+)\n@f\[vfs_read\]: \1\n@r: \1\n(?s:.*)@slow\[vfs_read, true\]: 0",
+        READ, feature="kprobe_session", links=1),
+    Row("kprobe, session of a wildcard", """
+        kprobe:vfs_r* /comm == "cat"/ { @e[func] = count(); }
+        kretprobe:vfs_r* /comm == "cat"/ { @r[func] = count(); @[retval > 100] = count(); }
+        """, r"@\[true\]: [1-9](?s:.*)@e\[vfs_read\]: (\d+)\n(?s:.*)@r\[vfs_read\]: \1\n", READ,
+        feature="kprobe_session", links=1),
+    Row("kprobe and kretprobe", """
+        kprobe:vfs_read /comm == "cat"/ { @e = count(); @k[kstack(1)] = count(); }
+        kretprobe:vfs_read /comm == "cat"/ { @r = count(); }
+        """, r"@e: (\d+)\n(?s:.*)@r: \1\n", READ),
+    Row("kprobe, offset", """
+        config = { missing_probes = "warn" }
+        kprobe:vfs_read+4, kprobe:vfs_read+5 { @[cpu] = count(); }
+        """, r"@\[\d+\]: [1-9]", READ),
+    Row("kprobe, clone: .isra", 'kprobe:{isra} { @ = count(); } BEGIN { printf("attached\\n"); }', "attached", "true"),
+    Row("kprobe, clone: .constprop", 'kprobe:{constprop} { @ = count(); } BEGIN { printf("attached\\n"); }',
+        "attached", "true"),
+    Row("kprobe, piece: .part", 'kprobe:{part} { @ = count(); } BEGIN { printf("attached\\n"); }', "attached", "true"),
+    Row("kprobe, several of a name", 'kprobe:{TWICE} { @ = count(); } BEGIN { printf("attached\\n"); }',
+        "attached", "true", says=r"2 functions are called \w+, [12] of them probed"),
     Row("kstack", "kprobe:vfs_read { @[kstack(3)] = count(); }", r"^\s*vfs_read\+\d+\n\s*\S+\+\d+\n", READ),
     Row("ustack", 'uprobe:libc:atoi { printf("%s", ustack(3)); }', r"^\s*atoi\+\d+\n", f"{ATOI[:-1]}; c.sleep(3)'"),
     Row("fentry", "fentry:vfs_read { @[str(args.file->f_path.dentry->d_name.name, 64), args.count > 100] = count(); }",
@@ -74,6 +106,10 @@ ROWS = (
         GETPID),
     Row("uprobe, wildcard as one link", "uprobe:libc:getp* { @[comm] = count(); }", r"@\[python3\]: [1-9]",
         GETPID, feature="uprobe_multi", links=1),
+    Row("uprobe, session", """
+        uprobe:libc:atoi { @e = count(); @start[tid] = nsecs; }
+        uretprobe:libc:atoi /@start[tid]/ { @r[func, retval] = count(); delete(@start[tid]); }
+        """, r"@e: 9\n@r\[atoi, 12345\]: 9", ATOI, feature="uprobe_session", links=1),
     Row("usdt", f"usdt:{PYTHON}:python:gc__start {{ @[arg0] = count(); }}", r"@\[2\]: [1-9]", COLLECT),
     Row("usdt, of a command", f"usdt:{PYTHON}:gc__* {{ @[probe] = count(); }}",
         r"gc__start\]: [1-9]", cmd=COLLECT),
@@ -83,3 +119,30 @@ ROWS = (
     Row("iter:task_vma", "iter:task_vma { @[ctx.vma->vm_start > 0] = count(); }", r"@\[true\]: [1-9]",
         feature="iter_task_vma"),
 )  # fmt: skip
+
+MESSAGES = (
+    Row("offset within an instruction", "kprobe:vfs_read+1 { @ = count(); }", "", says="not the start of an instruction",
+        refused=True),
+    Row("offset of a return", "kretprobe:vfs_read+4 { @ = count(); }", "", says="kretprobe takes no offset", refused=True),
+    Row("address without --unsafe", "kprobe:{vfs_read} { @ = count(); }", "", says="--unsafe allows it", refused=True,
+        unsafe=False),
+    Row("address of nothing", "kprobe:0x1234 { @ = count(); }", "", says="Unable to attach kprobe:0x1234", refused=True),
+    Row("function of another module", "kprobe:overlay:vfs_read { @ = count(); }", "",
+        says="No matches for kprobe overlay:vfs_read", refused=True),
+    Row("forbidden function", "kprobe:{FORBIDDEN} { @ = count(); }", "", says="kprobes/blacklist", refused=True),
+    Row("forbidden function, missing_probes = warn", """
+        config = { missing_probes = "warn" } kprobe:{FORBIDDEN} { @ = count(); } kprobe:vfs_read { @ = count(); }
+        """, COUNT, READ, says="could not attach probe kprobe:.*, skipping"),
+    Row("no such function", "kprobe:pbt_no_such { @ = count(); }", "", says="No matches for kprobe pbt_no_such",
+        refused=True),
+    Row("no such function, missing_probes = warn", """
+        config = { missing_probes = "warn" } kprobe:pbt_no_such { @ = count(); } kprobe:vfs_read { @ = count(); }
+        """, COUNT, READ, says="No matches for kprobe pbt_no_such"),
+    Row("no such function, missing_probes = ignore", """
+        config = { missing_probes = "ignore" } kprobe:pbt_no_such { @ = count(); } kprobe:vfs_read { @ = count(); }
+        """, COUNT, READ, says="(?s)^(?!.*pbt_no_such)"),
+    Row("every function", "kprobe:* { @ = count(); }", "", says=r"Can't attach to \d+ probes", refused=True),
+    Row("too many programs", "config = { max_bpf_progs = 5 } kprobe:vfs_* { @[probe] = count(); }", "",
+        says=r"generate \d+ BPF programs.*5", refused=True),
+)  # fmt: skip
+"""Probes that cannot be, or not all: what the user is told of them."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tests.lab import kernels
-from tests.lab.rows import ROWS
+from tests.lab.rows import MESSAGES, ROWS, Row
 
 HERE = "development"
 FOUND = kernels.PROJECT / "tests/lab/found.json"
@@ -25,6 +25,13 @@ developed on, which its host keeps from doing several things.
 - pbt finds out by trying what a kernel can do: `pbt --info` shows it for yours.
 
 """
+_MESSAGES = (
+    "### Messages",
+    "",
+    "*yes*: the user was told what is wrong, and the rest of the script ran where it had to.",
+    "",
+)
+_OTHERS = ("### Other machines", "", "Compiled there, by the same code, in a userland of that machine.", "")
 _TOOLS = """\
 ## Tools
 
@@ -46,20 +53,23 @@ def summary(kernel: str, found: Mapping[str, Any]) -> str:
 
 
 def save(found: Mapping[str, Any]) -> None:
-    """Keep outcomes (those of other kernels stay as they were) and write the page."""
+    """Keep outcomes (those of other kernels, and of rows that were not run, stay as they were) and write the page."""
     known = json.loads(FOUND.read_text()) if FOUND.exists() else {}
     for kernel, outcome in found.items():
         cells = {
             name: "" if row["ok"] else _cell(kernel, name, outcome) for name, row in outcome["rows"].items()
         }
-        known[kernel] = {"release": outcome["release"], "absent": outcome["absent"], "rows": cells}
+        names = {row.name for row in (*ROWS, *MESSAGES)}
+        before = {n: cell for n, cell in known.get(kernel, {}).get("rows", {}).items() if n in names}
+        rows = {**before, **cells}
+        known[kernel] = {"release": outcome["release"], "absent": outcome["absent"], "rows": rows}
     FOUND.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
     write()
 
 
 def _cell(kernel: str, name: str, outcome: Mapping[str, Any]) -> str:
     """Why a row failed: its feature, if that is what the kernel lacks, else what was said."""
-    feature = next(row.feature for row in ROWS if row.name == name)
+    feature = next(row.feature for row in (*ROWS, *MESSAGES) if row.name == name)
     if feature in outcome["absent"]:
         return f"no {feature}: {kernels.lacks(kernel, feature)}"
     return _reason(outcome["rows"][name]["text"])
@@ -80,13 +90,23 @@ def write() -> None:
 def page(known: Mapping[str, Any], tools: Mapping[str, Mapping[str, int | str]]) -> str:
     """The page, from what is known of each kernel."""
     names = [name for name in (*kernels.KERNELS, HERE) if name in known]
+    native = [name for name in names if name == HERE or kernels.native(name)]
+    others = [name for name in names if name not in native]
     notes: dict[str, int] = {}
-    head = _row("*release*", (known[name]["release"] for name in names))
-    rows = [
-        _row(row.name, (_shown(known[name]["rows"].get(row.name, "not run yet"), notes) for name in names))
-        for row in ROWS
-    ]
-    types = [*_head("Probe", names), head, *rows, "", "### Reasons", "", *_listed(notes)]
+
+    def rows(several: Sequence[Row], columns: Sequence[str]) -> list[str]:
+        cells = [[known[name]["rows"].get(row.name, "not run yet") for name in columns] for row in several]
+        shown = [[_shown(cell, notes) for cell in each] for each in cells]
+        return [_row(row.name, each) for row, each in zip(several, shown, strict=True)]
+
+    def head(columns: Sequence[str]) -> list[str]:
+        return [*_head("Probe", columns), _row("*release*", (known[name]["release"] for name in columns))]
+
+    types = [*head(native), *rows(ROWS, native), "", *_MESSAGES, *head(native), *rows(MESSAGES, native)]
+    tried = [row for row in (*ROWS, *MESSAGES) if all(row.name in known[name]["rows"] for name in others)]
+    if others:
+        types += ["", *_OTHERS, *head(others), *rows(tried, others)]
+    types += ["", "### Reasons", "", *_listed(notes)]
     absent = [_row(name, [", ".join(known[name]["absent"]) or "nothing"]) for name in names]
     features = ["## Features that are absent", "", *_head("Kernel", [""]), *absent]
     return _INTRO + "\n".join([*types, "", *features, "", _TOOLS + "\n".join(_tools(tools))]) + "\n"
