@@ -112,8 +112,9 @@ class Running:
         return b"Attached" in os.pread(self.said.fileno(), 1 << 16, 0)
 
     def counted(self) -> list[bpf.ProgInfo]:
-        """Programs that run when something happens."""
-        return [i for i in self.infos.values() if i.name.lower().partition("_")[0] not in ("begin", "end")]
+        """Programs that run when something happens; those without a name only ask what the kernel can do."""
+        named = (i for i in self.infos.values() if i.name)
+        return [i for i in named if i.name.lower().partition("_")[0] not in ("begin", "end")]
 
     def times(self) -> tuple[int, int]:
         """Nanoseconds and runs of those so far."""
@@ -264,10 +265,10 @@ def run(rounds: int, count: int, short: bool, only: str = "") -> dict[str, objec
         "machine": dict(machine()),
         "rows": [(r.group, r.script, {n: c and c._asdict() for n, c in r.costs.items()}) for r in rows],
         "ratios": {
-            f"{name}, {group}": found
+            f"{name}, {group or 'all'}": found
             for name in names
-            for group in groups
-            if (found := summary([row for row in rows if row.group == group], name))
+            for group in (*groups, "")
+            if (found := summary([row for row in rows if group in ("", row.group)], name))
         },
         "ns to the better peer": geometric_mean(r for _, r in ratios),
         "slowest": ratios[:8],
