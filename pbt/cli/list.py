@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 
 from pbt.cli.options import Arguments
@@ -125,7 +126,10 @@ def _probes(pattern: str, target: Target, verbose: bool, pid: int | None) -> Ite
     chosen = _chosen(wanted, parts, pid)
     for provider in chosen:
         try:
-            lines = provider.list(_with_files(provider, parts, pid), target)
+            found_in = _with_files(provider, parts, pid)
+            lines = provider.list(found_in, target)
+            if not lines and len(chosen) == 1:
+                _explain(provider, found_in, target)
         except PbtError as error:
             if len(chosen) == 1:
                 raise
@@ -135,6 +139,14 @@ def _probes(pattern: str, target: Target, verbose: bool, pid: int | None) -> Ite
             yield f"{provider.name}:{line}"
             if verbose:
                 yield from _arguments(provider, line, target)
+
+
+def _explain(provider: Provider, parts: Sequence[str], target: Target) -> None:
+    """Say why a provider has nothing at all there, if it knows."""
+    with suppress(PbtError):  # a pattern need not be a whole attach point
+        reason = provider.absent(provider.parse(parts, Span(Source("pattern", ""), 0, 0)), target)
+        if reason is not None:
+            say(f"WARNING: {reason[0]}" + (f"\nHINT: {reason[1]}" if reason[1] else ""))
 
 
 def _split(pattern: str) -> tuple[str, list[str]]:

@@ -374,6 +374,16 @@ def _btf_section(path: str) -> bytes:
     return elf.read(section)
 
 
+def misnamed_btf() -> str:
+    """What to say of a BPFTRACE_BTF that names no file; "" if it names one, or is not set."""
+    path = os.environ.get("BPFTRACE_BTF", "")
+    return (
+        f"{path}, which BPFTRACE_BTF names, is no file that can be read"
+        if path and not _readable(path)
+        else ""
+    )
+
+
 def check_btf(path: str) -> None:
     """UsageError unless a file holds whole BTF: by itself, or as an ELF file's section."""
     _btf_bytes(path)

@@ -6,7 +6,7 @@ from pbt.lang import ast
 from pbt.lang.calls import Calls
 from pbt.lang.checks import LITERALS
 from pbt.lang.renamed import MEMBERS
-from pbt.lang.typenames import NO_BTF
+from pbt.lang.typenames import no_btf
 from pbt.source import ScriptError, Span, did_you_mean, nearest
 from pbt.types import CHAR, Array, Pointer, Str, Struct, Tuple, Type, Void, is_integral
 
@@ -183,7 +183,7 @@ class Access(Calls):
 
     def _cast_hint(self, base: ast.Expr) -> str:
         if isinstance(base, ast.Ident) and base.name == "curtask" and self.target.types is None:
-            return NO_BTF
+            return no_btf()
         return "cast it to a pointer to a struct first: ((struct x *)p)->field"
 
     def _no_member(self, node: ast.Member, struct: Struct) -> ScriptError:

@@ -58,10 +58,13 @@ _USUAL: dict[str, Type] = {  # where neither headers nor the kernel say what the
 }  # fmt: skip
 _MAPS_ALONE = ("stats_t", "ustats_t", "hist_t", "lhist_t", "tseries_t")
 
-NO_BTF = (
-    "the kernel offers no BTF here: define the type in the script, include a header that does (-I DIR), or name"
-    " a file of BTF in BPFTRACE_BTF"
-)
+
+def no_btf() -> str:
+    """What to do about a type that only the kernel's BTF could tell of."""
+    from pbt.host.target import misnamed_btf
+
+    helps = "define the type in the script, include a header that does (-I DIR), or name a file of BTF in BPFTRACE_BTF"
+    return f"{misnamed_btf() or 'the kernel offers no BTF here'}: {helps}"
 
 
 class Known(Protocol):
@@ -234,7 +237,7 @@ class TypeNames:
         from_headers = self._headers.hint(words) if self._headers is not None else ""
         own = did_you_mean(words, self._defined)
         if own or self._btf is None:
-            return from_headers or own or NO_BTF
+            return from_headers or own or no_btf()
         kind, _, name = words.rpartition(" ")
         if kind not in ("struct", "union", "enum"):
             kind = ""

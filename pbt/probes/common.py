@@ -122,12 +122,11 @@ def without_types(place: Place, target: Target) -> tuple[str, str] | None:
     """Why probes whose places and contexts are in BTF are not there (see Provider.absent)."""
     if target.types is not None:
         return None
-    reason, hint = (
-        "this kernel has no type information (BTF), without which there are no such probes",
-        NO_TYPES,
-    )
-    path = os.environ.get("BPFTRACE_BTF")
-    return (f"{path}, which BPFTRACE_BTF names, is no file that can be read", "") if path else (reason, hint)
+    from pbt.host.target import misnamed_btf
+
+    wrong = misnamed_btf()
+    reason = "this kernel has no type information (BTF), without which there are no such probes"
+    return (wrong, "") if wrong else (reason, NO_TYPES)
 
 
 # --- attaching --------------------------------------------------------------------------------
@@ -193,7 +192,6 @@ def on_cpus(prog: int, cpus: Sequence[int], pid: int | None, **event: Any) -> Se
 
 def threads(pid: int) -> list[int]:
     """Thread ids of a process; [pid] when it has just gone, so that the kernel names the error."""
-    import os
 
     try:
         return sorted(map(int, os.listdir(f"/proc/{pid}/task")))
