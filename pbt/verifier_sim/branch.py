@@ -35,7 +35,8 @@ def jump_if(env: Env, state: State, pc: int, insn: Insn) -> int:
     src = read_reg(state, insn.src_reg) if register else exact(immediate(insn, wide))
     dst = read_reg(state, insn.dst_reg)
     target = pc + 1 + insn.offset
-    outcome = _decide(env, name, dst, src, wide)
+    itself = register and insn.src_reg == insn.dst_reg
+    outcome = _decide(env, name, dst, src, wide, itself)
     if not env.privileged:
         learnt = outcome is not None or (
             dst.null and not register and not insn.imm and wide and name in ("JEQ", "JNE")
@@ -74,8 +75,10 @@ def _adopt(state: State, other: State) -> None:
     state.frames, state.refs, state.lock = other.frames, other.refs, other.lock
 
 
-def _decide(env: Env, name: str, dst: Reg, src: Reg, wide: bool) -> bool | None:
+def _decide(env: Env, name: str, dst: Reg, src: Reg, wide: bool, itself: bool) -> bool | None:
     if dst.kind == "scalar" and src.kind == "scalar":
+        if itself and "same_register" in env.rules:
+            return compare.with_itself(name, dst.num, wide)
         if "register_branches" not in env.rules and src.num.mask & (tnum.M64 if wide else tnum.M32):
             return None
         return compare.taken(name, dst.num, src.num, wide, env.rules)

@@ -39,6 +39,7 @@ PROBES: Final = (
     Probe("equal_ranges", f"{_RANDOM}; if w0 < 4 goto out; w2 = 3; if w0 == w2 goto bad{_END}"),
     Probe("halves_compared", f"{_TIME}; if w0 > 10 goto out; if r0 == 20 goto bad{_END}"),
     Probe("bits_compared", f"{_RANDOM}; r0 &= 6; if r0 == 3 goto bad{_END}"),
+    Probe("same_register", f"{_TIME}; if r0 != r0 goto bad{_END}"),
     Probe("loops_anywhere", "r0 = 0; goto b; a: r0 += 1; b: r0 += 1; if r0 < 9 goto a; exit"),
     Probe("signed_isa", "r0 = 0; r0 = (s8)r0; exit"),
     Probe("register_branches", f"{_TIME}; r6 = r0; r6 &= 3; {_TIME}; if r0 >= r6 goto out; if r0 > 2 goto bad{_END}"),

@@ -62,6 +62,17 @@ def taken(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -> bool 
     return more if name == "JSGT" or more is None else not more
 
 
+def with_itself(name: str, a: Scalar, wide: bool) -> bool | None:
+    """The same for a register and itself."""
+    if name != "JSET":
+        return name in ("JEQ", "JGE", "JLE", "JSGE", "JSLE")
+    low, high = (a.smin, a.smax) if wide else (a.s32min, a.s32max)
+    full = M64 if wide else M32
+    if not a.mask & full:
+        return bool(a.value & full)
+    return None if low <= 0 <= high else True
+
+
 def _apart(a: Bounds, b: Bounds) -> bool:
     """Whether no number lies within the bounds of both."""
     return a[1] < b[0] or a[0] > b[1] or a[3] < b[2] or a[2] > b[3]

@@ -113,6 +113,7 @@ RULES = (
     Rule("inner_map_pointer", (7, 0), "what a map of maps gives is a map, even before the check for null"),
     Rule("flags_precise", (7, 0), "flags of get_local_storage are compared exactly"),
     Rule("block_bounds", (7, 0), "64-bit bounds move to where the 32-bit ones allow"),
+    Rule("same_register", (6, 19), "a register compared with itself is decided"),
     Rule("frames_empty", (7, 0), "functions without stack take none of it"),
     Rule("frames_unlimited", (7, 0), "only frames that are entered count, not chains of calls in the code"),
     Rule("tracing_timers", (7, 0), "tracing programs may use timers"),
