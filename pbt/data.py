@@ -197,6 +197,7 @@ else:
             made = {n: _tuplegetter(i, n) for i, n in enumerate(names)}
             made |= {"__slots__": (), "_fields": names, "_field_defaults": defaults, "__match_args__": names}
             made |= {"__new__": _first_new, "_make": classmethod(tuple.__new__)}
+            made["_positions"] = {name: at for at, name in enumerate(names)}
             return type(name, (_Tuple,), made | space)
 
     class _Root:
@@ -211,10 +212,12 @@ else:
         __slots__ = ()
 
         def _replace(self, /, **changes):
-            made = self._make(map(changes.pop, self._fields, self))
-            if changes:
-                raise ValueError(f"no such fields: {list(changes)!r}")
-            return made
+            values, positions = list(self), self._positions
+            for name, value in changes.items():
+                if name not in positions:
+                    raise ValueError(f"no such field: {name!r}")
+                values[positions[name]] = value
+            return self._make(values)
 
         def _asdict(self):
             return dict(zip(self._fields, self, strict=True))

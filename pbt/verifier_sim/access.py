@@ -5,8 +5,8 @@ from __future__ import annotations
 from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
 from pbt.verifier_sim import tnum, unprivileged
-from pbt.verifier_sim.alu import link
-from pbt.verifier_sim.env import Env, Refuse, read_reg, target
+from pbt.verifier_sim.alu import link, put
+from pbt.verifier_sim.env import Decoded, Env, Refuse, read_reg, target
 from pbt.verifier_sim.leave import leave
 from pbt.verifier_sim.memory import aligned, load, store
 from pbt.verifier_sim.prune import lose_precision
@@ -28,45 +28,59 @@ def _same_pointer(env: Env, pc: int, reg: Reg, loads: bool = False) -> None:
 _REWRITTEN = names("ctx sock sock_common tcp_sock xdp_sock ptr_ own arena")
 
 
-def ldx(env: Env, state: State, pc: int, insn: Insn) -> int:
-    reg = read_reg(state, insn.src_reg)
-    regs = target(state, insn.dst_reg)
-    sign = insn.opcode & 0xE0 == op.MEMSX
+def ldx(env: Env, pc: int, insn: Insn) -> Decoded:
+    opcode, dst_reg, src_reg, offset, _ = insn
+    return _ldx, (dst_reg, src_reg, offset, op.BYTES[opcode & 0x18], opcode & 0xE0 == op.MEMSX)
+
+
+def _ldx(env: Env, state: State, pc: int, operands: tuple[int, int, int, int, bool]) -> int:
+    dst_reg, src_reg, offset, size, sign = operands
+    reg = read_reg(state, src_reg)
+    regs = target(state, dst_reg)
     if not env.privileged and reg.kind == "fp":
-        unprivileged.readable(state, insn.src_reg, reg, insn.offset, op.BYTES[insn.opcode & 0x18])
-    got = load(env, state, insn.src_reg, reg, insn.offset, op.BYTES[insn.opcode & 0x18], sign)
+        unprivileged.readable(state, src_reg, reg, offset, size)
+    got = load(env, state, src_reg, reg, offset, size, sign)
     _same_pointer(env, pc, reg, loads=True)
-    regs[insn.dst_reg] = got
+    regs[dst_reg] = got
     return pc + 1
 
 
-def stx(env: Env, state: State, pc: int, insn: Insn) -> int:
-    value, reg = read_reg(state, insn.src_reg), read_reg(state, insn.dst_reg)
-    size = op.BYTES[insn.opcode & 0x18]
-    fits = size == 8 or value.num.umax < 1 << 8 * size
-    if reg.kind == "fp" and value.kind == "scalar" and fits and "spill_any" in env.rules:
-        value = link(env, state, insn.src_reg, value)
-    _leak(env, insn.src_reg, value, reg)
+def stx(env: Env, pc: int, insn: Insn) -> Decoded:
+    opcode, dst_reg, src_reg, offset, _ = insn
+    return _stx, (dst_reg, src_reg, offset, op.BYTES[opcode & 0x18])
+
+
+def _stx(env: Env, state: State, pc: int, operands: tuple[int, int, int, int]) -> int:
+    dst_reg, src_reg, offset, size = operands
+    value, reg = read_reg(state, src_reg), read_reg(state, dst_reg)
+    if reg.kind == "fp" and value.kind == "scalar" and "spill_any" in env.rules:
+        fits = size == 8 or value.num.umax < 1 << 8 * size
+        value = link(env, state, src_reg, value) if fits else value
     if not env.privileged:
-        value = unprivileged.stored(state, insn.dst_reg, reg, insn.offset, size, value)
-    store(env, state, insn.dst_reg, reg, insn.offset, size, value, False, insn.src_reg)
+        _leak(src_reg, value, reg)
+        value = unprivileged.stored(state, dst_reg, reg, offset, size, value)
+    store(env, state, dst_reg, reg, offset, size, value, False, src_reg)
     _same_pointer(env, pc, reg)
     return pc + 1
 
 
-def _leak(env: Env, regno: int, value: Reg, reg: Reg) -> None:
-    if not env.privileged and reg.kind != "fp" and value.kind != "scalar":
+def _leak(regno: int, value: Reg, reg: Reg) -> None:
+    if reg.kind != "fp" and value.kind != "scalar":
         where = {"map_value": "map", "ctx": "ctx", "pkt": "packet"}.get(reg.kind, "mem")
         raise Refuse(f"R{regno} leaks addr into {where}")
 
 
-def st(env: Env, state: State, pc: int, insn: Insn) -> int:
-    reg = read_reg(state, insn.dst_reg)
-    size = op.BYTES[insn.opcode & 0x18]
-    value = exact(insn.imm)
+def st(env: Env, pc: int, insn: Insn) -> Decoded:
+    opcode, dst_reg, _, offset, imm = insn
+    return _st, (dst_reg, offset, op.BYTES[opcode & 0x18], exact(imm))
+
+
+def _st(env: Env, state: State, pc: int, operands: tuple[int, int, int, Reg]) -> int:
+    regno, offset, size, value = operands
+    reg = read_reg(state, regno)
     if not env.privileged:
-        value = unprivileged.stored(state, insn.dst_reg, reg, insn.offset, size, value)
-    store(env, state, insn.dst_reg, reg, insn.offset, size, value, True)
+        value = unprivileged.stored(state, regno, reg, offset, size, value)
+    store(env, state, regno, reg, offset, size, value, True)
     _same_pointer(env, pc, reg)
     return pc + 1
 
@@ -119,27 +133,26 @@ def _ordered(env: Env, state: State, pc: int, insn: Insn) -> int:
     return pc + 1
 
 
-def ld_wide(env: Env, state: State, pc: int, insn: Insn) -> int:
-    regs = target(state, insn.dst_reg)
+def ld_wide(env: Env, pc: int, insn: Insn) -> Decoded:
+    return put, (insn.dst_reg, _wide(env, pc, insn), pc + 2)
+
+
+def _wide(env: Env, pc: int, insn: Insn) -> Reg:
+    """What the two slots of a wide load stand for."""
     pseudo = op.PSEUDO[insn.src_reg]
     if not pseudo:
         low, high = insn.imm & tnum.M32, env.insns[pc + 1].imm & tnum.M32
-        regs[insn.dst_reg] = exact(low | high << 32)
-    elif pseudo == "func":
-        regs[insn.dst_reg] = Reg("func", obj=pc + 1 + insn.imm)
+        return exact(low | high << 32)
+    if pseudo == "func":
         env.passed.add(pc + 1 + insn.imm)
-    elif pseudo == "btf_id":
-        regs[insn.dst_reg] = Reg("ptr_", obj="", mods="percpu_")
-    else:
-        index, kind, offset = env.map_of[pc]
-        info = env.maps[index]
-        if kind == "map_fd":
-            regs[insn.dst_reg] = Reg("map_ptr", obj=info)
-        elif info.map_type == "ARENA":
-            regs[insn.dst_reg] = ANY
-        else:
-            regs[insn.dst_reg] = Reg("map_value", off=offset, obj=info)
-    return pc + 2
+        return Reg("func", obj=pc + 1 + insn.imm)
+    if pseudo == "btf_id":
+        return Reg("ptr_", obj="", mods="percpu_")
+    index, kind, offset = env.map_of[pc]
+    info = env.maps[index]
+    if kind == "map_fd":
+        return Reg("map_ptr", obj=info)
+    return ANY if info.map_type == "ARENA" else Reg("map_value", off=offset, obj=info)
 
 
 _LOADED = (ANY, UNINIT, UNINIT, UNINIT, UNINIT, UNINIT)

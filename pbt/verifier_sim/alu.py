@@ -6,8 +6,8 @@ from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
 from pbt.typing import Final
 from pbt.verifier_sim import arena, arith, casts, scalar, tnum, unprivileged
-from pbt.verifier_sim.env import Env, Refuse, read_reg, target
-from pbt.verifier_sim.reg import ANY, Reg, exact, immediate, merge_deps, names, number
+from pbt.verifier_sim.env import Decoded, Env, Refuse, read_reg, target
+from pbt.verifier_sim.reg import ANY, Reg, exact, merge_deps, moved, names, number
 from pbt.verifier_sim.scalar import Scalar
 from pbt.verifier_sim.stack import MAX_OFFSET
 from pbt.verifier_sim.state import State
@@ -15,28 +15,51 @@ from pbt.verifier_sim.state import State
 _NOT_MOVED: Final = names("pkt_end sock sock_common tcp_sock xdp_sock")
 
 
-def _move(env: Env, state: State, insn: Insn, wide: bool) -> None:
-    regs = target(state, insn.dst_reg)
-    if not insn.opcode & op.X:
-        regs[insn.dst_reg] = exact(immediate(insn, wide))
-        return
-    src = read_reg(state, insn.src_reg)
-    if insn.offset:
-        casts_ = insn.offset == arena.CAST
-        regs[insn.dst_reg] = arena.cast(env, insn) if casts_ else _move_signed(env, state, src, insn, wide)
-    elif wide:
-        if src.kind == "scalar":
-            src = link(env, state, insn.src_reg, src)
-        regs[insn.dst_reg] = src
-    elif src.kind == "scalar":
-        if src.num.umax <= tnum.M32 and "narrow_links" in env.rules:
-            regs[insn.dst_reg] = link(env, state, insn.src_reg, src)
-        else:
-            regs[insn.dst_reg] = number(casts.zero_extend32(src.num, env.rules), src.deps)
-    elif env.privileged:
-        regs[insn.dst_reg] = number(scalar.of_size(4))
+def alu(env: Env, pc: int, insn: Insn) -> Decoded:
+    opcode, dst_reg, src_reg, offset, imm = insn
+    code, wide = opcode & 0xF0, opcode & 7 == op.ALU64
+    if code in (op.NEG, op.END):
+        return _unary, insn
+    constant = None if opcode & op.X else exact(imm if wide else imm & tnum.M32)
+    if code == op.MOV:
+        return (_copy, insn) if constant is None else (put, (dst_reg, constant, pc + 1))
+    name = op.ALU_BY_CODE[code, offset].name
+    return _binary, (insn, name, wide, dst_reg, src_reg, constant)
+
+
+# copies -------------------------------------------------------------------------------------------
+
+
+def put(env: Env, state: State, pc: int, operands: tuple[int, Reg, int]) -> int:
+    """Set a register to the same value every time; operands: register, value, next slot."""
+    regno, value, after = operands
+    target(state, regno)[regno] = value
+    return after
+
+
+def _copy(env: Env, state: State, pc: int, insn: Insn) -> int:
+    opcode, dst_reg, src_reg, offset, _ = insn
+    wide = opcode & 7 == op.ALU64
+    regs = target(state, dst_reg)
+    src = read_reg(state, src_reg)
+    if offset == arena.CAST:
+        regs[dst_reg] = arena.cast(env, insn)
+    elif offset:
+        regs[dst_reg] = _move_signed(env, state, src, insn, wide)
+    elif src.kind != "scalar":
+        regs[dst_reg] = src if wide else _low_half(env, src_reg)
+    elif wide or (src.num.umax <= tnum.M32 and "narrow_links" in env.rules):
+        regs[dst_reg] = link(env, state, src_reg, src)
     else:
-        raise Refuse(f"R{insn.src_reg} partial copy of pointer")
+        regs[dst_reg] = number(casts.zero_extend32(src.num, env.rules), src.deps)
+    return pc + 1
+
+
+def _low_half(env: Env, regno: int) -> Reg:
+    """Of a pointer."""
+    if env.privileged:
+        return number(scalar.of_size(4))
+    raise Refuse(f"R{regno} partial copy of pointer")
 
 
 def _move_signed(env: Env, state: State, src: Reg, insn: Insn, wide: bool) -> Reg:
@@ -66,44 +89,43 @@ def link(env: Env, state: State, regno: int, src: Reg) -> Reg:
     return src
 
 
-def alu(env: Env, state: State, pc: int, insn: Insn) -> int:
-    wide = insn.opcode & 7 == op.ALU64
-    code = insn.opcode & 0xF0
-    if code == op.MOV:
-        _move(env, state, insn, wide)
-        return pc + 1
-    if code in (op.NEG, op.END):
-        dst = read_reg(state, insn.dst_reg)
-        regs = target(state, insn.dst_reg)
-        if dst.kind != "scalar" and not env.privileged:
-            raise Refuse(f"R{insn.dst_reg} pointer arithmetic prohibited")
-        regs[insn.dst_reg] = _unary(env, dst, insn, wide, code)
-        return pc + 1
-    name = op.ALU_BY_CODE[code, insn.offset].name
-    dst = read_reg(state, insn.dst_reg)
-    if insn.opcode & op.X:
-        src = read_reg(state, insn.src_reg)
+# numbers ------------------------------------------------------------------------------------------
+
+
+def _binary(env: Env, state: State, pc: int, operands: tuple[Insn, str, bool, int, int, Reg | None]) -> int:
+    insn, name, wide, dst_reg, src_reg, constant = operands
+    dst = read_reg(state, dst_reg)
+    if constant is None:
+        src = read_reg(state, src_reg)
     else:
-        if code in (op.DIV, op.MOD) and insn.imm == 0:
-            raise Refuse("div by zero")
-        if code in (op.LSH, op.RSH, op.ARSH) and not 0 <= insn.imm < (64 if wide else 32):
-            raise Refuse(f"invalid shift {insn.imm}")
-        src = exact(immediate(insn, wide))
-    regs = target(state, insn.dst_reg)
+        src = constant
+        if name in _LIMITED:
+            _possible(insn, wide)
+    regs = target(state, dst_reg)
     if dst.kind == "scalar" and src.kind == "scalar":
         if name in ("AND", "OR") and not src.num.mask and "fork_bits" in env.rules:
             dst = _fork(env, state, pc, insn, dst, wide)
         if not env.privileged:
             unprivileged.numbers(env, pc, insn, name)
-        regs[insn.dst_reg] = _arithmetic(env, name, dst, src, insn, wide)
-    elif dst.kind == "arena":
-        return pc + 1
-    else:
-        moved = _pointer(env, name, dst, src, insn, wide)
+        regs[dst_reg] = _arithmetic(env, name, dst, src, insn, wide)
+    elif dst.kind != "arena":
+        result = _pointer(env, name, dst, src, insn, wide)
         if not env.privileged:
-            unprivileged.moving(env, state, pc, insn, dst, src, moved, name)
-        regs[insn.dst_reg] = moved
+            unprivileged.moving(env, state, pc, insn, dst, src, result, name)
+        regs[dst_reg] = result
     return pc + 1
+
+
+_LIMITED: Final = names("DIV MOD SDIV SMOD LSH RSH ARSH")
+
+
+def _possible(insn: Insn, wide: bool) -> None:
+    """Refuse immediate operands that no division and no shift takes."""
+    if insn.opcode & 0xF0 in (op.DIV, op.MOD):
+        if not insn.imm:
+            raise Refuse("div by zero")
+    elif not 0 <= insn.imm < (64 if wide else 32):
+        raise Refuse(f"invalid shift {insn.imm}")
 
 
 def _fork(env: Env, state: State, pc: int, insn: Insn, dst: Reg, wide: bool) -> Reg:
@@ -119,8 +141,8 @@ def _fork(env: Env, state: State, pc: int, insn: Insn, dst: Reg, wide: bool) -> 
 
 def _arithmetic(env: Env, name: str, dst: Reg, src: Reg, insn: Insn, wide: bool) -> Reg:
     result = arith.binary(name, dst.num, src.num, wide, env.rules)
-    deps = merge_deps(dst.deps, src.deps)
-    if "linked_deltas" not in env.rules:
+    deps = merge_deps(dst.deps, src.deps) if src.deps else dst.deps
+    if not (dst.id or dst.delta) or "linked_deltas" not in env.rules:
         return number(result, deps)
     step = _distance(env, name, dst, src, insn, wide, result)
     if step is not None and not dst.size:
@@ -151,15 +173,26 @@ def _distance(env: Env, name: str, dst: Reg, src: Reg, insn: Insn, wide: bool, r
     return step if -(1 << 31) <= step < 1 << 31 else None
 
 
-def _unary(env: Env, dst: Reg, insn: Insn, wide: bool, code: int) -> Reg:
+def _unary(env: Env, state: State, pc: int, insn: Insn) -> int:
+    wide, regno = insn.opcode & 7 == op.ALU64, insn.dst_reg
+    dst = read_reg(state, regno)
+    regs = target(state, regno)
     if dst.kind != "scalar":
-        return ANY
-    if code == op.NEG:
-        return number(arith.negate(dst.num, wide, env.rules), dst.deps)
-    size = insn.imm // 8
-    if wide or insn.opcode & op.X:  # bswap, or to big endian on a little-endian machine
-        return number(casts.byte_swap(dst.num, size, env.rules), dst.deps)
-    return number(casts.keep_low(dst.num, size, env.rules), dst.deps)
+        if not env.privileged:
+            raise Refuse(f"R{regno} pointer arithmetic prohibited")
+        regs[regno] = ANY
+        return pc + 1
+    if insn.opcode & 0xF0 == op.NEG:
+        num = arith.negate(dst.num, wide, env.rules)
+    elif wide or insn.opcode & op.X:  # bswap, or to big endian on a little-endian machine
+        num = casts.byte_swap(dst.num, insn.imm // 8, env.rules)
+    else:
+        num = casts.keep_low(dst.num, insn.imm // 8, env.rules)
+    regs[regno] = number(num, dst.deps)
+    return pc + 1
+
+
+# pointers -----------------------------------------------------------------------------------------
 
 
 def _pointer(env: Env, name: str, dst: Reg, src: Reg, insn: Insn, wide: bool) -> Reg:
@@ -230,7 +263,7 @@ def _check_moved(reg: Reg) -> Reg:
 
 def _moved(env: Env, pointer: Reg, num: Scalar, sign: int) -> Reg:
     if not num.mask:
-        return pointer._replace(off=pointer.off + sign * num.smin)
+        return moved(pointer, pointer.off + sign * num.smin)
     var = arith.binary("ADD" if sign > 0 else "SUB", pointer.num, num, True, env.rules)
     if pointer.kind not in ("pkt", "pkt_meta"):
         return pointer._replace(num=var)

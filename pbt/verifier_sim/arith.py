@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pbt.typing import Final
 from pbt.verifier_sim import tnum
 from pbt.verifier_sim.bounds import sync
 from pbt.verifier_sim.casts import zero_extend32
@@ -127,32 +128,20 @@ def _signed_division(modulo: bool, low: int, high: int, divisor: int, bits: int)
     return ends[0], ends[1]
 
 
-def _exact(name: str, a: int, b: int, bits: int) -> int | None:
-    """The result for two numbers, or None where the kernel does not compute it."""
-    full = (1 << bits) - 1
-    a, b = a & full, b & full
-    if name == "ADD":
-        return a + b & full
-    if name == "SUB":
-        return a - b & full
-    if name == "MUL":
-        return a * b & full
-    if name == "AND":
-        return a & b
-    if name == "OR":
-        return a | b
-    if name == "XOR":
-        return a ^ b
-    if b >= bits:
-        return None
-    if name == "LSH":
-        return a << b & full
-    if name == "RSH":
-        return a >> b
-    if name == "ARSH":
-        return (a - (full + 1) if a >> (bits - 1) else a) >> b & full
-    return None
+Operation = Callable[[int, int, int], int]
 
+_EXACT: Final[dict[str, Operation]] = {  # (a, b, the largest number of this width) → result
+    "ADD": lambda a, b, full: a + b & full,
+    "SUB": lambda a, b, full: a - b & full,
+    "MUL": lambda a, b, full: a * b & full,
+    "AND": lambda a, b, full: a & b,
+    "OR": lambda a, b, full: a | b,
+    "XOR": lambda a, b, full: a ^ b,
+    "LSH": lambda a, b, full: a << b & full,
+    "RSH": lambda a, b, full: a >> b,
+    "ARSH": lambda a, b, full: (a - full - 1 if a > full >> 1 else a) >> b & full,
+}
+"""What the kernel computes for two numbers."""
 
 _BITS: dict[str, Callable[[tnum.Tnum, tnum.Tnum], tnum.Tnum]] = {
     "ADD": tnum.add,
@@ -177,9 +166,9 @@ def binary(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -> Scal
     bits = 64 if wide else 32
     full = (1 << bits) - 1
     if not (a.mask | b.mask) & full and (name not in _SHIFTS or b.umax < bits):
-        number = _exact(name, a.value, b.value, bits)
-        if number is not None:
-            return const(number)
+        exact = _EXACT.get(name)
+        if exact is not None:
+            return const(exact(a.value & full, b.value & full, full))
     if name in ("DIV", "MOD", "SDIV", "SMOD") and "division_bounds" in rules and not b.mask & full:
         return _division(name, a, b.value & full, bits, rules)
     if name in ("LSH", "RSH", "ARSH"):

@@ -5,15 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from pbt.typing import Final
 from pbt.verifier_sim import tnum
 from pbt.verifier_sim.kernels import Features
 from pbt.verifier_sim.scalar import (
     HIGH,
     S32_MAX,
     S32_MIN,
-    S64_MAX,
     TOP32,
     TOP64,
     UNKNOWN,
@@ -25,6 +23,12 @@ from pbt.verifier_sim.scalar import (
 )
 from pbt.verifier_sim.tnum import M32, M64
 
+Ranges = tuple[int, int, int, int, int, int, int, int]
+"""The ranges of a Scalar, in its order: umin, umax, smin, smax, u32min, u32max, s32min, s32max."""
+
+_BELOW64, _BELOW32 = ~TOP64, ~TOP32
+_new: Final = tuple.__new__
+
 
 class Empty(Exception):
     """A refinement left no number: the path cannot be taken."""
@@ -35,38 +39,58 @@ def sync(scalar: Scalar, rules: Features) -> Scalar:
 
     Raises Empty where a range ends before it starts.
     """
-    deduce = _deduce_mixed if "mixed_bounds" in rules else _deduce_old
-    current = _from_bits(scalar)
-    for _ in range(3 if "sign_split" in rules else 2):
-        refined = deduce(current, rules)
-        if refined == current:
-            break
-        current = refined
-    current = _from_bits(_to_bits(current, rules))
-    if current.mask and "tnum_steps" in rules:
-        current = _single(current)
-    if (
-        current.umin > current.umax
-        or current.smin > current.smax
-        or current.u32min > current.u32max
-        or current.s32min > current.s32max
-    ):
+    value, mask = scalar.value, scalar.mask
+    if not mask and scalar.contains(value):
+        return const(value)
+    ranges = _from_bits(value, mask, scalar[2:])
+    if "mixed_bounds" in rules:
+        for _ in range(3 if "sign_split" in rules else 2):
+            before, ranges = ranges, _deduce_mixed(ranges, rules)
+            if ranges == before:
+                break
+    else:
+        for _ in range(2):
+            before, ranges = ranges, _deduce_old(ranges, not (value | mask) >> 32)
+            if ranges == before:
+                break
+    value, mask = _to_bits(value, mask, ranges, rules)
+    ranges = _from_bits(value, mask, ranges)
+    if mask and "tnum_steps" in rules:
+        one = _single(value, mask, ranges[0], ranges[1])
+        if one is not None:
+            return const(one)
+    if ranges[0] > ranges[1] or ranges[2] > ranges[3] or ranges[4] > ranges[5] or ranges[6] > ranges[7]:
         raise Empty
-    return current
+    return _new(Scalar, (value, mask, *ranges))
 
 
-def _from_bits(s: Scalar) -> Scalar:
-    """Ranges from known bits."""
-    value, mask, umin, umax, smin, smax, u32min, u32max, s32min, s32max = s
+def _from_bits(value: int, mask: int, ranges: Ranges) -> Ranges:
+    """Ranges narrowed by known bits."""
+    umin, umax, smin, smax, u32min, u32max, s32min, s32max = ranges
     most = value | mask
-    umin, umax = max(umin, value), min(umax, most)
-    smin = max(smin, s64(value | mask & TOP64))
-    smax = min(smax, s64(value | mask & S64_MAX))
-    value32, mask32 = value & M32, mask & M32
-    u32min, u32max = max(u32min, value32), min(u32max, value32 | mask32)
-    s32min = max(s32min, s32(value32 | mask32 & TOP32))
-    s32max = min(s32max, s32(value32 | mask32 & S32_MAX))
-    return Scalar(value, mask, umin, umax, smin, smax, u32min, u32max, s32min, s32max)
+    if umin < value:
+        umin = value
+    if umax > most:
+        umax = most
+    low, high = (value | TOP64, most & _BELOW64) if mask & TOP64 else (value, most)
+    low, high = (low ^ TOP64) - TOP64, (high ^ TOP64) - TOP64  # as signed numbers
+    if smin < low:
+        smin = low
+    if smax > high:
+        smax = high
+    value, most = value & M32, most & M32
+    if u32min < value:
+        u32min = value
+    if u32max > most:
+        u32max = most
+    if mask & TOP32:
+        value, most = value | TOP32, most & _BELOW32
+    low, high = (value ^ TOP32) - TOP32, (most ^ TOP32) - TOP32
+    if s32min < low:
+        s32min = low
+    if s32max > high:
+        s32max = high
+    return umin, umax, smin, smax, u32min, u32max, s32min, s32max
 
 
 def _step(value: int, mask: int, number: int) -> int:
@@ -84,75 +108,124 @@ def _step(value: int, mask: int, number: int) -> int:
     return value | filled & mask
 
 
-def _single(s: Scalar) -> Scalar:
+def _single(value: int, mask: int, umin: int, umax: int) -> int | None:
     """The one number, where range and known bits have just one in common."""
-    value, mask, umin, umax = s[:4]
     after = _step(value, mask, umin)
     if umin & ~mask & M64 == value:
-        return const(umin) if after > umax else s
+        return umin if after > umax else None
     if after == value | mask and after <= umax:
-        return const(after)
+        return after
     if after <= umax < _step(value, mask, after):
-        return const(after)
-    return s
+        return after
+    return None
 
 
-def _to_bits(s: Scalar, rules: Features) -> Scalar:
-    """Known bits from ranges; the low half from the 64-bit range too, where the kernel does so."""
-    if s.umin > s.umax or s.u32min > s.u32max:
+def _to_bits(value: int, mask: int, ranges: Ranges, rules: Features) -> tnum.Tnum:
+    """Known bits, and those that ranges tell; the low half from the 64-bit range too, where the kernel does so."""
+    umin, umax, u32min, u32max = ranges[0], ranges[1], ranges[4], ranges[5]
+    if umin > umax or u32min > u32max:
         raise Empty
-    if (s.value ^ tnum.span(s.umin, s.umax)[0]) & ~s.mask & ~tnum.span(s.umin, s.umax)[1] & M64:
-        raise Empty
-    wide = tnum.intersect((s.value, s.mask), tnum.span(s.umin, s.umax))
-    before = wide if "low_bits" in rules else s.tnum
-    low = tnum.intersect((before[0] & M32, before[1] & M32), tnum.span(s.u32min, s.u32max))
-    return s._replace(value=wide[0] & HIGH | low[0], mask=wide[1] & HIGH | low[1])
+    if umin or umax != M64:
+        differing = (umin ^ umax).bit_length()
+        unknown = (1 << differing) - 1
+        same = umin & ~unknown
+        if (value ^ same) & ~mask & ~unknown & M64:
+            raise Empty
+        value, mask, known = (value | same) & ~(mask & unknown), mask & unknown, (value, mask)
+        if "low_bits" not in rules:
+            value, mask = value & HIGH | known[0] & M32, mask & HIGH | known[1] & M32
+    if u32min or u32max != M32:
+        unknown = (1 << (u32min ^ u32max).bit_length()) - 1 | HIGH
+        value, mask = (value | u32min & ~unknown) & ~(mask & unknown), mask & unknown
+    return value, mask
 
 
-def _deduce_mixed(s: Scalar, rules: Features) -> Scalar:
-    value, mask, umin, umax, smin, smax, u32min, u32max, s32min, s32max = s
-    # 64 bits → 32 bits, where the upper halves agree
-    if umin >> 32 == umax >> 32:
-        low, high = umin & M32, umax & M32
-        u32min, u32max = max(u32min, low), min(u32max, high)
-        if s32(low) <= s32(high):
-            s32min, s32max = max(s32min, s32(low)), min(s32max, s32(high))
-    if smin >> 32 == smax >> 32:
-        low, high = smin & M32, smax & M32
-        u32min, u32max = max(u32min, low), min(u32max, high)
-        if s32(low) <= s32(high):
-            s32min, s32max = max(s32min, s32(low)), min(s32max, s32(high))
-    elif ((smin >> 32) + 1) & M32 == (smax >> 32) & M32 and smin & TOP32 and not smax & TOP32:
-        s32min, s32max = max(s32min, s32(smin & M32)), min(s32max, s32(smax & M32))
+def _deduce_mixed(ranges: Ranges, rules: Features) -> Ranges:
+    """One round of refinements, since 6.8."""
+    umin, umax, smin, smax, u32min, u32max, s32min, s32max = ranges
+    u32min, u32max, s32min, s32max = _narrow(ranges)
     # signed ↔ unsigned, where both keep their order
-    if s32(u32min & M32) <= s32(u32max & M32):
-        s32min, s32max = max(s32min, s32(u32min)), min(s32max, s32(u32max))
-    if s32min & M32 <= s32max & M32:
-        u32min, u32max = max(u32min, s32min & M32), min(u32max, s32max & M32)
+    low, high = (u32min ^ TOP32) - TOP32, (u32max ^ TOP32) - TOP32
+    if low <= high:
+        if low > s32min:
+            s32min = low
+        if high < s32max:
+            s32max = high
+    low, high = s32min & M32, s32max & M32
+    if low <= high:
+        if low > u32min:
+            u32min = low
+        if high < u32max:
+            u32max = high
     elif "sign_split32" in rules:
-        if u32max < s32min & M32:
-            s32min, u32max = s32(u32min), min(u32max, s32max & M32)
-        elif s32max & M32 < u32min:
-            s32max, u32min = s32(u32max), max(u32min, s32min & M32)
-    if s64(umin) <= s64(umax):
-        smin, smax = max(smin, s64(umin)), min(smax, s64(umax))
-    if smin & M64 <= smax & M64:
-        umin, umax = max(umin, smin & M64), min(umax, smax & M64)
+        if u32max < low:
+            s32min, u32max = s32(u32min), min(u32max, high)
+        elif high < u32min:
+            s32max, u32min = s32(u32max), max(u32min, low)
+    low, high = (umin ^ TOP64) - TOP64, (umax ^ TOP64) - TOP64
+    if low <= high:
+        if low > smin:
+            smin = low
+        if high < smax:
+            smax = high
+    low, high = smin & M64, smax & M64
+    if low <= high:
+        if low > umin:
+            umin = low
+        if high < umax:
+            umax = high
     elif "sign_split" in rules:
-        if umax < smin & M64:
-            smin, umax = s64(umin), min(umax, smax & M64)
-        elif smax & M64 < umin:
-            smax, umin = s64(umax), max(umin, smin & M64)
-    # 32 bits → 64 bits
+        if umax < low:
+            smin, umax = s64(umin), min(umax, high)
+        elif high < umin:
+            smax, umin = s64(umax), max(umin, low)
     if "block_bounds" in rules and u32min <= u32max:
         umin, umax = _blocks(umin, umax, u32min, u32max)
-    umin = max(umin, umin & HIGH | u32min)
-    umax = min(umax, umax & HIGH | u32max)
-    smin = max(smin, (smin >> 32 << 32) | u32min)
-    smax = min(smax, (smax >> 32 << 32) | u32max)
+    return _widen(umin, umax, smin, smax, u32min, u32max, s32min, s32max)
+
+
+def _narrow(ranges: Ranges) -> Bounds:
+    """The 32-bit ranges, narrowed by the 64-bit ones where the upper halves agree."""
+    umin, umax, smin, smax, u32min, u32max, s32min, s32max = ranges
+    for least, most in ((umin, umax), (smin, smax)):
+        if least >> 32 == most >> 32:
+            low, high = least & M32, most & M32
+            if low > u32min:
+                u32min = low
+            if high < u32max:
+                u32max = high
+            low, high = (low ^ TOP32) - TOP32, (high ^ TOP32) - TOP32
+            if low <= high:
+                if low > s32min:
+                    s32min = low
+                if high < s32max:
+                    s32max = high
+    least, most = smin >> 32, smax >> 32
+    if (least + 1) & M32 == most & M32 and least != most and smin & TOP32 and not smax & TOP32:
+        s32min, s32max = max(s32min, s32(smin & M32)), min(s32max, s32(smax & M32))
+    return u32min, u32max, s32min, s32max
+
+
+def _widen(
+    umin: int, umax: int, smin: int, smax: int, u32min: int, u32max: int, s32min: int, s32max: int
+) -> Ranges:
+    """All ranges, the 64-bit ones narrowed by the 32-bit ones."""
+    low, high = umin & HIGH | u32min, umax & HIGH | u32max
+    if low > umin:
+        umin = low
+    if high < umax:
+        umax = high
+    low, high = (smin >> 32 << 32) | u32min, (smax >> 32 << 32) | u32max
+    if low > smin:
+        smin = low
+    if high < smax:
+        smax = high
     if smin >= S32_MIN and smax <= S32_MAX:
-        smin, smax = max(smin, s32min), min(smax, s32max)
-    return Scalar(value, mask, umin, umax, smin, smax, u32min, u32max, s32min, s32max)
+        if s32min > smin:
+            smin = s32min
+        if s32max < smax:
+            smax = s32max
+    return umin, umax, smin, smax, u32min, u32max, s32min, s32max
 
 
 def _blocks(umin: int, umax: int, low: int, high: int) -> tuple[int, int]:
@@ -164,33 +237,34 @@ def _blocks(umin: int, umax: int, low: int, high: int) -> tuple[int, int]:
     return umin, umax
 
 
-def _signs(umin: int, umax: int, smin: int, smax: int, signed: Callable[[int], int], top: int) -> Bounds:
-    """Signed and unsigned bounds of one width, refined as before 6.8."""
+def _signs(umin: int, umax: int, smin: int, smax: int, top: int) -> Bounds:
+    """Signed and unsigned bounds of one width (whose sign is the bit `top`), refined as before 6.8."""
     full = 2 * top - 1
     if smin >= 0 or smax < 0:
-        smin = signed(max(smin & full, umin))
-        smax = signed(min(smax & full, umax))
+        umin, umax = max(smin & full, umin), min(smax & full, umax)
+        smin, smax = (umin ^ top) - top, (umax ^ top) - top
         return smin & full, smax & full, smin, smax
-    if signed(umax) >= 0:
+    if not umax & top:
         high = min(smax, umax)
         return umin, high, umin, high
-    if signed(umin) < 0:
-        low = max(smin, signed(umin))
-        return low & full, umax, low, signed(umax)
+    if umin & top:
+        low = max(smin, umin - 2 * top)
+        return low & full, umax, low, umax - 2 * top
     return umin, umax, smin, smax
 
 
-def _deduce_old(s: Scalar, rules: Features) -> Scalar:
-    value, mask, umin, umax, smin, smax, u32min, u32max, s32min, s32max = s
-    u32min, u32max, s32min, s32max = _signs(u32min, u32max, s32min, s32max, s32, TOP32)
-    umin, umax, smin, smax = _signs(umin, umax, smin, smax, s64, TOP64)
+def _deduce_old(ranges: Ranges, low_only: bool) -> Ranges:
+    """One round of refinements, before 6.8; `low_only`: the upper half is known to be 0."""
+    umin, umax, smin, smax, u32min, u32max, s32min, s32max = ranges
+    u32min, u32max, s32min, s32max = _signs(u32min, u32max, s32min, s32max, TOP32)
+    umin, umax, smin, smax = _signs(umin, umax, smin, smax, TOP64)
     if smin >= S32_MIN and smax <= S32_MAX:
         s32min, s32max = max(s32min, smin), min(s32max, smax)
     if umax <= M32:
         u32min, u32max = max(u32min, umin), min(u32max, umax)
-    if not (value | mask) >> 32:
+    if low_only:
         umin, umax = max(umin, u32min), min(umax, u32max)
-    return Scalar(value, mask, umin, umax, smin, smax, u32min, u32max, s32min, s32max)
+    return umin, umax, smin, smax, u32min, u32max, s32min, s32max
 
 
 def between(low: int, high: int, rules: Features) -> Scalar:

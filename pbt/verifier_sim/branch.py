@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
+from pbt.typing import Final
 from pbt.verifier_sim import arith, bounds, compare, fields, scalar, tnum, unprivileged
 from pbt.verifier_sim.callbacks import earlier, widen
-from pbt.verifier_sim.env import Env, read_reg
+from pbt.verifier_sim.env import Decoded, Env, read_reg
 from pbt.verifier_sim.leave import DONE
-from pbt.verifier_sim.reg import NULL, Deps, Reg, exact, immediate, merge_deps, names
+from pbt.verifier_sim.reg import (
+    NULL,
+    Deps,
+    Reg,
+    exact,
+    merge_deps,
+    names,
+    with_number,
+    with_origin,
+)
 from pbt.verifier_sim.scalar import Scalar
 from pbt.verifier_sim.state import SPILL, Slot, State, turn
 
@@ -28,51 +38,74 @@ def jcond(env: Env, state: State, pc: int, insn: Insn) -> int:
     return pc + 1 + insn.offset
 
 
-def jump_if(env: Env, state: State, pc: int, insn: Insn) -> int:
-    name = op.JMP_BY_CODE[insn.opcode & 0xF0].name
-    wide = insn.opcode & 7 == op.JMP
-    register = bool(insn.opcode & op.X)
-    src = read_reg(state, insn.src_reg) if register else exact(immediate(insn, wide))
-    dst = read_reg(state, insn.dst_reg)
-    target = pc + 1 + insn.offset
-    itself = register and insn.src_reg == insn.dst_reg
-    outcome = _decide(env, name, dst, src, wide, itself)
+def jump_if(env: Env, pc: int, insn: Insn) -> Decoded:
+    opcode, dst_reg, src_reg, offset, imm = insn
+    wide = opcode & 7 == op.JMP
+    constant = None if opcode & op.X else exact(imm if wide else imm & tnum.M32)
+    return _jump_if, (insn, _NAMES[opcode], wide, dst_reg, src_reg, constant, pc + 1 + offset)
+
+
+_NAMES: Final = tuple(
+    op.JMP_BY_CODE[code & 0xF0].name if code & 0xF0 in op.JMP_BY_CODE else "" for code in range(256)
+)
+
+
+def _jump_if(
+    env: Env, state: State, pc: int, operands: tuple[Insn, str, bool, int, int, Reg | None, int]
+) -> int:
+    insn, name, wide, dst_reg, src_reg, constant, target = operands
+    src = read_reg(state, src_reg) if constant is None else constant
+    dst = read_reg(state, dst_reg)
+    outcome = _decide(env, name, dst, src, wide, constant is None and src_reg == dst_reg)
     if not env.privileged:
-        learnt = outcome is not None or (
-            dst.null and not register and not insn.imm and wide and name in ("JEQ", "JNE")
-        )
-        unprivileged.compared(insn, dst, src, learnt)
-    if outcome is not None:
-        if dst.kind == "scalar":
-            env.precise(dst)
-        if src.kind == "scalar":
-            env.precise(src)
-        if not env.privileged:
-            unprivileged.dead_side(env, state, insn, pc + 1 if outcome else target)
-        state.path = turn(state.path, pc, outcome)
-        return target if outcome else pc + 1
-    other = state.copy()
-    alive_other = _learn(env, other, insn, name, dst, src, wide, True)
-    alive = _learn(env, state, insn, name, dst, src, wide, False)
-    if alive_other and alive:
+        _compared(env, insn, name, dst, src, outcome)
+    if outcome is None:
+        return _both_ways(env, state, pc, insn, name, dst, src, wide)
+    if dst.deps and dst.kind == "scalar":
+        env.precise(dst)
+    if src.deps and src.kind == "scalar":
+        env.precise(src)
+    if not env.privileged:
+        unprivileged.dead_side(env, state, insn, pc + 1 if outcome else target)
+    state.path = turn(state.path, pc, outcome)
+    return target if outcome else pc + 1
+
+
+def _compared(env: Env, insn: Insn, name: str, dst: Reg, src: Reg, outcome: bool | None) -> None:
+    null = dst.null and not insn.opcode & op.X and not insn.imm and insn.opcode & 7 == op.JMP
+    unprivileged.compared(insn, dst, src, outcome is not None or (null and name in ("JEQ", "JNE")))
+
+
+def _both_ways(env: Env, state: State, pc: int, insn: Insn, name: str, dst: Reg, src: Reg, wide: bool) -> int:
+    """Leave the way that jumps for later, with what it tells; go on with the other, if it can be taken."""
+    target, inverse = pc + 1 + insn.offset, compare.INVERSE[name]
+    if dst.kind == "scalar" and src.kind == "scalar":
+        jumps = _refined(env, insn, name, dst, src, wide)
+        stays = _refined(env, insn, inverse, dst, src, wide)
+        if jumps is not None and stays is not None:
+            other = state.copy()
+            other.path = turn(state.path, pc, True)
+            _put_both(env, other, insn, dst, src, jumps)
+            env.push(target, other)
+        elif jumps is not None:
+            _put_both(env, state, insn, dst, src, jumps)
+            state.path = turn(state.path, pc, True)
+            return target
+        if stays is None:
+            return DONE
+        _put_both(env, state, insn, dst, src, stays)
+    else:
+        other = state.copy()
         other.path = turn(state.path, pc, True)
+        _learn(env, other, insn, name, dst, src, wide, name)
+        _learn(env, state, insn, name, dst, src, wide, inverse)
         env.push(target, other)
-    elif alive_other:
-        _adopt(state, other)
-        state.path = turn(state.path, pc, True)
-        return target
-    if alive:
-        state.path = turn(state.path, pc, False)
-        return pc + 1
-    return DONE
+    state.path = turn(state.path, pc, False)
+    return pc + 1
 
 
 # reg_not_null(): the context, the stack and packets are not among them
 _NEVER_NULL = names("sock tcp_sock sock_common map_value map_key mem map_ptr")
-
-
-def _adopt(state: State, other: State) -> None:
-    state.frames, state.refs, state.lock = other.frames, other.refs, other.lock
 
 
 def _decide(env: Env, name: str, dst: Reg, src: Reg, wide: bool, itself: bool) -> bool | None:
@@ -124,22 +157,16 @@ def _decide_packet(name: str, dst: Reg, src: Reg) -> bool | None:
 BEYOND_END, AT_END = -1, -2  # a packet pointer known to be past the end, or at it or past it
 
 
-def _learn(
-    env: Env, state: State, insn: Insn, name: str, dst: Reg, src: Reg, wide: bool, jumped: bool
-) -> bool:
-    """Put into `state` what one side of the branch tells; False if it cannot be taken."""
-    holds = name if jumped else compare.INVERSE[name]
+def _learn(env: Env, state: State, insn: Insn, name: str, dst: Reg, src: Reg, wide: bool, holds: str) -> None:
+    """Put into `state` what one side of a branch tells of pointers."""
     register = bool(insn.opcode & op.X)
-    if dst.kind == "scalar" and src.kind == "scalar":
-        return _learn_numbers(env, state, insn, holds, dst, src, wide)
     if dst.null and not register and insn.imm == 0 and wide and name in ("JEQ", "JNE"):
         settle_null(state, dst, holds == "JEQ")
-        return True
+        return
     if register and wide and name in ("JEQ", "JNE") and "register_null" in env.rules:
         _learn_null(env, state, dst, src, holds)
     if register and wide and dst.kind != "scalar" and src.kind != "scalar":
         _learn_packet(state, dst, src, holds)
-    return True
 
 
 def _learn_null(env: Env, state: State, dst: Reg, src: Reg, holds: str) -> None:
@@ -151,29 +178,41 @@ def _learn_null(env: Env, state: State, dst: Reg, src: Reg, holds: str) -> None:
             settle_null(state, one, False)
 
 
-def _learn_numbers(env: Env, state: State, insn: Insn, holds: str, dst: Reg, src: Reg, wide: bool) -> bool:
-    register = bool(insn.opcode & op.X)
-    full = tnum.M64 if wide else tnum.M32
-    unknown = src.num.mask & full and dst.num.mask & full
-    if register and unknown and (holds != "JEQ" or not wide) and "register_branches" not in env.rules:
-        return True
-    if register and insn.src_reg == insn.dst_reg:
-        return True  # compared with itself, a number tells nothing (older kernels take more from it than is true)
+def _refined(
+    env: Env, insn: Insn, holds: str, dst: Reg, src: Reg, wide: bool
+) -> compare.Learnt | tuple[()] | None:
+    """What both numbers are on one side of a branch; (): it tells nothing; None: it cannot be taken."""
+    if insn.opcode & op.X:
+        full = tnum.M64 if wide else tnum.M32
+        unknown = src.num.mask & full and dst.num.mask & full
+        if unknown and (holds != "JEQ" or not wide) and "register_branches" not in env.rules:
+            return ()
+        if insn.src_reg == insn.dst_reg:
+            return ()  # compared with itself (older kernels take more from it than is true)
     try:
-        left, right = compare.refine(holds, dst.num, src.num, wide, env.rules)
+        return compare.refine(holds, dst.num, src.num, wide, env.rules)
     except bounds.Empty:
-        return "empty_is_dead" not in env.rules
+        return None if "empty_is_dead" in env.rules else ()
+
+
+def _put_both(
+    env: Env, state: State, insn: Insn, dst: Reg, src: Reg, learnt: compare.Learnt | tuple[()]
+) -> None:
+    if len(learnt) == 0:
+        return
+    left, right = learnt
+    register = bool(insn.opcode & op.X)
     deps = merge_deps(dst.deps, src.deps) if register else dst.deps
-    if left is not dst.num or dst.id:
-        _put(env, state, insn.dst_reg, dst, left, deps)
-    if register and insn.src_reg != insn.dst_reg and (right is not src.num or src.id):
-        _put(env, state, insn.src_reg, state.frames[-1].regs[insn.src_reg], right, deps)
-    return True
+    if left is not None or dst.id:
+        _put(env, state, insn.dst_reg, dst, dst.num if left is None else left, deps)
+    if register and (right is not None or src.id):
+        now = state.frames[-1].regs[insn.src_reg]
+        _put(env, state, insn.src_reg, now, src.num if right is None else right, deps)
 
 
 def _put(env: Env, state: State, regno: int, old: Reg, num: Scalar, deps: Deps) -> None:
     """The refined number, in its register and in every linked copy."""
-    new = old._replace(num=num, deps=deps)
+    new = with_number(old, num, deps)
     state.frames[-1].regs[regno] = new
     if old.id:
         _spread(env, state, new)
@@ -194,12 +233,12 @@ def _follow(env: Env, reg: Reg, new: Reg) -> Reg:
         return reg  # one moved by a 32-bit addition, one by a 64-bit one
     deps = merge_deps(reg.deps, new.deps)
     if reg.delta == new.delta or not (reg.size or new.size):
-        return new._replace(deps=deps)
+        return with_origin(new, deps)
     if "linked_deltas" not in env.rules:
         return reg
     step = scalar.const(reg.delta - new.delta)
     wide = 32 not in (reg.size, new.size)
-    return reg._replace(num=arith.binary("ADD", new.num, step, wide, env.rules), deps=deps)
+    return with_number(reg, arith.binary("ADD", new.num, step, wide, env.rules), deps)
 
 
 def settle_null(state: State, pointer: Reg, is_null: bool) -> None:

@@ -1,18 +1,16 @@
-"""Before any path is walked: is every instruction well formed, and does control stay inside?"""
+"""Before any path is walked: is every instruction well formed?"""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 
-from pbt.data import NamedTuple
 from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
 from pbt.verifier_sim import arena
 from pbt.verifier_sim.env import Refuse
+from pbt.verifier_sim.flow import Flow, flow
 from pbt.verifier_sim.kernels import Features
 from pbt.verifier_sim.reg import MapInfo
-from pbt.verifier_sim.require import uses
 
 _MAX_LENGTH = 1_000_000  # BPF_COMPLEXITY_LIMIT_INSNS
 
@@ -22,16 +20,6 @@ def _seen_late(insn: Insn, reason: str) -> bool:
     if reason.startswith("unknown opcode") or insn.opcode & 7 in (op.LD, op.LDX):
         return False
     return reason != "BPF_STX uses reserved fields"
-
-
-class Flow(NamedTuple):
-    """What the shape of a program tells: see `check`."""
-
-    starts: tuple[int, ...]  # first slots of functions, the main program first
-    successors: list[tuple[int, ...]]  # by slot
-    prune: bytearray  # 1 where states are compared
-    live: list[int]  # registers still to be read, as bit masks, by slot
-    late: dict[int, str]  # slots that are malformed in a way that only a path that comes there finds
 
 
 def check(
@@ -48,13 +36,7 @@ def check(
         raise Refuse("the program is empty" if not insns else "the program is too large", pc=0)
     late: dict[int, str] = {}
     wide = _instructions(insns, maps, map_of, rules, late)
-    starts = _functions(insns, wide, handler)
-    successors = _successors(insns, wide, starts)
-    if "loops_anywhere" not in rules:
-        _back_edges(insns, successors)
-    _reachable(insns, wide, handler, successors)
-    prune = _prune_points(insns, successors)
-    return Flow(starts, successors, prune, liveness(insns, successors, wide), late)
+    return flow(insns, wide, late, rules, handler)
 
 
 # single instructions --------------------------------------------------------------------------------
@@ -72,12 +54,16 @@ def _instructions(
     pc, count = 0, len(insns)
     while pc < count:
         insn = insns[pc]
-        reason = malformed(insn, rules)
-        if reason:
-            if "fields_first" in rules or not _seen_late(insn, reason):
-                raise Refuse(reason, pc=pc)
-            late[pc] = reason
-        if insn.opcode == op.LD_IMM64:
+        opcode, dst_reg, src_reg, offset, imm = insn
+        unused = _UNUSED[opcode]
+        used = (src_reg and _SRC) | (offset and _OFF) | (imm and _IMM) | _RARE
+        if unused & used or dst_reg > 10 or src_reg > 10:
+            reason = malformed(insn, rules)
+            if reason:
+                if "fields_first" in rules or not _seen_late(insn, reason):
+                    raise Refuse(reason, pc=pc)
+                late[pc] = reason
+        if opcode == op.LD_IMM64:
             _wide(insns, pc, maps, map_of, rules)
             seconds.add(pc + 1)
             pc += 1
@@ -122,6 +108,26 @@ def _wide(
             )
 
 
+_SRC, _OFF, _IMM, _RARE = 1, 2, 4, 8
+
+
+def _unused(opcode: int) -> int:
+    """Fields that are 0 in all plain instructions of an opcode; _RARE: `malformed` judges every one of them."""
+    cls, code, register = opcode & 7, opcode & 0xF0, opcode & op.X
+    if cls in (op.ALU, op.ALU64) and code < op.END and code != op.NEG:
+        return _OFF | (_IMM if register else _SRC)
+    if (
+        cls in (op.JMP, op.JMP32)
+        and code in op.JMP_BY_CODE
+        and code not in (op.JA, op.CALL, op.EXIT, op.JCOND)
+    ):
+        return _IMM if register else _SRC
+    if opcode & 0xE0 == op.MEM and cls in (op.LDX, op.ST, op.STX):
+        return _SRC if cls == op.ST else _IMM
+    return _RARE
+
+
+_UNUSED = tuple(map(_unused, range(256)))
 _V4 = frozenset(("SDIV", "SMOD", "MOVSX8", "MOVSX16", "MOVSX32"))
 
 
@@ -230,184 +236,3 @@ def _malformed_atomic(insn: Insn, size: int, rules: Features) -> str:
     if size not in (op.W, op.DW) and not ordered:
         return f"invalid atomic operand size {op.BYTES[size]}"
     return ""
-
-
-# control flow -------------------------------------------------------------------------------------
-
-
-def _functions(insns: Sequence[Insn], seconds: set[int], handler: int) -> tuple[int, ...]:
-    """First slots of the main program and of all that calls and function pointers name."""
-    starts = {0, handler}
-    for pc, insn in enumerate(insns):
-        if pc in seconds:
-            continue
-        called = insn.opcode == op.JMP | op.CALL and insn.src_reg == op.CALL_LOCAL
-        pointed = insn.opcode == op.LD_IMM64 and insn.src_reg == op.PSEUDO.index("func")
-        if called or pointed:
-            target = pc + 1 + insn.imm
-            if not 0 <= target < len(insns) or target in seconds:
-                raise Refuse("call to invalid destination", pc=pc)
-            starts.add(target)
-    return tuple(sorted(starts))
-
-
-def _successors(insns: Sequence[Insn], seconds: set[int], starts: tuple[int, ...]) -> list[tuple[int, ...]]:
-    bounds = [*starts, len(insns)]
-    out: list[tuple[int, ...]] = [()] * len(insns)
-    for first, end in itertools.pairwise(bounds):
-        for pc in range(first, end):
-            if pc not in seconds:
-                out[pc] = _next(insns[pc], pc, first, end)
-        last = end - 2 if end - 1 in seconds else end - 1
-        if end in out[last] or insns[last].opcode not in (op.JMP | op.EXIT, op.JMP | op.JA, op.JMP32 | op.JA):
-            raise Refuse("last insn is not an exit or jmp", pc=last)
-    for pc, targets in enumerate(out):
-        for target in targets:
-            if target in seconds:
-                raise Refuse(f"jump into the middle of ldimm64 insn {target - 1}", pc=pc)
-    return out
-
-
-def _next(insn: Insn, pc: int, first: int, end: int) -> tuple[int, ...]:
-    cls, code = insn.opcode & 7, insn.opcode & 0xF0
-    if insn.opcode == op.LD_IMM64:
-        return (pc + 2,)
-    if cls not in (op.JMP, op.JMP32) or code == op.CALL:
-        return (pc + 1,)
-    if code == op.EXIT:
-        return ()
-    target = pc + 1 + (insn.imm if code == op.JA and cls == op.JMP32 else insn.offset)
-    if not first <= target < end:
-        raise Refuse(f"jump out of range from insn {pc} to {target}", pc=pc)
-    return (target,) if code == op.JA else (pc + 1, target)
-
-
-def _reachable(
-    insns: Sequence[Insn], seconds: set[int], handler: int, successors: list[tuple[int, ...]]
-) -> None:
-    seen, work = bytearray(len(insns)), [0, handler]
-    while work:
-        pc = work.pop()
-        if seen[pc]:
-            continue
-        seen[pc] = 1
-        insn = insns[pc]
-        work.extend(successors[pc])
-        if (insn.opcode == op.JMP | op.CALL and insn.src_reg == op.CALL_LOCAL) or (
-            insn.opcode == op.LD_IMM64 and insn.src_reg == op.PSEUDO.index("func")
-        ):
-            work.append(pc + 1 + insn.imm)
-    for pc, visited in enumerate(seen):
-        if not visited and pc not in seconds:
-            raise Refuse(f"unreachable insn {pc}", "No path leads to this instruction.", pc=pc)
-
-
-def _back_edges(insns: Sequence[Insn], successors: list[tuple[int, ...]]) -> None:
-    """On old kernels, only a jump may close a cycle in the order of their depth-first search."""
-    open_, done = 1, 2
-    mark = bytearray(len(insns))
-    path: list[tuple[int, list[int]]] = []
-
-    def enter(pc: int) -> None:
-        mark[pc] = open_
-        insn = insns[pc]
-        targets = list(successors[pc])
-        local = insn.opcode == op.JMP | op.CALL and insn.src_reg == op.CALL_LOCAL
-        if local or (insn.opcode == op.LD_IMM64 and insn.src_reg == op.PSEUDO.index("func")):
-            targets.append(pc + 1 + insn.imm)
-        path.append((pc, targets[::-1]))
-
-    enter(0)
-    while path:
-        pc, targets = path[-1]
-        if not targets:
-            mark[pc] = done
-            path.pop()
-            continue
-        target = targets.pop()
-        if mark[target] == open_:
-            plain = insns[pc].opcode & 7 not in (op.JMP, op.JMP32) or insns[pc].opcode == op.JMP | op.CALL
-            if plain and insns[pc].opcode != op.LD_IMM64:
-                raise Refuse(f"back-edge from insn {pc} to {target}", "Loops end in a jump.", pc=pc)
-        elif not mark[target]:
-            enter(target)
-
-
-def _prune_points(insns: Sequence[Insn], successors: list[tuple[int, ...]]) -> bytearray:
-    """Slots where a state is compared with earlier ones: branches, targets of jumps, ends of calls."""
-    prune = bytearray(len(insns) + 1)
-    for pc, targets in enumerate(successors):
-        insn = insns[pc]
-        if len(targets) == 2:
-            prune[pc] = prune[targets[1]] = 1
-        elif insn.opcode in (op.JMP | op.JA, op.JMP32 | op.JA):
-            prune[targets[0]] = 1
-        elif insn.opcode == op.JMP | op.CALL:
-            prune[pc + 1] = 1
-            if insn.src_reg == op.CALL_LOCAL:
-                prune[pc] = 1
-    return prune
-
-
-def liveness(insns: Sequence[Insn], successors: list[tuple[int, ...]], seconds: set[int]) -> list[int]:
-    """Registers that some path still reads, by slot; calls of functions read r1 to r5."""
-    count = len(insns)
-    live = [0] * (count + 1)
-    rows = [(pc, *uses(insns[pc]), successors[pc]) for pc in range(count - 1, -1, -1) if pc not in seconds]
-    backward = any(target <= pc for pc, _, _, targets in rows for target in targets)
-    changed = True
-    while changed:
-        changed = False
-        for pc, read, written, targets in rows:
-            out = 0
-            for target in targets:
-                out |= live[target]
-            new = out & ~written | read
-            if new != live[pc]:
-                live[pc] = new
-                changed = backward
-    return live
-
-
-def longest_stack(
-    insns: Sequence[Insn],
-    starts: tuple[int, ...],
-    depths: Mapping[int, int],
-    rules: Features,
-    private: bool,
-) -> int:
-    """Bytes of stack of the deepest chain of calls; Refuse beyond 512 bytes or 8 frames.
-
-    `private`: functions that use at least 64 bytes have a stack of their own.
-    """
-    grain = 16 if "stack_round_16" in rules else 32
-    bounds = dict(zip(starts, [*starts[1:], len(insns)], strict=True))
-
-    known: dict[tuple[int, int, int], int] = {}
-
-    def visit(start: int, used: int, chain: int) -> int:
-        key = (start, used, chain)
-        if key not in known:
-            known[key] = follow(start, used, chain)
-        return known[key]
-
-    def follow(start: int, used: int, chain: int) -> int:
-        own = max(depths.get(start, 0), 0 if "frames_empty" in rules else 1)
-        rounded = (own + grain - 1) // grain * grain
-        if private and rounded >= 64:  # BPF_PRIV_STACK_MIN_SIZE
-            total, limited = used, rounded
-        else:
-            total = limited = used + rounded
-        if limited > op.STACK_SIZE:
-            raise Refuse(f"combined stack size of {chain} calls is {limited}. Too large", pc=start)
-        if chain > op.MAX_CALL_FRAMES and "frames_unlimited" not in rules:
-            raise Refuse(f"the call stack of {chain} frames is too deep !", pc=start)
-        deepest = limited
-        for pc in range(start, bounds[start]):
-            insn = insns[pc]
-            called = insn.opcode == op.JMP | op.CALL and insn.src_reg == op.CALL_LOCAL
-            if called or (insn.opcode == op.LD_IMM64 and insn.src_reg == op.PSEUDO.index("func")):
-                deepest = max(deepest, visit(pc + 1 + insn.imm, total, chain + 1))
-        return deepest
-
-    return visit(0, 0, 1)

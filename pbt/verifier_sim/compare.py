@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pbt.typing import Final
 from pbt.verifier_sim import tnum
 from pbt.verifier_sim.bounds import Empty, sync
 from pbt.verifier_sim.kernels import Features
@@ -18,48 +19,48 @@ INVERSE = {
 }  # fmt: skip
 
 
+_ORDERS: Final = {  # name → (place in Bounds, whether b < a is asked, whether the answer is turned round)
+    "JLT": (0, False, False), "JGE": (0, False, True), "JGT": (0, True, False), "JLE": (0, True, True),
+    "JSLT": (2, False, False), "JSGE": (2, False, True), "JSGT": (2, True, False), "JSLE": (2, True, True),
+}  # fmt: skip
+
+
 def taken(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -> bool | None:
     """Whether `if a NAME b` jumps: always, never, or (None) it depends."""
-    amin, amax, asmin, asmax = a[2:6] if wide else a[6:10]
-    bmin, bmax, bsmin, bsmax = b[2:6] if wide else b[6:10]
+    order = _ORDERS.get(name)
+    if order is not None:
+        signed, swapped, inverse = order
+        if swapped:
+            a, b = b, a
+        at = (2 if wide else 6) + signed
+        if a[at + 1] < b[at]:
+            return not inverse
+        return inverse if a[at] >= b[at + 1] else None
     full = M64 if wide else M32
-    avalue, amask, bvalue, bmask = a.value & full, a.mask & full, b.value & full, b.mask & full
-    if name in ("JEQ", "JNE"):
-        if not amask and not bmask:
-            same: bool | None = avalue == bvalue
-        elif "equal_ranges" not in rules:
-            same = None
-        elif (
-            amax < bmin
-            or amin > bmax
-            or asmax < bsmin
-            or asmin > bsmax
-            or ((avalue ^ bvalue) & ~amask & ~bmask & full and "bits_compared" in rules)
-            or (wide and "halves_compared" in rules and _apart(a[6:10], b[6:10]))
-        ):
-            same = False
-        elif amin == amax == bmin == bmax:
-            same = True
-        else:
-            same = None
-        return same if same is None or name == "JEQ" else not same
     if name == "JSET":
-        if bmask:
+        if b.mask & full:
             return None
-        if avalue & bvalue:
+        bits = b.value & full
+        if a.value & bits:
             return True
-        return False if not (avalue | amask) & bvalue else None
-    if name in ("JLT", "JGE"):
-        less = True if amax < bmin else False if amin >= bmax else None
-        return less if name == "JLT" or less is None else not less
-    if name in ("JGT", "JLE"):
-        more = True if amin > bmax else False if amax <= bmin else None
-        return more if name == "JGT" or more is None else not more
-    if name in ("JSLT", "JSGE"):
-        less = True if asmax < bsmin else False if asmin >= bsmax else None
-        return less if name == "JSLT" or less is None else not less
-    more = True if asmin > bsmax else False if asmax <= bsmin else None
-    return more if name == "JSGT" or more is None else not more
+        return False if not (a.value | a.mask) & bits else None
+    same = _equal(a, b, wide, full, rules)
+    return same if same is None or name == "JEQ" else not same
+
+
+def _equal(a: Scalar, b: Scalar, wide: bool, full: int, rules: Features) -> bool | None:
+    if not (a.mask | b.mask) & full:
+        return not (a.value ^ b.value) & full
+    if "equal_ranges" not in rules:
+        return None
+    one, other = (a[2:6], b[2:6]) if wide else (a[6:10], b[6:10])
+    if _apart(one, other):
+        return False
+    if (a.value ^ b.value) & ~(a.mask | b.mask) & full and "bits_compared" in rules:
+        return False
+    if wide and "halves_compared" in rules and _apart(a[6:10], b[6:10]):
+        return False
+    return True if one[0] == one[1] == other[0] == other[1] else None
 
 
 def with_itself(name: str, a: Scalar, wide: bool) -> bool | None:
@@ -78,43 +79,47 @@ def _apart(a: Bounds, b: Bounds) -> bool:
     return a[1] < b[0] or a[0] > b[1] or a[3] < b[2] or a[2] > b[3]
 
 
-def refine(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -> tuple[Scalar, Scalar]:
+Learnt = tuple[Scalar | None, Scalar | None]
+"""What both sides are after a comparison; None: that side learns nothing."""
+
+
+def refine(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -> Learnt:
     """Both sides, given that `a NAME b` holds (name as in `taken`, or JNSET: no common bit).
 
     Raises Empty if it cannot hold.
     """
+    if name == "JNE":
+        return _exclude(a, b, wide, rules), _exclude(b, a, wide, rules)
+    if name in ("JEQ", "JSET", "JNSET"):
+        return _refine_bits(name, a, b, wide, rules)
     if name in ("JGT", "JGE", "JSGT", "JSGE"):
         right, left = refine(MIRROR[name], b, a, wide, rules)
         return left, right
-    if name in ("JEQ", "JSET", "JNSET"):
-        return _refine_bits(name, a, b, wide, rules)
-    if name == "JNE":
-        return _exclude(a, b, wide, rules), _exclude(b, a, wide, rules)
-    at = 2 if wide else 6
-    x, y = list(a), list(b)
     if "mixed_bounds" not in rules:
         return _refine_old(name, a, b, wide, rules)
     strict = name in ("JLT", "JSLT")
-    low, high = (at, at + 1) if name in ("JLT", "JLE") else (at + 2, at + 3)
-    x[high] = min(x[high], y[high] - strict)
-    y[low] = max(y[low], x[low] + strict)
-    return sync(Scalar(*x), rules), sync(Scalar(*y), rules)
+    low = (2 if wide else 6) + _ORDERS[name][0]
+    return (
+        sync(_bounded(a, low + 1, min(a[low + 1], b[low + 1] - strict)), rules),
+        sync(_bounded(b, low, max(b[low], a[low] + strict)), rules),
+    )
 
 
-def _refine_old(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -> tuple[Scalar, Scalar]:
+def _bounded(s: Scalar, at: int, bound: int) -> Scalar:
+    """With one bound (a position in Scalar) replaced."""
+    return s if s[at] == bound else Scalar._make((*s[:at], bound, *s[at + 1 :]))
+
+
+def _refine_old(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -> Learnt:
     """Before 6.8: only the side that is compared with a constant learns (see `_after`)."""
-    at = 2 if wide else 6
     full = M64 if wide else M32
     strict = name in ("JLT", "JSLT")
-    low, high = (at, at + 1) if name in ("JLT", "JLE") else (at + 2, at + 3)
-    x, y = list(a), list(b)
+    low = (2 if wide else 6) + _ORDERS[name][0]
     if not b.mask & full:
-        x[high] = min(x[high], y[high] - strict)
-        return _after(Scalar(*x), wide, rules), b
+        return _after(_bounded(a, low + 1, min(a[low + 1], b[low + 1] - strict)), wide, rules), None
     if not a.mask & full:
-        y[low] = max(y[low], x[low] + strict)
-        return a, _after(Scalar(*y), wide, rules)
-    return a, b
+        return None, _after(_bounded(b, low, max(b[low], a[low] + strict)), wide, rules)
+    return None, None
 
 
 def _after(s: Scalar, wide: bool, rules: Features) -> Scalar:
@@ -135,19 +140,19 @@ def _after(s: Scalar, wide: bool, rules: Features) -> Scalar:
     return sync(s._replace(umin=s.u32min, umax=s.u32max, smin=smin, smax=smax), rules)
 
 
-def _exclude(a: Scalar, b: Scalar, wide: bool, rules: Features) -> Scalar:
+def _exclude(a: Scalar, b: Scalar, wide: bool, rules: Features) -> Scalar | None:
     """a, knowing that it is not the constant b: the ends of ranges move (from 6.8)."""
     full = M64 if wide else M32
-    if "mixed_bounds" not in rules:
-        return a if b.mask & full else _after(a, wide, rules)
     if b.mask & full:
-        return a
+        return None
+    if "mixed_bounds" not in rules:
+        return _after(a, wide, rules)
     at = 2 if wide else 6
     umin, umax, smin, smax = a[at : at + 4]
     number, signed = (b.value, b.smin) if wide else (b.value & M32, s32(b.value & M32))
+    if number not in (umin, umax) and signed not in (smin, smax):
+        return None
     new = (umin + (umin == number), umax - (umax == number), smin + (smin == signed), smax - (smax == signed))
-    if new == (umin, umax, smin, smax):
-        return a
     return sync(Scalar._make((*a[:at], *new, *a[at + 4 :])), rules)
 
 
@@ -161,38 +166,43 @@ def _becomes(s: Scalar, number: int, wide: bool, rules: Features) -> Scalar:
     return _after(s._replace(value=s.value & high | low, mask=s.mask & high, **bounds), wide, rules)
 
 
-def _refine_bits(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -> tuple[Scalar, Scalar]:
+def _refine_bits(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -> Learnt:
     full = M64 if wide else M32
-    if name == "JEQ" and "mixed_bounds" not in rules:
-        if not b.mask & full:
-            return _becomes(a, b.value, wide, rules), b
-        if not a.mask & full:
-            return a, _becomes(b, a.value, wide, rules)
     if name == "JEQ":
-        at = 2 if wide else 6
-        one, other = a[at : at + 4], b[at : at + 4]
-        common = (
-            max(one[0], other[0]), min(one[1], other[1]), max(one[2], other[2]), min(one[3], other[3]),
-        )  # fmt: skip
-        if (a.value ^ b.value) & ~a.mask & ~b.mask & full:
-            raise Empty
-        value, mask = tnum.intersect((a.value & full, a.mask & full), (b.value & full, b.mask & full))
-        left, right = (
-            Scalar._make(
-                (s.value & ~full & M64 | value, s.mask & ~full & M64 | mask, *s[2:at], *common, *s[at + 4 :])
-            )
-            for s in (a, b)
-        )
-        if "mixed_bounds" not in rules:
-            return _after(left, wide, rules), _after(right, wide, rules)
-        return sync(left, rules), sync(right, rules)
+        return _refine_equal(a, b, wide, rules)
     if b.mask & full:
-        return a, b
+        return None, None
     bits = b.value & full
     if name == "JNSET":
         a = a._replace(value=a.value & ~bits & M64, mask=a.mask & ~bits & M64)
     elif bits & (bits - 1) == 0 and bits:
         a = a._replace(value=a.value | bits, mask=a.mask & ~bits & M64)
     elif "mixed_bounds" in rules:
-        return a, b
-    return (sync(a, rules) if "mixed_bounds" in rules else _after(a, wide, rules)), b
+        return None, None
+    return (sync(a, rules) if "mixed_bounds" in rules else _after(a, wide, rules)), None
+
+
+def _refine_equal(a: Scalar, b: Scalar, wide: bool, rules: Features) -> Learnt:
+    full = M64 if wide else M32
+    mixed = "mixed_bounds" in rules
+    if not b.mask & full and not mixed:
+        return _becomes(a, b.value, wide, rules), None
+    if not a.mask & full and not mixed:
+        return None, _becomes(b, a.value, wide, rules)
+    if wide and mixed and not b.mask and a.contains(b.value):
+        return b, b
+    at = 2 if wide else 6
+    one, other = a[at : at + 4], b[at : at + 4]
+    common = (max(one[0], other[0]), min(one[1], other[1]), max(one[2], other[2]), min(one[3], other[3]))
+    if (a.value ^ b.value) & ~a.mask & ~b.mask & full:
+        raise Empty
+    value, mask = tnum.intersect((a.value & full, a.mask & full), (b.value & full, b.mask & full))
+    left, right = (
+        Scalar._make(
+            (s.value & ~full & M64 | value, s.mask & ~full & M64 | mask, *s[2:at], *common, *s[at + 4 :])
+        )
+        for s in (a, b)
+    )
+    if not mixed:
+        return _after(left, wide, rules), _after(right, wide, rules)
+    return sync(left, rules), sync(right, rules)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
 from pbt.source import PbtError
-from pbt.typing import TYPE_CHECKING, Final
+from pbt.typing import TYPE_CHECKING, Any, Final
 from pbt.uapi import progs
 from pbt.uapi.helpers import BY_ID, Helper
 from pbt.verifier_sim import kernels
@@ -279,6 +279,12 @@ def sleeps(env: Env, state: State) -> bool:
         if isinstance(later, Later) and (later.sleeps or "async_context" in env.rules):
             return later.sleeps
     return env.sleepable
+
+
+Step = Callable[[Env, State, int, Any], int]
+"""(program, state, slot, operands) → the next slot or DONE; the state is changed in place."""
+Decoded = tuple[Step, Any]
+"""An instruction taken apart: its step, and the operands as that step wants them."""
 
 
 def read_reg(state: State, regno: int) -> Reg:

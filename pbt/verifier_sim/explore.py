@@ -11,21 +11,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pbt.data import NamedTuple
+from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
 from pbt.typing import TYPE_CHECKING, Any, Final
 from pbt.uapi.progs import PROG_TYPES
 from pbt.verifier_sim import arena, throw, unprivileged
-from pbt.verifier_sim import check as shape
-from pbt.verifier_sim.env import Env, Refuse, Unsupported
+from pbt.verifier_sim.check import check
+from pbt.verifier_sim.env import Decoded, Env, Refuse, Unsupported
 from pbt.verifier_sim.fields import usable, visible
+from pbt.verifier_sim.flow import Flow, longest_stack
 from pbt.verifier_sim.functions import arguments, check_layout
 from pbt.verifier_sim.kernels import Features
 from pbt.verifier_sim.leave import DONE
-from pbt.verifier_sim.prune import COVERS, EXACTLY, WITHIN, Node, covers, find
-from pbt.verifier_sim.reg import MapInfo, Reg
+from pbt.verifier_sim.prune import COVERS, EXACTLY, WITHIN, Node, covers, find, same_hint
+from pbt.verifier_sim.reg import MapInfo, Reg, with_origin
 from pbt.verifier_sim.stack import note_read
 from pbt.verifier_sim.state import Frame, Slot, State
-from pbt.verifier_sim.step import STEPS
+from pbt.verifier_sim.step import decoded
 
 if TYPE_CHECKING:
     from pbt.verifier_sim.log import Log
@@ -54,13 +56,13 @@ class Walk(NamedTuple):
 class Explorer:
     """One walk over all paths."""
 
-    def __init__(
-        self, env: Env, flow: shape.Flow, keep: bool, thorough: bool, log: Log | None = None
-    ) -> None:
+    def __init__(self, env: Env, flow: Flow, keep: bool, thorough: bool, log: Log | None = None) -> None:
         self.log = log
         self.env, self.flow, self.keep = env, flow, keep
         self.cover = WITHIN if thorough or not env.privileged else COVERS  # there, all numbers are precise
         self.live = [_ALL] * (len(env.insns) + 1) if thorough else flow.live
+        self.marks = _marks(env, flow)
+        self.steps: list[Decoded | None] = [None] * len(env.insns)
         self.nodes: dict[int, list[Node]] = {}
         self.states: dict[int, list[State]] = {}
         self.jumps_before = self.insns_before = 0
@@ -92,8 +94,7 @@ class Explorer:
 
     def _path(self, pc: int, state: State) -> tuple[int, State]:
         """Walk until the path ends or an earlier state covers it."""
-        env, prune, steps, insns = self.env, self.flow.prune, STEPS, self.env.insns
-        keep, states, late = self.keep, self.states, self.flow.late
+        env, marks, steps, only = self.env, self.marks, self.steps, self.only
         self.current = state
         if self.log is not None:
             return self._logged_path(pc, state)
@@ -101,27 +102,36 @@ class Explorer:
             self.pc = pc
             env.processed += 1
             if env.processed > env.patience:
-                if env.patience < LIMIT:
-                    raise Unsupported(f"all that would take more than {env.patience} instructions to walk")
-                raise Refuse(
-                    f"BPF program is too large. Processed {env.processed} insn",
-                    "The kernel walks at most a million instructions over all paths.",
-                )
-            if prune[pc] and self._known(pc, state):
-                return (_PRUNED if self.only else pc), state
-            if keep:
-                states.setdefault(pc, []).append(state.copy())
-            insn = insns[pc]
-            step = steps[insn.opcode]
-            if late and pc in late:
-                raise Refuse(late[pc])
-            if insn.opcode & 7 in (5, 6):  # JMP and JMP32
-                self.jumps += 1
+                self._too_far()
+            mark = marks[pc]
+            if mark:
+                if mark & _COMPARED and self._known(pc, state, mark & _EVERY_TIME):
+                    return (_PRUNED if only else pc), state
+                if mark & _JUMP:
+                    self.jumps += 1
+            if self.keep:
+                self.states.setdefault(pc, []).append(state.copy())
+            step = steps[pc]
             if step is None:
-                raise Refuse(f"unknown opcode {insn.opcode:02x}")
-            pc = step(env, state, pc, insn)
-            if pc == DONE or self.only:
+                step = steps[pc] = self._decoded(pc)
+            pc = step[0](env, state, pc, step[1])
+            if pc < 0 or only:
                 return pc, state
+
+    def _decoded(self, pc: int) -> Decoded:
+        """The instruction at a slot, taken apart, or the refusal of older kernels that come to it."""
+        if pc in self.flow.late:
+            raise Refuse(self.flow.late[pc])
+        return decoded(self.env, pc)
+
+    def _too_far(self) -> None:
+        env = self.env
+        if env.patience < LIMIT:
+            raise Unsupported(f"all that would take more than {env.patience} instructions to walk")
+        raise Refuse(
+            f"BPF program is too large. Processed {env.processed} insn",
+            "The kernel walks at most a million instructions over all paths.",
+        )
 
     def _logged_path(self, pc: int, state: State) -> tuple[int, State]:
         """The same, telling the log of every step."""
@@ -158,25 +168,20 @@ class Explorer:
                 return
             node = node.parent
 
-    def _known(self, pc: int, state: State) -> bool:
-        """Whether an earlier state covers this one; else perhaps remember it."""
-        env = self.env
-        forced = self._forced(pc)
-        far = self.jumps - self.jumps_before >= 2 and env.processed - self.insns_before >= 8
-        forced_new = forced or env.state_freq
+    def _known(self, pc: int, state: State, forced: int) -> bool:
+        """Whether an earlier state covers this one; else perhaps remember it. `forced`: be quick to do so."""
+        jumps, walked = self.jumps - self.jumps_before, self.env.processed - self.insns_before
+        eager = bool(forced) or self.env.state_freq
+        add = eager or (jumps >= 2 and walked >= 8)
         nodes = self.nodes.get(pc)
-        if not nodes:
-            if forced_new or far:
-                self._remember(pc, state)
+        if nodes:
+            young = not eager and jumps < 20 and walked < 100
+            found = self._compare(pc, state, nodes, bool(forced), add, young)
+            if found != _NEW:
+                return found == _HIT
+        elif not add:
             return False
-        young = (
-            not forced_new and self.jumps - self.jumps_before < 20 and env.processed - self.insns_before < 100
-        )
-        found = self._compare(pc, state, nodes, forced, forced_new or far, young)
-        if found == _HIT:
-            return True
-        if found == _NEW:
-            self._remember(pc, state)
+        self._remember(pc, state)
         return False
 
     def _compare(self, pc: int, state: State, nodes: list[Node], forced: bool, add: bool, young: bool) -> int:
@@ -195,7 +200,7 @@ class Explorer:
                     if forced and covers(node, state, WITHIN, live, rules):
                         self._needs_all(state)
                         return _HIT
-                elif same and covers(node, state, EXACTLY, live, rules):
+                elif same and same_hint(node, state) and covers(node, state, EXACTLY, live, rules):
                     raise Refuse(
                         f"infinite loop detected at insn {pc}", "Nothing changes from round to round."
                     )
@@ -210,13 +215,6 @@ class Explorer:
                 if node.misses > rounds * node.hits + rounds:
                     nodes.remove(node)
         return _NEW if add else _MISS
-
-    def _forced(self, pc: int) -> bool:
-        """Calls with callbacks and may_goto: their rounds must be compared every time."""
-        insn = self.env.insns[pc]
-        if pc in self.env.kfuncs:
-            return repeats(self.env.kfuncs[pc])
-        return insn.opcode == 0xE5 or (insn.opcode == 0x85 and not insn.src_reg and insn.imm in _ROUNDS)
 
     def _inherit(self, node: Node, state: State) -> None:
         """What the earlier walk needed, this path needs as well."""
@@ -249,12 +247,12 @@ class Explorer:
             regs = frame.regs
             for regno, reg in enumerate(regs):
                 if reg.kind == "scalar":
-                    regs[regno] = reg._replace(deps=((node, (level, regno)),))
+                    regs[regno] = with_origin(reg, ((node, (level, regno)),))
             for index, slot in frame.stack.items():
                 held = slot.reg
                 if held is not None and held.kind == "scalar":
-                    place = (level, -1 - index)
-                    frame.stack[index] = Slot(slot.types, held._replace(deps=((node, place),)))
+                    deps = ((node, (level, -1 - index)),)
+                    frame.stack[index] = Slot(slot.types, with_origin(held, deps))
 
 
 def repeats(name: str) -> bool:
@@ -263,6 +261,26 @@ def repeats(name: str) -> bool:
 
 
 _ROUNDS = frozenset((164, 180, 181, 209))  # helpers that call back while they run
+_COMPARED, _JUMP, _EVERY_TIME = 1, 2, 4
+
+
+def _marks(env: Env, flow: Flow) -> bytearray:
+    """By slot: whether states are compared there, whether it counts as a jump, whether each round is compared."""
+    marks = bytearray(flow.prune)
+    for pc, insn in enumerate(env.insns):
+        opcode = insn.opcode
+        if opcode & 7 in (op.JMP, op.JMP32):
+            marks[pc] |= _JUMP
+            if opcode == op.JMP | op.CALL and not insn.src_reg and insn.imm in _ROUNDS:
+                marks[pc] |= _COMPARED | _EVERY_TIME
+            elif opcode == op.JMP | op.JCOND:
+                marks[pc] |= _EVERY_TIME
+    for pc, name in env.kfuncs.items():
+        if pc < len(env.insns):
+            marks[pc] &= ~_EVERY_TIME
+            if repeats(name):
+                marks[pc] |= _COMPARED | _EVERY_TIME
+    return marks
 
 
 def walk(
@@ -282,7 +300,7 @@ def walk(
     """Check the shape of a program, then walk all its paths; `target`: what it attaches to by BTF."""
     try:
         handler = throw.handler(options.get("declared"))
-        flow = shape.check(insns, maps, map_of, rules, handler)
+        flow = check(insns, maps, map_of, rules, handler)
         arena.only_one(maps, map_of)
     except Refuse as refusal:
         return Walk(refusal, refusal.pc or 0, 0, 0, {}, None)
@@ -310,16 +328,10 @@ def walk(
         reason = usable(env, maps[index])
         if reason:
             return Walk(Refuse(reason), pc, 0, 0, {}, None)
-    for pc, insn in enumerate(insns):
-        if insn.opcode == 0x85 and not insn.src_reg and insn.imm in _ROUNDS:
-            flow.prune[pc] = 1
-    for pc, name in env.kfuncs.items():
-        if repeats(name) and pc < len(flow.prune):
-            flow.prune[pc] = 1
     return _judge(env, flow, Explorer(env, flow, keep, thorough, log))
 
 
-def _judge(env: Env, flow: shape.Flow, explorer: Explorer) -> Walk:
+def _judge(env: Env, flow: Flow, explorer: Explorer) -> Walk:
     """The main program and the global functions, in the kernel's order; then the depth of the stack."""
     known = env.declared
     try:
@@ -344,7 +356,7 @@ def _judge(env: Env, flow: shape.Flow, explorer: Explorer) -> Walk:
                 order = [at for at in env.globals if at in env.called and at not in judged]
         _all_walked(env)
         throw.allowed(env, flow.starts)
-        depth = shape.longest_stack(env.insns, flow.starts, env.depths, env.rules, env.private_stack)
+        depth = longest_stack(env.insns, flow.starts, env.depths, env.rules, env.private_stack)
     except Refuse as refusal:
         where = refusal.pc if refusal.pc is not None else explorer.pc
         return Walk(refusal, where, env.processed, 0, explorer.states, None)

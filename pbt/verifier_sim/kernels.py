@@ -6,6 +6,8 @@ rows early; `features("6.18.44")` knows the ones that were measured.
 
 from __future__ import annotations
 
+import functools
+
 from pbt.data import NamedTuple
 
 Features = frozenset[str]
@@ -169,6 +171,7 @@ STABLE = (
 """What stable series took early, as far as it was measured: (series, point release, rules)."""
 
 
+@functools.cache
 def features(kernel: str) -> Features:
     """The rules of a kernel release such as "6.18" (its last point release) or "6.18.15".
 

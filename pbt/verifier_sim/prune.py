@@ -194,19 +194,48 @@ class Match:
             return False
         return True
 
+    def _registers(self, level: int, old: Sequence[Reg], new: Sequence[Reg], live: int) -> bool:
+        """COVERS: most registers are dead, were never set, or hold numbers that nothing depended on."""
+        precise = self.node.precise
+        for regno in range(10):
+            if live >> regno & 1:
+                was = old[regno]
+                kind = was.kind
+                if kind == "uninit":
+                    continue
+                now, place = new[regno], (level, regno)
+                if (
+                    kind == "scalar"
+                    and now.kind == "scalar"
+                    and place not in precise
+                    and was.mods == now.mods
+                ):
+                    continue
+                if not self.reg(was, now, place):
+                    return False
+        return True
+
+    def _all_registers(self, level: int, old: Sequence[Reg], new: Sequence[Reg], live: int) -> bool:
+        for regno in range(10):
+            if live >> regno & 1:
+                was, now = old[regno], new[regno]
+                if not self.reg(was, now, (level, regno)):
+                    if self.mode == EXACTLY and was.kind == now.kind and was.num != now.num:
+                        self.node.hint = regno
+                    return False
+        return True
+
     def frame(self, level: int, old: Frame, new: Frame, live: int) -> bool:
         if old.callsite != new.callsite or (old.callback is None) != (new.callback is None):
             return False
         if old.rounds > new.rounds:
             return False
-        old_regs, new_regs = old.regs, new.regs
-        for regno in range(10):
-            if live >> regno & 1:
-                was, now = old_regs[regno], new_regs[regno]
-                if not self.reg(was, now, (level, regno)):
-                    if self.mode == EXACTLY and was.kind == now.kind and was.num != now.num:
-                        self.node.hint = regno
-                    return False
+        if self.mode == COVERS:
+            same = self._registers(level, old.regs, new.regs, live)
+        else:
+            same = self._all_registers(level, old.regs, new.regs, live)
+        if not same:
+            return False
         reads = self.node.reads
         for index, slot in old.stack.items():
             if self.mode == COVERS and (level, index) not in reads:
@@ -235,6 +264,13 @@ def _same_locks(match: Match, old: Held | None, new: Held | None) -> bool:
     return old is new
 
 
+def same_hint(node: Node, state: State) -> bool:
+    """Whether the states may be the same: the number that differed last time does not."""
+    hint = node.hint
+    num: scalar.Scalar = state.frames[-1].regs[hint].num
+    return node.state.frames[-1].regs[hint].num == num
+
+
 def covers(node: Node, state: State, mode: int, live: Sequence[int], rules: Features) -> bool:
     """Whether what was found from `node` holds for `state` as well."""
     old = node.state
@@ -243,8 +279,6 @@ def covers(node: Node, state: State, mode: int, live: Sequence[int], rules: Feat
     if old.speculative and not state.speculative:
         return False
     if old.rcu != state.rcu or old.preempt != state.preempt:
-        return False
-    if mode == EXACTLY and old.frames[-1].regs[node.hint].num != state.frames[-1].regs[node.hint].num:
         return False
     match = Match(node, mode, rules)
     last = len(old.frames) - 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pbt.data import NamedTuple
 from pbt.isa.insn import Insn
-from pbt.typing import Any
+from pbt.typing import Any, Final
 from pbt.verifier_sim.scalar import UNKNOWN, ZERO, Scalar, const
 from pbt.verifier_sim.tnum import M32
 
@@ -101,8 +101,25 @@ ANY = Reg("scalar", UNKNOWN)
 NULL = Reg("scalar", ZERO)
 
 
+_new: Final = tuple.__new__  # what Reg(…) does in the end, where millions are made
+
+
 def number(scalar: Scalar, deps: Deps = ()) -> Reg:
-    return Reg("scalar", scalar, 0, 0, False, None, 0, 0, 0, "", deps)
+    return _new(Reg, ("scalar", scalar, 0, 0, False, None, 0, 0, 0, "", deps))
+
+
+def with_number(reg: Reg, num: Scalar, deps: Deps) -> Reg:
+    """The register with another number of another origin."""
+    return _new(Reg, (reg[0], num, *reg[2:10], deps))
+
+
+def with_origin(reg: Reg, deps: Deps) -> Reg:
+    return _new(Reg, (*reg[:10], deps))
+
+
+def moved(reg: Reg, off: int) -> Reg:
+    """The pointer with another fixed offset."""
+    return _new(Reg, (reg[0], reg[1], off, *reg[3:]))
 
 
 _exact: dict[int, Reg] = {}

@@ -1,7 +1,8 @@
-"""opcode → what the instruction does to a state: the table of steps, one function per class of instruction.
+"""opcode → how the instruction is taken apart: one function for each family of instructions.
 
-A step changes `state` in place and returns the next slot, or DONE at the end of a path; the other
-side of a branch is left in `env.pending`.
+An instruction is taken apart once, when the first path comes to it, into a step and its operands. A step changes
+a state in place and returns the next slot, or DONE at the end of a path; the other side of a branch is left in
+`env.pending`.
 """
 
 from __future__ import annotations
@@ -15,40 +16,53 @@ from pbt.verifier_sim.access import atomic, ld_packet, ld_wide, ldx, st, stx
 from pbt.verifier_sim.alu import alu
 from pbt.verifier_sim.branch import ja, jcond, jump_if
 from pbt.verifier_sim.calls import call
-from pbt.verifier_sim.env import Env
+from pbt.verifier_sim.env import Decoded, Env, Refuse, Step
 from pbt.verifier_sim.leave import exit_
-from pbt.verifier_sim.state import State
 
-Step = Callable[[Env, State, int, Insn], int]
+Family = Callable[[Env, int, Insn], Decoded]
 
 
-def _table() -> tuple[Step | None, ...]:
-    """opcode → step; None where there is no such instruction."""
-    steps: list[Step | None] = [None] * 256
+def decoded(env: Env, pc: int) -> Decoded:
+    """The step of the instruction at a slot, and its operands; Refuse if there is no such instruction."""
+    insn = env.insns[pc]
+    family = FAMILIES[insn.opcode]
+    if family is None:
+        raise Refuse(f"unknown opcode {insn.opcode:02x}")
+    return family(env, pc, insn)
+
+
+def _whole(step: Step) -> Family:
+    """A family whose steps take instructions as they are: what is rare, or depends on the state alone."""
+    return lambda env, pc, insn: (step, insn)
+
+
+def _table() -> tuple[Family | None, ...]:
+    """opcode → family; None where there is no such instruction."""
+    families: list[Family | None] = [None] * 256
     for row in op.ALU_OPS:
         for cls in (op.ALU, op.ALU64):
-            steps[cls | row.code] = alu
+            families[cls | row.code] = alu
             if row.name != "NEG":
-                steps[cls | row.code | op.X] = alu
-    steps[op.ALU64 | op.END | op.X] = None
+                families[cls | row.code | op.X] = alu
+    families[op.ALU64 | op.END | op.X] = None
     for jump in op.JMP_OPS:
         for cls in (op.JMP, op.JMP32):
             if jump.name not in ("JA", "CALL", "EXIT", "JCOND"):
-                steps[cls | jump.code] = steps[cls | jump.code | op.X] = jump_if
-    steps[op.JMP | op.JA] = steps[op.JMP32 | op.JA] = ja
-    steps[op.JMP | op.JCOND] = jcond
-    steps[op.JMP | op.CALL], steps[op.JMP | op.EXIT] = call, exit_
+                families[cls | jump.code] = families[cls | jump.code | op.X] = jump_if
+    families[op.JMP | op.JA] = families[op.JMP32 | op.JA] = _whole(ja)
+    families[op.JMP | op.JCOND] = _whole(jcond)
+    families[op.JMP | op.CALL], families[op.JMP | op.EXIT] = _whole(call), _whole(exit_)
     for size in op.BYTES:
-        steps[op.LDX | op.MEM | size] = ldx
-        steps[op.STX | op.MEM | size] = stx
-        steps[op.ST | op.MEM | size] = st
+        families[op.LDX | op.MEM | size] = ldx
+        families[op.STX | op.MEM | size] = stx
+        families[op.ST | op.MEM | size] = st
         if size != op.DW:
-            steps[op.LDX | op.MEMSX | size] = ldx
-            steps[op.LD | op.ABS | size] = steps[op.LD | op.IND | size] = ld_packet
-        steps[op.STX | op.ATOMIC | size] = atomic
-    steps[op.LD_IMM64] = ld_wide
-    return tuple(steps)
+            families[op.LDX | op.MEMSX | size] = ldx
+            families[op.LD | op.ABS | size] = families[op.LD | op.IND | size] = _whole(ld_packet)
+        families[op.STX | op.ATOMIC | size] = _whole(atomic)
+    families[op.LD_IMM64] = ld_wide
+    return tuple(families)
 
 
-STEPS: Final = _table()
+FAMILIES: Final = _table()
 """By opcode."""

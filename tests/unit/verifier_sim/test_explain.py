@@ -91,7 +91,8 @@ def test_many_calls_do_not_hang() -> None:
     from tests.unit.verifier_sim.programs import build
 
     insns, _ = build("".join(text) + "h: r0 = 0; exit")
-    from pbt.verifier_sim.check import check, longest_stack
+    from pbt.verifier_sim.check import check
+    from pbt.verifier_sim.flow import longest_stack
     from pbt.verifier_sim.kernels import features
 
     rules = features("6.18")

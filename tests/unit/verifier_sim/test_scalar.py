@@ -22,20 +22,21 @@ def test_masking_bounds_a_number() -> None:
 
 def test_signed_and_unsigned_meet() -> None:
     below, _ = compare.refine("JSLE", scalar.UNKNOWN, scalar.const(15), True, NEW)
-    assert below.umax == 2**64 - 1
+    assert below is not None and below.umax == 2**64 - 1
     both, _ = compare.refine("JSGE", below, scalar.const(0), True, NEW)
-    assert (both.umin, both.umax) == (0, 15)
+    assert both is not None and (both.umin, both.umax) == (0, 15)
 
 
 def test_two_registers_refine_each_other() -> None:
     small = scalar.of_size(1)
     left, right = compare.refine("JLT", scalar.UNKNOWN, small, True, NEW)
+    assert left is not None and right is not None
     assert left.umax == 254 and right.umin == 1
 
 
 def test_32_bit_comparison_bounds_64_bits_of_a_short_number() -> None:
     got, _ = compare.refine("JLE", scalar.of_size(4), scalar.const(7), False, NEW)
-    assert got.umax == 7
+    assert got is not None and got.umax == 7
 
 
 @pytest.mark.parametrize(
