@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 else:
     _ABSENT = type("_Absent", (), {"__repr__": lambda self: "<absent>"})()
     _SET = object.__setattr__
-    _INSTANCES, _FEW = {}, 32  # class → instances, as long as they are few
+    _INSTANCES = {}  # class → instances, as long as they are few
+    _FEW, _SOME = 32, 256  # instances made slowly, by name, and nearly as fast as ever, by position
 
     class _Field:
         """What `field` says of one field."""
@@ -134,13 +135,13 @@ else:
     def _first_init(self, *args, **kwargs):
         """Stands for `__init__` until a class has so many instances that one of its own pays."""
         cls = next(c for c in type(self).__mro__ if c.__dict__.get("__init__") is _first_init)
-        if not _is_one_of_few(cls) or not _fill(self, cls._fields_, args, kwargs):
+        if not _is_one_of_few(cls, _FEW) or not _fill(self, cls._fields_, args, kwargs):
             cls.__init__ = _init(cls)
             cls.__init__(self, *args, **kwargs)
 
-    def _is_one_of_few(cls):
+    def _is_one_of_few(cls, few):
         count = _INSTANCES[cls] = _INSTANCES.get(cls, 0) + 1
-        return count <= _FEW
+        return count <= few
 
     def _fill(self, fields, args, kwargs):
         """Set the fields of an instance; whether the arguments are what `__init__` takes."""
@@ -198,6 +199,7 @@ else:
             made |= {"__slots__": (), "_fields": names, "_field_defaults": defaults, "__match_args__": names}
             made |= {"__new__": _first_new, "_make": classmethod(tuple.__new__)}
             made["_positions"] = {name: at for at, name in enumerate(names)}
+            made["_defaults"] = tuple(defaults.values())
             return type(name, (_Tuple,), made | space)
 
     class _Root:
@@ -231,8 +233,11 @@ else:
 
     def _first_new(cls, *args, **kwargs):
         """Stands for `__new__` until a class has so many instances that one of its own pays."""
+        spare = len(args) + len(cls._defaults) - len(cls._fields)  # defaults that arguments stand for
+        if not kwargs and 0 <= spare <= len(cls._defaults) and _is_one_of_few(cls, _SOME):
+            return tuple.__new__(cls, args + cls._defaults[spare:])
         home = next(c for c in cls.__mro__ if c.__dict__.get("__new__") is not None)
-        if _is_one_of_few(home):
+        if kwargs and _is_one_of_few(home, _FEW):
             given = {**home._field_defaults, **dict(zip(home._fields, args)), **kwargs}  # noqa: B905
             doubled = kwargs.keys() & set(home._fields[: len(args)])
             if len(args) <= len(home._fields) and given.keys() == set(home._fields) and not doubled:

@@ -37,6 +37,9 @@ class Insn(NamedTuple):
         return self.opcode == op.LD_IMM64
 
 
+_make = Insn._make
+
+
 def encode(insns: Iterable[Insn], byteorder: str = "little") -> bytes:
     """Slots → bytes; EncodingError names the slot whose field is out of range."""
     little = byteorder == "little"
@@ -58,8 +61,8 @@ def decode(data: bytes, byteorder: str = "little") -> list[Insn]:
     if len(data) % 8:
         raise EncodingError(f"{len(data)} bytes of instructions: not a multiple of 8")
     if byteorder == "little":
-        return [Insn(c, r & 15, r >> 4, o, i) for c, r, o, i in struct.iter_unpack("<BBhi", data)]
-    return [Insn(c, r >> 4, r & 15, o, i) for c, r, o, i in struct.iter_unpack(">BBhi", data)]
+        return [_make((c, r & 15, r >> 4, o, i)) for c, r, o, i in struct.iter_unpack("<BBhi", data)]
+    return [_make((c, r >> 4, r & 15, o, i)) for c, r, o, i in struct.iter_unpack(">BBhi", data)]
 
 
 def signed(value: int, bits: int) -> int:
