@@ -83,6 +83,11 @@ LACKS: dict[str, dict[str, str]] = {  # kernel → feature → why it is absent 
         "kprobe_multi": "Debian built it without CONFIG_FPROBE",
         **_COOKIE,
     },
+    "development": {
+        **dict.fromkeys(("kprobe_multi", "kprobe_session"), "it was built without CONFIG_KPROBES"),
+        **dict.fromkeys(("fentry", "fexit"), "its host forbids trampolines: EPERM"),
+        "module_btf": "it was built without modules",
+    },
 }
 RELEASES = {"module_btf": "5.11"}  # features that only the rows ask for
 
