@@ -165,7 +165,7 @@ FLAWS = (
 STABLE = (
     ((5, 10), 1, "zeros_anywhere const_shifts"),
     ((6, 1), 1, "const_shifts gotol commuted_kept zeros_anywhere low_bits loads_exit"),
-    ((6, 12), 60, "fork_bits sign_split sign_split32 scrub_variable"),
+    ((6, 12), 60, "fork_bits sign_split sign_split32 scrub_variable bits_compared"),
     ((6, 18), 44, _LATE_6_18),
 )
 """What stable series took early, as far as it was measured: (series, point release, rules)."""
