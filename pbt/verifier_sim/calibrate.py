@@ -37,7 +37,7 @@ PROBES: Final = (
     Probe("narrow_spill", f"{_RANDOM}; r0 &= 15; *(u32 *)(r10 -8) = r0; r1 = *(u32 *)(r10 -8); if r1 > 15 goto bad{_END}"),
     Probe("deep_reads", "r0 = *(u64 *)(r10 -8); exit"),
     Probe("equal_ranges", f"{_RANDOM}; if w0 < 4 goto out; w2 = 3; if w0 == w2 goto bad{_END}"),
-    Probe("halves_compared", f"{_TIME}; if w0 > 10 goto out; if r0 == 20 goto bad{_END}"),
+    Probe("halves_compared", f"{_TIME}; if w0 > 20 goto out; if r0 == 24 goto bad{_END}"),
     Probe("bits_compared", f"{_RANDOM}; r0 &= 6; if r0 == 3 goto bad{_END}"),
     Probe("same_register", f"{_TIME}; if r0 != r0 goto bad{_END}"),
     Probe("loops_anywhere", "r0 = 0; goto b; a: r0 += 1; b: r0 += 1; if r0 < 9 goto a; exit"),

@@ -16,7 +16,13 @@ from tests.lab import judging, kernels, vm
 
 pytestmark = pytest.mark.lab
 COUNT = 300  # programs of each kind
-MEASURED = ("5.10", "6.1", "6.12", "7")  # kernels whose verdicts on these random programs were compared
+MEASURED = (
+    "5.10",
+    "6.1",
+    "6.12",
+    "6.18",
+    "7",
+)  # kernels whose verdicts on these random programs were compared
 UNMEASURED = os.environ.get("PBT_LAB_UNMEASURED") == "1"  # ask all of them, and about scripts
 SHARES = 5  # each kernel takes another fifth of the scripts, so that all are taken by some kernel
 
