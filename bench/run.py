@@ -45,7 +45,7 @@ class Bench(NamedTuple):
 BENCHES = {
     "startup": Bench(
         "Start-up",
-        "From exec to the end, for an installed pbt with byte code: wall, CPU, peak memory. Every program is judged "
+        "From exec to the end, for an installed pbt with byte code, by the distribution's Python where it can: wall, CPU, peak memory. Every program is judged "
         "by the built-in verifier before it is loaded, which is part of pbt's time.",
     ),
     "listing": Bench(

@@ -57,11 +57,22 @@ def measure(command: list[str], environment: dict[str, str], forget: str = "") -
 
 
 COLD, WARM = "pbt", "pbt again"
+SYSTEM = "/usr/bin/python3"  # what users install pbt with, as the peers are the distribution's builds
+
+
+def interpreter() -> str:
+    """The distribution's Python, if pbt runs on it, else the one that runs this."""
+    asked = [SYSTEM, "-c", "import sys, venv; sys.exit(sys.version_info < (3, 10))"]
+    try:
+        fit = subprocess.run(asked, check=False, capture_output=True).returncode == 0
+    except OSError:
+        fit = False
+    return SYSTEM if fit else sys.executable
 
 
 def installed(folder: str) -> tuple[tuple[Tool, Tool], dict[str, str]]:
     """pbt in a virtual environment below `folder`, without and with what it kept, and what to run both with."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    subprocess.run([interpreter(), "-m", "venv", "--without-pip", folder], check=True)
     site = next(Path(folder).glob("lib/python3*/site-packages"))
     shutil.copytree(HERE.parent / "pbt", site / "pbt", ignore=shutil.ignore_patterns("__pycache__"))
     about = site / f"pbt_bpf-{__version__}.dist-info"
