@@ -45,8 +45,9 @@ class Bench(NamedTuple):
 BENCHES = {
     "startup": Bench(
         "Start-up",
-        "From exec to the end, for an installed pbt with byte code, by the distribution's Python where it can: wall, CPU, peak memory. Every program is judged "
-        "by the built-in verifier before it is loaded, which is part of pbt's time.",
+        "From exec to the end, for an installed pbt with byte code, by the distribution's Python where there is one: "
+        "wall, CPU, peak memory. Every program is judged by the built-in verifier before it is loaded, which is part "
+        "of pbt's time.",
     ),
     "listing": Bench(
         "Listing",
