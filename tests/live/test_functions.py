@@ -415,7 +415,7 @@ def test_series(pbt):
 def test_intervals_take_turns(pbt):
     """Of a series that runs for longer than it has intervals, the last are kept."""
     script = """config = { unstable_tseries = enable }
-interval:ms:10 { @ = tseries(@n, 20ms, 3); @n++; if (@n == 20) { clear(@n); exit(); } }"""
+interval:ms:10 { if (@n < 20) { @ = tseries(@n, 20ms, 3); @n++; } else { exit(); } }"""
     done = pbt("-q", "-e", script)
     lines = done.lines()
     rows = [line for line in lines if re.match(r"\d\d:\d\d:\d\d\.\d{3} ", line)]
