@@ -1,8 +1,8 @@
 """How fast the verifier simulator walks, how much memory that takes, and how far it walks beside the kernel.
 
-    python -m bench.verifier              all of it, and the bars in one table at the end
-    python -m bench.verifier --programs   only programs made for this
-    python -m bench.verifier --tools      only the scripts of tools/: what judging adds to a start
+    python -m bench.verifier [--short] [--json]   all of it, and the bars in one table at the end
+    python -m bench.verifier --programs           only programs made for this
+    python -m bench.verifier --tools              only the scripts of tools/: what judging adds to a start
 
 Instructions walked are ours and, for programs that the running kernel takes, its own `verified_insns`. Each
 program and each script has a process of its own; times are of the processor.
@@ -17,9 +17,11 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench.tools import HERE, flag, machine, table
 from pbt.isa.asm import assemble
 from pbt.uapi.helpers import HELPERS
 from pbt.verifier_sim import verify
@@ -142,26 +144,25 @@ def _alone(*arguments: str) -> Any:
     return json.loads(made.stdout) if made.returncode == 0 else None
 
 
-def programs() -> list[Bar]:
-    print(f"{'program':22} {'verdict':8} {'walked':>9} {'kernel':>9} {'insns/s':>9} {'peak MB':>8}")
-    rows = [Row(*_alone("--row", name)) for name in PROGRAMS]
-    for r in rows:
-        print(f"{r.name:22} {r.verdict:8} {r.walked:9} {r.kernel:9} {r.rate:9.0f} {r.megabytes:8.0f}")
-    return [
+def programs(names: Sequence[str]) -> tuple[str, list[Bar]]:
+    """Programs made for this: a table, and what it says of the bars."""
+    rows = [Row(*_alone("--row", name)) for name in names]
+    head = ["program", "verdict", "walked", "kernel", "instructions/s", "peak MB"]
+    shown = [[r.name, r.verdict, r.walked, r.kernel, round(r.rate), round(r.megabytes)] for r in rows]
+    return table(head, shown), [
         Bar("instructions walked a second, slowest program", min(r.rate for r in rows), 50_000, least=True),
         Bar("instructions walked, times the kernel's", max(r.walked / r.kernel for r in rows if r.kernel), 2),
-        Bar("MB for a walk of a million instructions", max(r.megabytes for r in rows if r.walked > 1e6), 200),
+        Bar("MB for the longest walk", max(rows, key=lambda r: r.walked).megabytes, 200),
     ]
 
 
-def tools() -> list[Bar]:
-    print(f"{'script':20} {'check ms':>9} {'rest ms':>9} {'adds':>7} {'walked':>8} {'kernel':>8}")
-    made = [_alone("--tool", str(path)) for path in sorted(Path("tools").glob("*.bt"))]
+def tools(paths: Sequence[Path]) -> tuple[str, list[Bar]]:
+    """What judging adds to the start of scripts: a table, and what it says of the bars."""
+    made = [_alone("--tool", str(path)) for path in paths]
     rows = [Tool(*values) for values in made if values]
-    for r in rows:
-        adds = r.check / r.rest
-        print(f"{r.name:20} {r.check:9.1f} {r.rest:9.1f} {adds:7.1%} {r.walked:8} {r.kernel:8}")
-    return [
+    head = ["script", "check ms", "rest ms", "adds %", "walked", "kernel"]
+    shown = [[r.name, r.check, r.rest, 100 * r.check / r.rest, r.walked, r.kernel] for r in rows]
+    return table(head, shown), [
         Bar("% of a start that judging adds, worst tool", max(100 * r.check / r.rest for r in rows), 15),
         Bar("instructions walked of a tool, times the kernel's", max(_beside(r) for r in rows), 2),
     ]
@@ -171,6 +172,24 @@ def _beside(tool: Tool) -> float:
     return tool.walked / tool.kernel if tool.kernel else 0.0
 
 
+def run(*, short: bool) -> dict[str, object]:
+    names, paths = list(PROGRAMS), sorted((HERE.parent / "tools").glob("*.bt"))
+    texts: list[str] = []
+    bars: list[Bar] = []
+    if not flag("tools"):
+        text, bars = programs(names[:3] if short else names)
+        texts.append(text)
+    if not flag("programs"):
+        text, more = tools(paths[:2] if short else paths)
+        texts, bars = [*texts, text], bars + more
+    said = [
+        [b.what, b.figure, f"{'≥' if b.least else '≤'} {b.limit:,.0f}", "" if b.held else "missed"]
+        for b in bars
+    ]
+    texts.append(table(["", "measured", "bar", ""], said))
+    return {"machine": dict(machine()), "bars": [[*b] for b in bars], "text": "\n\n".join(texts)}
+
+
 def main() -> None:
     if "--tool" in sys.argv:
         print(json.dumps(tool(sys.argv[-1])))
@@ -178,14 +197,8 @@ def main() -> None:
     if "--row" in sys.argv:
         print(json.dumps(row(sys.argv[-1])))
         return
-    bars = [] if "--tools" in sys.argv else programs()
-    bars += [] if "--programs" in sys.argv else tools()
-    print(f"\n{'bar':50} {'measured':>10} {'limit':>12}")
-    for bar in bars:
-        sign = ">=" if bar.least else "<="
-        print(
-            f"{bar.what:50} {bar.figure:10,.1f} {sign:>4} {bar.limit:7,.0f}  {'' if bar.held else 'MISSED'}"
-        )
+    found = run(short=flag("short"))
+    print(json.dumps(found) if flag("json") else found["text"])
 
 
 if __name__ == "__main__":

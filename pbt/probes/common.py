@@ -104,6 +104,14 @@ def entry_address(gen: Gen) -> Value:
     return gen.b.call("get_func_ip", gen.b.ctx())
 
 
+def start_of_return(known: bool, release: str) -> dict[str, Any]:
+    """What a context says of `func` at a function's exit; `release`: the first that knows where it began."""
+    if known:
+        return {"func": entry_address}
+    reason = f"at the end of a function its start is known since Linux {release}: use the probe builtin"
+    return {"lacks": (("func", reason),)}
+
+
 # --- both ends of a function in one program ---------------------------------------------------
 
 IS_RETURN = "bpf_session_is_return"

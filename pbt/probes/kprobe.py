@@ -18,6 +18,7 @@ from pbt.probes.common import (
     number,
     register_argument,
     register_result,
+    start_of_return,
     tells_return,
 )
 from pbt.source import ScriptError, Span, UsageError
@@ -130,10 +131,10 @@ def _describe(returns: bool, place: Place, target: Target) -> Context:
     common = Context(
         provider, _label(provider, place), "KPROBE", expected_attach_type=MULTI if multi else "", regs=True
     )
-    start = entry_address if target.has("get_func_ip") else None
+    start = start_of_return(target.has("get_func_ip"), "5.15")
     if returns:
-        return replace(common, retval=U64, read_retval=register_result, func=start)
-    return replace(common, arg=register_argument, func=start if multi else instruction_pointer)
+        return replace(common, retval=U64, read_retval=register_result, **start)
+    return replace(common, arg=register_argument, **(start if multi else {"func": instruction_pointer}))
 
 
 _FULL = frozenset({"reg", "kstack", "override"})

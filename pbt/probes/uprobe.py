@@ -13,7 +13,6 @@ from pbt.probes import srcline
 from pbt.probes.common import (
     IS_RETURN,
     count_parts,
-    entry_address,
     explained,
     instruction_pointer,
     is_pattern,
@@ -22,6 +21,7 @@ from pbt.probes.common import (
     on_event,
     register_argument,
     register_result,
+    start_of_return,
     tells_return,
 )
 from pbt.source import KernelError, ScriptError, Span
@@ -285,8 +285,8 @@ def _describe(returns: bool, place: Place, target: Target) -> Context:
         regs=True,
     )
     if returns:
-        func = entry_address if multi else None
-        return replace(common, retval=U64, read_retval=register_result, func=func)
+        start = start_of_return(multi, "6.6")
+        return replace(common, retval=U64, read_retval=register_result, **start)
     return replace(common, arg=register_argument, func=instruction_pointer)
 
 

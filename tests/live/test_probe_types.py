@@ -334,10 +334,10 @@ def test_many_functions_of_a_file_are_one_link(pbt):
 ENDS = """
 uprobe:libc:atoi /str(arg0) != "2"/ { @start[tid] = nsecs; @in[func, str(arg0)] = count(); }
 uretprobe:libc:atoi /@start[tid]/ {
-    @out[func, retval] = count(); @early = sum(nsecs < @start[tid] ? 1 : 0); delete(@start[tid]);
+    @out["atoi", retval] = count(); @early = sum(nsecs < @start[tid] ? 1 : 0); delete(@start[tid]);
 }
 """
-CALLS = (
+NUMBERS = (
     f"{sys.executable} -S -c 'import ctypes; c = ctypes.CDLL(None); [c.atoi(b\"%d\" % n) for n in range(4)]'"
 )
 
@@ -351,10 +351,15 @@ def test_both_ends_of_a_function_are_one_link(pbt):
 
 @pytest.mark.parametrize("option", [(), ("--no-feature", "uprobe_session")], ids=["together", "apart"])
 def test_both_ends_of_a_function_with_a_body_each(pbt, option):
-    done = pbt(*option, "-e", ENDS, "-c", CALLS)
+    done = pbt(*option, "-e", ENDS, "-c", NUMBERS)
     counts = {row: count for row, count in rows(done.out).items() if row[:4] in ("@in[", "@out")}
     inside, outside = ({f"{name}[atoi, {n}]": "1" for n in (0, 1, 3)} for name in ("@in", "@out"))
     assert counts == inside | outside and rows(done.out)["@early"] == "0"
+
+
+def test_the_start_of_a_returning_function_on_old_kernels(pbt):
+    done = pbt("--no-feature", "uprobe_multi,uprobe_session", "-e", "uretprobe:libc:atoi { print(func); }")
+    assert done.status == 1 and "its start is known since Linux 6.6" in done.err
 
 
 # --- the processor's, and our own -------------------------------------------------------------
