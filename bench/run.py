@@ -66,6 +66,11 @@ BENCHES = {
         "Code beside clang's", "Ten programs in the language and in C by `clang -O2 -target bpf`."
     ),
     "compile": Bench("Compiler", "Source → bundle in one process, without what starting Python takes."),
+    "verifier": Bench(
+        "Verifier",
+        "The simulator beside the kernel: instructions walked by each, how fast, and what judging adds to the start "
+        "of the tools (processor's time, without what importing Python's modules takes).",
+    ),
     "events": Bench(
         "Events and maps",
         "`flood`: 400,000 events as fast as one process makes them. `steady`: 100,000 a second for a minute; growth is "
