@@ -69,7 +69,7 @@ BENCHES = {
     "verifier": Bench(
         "Verifier",
         "The simulator beside the kernel: instructions walked by each, how fast, and what judging adds to the start "
-        "of the tools (processor's time, without what importing Python's modules takes).",
+        "of the tools (the processor's time; Python's own start is left out).",
     ),
     "events": Bench(
         "Events and maps",
