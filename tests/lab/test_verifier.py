@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,14 +15,6 @@ from tests.lab import judging, kernels, vm
 
 pytestmark = pytest.mark.lab
 COUNT = 300  # programs of each kind
-MEASURED = (
-    "5.10",
-    "6.1",
-    "6.12",
-    "6.18",
-    "7",
-)  # kernels whose verdicts on these random programs were compared
-UNMEASURED = os.environ.get("PBT_LAB_UNMEASURED") == "1"  # ask all of them, and about scripts
 SHARES = 5  # each kernel takes another fifth of the scripts, so that all are taken by some kernel
 
 
@@ -58,7 +49,7 @@ def judged(
     share = [str(list(kernels.KERNELS).index(request.param) % SHARES), str(SHARES)]
     asking = vm.Command([sys.executable, "-m", "tests.lab.scripts", *share], timeout=400)
     commands = [judging.command("root.jsonl"), judging.command("nobody.jsonl", "--unprivileged")]
-    said = vm.run(request.param, [*commands, asking] if UNMEASURED else commands, files=files)
+    said = vm.run(request.param, [*commands, asking], files=files)
     assert all(result.code == 0 for result in said), said[-1].stdout[-2000:] + said[-1].stderr[-2000:]
     rows = [json.loads(line) for result in said[2:] for line in result.stdout.splitlines()]
     root, nobody = map(judging.answers, said[:2])
@@ -73,20 +64,15 @@ def test_rules_are_those_of_the_release(judged: Judged) -> None:
 
 
 def test_programs_of_root(judged: Judged, asked: list[judging.Asked]) -> None:
-    measured = judged.kernel in MEASURED or UNMEASURED
-    _same(judged.release, judged.root, [row for row in asked if measured or row.name.startswith("changed")])
+    _same(judged.release, judged.root, asked)
 
 
 def test_programs_of_nobody(judged: Judged, asked_by_nobody: list[judging.Asked]) -> None:
-    if judged.kernel not in MEASURED and not UNMEASURED:
-        pytest.skip("nobody has compared this kernel yet: PBT_LAB_UNMEASURED=1")
     _same(judged.release, judged.nobody, asked_by_nobody)
 
 
 def test_programs_of_scripts(judged: Judged) -> None:
     """Whatever compiles is judged as the kernel judges it; what it refuses first is told by its name."""
-    if not UNMEASURED:
-        pytest.skip("asked with PBT_LAB_UNMEASURED=1, until every kernel was compared")
     differ, asked = {}, 0
     for row in judged.scripts:
         asked += len(row["programs"]) if row["refused"] or not row["why"] else 0
