@@ -23,7 +23,7 @@ from pbt.ir.core import (
     Program,
     Value,
 )
-from pbt.ir.flow import all_operands, incoming, points_to
+from pbt.ir.flow import all_operands, definitions, incoming, points_to
 from pbt.isa import insn as isa
 from pbt.isa.insn import Insn
 from pbt.isa.opcodes import LD_IMM64
@@ -62,7 +62,7 @@ class _Selection:
 
     def __init__(self, function: Function, helpers: Mapping[str, int], features: frozenset[str]) -> None:
         self.source, self.helpers, self.v4 = function, helpers, "cpu_v4" in features
-        self.defs: dict[Value, Op] = {o.result: o for o in function.ops() if o.result is not None}
+        self.defs = definitions(function)
         self.reads = Counter(all_operands(function))
         self.needed = _needed(self)
         self.points = points_to(function)

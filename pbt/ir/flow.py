@@ -20,6 +20,11 @@ from pbt.ir.core import (
 )
 
 
+def definitions(function: Function) -> dict[Value, Op]:
+    """Each value that an operation makes, and that operation; parameters of blocks have none."""
+    return {op.result: op for op in function.ops() if op.result is not None}
+
+
 def all_operands(function: Function) -> Iterable[Value]:
     """Every value as often as it is read."""
     for block in function.blocks:

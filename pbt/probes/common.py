@@ -100,15 +100,15 @@ def instruction_pointer(gen: Gen) -> Value:
 
 
 def entry_address(gen: Gen) -> Value:
-    """`func` at a function's exit: the kernel remembers where the function began (5.15)."""
+    """`func` where registers do not tell: the kernel remembers where the function began (5.15)."""
     return gen.b.call("get_func_ip", gen.b.ctx())
 
 
-def start_of_return(known: bool, release: str) -> dict[str, Any]:
-    """What a context says of `func` at a function's exit; `release`: the first that knows where it began."""
+def start_of_function(known: bool, release: str) -> dict[str, Any]:
+    """What a context says of `func` where only the kernel can tell it; `release`: the first that does."""
     if known:
         return {"func": entry_address}
-    reason = f"at the end of a function its start is known since Linux {release}: use the probe builtin"
+    reason = f"the traced function is not told here: its start is known since Linux {release}: use the probe builtin"
     return {"lacks": (("func", reason),)}
 
 

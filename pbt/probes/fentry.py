@@ -14,7 +14,7 @@ from functools import partial
 from pbt.data import replace
 from pbt.feature import AttachHost, Closeable, Context, Gen, Place, Provider
 from pbt.probes import bpfprog
-from pbt.probes.common import count_parts, entry_address, explained, is_pattern, matching, without_types
+from pbt.probes.common import count_parts, explained, is_pattern, matching, start_of_function, without_types
 from pbt.probes.kprobe import KERNEL, traceable, whole
 from pbt.source import Span
 from pbt.types import I32, Member, Struct, Type, Void, is_signed
@@ -129,7 +129,7 @@ def _describe(provider: str, place: Place, target: Target) -> Context:
         if "program" in place
         else ("func", name if module in ("", KERNEL) else f"{module}:{name}"),
         args=args if params else None,
-        func=entry_address if target.has("get_func_ip") else None,
+        **start_of_function(target.has("get_func_ip"), "5.15"),
     )
 
 

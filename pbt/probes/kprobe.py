@@ -18,7 +18,7 @@ from pbt.probes.common import (
     number,
     register_argument,
     register_result,
-    start_of_return,
+    start_of_function,
     tells_return,
 )
 from pbt.source import ScriptError, Span, UsageError
@@ -131,7 +131,7 @@ def _describe(returns: bool, place: Place, target: Target) -> Context:
     common = Context(
         provider, _label(provider, place), "KPROBE", expected_attach_type=MULTI if multi else "", regs=True
     )
-    start = start_of_return(target.has("get_func_ip"), "5.15")
+    start = start_of_function(target.has("get_func_ip"), "5.15")
     if returns:
         return replace(common, retval=U64, read_retval=register_result, **start)
     return replace(common, arg=register_argument, **(start if multi else {"func": instruction_pointer}))

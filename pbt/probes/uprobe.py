@@ -21,7 +21,7 @@ from pbt.probes.common import (
     on_event,
     register_argument,
     register_result,
-    start_of_return,
+    start_of_function,
     tells_return,
 )
 from pbt.source import KernelError, ScriptError, Span
@@ -285,7 +285,7 @@ def _describe(returns: bool, place: Place, target: Target) -> Context:
         regs=True,
     )
     if returns:
-        start = start_of_return(multi, "6.6")
+        start = start_of_function(multi, "6.6")
         return replace(common, retval=U64, read_retval=register_result, **start)
     return replace(common, arg=register_argument, func=instruction_pointer)
 

@@ -60,16 +60,21 @@ STEADY: Final = _places(
 """Pointers that lie at the same place from Linux 5.10 to 7.3 (x86-64, Debian's kernels); "?": in a union."""
 
 
-def load(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
-    """Through a kernel pointer; without the kernel's own types any read inside the object is believed."""
-    name = reg.obj or ""
-    at = reg.off + offset
+def fixed_offset(regno: int, reg: Reg, offset: int) -> int:
+    """Where in its object a pointer reaches: a known place, not before the start."""
+    at, name = reg.off + offset, reg.obj or ""
     if at < 0:
         raise Refuse(f"R{regno} is ptr_{name} invalid negative access: off={at}")
     if reg.num.mask or reg.num.value:
         raise Refuse(
             f"R{regno} is ptr_{name} invalid variable offset: off={offset}, var_off={tnum_text(reg.num)}"
         )
+    return at
+
+
+def load(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
+    """Through a kernel pointer; without the kernel's own types any read inside the object is believed."""
+    at = fixed_offset(regno, reg, offset)
     for space in ("user", "percpu"):
         if f"{space}_" in reg.mods:
             raise Refuse(

@@ -8,9 +8,10 @@ from __future__ import annotations
 from pbt.typing import TYPE_CHECKING, Final
 from pbt.verifier_sim import scalar
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
+from pbt.verifier_sim.kernelptr import fixed_offset
 from pbt.verifier_sim.layout import Layout, find, layout, only_numbers
 from pbt.verifier_sim.progbtf import STRUCT, BadTypes
-from pbt.verifier_sim.reg import ANY, Reg, number, tnum_text
+from pbt.verifier_sim.reg import ANY, Reg, number
 from pbt.verifier_sim.state import State
 
 if TYPE_CHECKING:
@@ -41,13 +42,7 @@ def layout_of(env: Env, reg: Reg) -> Layout:
 
 
 def _touch(env: Env, regno: int, reg: Reg, offset: int, size: int) -> None:
-    at = reg.off + offset
-    if at < 0:
-        raise Refuse(f"R{regno} is ptr_{reg.obj} invalid negative access: off={at}")
-    if reg.num.mask or reg.num.value:
-        raise Refuse(
-            f"R{regno} is ptr_{reg.obj} invalid variable offset: off={offset}, var_off={tnum_text(reg.num)}"
-        )
+    at = fixed_offset(regno, reg, offset)
     if "percpu_" in reg.mods:
         raise Refuse(f"R{regno} is ptr_{reg.obj} access percpu memory: off={at}")
     try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pbt.data import NamedTuple, replace
 from pbt.ir.core import CALLS, Block, Function, Op, Value
 from pbt.ir.effects import CHANGES_CONTEXT, SAME, written
-from pbt.ir.flow import dominators, predecessors, resolved, substitute, with_args
+from pbt.ir.flow import definitions, dominators, predecessors, resolved, substitute, with_args
 
 _LOADS = ("load", "sload")
 _Key = tuple[object, ...]
@@ -35,7 +35,7 @@ def share(function: Function) -> Function:
 class _Sharing:
     def __init__(self, function: Function) -> None:
         self.function = function
-        self.defs = {o.result: o for o in function.ops() if o.result is not None}
+        self.defs = definitions(function)
         self.to: dict[Value, Value] = {}
         self.known: dict[_Key, Value] = {}
         self.memory: dict[tuple[str, Where], Value] = {}

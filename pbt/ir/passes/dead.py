@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pbt.data import replace
 from pbt.ir.core import Block, Branch, Edge, Function, Jump, Op, Return, Terminator, Value
-from pbt.ir.flow import incoming, points_to
+from pbt.ir.flow import definitions, incoming, points_to
 
 
 def drop_dead(function: Function) -> Function:
@@ -23,7 +23,7 @@ def drop_dead(function: Function) -> Function:
 
 
 def _needed(function: Function, hidden: set[Op]) -> set[Value]:
-    made = {o.result: o for o in function.ops() if o.result is not None}
+    made = definitions(function)
     passed = incoming(function)
     todo = [a for o in function.ops() if o.info.effect and o not in hidden for a in o.args]
     for block in function.blocks:

@@ -20,7 +20,7 @@ from pbt.ir.core import (
     Terminator,
     Value,
 )
-from pbt.ir.flow import next_id, substitute, with_args, with_operands
+from pbt.ir.flow import definitions, next_id, substitute, with_args, with_operands
 
 _M64 = (1 << 64) - 1
 _COMMUTATIVE = ("add", "mul", "and", "or", "xor")
@@ -87,7 +87,7 @@ def fold(function: Function) -> Function:
 class _Folding:
     def __init__(self, function: Function) -> None:
         self.function = function
-        self.defs = {o.result: o for o in function.ops() if o.result is not None}
+        self.defs = definitions(function)
         self.to: dict[Value, Value] = {}
         self.next = next_id(function)
         self.before: list[Op] = []  # constants that the operation at hand came to need

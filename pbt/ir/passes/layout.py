@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pbt.data import replace
 from pbt.ir.core import Block, Branch, Function, Op, Value
-from pbt.ir.flow import predecessors, reverse_postorder
+from pbt.ir.flow import definitions, predecessors, reverse_postorder
 
 
 def cold_last(function: Function) -> Function:
@@ -17,7 +17,7 @@ def cold_last(function: Function) -> Function:
 
 
 def _cold(function: Function) -> set[str]:
-    defs = {op.result: op for op in function.ops() if op.result is not None}
+    defs = definitions(function)
     blocks = {block.name: block for block in function.blocks}
     before, found = predecessors(function), set[str]()
     for name in reverse_postorder(function):

@@ -11,7 +11,15 @@ from __future__ import annotations
 from pbt.data import NamedTuple, replace
 from pbt.ir.core import CALLS, Block, Function, Op, Value
 from pbt.ir.effects import QUIET, READS, written
-from pbt.ir.flow import points_to, predecessors, resolved, reverse_postorder, substitute, with_args
+from pbt.ir.flow import (
+    definitions,
+    points_to,
+    predecessors,
+    resolved,
+    reverse_postorder,
+    substitute,
+    with_args,
+)
 
 _LOOKUP = "map_lookup_elem"
 _COMM = "get_current_comm"
@@ -70,7 +78,7 @@ def merge_lookups(function: Function) -> Function:
 class _Merging:
     def __init__(self, function: Function) -> None:
         self.function = function
-        self.defs = {o.result: o for o in function.ops() if o.result is not None}
+        self.defs = definitions(function)
         self.points = points_to(function)
         self.to: dict[Value, Value] = {}
         self.exposed = 0  # slots whose address is in memory

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pbt.data import replace
 from pbt.ir.core import Block, Function, Op, Value, edges
 from pbt.ir.effects import FILLS
-from pbt.ir.flow import points_to, reverse_postorder
+from pbt.ir.flow import definitions, points_to, reverse_postorder
 
 
 def drop_overwritten(function: Function) -> Function:
@@ -40,7 +40,7 @@ class _Reading:
     """Sets of bytes as bits: slot after slot, each byte of the stack has one."""
 
     def __init__(self, function: Function) -> None:
-        self.defs = {o.result: o for o in function.ops() if o.result is not None}
+        self.defs = definitions(function)
         self.points = points_to(function)
         self.starts, at = [], 0
         for slot in function.slots:

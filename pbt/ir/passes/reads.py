@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pbt.data import NamedTuple, replace
 from pbt.ir.core import Block, Function, Op, Slot, Value
 from pbt.ir.effects import FILLS, QUIET, TEXTS
-from pbt.ir.flow import all_operands, next_id
+from pbt.ir.flow import all_operands, definitions, next_id
 
 _MOST = 32  # bytes of one read, those in between included
 _SOON = QUIET | FILLS | TEXTS | {"ringbuf_reserve"}
@@ -34,7 +34,7 @@ def merge_reads(function: Function) -> Function:
 class _Merging:
     def __init__(self, function: Function) -> None:
         self.function = function
-        self.defs = {o.result: o for o in function.ops() if o.result is not None}
+        self.defs = definitions(function)
         self.next = next_id(function)
         self.slots = list(function.slots)
         self.moved: dict[int, Op] = {}  # id of a load → the same from the common slot
