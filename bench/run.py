@@ -2,7 +2,7 @@
 
     python -m bench.run [--short] [--rounds N] [--only NAME,NAME] [FOLDER]
 
-Writes FOLDER/performance.md and FOLDER/performance.json (default: this folder); docs/ holds the last ones.
+Writes FOLDER/performance.md and FOLDER/performance.json (default: docs, where the last ones are).
 `--rounds` is for each bench, which has a number of its own. `--only` runs these benches and keeps what
 performance.json says of the others. `--short` shows that every bench still works, in a few minutes. Needs root.
 """
@@ -21,14 +21,14 @@ from bench.tools import HERE, PBT, flag, machine, option, peers
 HEAD = """\
 # Performance
 
-Made by `python -m bench.run docs`, not by hand. Debian's bpftrace and, where the environment variable PBT_PEER
+Made by `python -m bench.run`, not by hand. Debian's bpftrace and, where the environment variable PBT_PEER
 names one, a newer bpftrace in a folder of its own run beside pbt on one machine. Tools take turns (A B A B) and
 figures are medians; on a busy machine ratios say more than times, and counts of instructions are exact on any.
 Below 1 pbt is better. `load before` is the machine's load average when a bench began.
 
 ```sh
-PBT_PEER="chroot /path/to/sid bpftrace" python -m bench.run docs        # everything
-PBT_PEER="chroot /path/to/sid bpftrace" python -m bench.run --only code,events docs
+PBT_PEER="chroot /path/to/sid bpftrace" python -m bench.run             # everything
+PBT_PEER="chroot /path/to/sid bpftrace" python -m bench.run --only code,events
 python -m bench.code --only latency                                     # one bench, one script
 python -m bench.run --short FOLDER                                      # that every bench still works
 ```
@@ -110,7 +110,7 @@ def main() -> None:
         words.pop(words.index("--rounds") + 1)
     if flag("short"):
         only = [name for name in only if name != "pyz"]  # which may want to fetch what builds packages
-    folder = Path(next((word for word in words if not word.startswith("-")), HERE))
+    folder = Path(next((word for word in words if not word.startswith("-")), HERE.parent / "docs"))
     kept = folder / "performance.json"
     found = json.loads(kept.read_text()) if flag("only") and kept.exists() else {}
     for name in only:
