@@ -8,7 +8,7 @@ from pbt.isa import opcodes as op
 from pbt.typing import TYPE_CHECKING, Any
 from pbt.uapi.helpers import Helper
 from pbt.verifier_sim import fields
-from pbt.verifier_sim.arguments import Given
+from pbt.verifier_sim.demands import Given
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
 from pbt.verifier_sim.reg import ANY, UNINIT, MapInfo, Reg
 from pbt.verifier_sim.state import SPILL, TIMER, Frame, Later, Slot, State

@@ -8,12 +8,14 @@ from pbt.typing import Final
 from pbt.uapi.helpers import BY_ID, Helper
 from pbt.uapi.maps import MAP_TYPES
 from pbt.verifier_sim import bounds, dynptr, fields, scalar, stack
-from pbt.verifier_sim.arguments import Given, argument, named, passed
+from pbt.verifier_sim.arguments import argument, named
 from pbt.verifier_sim.attach import may_call
 from pbt.verifier_sim.callbacks import call_back, call_later
+from pbt.verifier_sim.demands import Given
 from pbt.verifier_sim.env import MOVES_PACKET, Env, Refuse, Unsupported, sleeps
 from pbt.verifier_sim.leave import in_range, leave
 from pbt.verifier_sim.owned import is_own
+from pbt.verifier_sim.passed import passed
 from pbt.verifier_sim.reg import ANY, UNINIT, MapInfo, Reg, names, number
 from pbt.verifier_sim.resources import acquire, forget_packets, nothing_held, release
 from pbt.verifier_sim.state import SPILL, ZEROED, Frame, State

@@ -1,4 +1,4 @@
-"""All paths of a program: branches, pruning by earlier states, loops, callbacks, limits → Verdict.
+"""All paths of a program: branches, pruning by earlier states, loops, callbacks, limits.
 
 Paths are walked depth first. At some slots the state is remembered (a `Node`); a path that arrives
 with a state that an earlier, finished one covers needs no second walk. Two things make states
@@ -8,25 +8,18 @@ never needed ("imprecise") may differ.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from pbt.data import NamedTuple
 from pbt.isa import opcodes as op
-from pbt.isa.insn import Insn
-from pbt.typing import TYPE_CHECKING, Any, Final
-from pbt.uapi.progs import PROG_TYPES
-from pbt.verifier_sim import arena, throw, unprivileged
-from pbt.verifier_sim.check import check
+from pbt.typing import TYPE_CHECKING, Final
 from pbt.verifier_sim.env import Decoded, Env, Refuse, Unsupported
-from pbt.verifier_sim.fields import usable, visible
-from pbt.verifier_sim.flow import Flow, longest_stack
-from pbt.verifier_sim.functions import arguments, check_layout
-from pbt.verifier_sim.kernels import Features
+from pbt.verifier_sim.flow import Flow
 from pbt.verifier_sim.leave import DONE
 from pbt.verifier_sim.prune import COVERS, EXACTLY, WITHIN, Node, covers, find, same_hint
-from pbt.verifier_sim.reg import MapInfo, Reg, with_origin
+from pbt.verifier_sim.reg import with_origin
 from pbt.verifier_sim.stack import note_read
-from pbt.verifier_sim.state import Frame, Slot, State
+from pbt.verifier_sim.state import Slot, State
 from pbt.verifier_sim.step import decoded
 
 if TYPE_CHECKING:
@@ -281,112 +274,3 @@ def _marks(env: Env, flow: Flow) -> bytearray:
             if repeats(name):
                 marks[pc] |= _COMPARED | _EVERY_TIME
     return marks
-
-
-def walk(
-    insns: Sequence[Insn],
-    prog_type: str,
-    attach: str,
-    maps: Sequence[MapInfo],
-    map_of: Mapping[int, tuple[int, str, int]],
-    rules: Features,
-    *,
-    keep: bool = False,
-    thorough: bool = False,
-    log: Log | None = None,
-    target: str = "",
-    **options: Any,
-) -> Walk:
-    """Check the shape of a program, then walk all its paths; `target`: what it attaches to by BTF."""
-    try:
-        handler = throw.handler(options.get("declared"))
-        flow = check(insns, maps, map_of, rules, handler)
-        arena.only_one(maps, map_of)
-    except Refuse as refusal:
-        return Walk(refusal, refusal.pc or 0, 0, 0, {}, None)
-    maps = [visible(info, options.get("release", ())) for info in maps]
-    if target:
-        from pbt.verifier_sim.attach import attached
-
-        try:
-            options["attached"] = attached(
-                options.get("types"), prog_type, attach, target, rules, options.get("sleepable", False)
-            )
-        except Refuse as refusal:
-            return Walk(refusal, 0, 0, 0, {}, None)
-    env = Env(insns, PROG_TYPES[prog_type], attach, maps, map_of, rules, **options)
-    if not env.privileged:
-        try:
-            unprivileged.shape(env, flow.successors)
-        except Refuse as refusal:
-            return Walk(refusal, refusal.pc or 0, 0, 0, {}, None)
-    why = env.sleep_rule()
-    if why:
-        return Walk(Refuse(why), 0, 0, 0, {}, None)
-    env.starts, env.handler = flow.starts, handler
-    for pc, (index, _, _) in map_of.items():
-        reason = usable(env, maps[index])
-        if reason:
-            return Walk(Refuse(reason), pc, 0, 0, {}, None)
-    return _judge(env, flow, Explorer(env, flow, keep, thorough, log))
-
-
-def _judge(env: Env, flow: Flow, explorer: Explorer) -> Walk:
-    """The main program and the global functions, in the kernel's order; then the depth of the stack."""
-    known = env.declared
-    try:
-        check_layout(env.insns, flow.starts, known)
-        if known is not None:
-            env.globals.update((at, f) for at, f in known.functions.items() if at and f.is_global)
-        lazy = "main_first" in env.rules
-        order = [0] if lazy else [*env.globals, 0]
-        if env.handler:
-            throw.check_handler(env, env.handler)
-            env.called.add(env.handler)
-        judged: set[int] = set()
-        while order:
-            start = order.pop(0)
-            if start in judged:
-                continue
-            judged.add(start)
-            found = explorer.run(_entry(env, start), start)
-            if found.refusal is not None:
-                return found
-            if lazy:
-                order = [at for at in env.globals if at in env.called and at not in judged]
-        _all_walked(env)
-        throw.allowed(env, flow.starts)
-        depth = longest_stack(env.insns, flow.starts, env.depths, env.rules, env.private_stack)
-    except Refuse as refusal:
-        where = refusal.pc if refusal.pc is not None else explorer.pc
-        return Walk(refusal, where, env.processed, 0, explorer.states, None)
-    return Walk(None, -1, env.processed, depth, explorer.states, None)
-
-
-def _all_walked(env: Env) -> None:
-    """A function whose address is taken but that nothing calls is removed; the one behind it stands in for it.
-
-    There has to be one behind it, unless nothing but the main program is left; a program that throws gets one more
-    function, which makes its result of that.
-    """
-    kept = env.entered | env.called
-    for start in sorted(env.passed - kept):
-        if env.privileged and (kept or env.threw) and start > max(kept, default=0):
-            raise Refuse(
-                f"No program to jit at insn {start}",
-                "Call the function, or do not take its address.",
-                pc=start,
-            )
-
-
-def _entry(env: Env, start: int) -> State:
-    """The state in which a function judged by itself begins."""
-    frame = Frame(-1, start, 0)
-    if not start:
-        frame.regs[1] = Reg("ctx")
-    else:
-        frame.regs[1:6] = arguments(env.wanted(start), env.new_id)
-    return State([frame])
-
-
-__all__ = ["LIMIT", "Unsupported", "Walk", "walk"]

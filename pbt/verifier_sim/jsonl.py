@@ -52,7 +52,7 @@ def judge(line: Mapping[str, Any], rules: Rules | None = None) -> dict[str, Any]
     The program: `insns` (hex), `prog_type`, `expected_attach_type`, `prog_flags`, `maps`, `relocs`,
     `kernel`. The verdict: "accept", "reject" or "unsupported".
     """
-    from pbt.verifier_sim import explain, functions
+    from pbt.verifier_sim import functions, judge
 
     answer: dict[str, Any] = {"id": line.get("id"), "verdict": "unsupported", "insn": None, "walked": 0}
     prog_type = _name(PROG_TYPE, line["prog_type"])
@@ -78,7 +78,7 @@ def judge(line: Mapping[str, Any], rules: Rules | None = None) -> dict[str, Any]
     options: dict[str, Any] = {"features": features(release), "kernel": release}
     if rules is not None:
         options.update(rules(release))
-    verdict = explain.verify(
+    verdict = judge.verify(
         bytes.fromhex(line["insns"]),
         prog_type=prog_type,
         expected_attach_type=_attach(line, prog_type),
@@ -129,7 +129,7 @@ def _answer(line: Any, rules: Rules | None) -> dict[str, Any]:
 def main(stdin: IO[str], stdout: IO[str], rules: Rules | None = None) -> int:
     """Judge each line of `stdin`, answer in order, flush after every line; 0.
 
-    `rules`: what more is known of a release, as options of `explain.verify`.
+    `rules`: what more is known of a release, as options of `judge.verify`.
     """
     for text in stdin:
         if text.strip():

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pbt.typing import Final
 from pbt.uapi.kfuncs import Kfunc
 from pbt.verifier_sim import dynptr, graph, iterators, locks, owned
-from pbt.verifier_sim.arguments import Given, constant_text, helper_memory, same_struct
+from pbt.verifier_sim.demands import Given, constant_text, helper_memory, same_struct
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
 from pbt.verifier_sim.fields import place
 from pbt.verifier_sim.reg import Field, MapInfo, Reg

@@ -10,7 +10,7 @@ from pbt.verifier_sim.reg import Reg
 from pbt.verifier_sim.state import State
 
 if TYPE_CHECKING:
-    from pbt.verifier_sim.arguments import Given
+    from pbt.verifier_sim.demands import Given
 
 _RELEASE_DYNPTR = ("ringbuf_submit_dynptr", "ringbuf_discard_dynptr")
 

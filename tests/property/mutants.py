@@ -19,7 +19,7 @@ from pbt.isa.insn import Insn
 from pbt.pipeline import Options, compile
 from pbt.source import PbtError, Source
 from pbt.verifier_sim import MapInfo
-from pbt.verifier_sim.explain import map_infos, resolve
+from pbt.verifier_sim.bundles import map_infos, resolve
 from pbt.verifier_sim.functions import Declared, declared
 
 ROOT = Path(__file__).resolve().parents[2]

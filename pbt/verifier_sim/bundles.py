@@ -1,0 +1,88 @@
+"""The programs of a Bundle: maps and relocations as the verifier sees them, verdicts with their places."""
+
+from __future__ import annotations
+
+from pbt.isa.insn import Insn, decode
+from pbt.typing import TYPE_CHECKING, Any
+from pbt.verifier_sim.judge import verify
+from pbt.verifier_sim.reg import MapInfo
+from pbt.verifier_sim.verdict import Verdict
+
+if TYPE_CHECKING:
+    from pbt.bundle import Bundle, Program
+
+
+def map_infos(bundle: Bundle) -> tuple[MapInfo, ...]:
+    """The bundle's maps as the verifier knows them, in the bundle's order."""
+    return tuple(
+        MapInfo(m.name, m.map_type, m.key_size, m.value_size, m.max_entries, m.flags) for m in bundle.maps
+    )
+
+
+def resolve(bundle: Bundle, program: Program) -> tuple[list[Insn], dict[int, tuple[int, str, int]]]:
+    """A program's slots with its relocations marked as the kernel's pseudo loads, and its map references."""
+    from pbt.isa import opcodes as op
+
+    slots = decode(program.code.insns)
+    position = {m.name: at for at, m in enumerate(bundle.maps)}
+    functions = dict(program.code.functions)
+    references: dict[int, tuple[int, str, int]] = {}
+    for reloc in program.code.relocs:
+        if reloc.kind == "kfunc":
+            continue
+        insn = slots[reloc.insn]
+        imm = insn.imm
+        if reloc.kind in ("map_fd", "map_value"):
+            references[reloc.insn] = (position[reloc.name], reloc.kind, reloc.offset)
+        elif reloc.kind == "func":
+            imm = functions[reloc.name] - reloc.insn - 1
+        slots[reloc.insn] = insn._replace(src_reg=op.PSEUDO.index(reloc.kind), imm=imm)
+    return slots, references
+
+
+def verify_program(bundle: Bundle, program: Program, **options: Any) -> Verdict:
+    """Judge one program of a bundle for the kernel that the bundle was made for; options as `verify`."""
+    slots, references = resolve(bundle, program)
+    options.setdefault("kernel", bundle.release or "6.18")
+    if options.get("types") and program.attach_btf and ":" not in program.attach_btf[1]:
+        options["target"] = program.attach_btf[1]
+    verdict = verify(
+        slots,
+        prog_type=program.prog_type,
+        expected_attach_type=program.expected_attach_type,
+        maps=map_infos(bundle),
+        map_of=references,
+        kfuncs={reloc.insn: reloc.name for reloc in program.code.relocs if reloc.kind == "kfunc"},
+        gpl="GPL" in bundle.license,
+        **options,
+    )
+    return _placed(verdict, program)
+
+
+def _placed(verdict: Verdict, program: Program) -> Verdict:
+    """The verdict under the program's name, its refusal with its place in the script."""
+    error = verdict.error
+    if error is not None and error.pc < len(program.code.spans):
+        place = program.code.spans[error.pc]
+        spans = program.code.spans
+        way = tuple(
+            turn._replace(start=spans[turn.pc].start, end=spans[turn.pc].end)
+            if turn.pc < len(spans)
+            else turn
+            for turn in error.way
+        )
+        error = error._replace(start=place.start, end=place.end, way=way)
+    return verdict._replace(error=error, name=program.name)
+
+
+def verify_bundle(bundle: Bundle, **options: Any) -> list[Verdict]:
+    """A verdict for each program, in order; programs with the same code are judged once."""
+    known: dict[Any, Verdict] = {}
+    out = []
+    for program in bundle.programs:
+        code = program.code
+        key = (code.insns, code.relocs, program.prog_type, program.expected_attach_type, program.attach_btf)
+        if key not in known:
+            known[key] = verify_program(bundle, program, **options)
+        out.append(_placed(known[key], program))
+    return out

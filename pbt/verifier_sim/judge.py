@@ -1,0 +1,240 @@
+"""A program, judged: its shape, then the main program and its global functions, then the depth of its stack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pbt.isa.insn import Insn, decode
+from pbt.typing import TYPE_CHECKING, Any
+from pbt.uapi.progs import PROG_TYPES
+from pbt.verifier_sim import arena, kernels, throw, unprivileged
+from pbt.verifier_sim.check import check
+from pbt.verifier_sim.env import Env, Refuse, Unsupported
+from pbt.verifier_sim.explore import Explorer, Walk
+from pbt.verifier_sim.fields import usable, visible
+from pbt.verifier_sim.flow import Flow, longest_stack
+from pbt.verifier_sim.functions import arguments, check_layout
+from pbt.verifier_sim.kernels import Features
+from pbt.verifier_sim.reg import MapInfo, Reg
+from pbt.verifier_sim.state import Frame, State
+from pbt.verifier_sim.verdict import Verdict
+
+if TYPE_CHECKING:
+    from pbt.verifier_sim.functions import Declared
+    from pbt.verifier_sim.kerneltypes import KernelTypes
+    from pbt.verifier_sim.log import Log
+    from pbt.verifier_sim.progbtf import ProgramTypes
+
+MapOf = Mapping[int, tuple[int, str, int]]
+
+
+def verify(
+    insns: bytes | Sequence[Insn],
+    *,
+    prog_type: str,
+    expected_attach_type: str = "",
+    maps: Sequence[MapInfo] = (),
+    map_of: MapOf | None = None,
+    features: frozenset[str] | None = None,
+    kernel: str = "6.18",
+    privileged: bool = True,
+    keep_states: bool = False,
+    thorough: bool = False,
+    strict: bool = False,
+    sleepable: bool = False,
+    gpl: bool = True,
+    arguments: Sequence[Reg] | None = None,
+    missing: frozenset[str] = frozenset(),
+    state_freq: bool = False,
+    declared: Declared | None = None,
+    cpus: int = 0,
+    log: int = 0,
+    structs: Mapping[str, int] | None = None,
+    own_types: Sequence[ProgramTypes] = (),
+    types: KernelTypes | None = None,
+    target: str = "",
+    patience: int = 1_000_000,
+    kfuncs: Mapping[int, str] | None = None,
+) -> Verdict:
+    """Judge a program as the kernel's verifier would.
+
+    `insns`: slots, or their bytes (little endian); `map_of`: slot of a wide load → (position in
+    `maps`, "map_fd" or "map_value", offset into the value); `features`: the kernel's rules by name
+    (pbt.verifier_sim.kernels), else those of the release `kernel`; `missing`: helpers this machine
+    lacks; `arguments`: what a TRACING program's context holds, if known; `strict`: alignment is
+    enforced everywhere; `keep_states`: remember every state, for teaching; `thorough`: follow paths
+    that differ only in what is never needed, so that the kept states tell of every run (the kernel
+    prunes such paths); `cpus`: how many the machine may have, 0 if unknown;
+    `log`: level (1: the path that is refused, 2: all) of the log to be made;
+    `structs`: sizes in bytes of structures that the types of maps name; `own_types`: the
+    BTF of maps, beside that of `declared`; `types`: the kernel's own, `target`: the function, tracepoint
+    or hook that a TRACING or LSM program attaches to; `patience`: how many instructions to walk at most before the
+    program is "unsupported": a kernel walks faster; `kfuncs`: slot of a call → name of the kernel function.
+    """
+    slots = decode(insns) if isinstance(insns, bytes) else list(insns)
+    rules = kernels.features(kernel) if features is None else features
+    options: dict[str, Any] = {
+        "privileged": privileged,
+        "strict": strict,
+        "sleepable": sleepable,
+        "gpl": gpl,
+        "arguments": arguments,
+        "missing": missing,
+        "release": kernels.release(kernel),
+        "state_freq": state_freq,
+        "declared": declared,
+        "cpus": cpus,
+        "structs": structs,
+        "own_types": own_types,
+        "types": types,
+        "patience": patience,
+        "kfuncs": kfuncs,
+    }
+    lines = None
+    if log:
+        from pbt.verifier_sim.log import Log
+
+        lines = Log(slots, log)
+    try:
+        found = walk(
+            slots,
+            prog_type,
+            expected_attach_type,
+            maps,
+            map_of or {},
+            rules,
+            keep=keep_states,
+            thorough=thorough,
+            log=lines,
+            target=target,
+            **options,
+        )
+    except Unsupported as reason:
+        return Verdict(True, unsupported=str(reason))
+    told = _told(lines, found)
+    if found.refusal is None:
+        return Verdict(True, None, found.processed, found.states, found.stack_depth, log=told)
+    from pbt.verifier_sim.explain import refusal
+
+    return Verdict(False, refusal(slots, found), found.processed, found.states, log=told)
+
+
+# the walk --------------------------------------------------------------------------------------
+
+
+def _told(lines: Log | None, found: Walk) -> str:
+    """The log of a walk, with its last lines as the kernel has them."""
+    if lines is None:
+        return ""
+    last = [found.refusal.reason] if found.refusal is not None else []
+    count = (
+        f"processed {found.processed} insns (limit 1000000) max_states_per_insn 0 total_states 0 "
+        "peak_states 0 mark_read 0"
+    )
+    return "\n".join((*lines.lines, *last, count))
+
+
+def walk(
+    insns: Sequence[Insn],
+    prog_type: str,
+    attach: str,
+    maps: Sequence[MapInfo],
+    map_of: Mapping[int, tuple[int, str, int]],
+    rules: Features,
+    *,
+    keep: bool = False,
+    thorough: bool = False,
+    log: Log | None = None,
+    target: str = "",
+    **options: Any,
+) -> Walk:
+    """Check the shape of a program, then walk all its paths; `target`: what it attaches to by BTF."""
+    try:
+        handler = throw.handler(options.get("declared"))
+        flow = check(insns, maps, map_of, rules, handler)
+        arena.only_one(maps, map_of)
+    except Refuse as refusal:
+        return Walk(refusal, refusal.pc or 0, 0, 0, {}, None)
+    maps = [visible(info, options.get("release", ())) for info in maps]
+    if target:
+        from pbt.verifier_sim.attach import attached
+
+        try:
+            options["attached"] = attached(
+                options.get("types"), prog_type, attach, target, rules, options.get("sleepable", False)
+            )
+        except Refuse as refusal:
+            return Walk(refusal, 0, 0, 0, {}, None)
+    env = Env(insns, PROG_TYPES[prog_type], attach, maps, map_of, rules, **options)
+    if not env.privileged:
+        try:
+            unprivileged.shape(env, flow.successors)
+        except Refuse as refusal:
+            return Walk(refusal, refusal.pc or 0, 0, 0, {}, None)
+    why = env.sleep_rule()
+    if why:
+        return Walk(Refuse(why), 0, 0, 0, {}, None)
+    env.starts, env.handler = flow.starts, handler
+    for pc, (index, _, _) in map_of.items():
+        reason = usable(env, maps[index])
+        if reason:
+            return Walk(Refuse(reason), pc, 0, 0, {}, None)
+    return _judge(env, flow, Explorer(env, flow, keep, thorough, log))
+
+
+def _judge(env: Env, flow: Flow, explorer: Explorer) -> Walk:
+    """The main program and the global functions, in the kernel's order; then the depth of the stack."""
+    known = env.declared
+    try:
+        check_layout(env.insns, flow.starts, known)
+        if known is not None:
+            env.globals.update((at, f) for at, f in known.functions.items() if at and f.is_global)
+        lazy = "main_first" in env.rules
+        order = [0] if lazy else [*env.globals, 0]
+        if env.handler:
+            throw.check_handler(env, env.handler)
+            env.called.add(env.handler)
+        judged: set[int] = set()
+        while order:
+            start = order.pop(0)
+            if start in judged:
+                continue
+            judged.add(start)
+            found = explorer.run(_entry(env, start), start)
+            if found.refusal is not None:
+                return found
+            if lazy:
+                order = [at for at in env.globals if at in env.called and at not in judged]
+        _all_walked(env)
+        throw.allowed(env, flow.starts)
+        depth = longest_stack(env.insns, flow.starts, env.depths, env.rules, env.private_stack)
+    except Refuse as refusal:
+        where = refusal.pc if refusal.pc is not None else explorer.pc
+        return Walk(refusal, where, env.processed, 0, explorer.states, None)
+    return Walk(None, -1, env.processed, depth, explorer.states, None)
+
+
+def _all_walked(env: Env) -> None:
+    """A function whose address is taken but that nothing calls is removed; the one behind it stands in for it.
+
+    There has to be one behind it, unless nothing but the main program is left; a program that throws gets one more
+    function, which makes its result of that.
+    """
+    kept = env.entered | env.called
+    for start in sorted(env.passed - kept):
+        if env.privileged and (kept or env.threw) and start > max(kept, default=0):
+            raise Refuse(
+                f"No program to jit at insn {start}",
+                "Call the function, or do not take its address.",
+                pc=start,
+            )
+
+
+def _entry(env: Env, start: int) -> State:
+    """The state in which a function judged by itself begins."""
+    frame = Frame(-1, start, 0)
+    if not start:
+        frame.regs[1] = Reg("ctx")
+    else:
+        frame.regs[1:6] = arguments(env.wanted(start), env.new_id)
+    return State([frame])
