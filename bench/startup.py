@@ -57,6 +57,9 @@ def measure(command: list[str], environment: dict[str, str], forget: str = "") -
 
 
 COLD, WARM = "pbt", "pbt again"
+_ENDING = (
+    0.1  # seconds for each tracepoint: the kernel may still end them when the tool that had them is gone
+)
 SYSTEM = "/usr/bin/python3"  # what users install pbt with, as the peers are the distribution's builds
 
 
@@ -117,7 +120,9 @@ def run(rounds: int) -> dict[str, object]:
 
             def once(tool: Tool, words: list[str] = words) -> Run:
                 kept = environment["XDG_CACHE_HOME"] if tool.name == COLD else ""
-                return measure(tool.running(*words), environment, kept)
+                found = measure(tool.running(*words), environment, kept)
+                time.sleep(_ENDING * words[-1].count("tracepoint:"))  # not at the next one's cost
+                return found
 
             found = in_turn([*ours, *others], rounds + 1, once)
             medians = {n: _summary(runs[1:]) for n, runs in found.items()}  # the first warms the file cache

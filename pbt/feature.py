@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pbt.ir.core import Value
     from pbt.lang import ast
     from pbt.source import Span
+    from pbt.sys.syscall import Fd
     from pbt.types import Struct, Type
 
 
@@ -201,6 +202,20 @@ class Iteration:
 
     def close(self) -> None:
         raise NotImplementedError
+
+
+class Lingering(NamedTuple):
+    """What `attach` returns where the program is soon detached, and its event takes the kernel long to end.
+
+    Once `link` is closed the program is not begun any more. Many events are best ended by `perf.let_go`.
+    """
+
+    link: Fd
+    event: Fd
+
+    def close(self) -> None:
+        self.link.close()
+        self.event.close()
 
 
 class AttachHost(Protocol):

@@ -158,14 +158,15 @@ def _missing_rights(number: int) -> str:
     return restriction()
 
 
-def bind(stack: ExitStack, event: Fd, prog: int, cookie: int = 0) -> None:
-    """Run a program at each overflow of a perf event; `stack` closes both, the link first.
+def bind(stack: ExitStack, event: Fd, prog: int, cookie: int = 0) -> Fd | None:
+    """Run a program at each overflow of a perf event; `stack` closes both, the link first, which is returned.
 
-    A link needs 5.15, and so does a cookie; before it the event itself carries the program.
+    A link needs 5.15, and so does a cookie; before it the event itself carries the program (None).
     """
     from pbt.sys import bpf, perf
 
     stack.callback(event.close)
+    link = None
     try:
         link = bpf.link_create(prog, event.fileno(), "PERF_EVENT", cookie=cookie)
     except KernelError as error:
@@ -175,6 +176,7 @@ def bind(stack: ExitStack, event: Fd, prog: int, cookie: int = 0) -> None:
     else:
         stack.callback(link.close)
     perf.enable(event.fileno())
+    return link
 
 
 def on_event(prog: int, *, pid: int = -1, cpu: int = 0, cookie: int = 0, **event: Any) -> Sequence[Closeable]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from errno import ENOENT
 
-from pbt.feature import AttachHost, Closeable, Context, Place, Provider
-from pbt.probes.common import count_parts, explained, is_pattern, on_event
+from pbt.feature import AttachHost, Closeable, Context, Lingering, Place, Provider
+from pbt.probes.common import bind, count_parts, explained, is_pattern
 from pbt.source import KernelError, Span
 from pbt.typing import TYPE_CHECKING
 
@@ -39,6 +40,7 @@ def _describe(place: Place, target: Target) -> Context:
 
 
 def _attach(host: AttachHost, fd: int, program: Program) -> Sequence[Closeable]:
+    from pbt.sys import perf
     from pbt.uapi.consts import PERF_TYPE_TRACEPOINT
 
     category, event = program.place["category"], program.place["event"]
@@ -48,8 +50,11 @@ def _attach(host: AttachHost, fd: int, program: Program) -> Sequence[Closeable]:
             raise KernelError(
                 "no such tracepoint on this machine", ENOENT, f"pbt -l 'tracepoint:{category}:*'"
             )
-        # counts: some events forbid samples
-        return on_event(fd, type=PERF_TYPE_TRACEPOINT, config=number, cookie=program.cookie)
+        with ExitStack() as stack:
+            event = perf.perf_event_open(PERF_TYPE_TRACEPOINT, number, cpu=0)  # counts: some forbid samples
+            link = bind(stack, event, fd, program.cookie)
+            held = stack.pop_all()
+        return (Lingering(link, event) if link else held,)
 
 
 def _list(parts: Sequence[str], target: Target) -> Sequence[str]:

@@ -7,7 +7,7 @@ from time import monotonic
 
 from pbt.bundle import Bundle, Program
 from pbt.data import NamedTuple
-from pbt.feature import AttachHost, Closeable, Iteration, Provider
+from pbt.feature import AttachHost, Closeable, Iteration, Lingering, Provider
 from pbt.registry import collect
 from pbt.source import KernelError, UsageError, show
 from pbt.typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from pbt.typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pbt.runtime.load import Loaded
 
-_FEW, _THREADS = 4, 32
+_THREADS = 32
 _PATIENCE = 2.0  # seconds of detaching before a word is said
 _SPARE = 64  # descriptors for everything but maps, programs and links
 
@@ -66,30 +66,47 @@ class Links:
         """Detach the programs for which `wanted` says so."""
         for each in [each for each in self._held if all(map(wanted, each.programs))]:
             self._held.remove(each)
-            _close(each.closeables)
+            _release(each.closeables)
             self.count -= each.places
 
     def close(self) -> None:
-        """Detach, last first. Each may wait for the kernel to see every CPU pass: many wait side by side.
-
-        Tracepoints wait one after the other nevertheless: the kernel lets each go under one lock (event_mutex).
-        """
+        """Detach, last first; say so where that takes long."""
         owned, self._owned = self._owned[::-1], []
-        if len(owned) <= _FEW:
-            _close(owned)
-            return
-        from threading import Thread
+        _release(
+            owned, lambda: self._say(f"Detaching {self.count} probes: the kernel waits for every CPU at each")
+        )
 
-        threads = [Thread(target=_close, args=(owned[i::_THREADS],)) for i in range(_THREADS)]
-        for thread in threads:
-            thread.start()
-        until = monotonic() + _PATIENCE
-        for thread in threads:
-            thread.join(max(0.0, until - monotonic()))
-        if any(thread.is_alive() for thread in threads):
-            self._say(f"Detaching {self.count} probes: the kernel waits for every CPU at each of them")
-        for thread in threads:
-            thread.join()
+
+def _release(owned: Sequence[Closeable], slow: Callable[[], None] = lambda: None) -> None:
+    """Close what holds programs; `slow` is called if that takes long.
+
+    Each may wait for the kernel to see every CPU pass: many wait side by side. But the kernel ends tracepoints one
+    after the other: first all their programs are detached, and then the events are let go of together.
+    """
+    lingering = [each for each in owned if isinstance(each, Lingering)]
+    _side_by_side([each.link if isinstance(each, Lingering) else each for each in owned], slow)
+    if lingering:
+        from pbt.sys import perf
+
+        perf.let_go([each.event for each in lingering])
+
+
+def _side_by_side(owned: Sequence[Closeable], slow: Callable[[], None]) -> None:
+    if len(owned) < 2:
+        _close(owned)
+        return
+    from threading import Thread
+
+    threads = [Thread(target=_close, args=(owned[i::_THREADS],)) for i in range(min(_THREADS, len(owned)))]
+    for thread in threads:
+        thread.start()
+    until = monotonic() + _PATIENCE
+    for thread in threads:
+        thread.join(max(0.0, until - monotonic()))
+    if any(thread.is_alive() for thread in threads):
+        slow()
+    for thread in threads:
+        thread.join()
 
 
 def _close(closeables: Sequence[Closeable]) -> None:

@@ -8,6 +8,7 @@ import mmap
 import struct
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import cache
 
 from pbt.source import KernelError
@@ -106,6 +107,27 @@ def enable(fd: int) -> None:
 def disable(fd: int) -> None:
     """Stop the event."""
     _ioctl(fd, _number(consts.PERF_EVENT_IOC_DISABLE), 0, "cannot stop a perf event")
+
+
+_MOST_LEFT = 64  # events: they keep others waiting who start or end tracepoints, about 3 s in all
+
+
+def let_go(events: Sequence[Fd]) -> None:
+    """Close perf events of tracepoints. Those whose programs are detached already run nowhere when this returns.
+
+    At the end of each, the kernel waits until every CPU has passed, under one lock (event_mutex), which is 40 ms
+    and more. So only one is waited for (and those beyond `_MOST_LEFT`): an array, which is gone at once, is made
+    the last to hold the others, and the kernel ends what an array held in a thread of its own.
+    """
+    left, waited = events[1 : 1 + _MOST_LEFT], [*events[:1], *events[1 + _MOST_LEFT :]]
+    if left:
+        with suppress(KernelError), bpf.map_create("PERF_EVENT_ARRAY", 4, 4, len(left)) as array:
+            for i, event in enumerate(left):
+                bpf.map_update(array.fileno(), struct.pack("=I", i), struct.pack("=I", event.fileno()))
+            for event in left:
+                event.close()
+    for event in (*left, *waited):
+        event.close()
 
 
 def _number(request: int) -> int:

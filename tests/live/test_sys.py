@@ -309,3 +309,39 @@ def test_a_tracepoint_can_be_attached_by_its_number() -> None:
                 os.getppid()
         count = bpf.map_lookup(map_.fileno(), u32(0), 8)
         assert count is not None and int.from_bytes(count, "little") >= 25
+
+
+def test_events_that_are_let_go_of_hold_nothing_and_attach_again() -> None:
+    folders = [f"{tracefs()}/events/syscalls/sys_enter_{name}" for name in ("getppid", "getpgid", "getsid")]
+    with bpf.map_create("ARRAY", 4, 8, 1) as map_:
+        code = asm("r1 = &m\nr2 = 1\nlock *(u64 *)(r1 +0) += r2\nr0 = 0\nexit", m=map_.fileno())
+
+        def count() -> int:
+            return int.from_bytes(bpf.map_lookup(map_.fileno(), u32(0), 8) or b"", "little")
+
+        def calls() -> None:
+            for ask in (os.getppid, lambda: os.getpgid(0), lambda: os.getsid(0)):
+                ask()
+
+        for _ in range(2):
+            with bpf.prog_load("TRACEPOINT", code) as prog:
+                number, events = bpf.prog_info(prog.fileno()).id, []
+                for folder in folders:
+                    with open(f"{folder}/id") as file:
+                        event = perf.perf_event_open(consts.PERF_TYPE_TRACEPOINT, int(file.read()), cpu=0)
+                    events.append((bpf.link_create(prog.fileno(), event.fileno(), "PERF_EVENT"), event))
+                    perf.enable(event.fileno())
+                before = count()
+                calls()
+                assert count() >= before + 3
+                for link, _event in events:
+                    link.close()
+                perf.let_go([event for _, event in events])
+            assert [event.fileno() for _, event in events] == [-1] * 3
+            before = count()
+            calls()
+            assert count() == before
+            end = time.monotonic() + 20
+            while number in bpf.ids("prog") and time.monotonic() < end:
+                time.sleep(0.01)
+            assert number not in bpf.ids("prog")

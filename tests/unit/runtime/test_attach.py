@@ -5,11 +5,12 @@ from types import SimpleNamespace
 import pytest
 
 from pbt.bundle import Bundle, Code, Place, Program
-from pbt.feature import Iteration
+from pbt.feature import Iteration, Lingering
 from pbt.runtime import attach as module
 from pbt.runtime.attach import AttachError, attach, order
 from pbt.runtime.load import Refused
 from pbt.source import KernelError, UsageError
+from pbt.sys import perf
 
 
 class Link:
@@ -192,5 +193,17 @@ def test_slow_detaching_is_said_once(monkeypatch, patience):
         links.add(module.Held((), (SimpleNamespace(close=close),), 1))
     links.close()
     assert sorted(closed) == list(range(8))
-    words = "Detaching 8 probes: the kernel waits for every CPU at each of them"
+    words = "Detaching 8 probes: the kernel waits for every CPU at each"
     assert said == ([] if patience > 1 else [words])
+
+
+def test_lingering_events_end_together_when_every_program_is_detached(monkeypatch):
+    log: list[str] = []
+    monkeypatch.setattr(perf, "let_go", lambda events: [event.close() for event in events])
+    links = module.Links()
+    for name in "abc":
+        held = Lingering(Link(f"link {name}", log), Link(f"event {name}", log))
+        links.add(module.Held((), (held, Link("other", log)), 1))
+    links.close()
+    assert sorted(log[:6]) == ["-link a", "-link b", "-link c", *["-other"] * 3]
+    assert log[6:] == ["-event c", "-event b", "-event a"]
