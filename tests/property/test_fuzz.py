@@ -152,8 +152,9 @@ def limited() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
-def start_clock() -> None:
-    signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
+def start_clock(seconds: float = SECONDS) -> None:
+    """From now on: `limited` ends what runs after so many seconds of processor time."""
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
 
 
 @pytest.fixture(scope="module")
