@@ -6,6 +6,7 @@ from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
 from pbt.verifier_sim import tnum, unprivileged
 from pbt.verifier_sim.alu import link, put
+from pbt.verifier_sim.context import result_kept
 from pbt.verifier_sim.env import Decoded, Env, Refuse, read_reg, target
 from pbt.verifier_sim.leave import leave
 from pbt.verifier_sim.memory import aligned, load, store
@@ -41,6 +42,8 @@ def _ldx(env: Env, state: State, pc: int, operands: tuple[int, int, int, int, bo
         unprivileged.readable(state, src_reg, reg, offset, size)
     got = load(env, state, src_reg, reg, offset, size, sign)
     _same_pointer(env, pc, reg, loads=True)
+    if reg.kind == "ctx" and size == 8 and "results_kept" in env.rules:
+        got = result_kept(env, got, regs[dst_reg])
     regs[dst_reg] = got
     return pc + 1
 

@@ -123,7 +123,7 @@ def _decide(env: Env, name: str, dst: Reg, src: Reg, wide: bool, itself: bool) -
             other.num.const == 0
             and not pointer.null
             and (
-                pointer.kind in _NEVER_NULL
+                (pointer.kind in _NEVER_NULL and "untrusted_" not in pointer.mods)
                 or (pointer.kind == "ptr_" and pointer.mods.startswith("trusted_"))
                 or (pointer.kind in ("ptr_", "own") and pointer.ref)
             )
@@ -173,6 +173,8 @@ def _learn_null(env: Env, state: State, dst: Reg, src: Reg, holds: str) -> None:
     """An or-null pointer equal to one that is not null is not null either."""
     for one, other in ((dst, src), (src, dst)):
         if not one.null or one.kind == "ptr_":
+            continue
+        if "untrusted_" in other.mods and "untrusted_nulls" in env.rules:
             continue
         if other.kind not in ("scalar", "ptr_") and not other.null and holds == "JEQ":
             settle_null(state, one, False)

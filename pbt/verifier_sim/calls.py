@@ -13,12 +13,13 @@ from pbt.verifier_sim.attach import may_call
 from pbt.verifier_sim.callbacks import call_back, call_later
 from pbt.verifier_sim.demands import Given
 from pbt.verifier_sim.env import MOVES_PACKET, Env, Refuse, Unsupported, sleeps
-from pbt.verifier_sim.leave import in_range, leave
+from pbt.verifier_sim.leave import in_range
 from pbt.verifier_sim.owned import is_own
 from pbt.verifier_sim.passed import passed
 from pbt.verifier_sim.reg import ANY, UNINIT, MapInfo, Reg, names, number
-from pbt.verifier_sim.resources import acquire, forget_packets, nothing_held, release
+from pbt.verifier_sim.resources import acquire, forget_packets, release
 from pbt.verifier_sim.state import SPILL, ZEROED, Frame, State
+from pbt.verifier_sim.tailcall import tail_call
 
 _INNER_MAP: Final = 1 << 12  # BPF_F_INNER_MAP
 _ACQUIRES = names("sk_lookup_tcp sk_lookup_udp skc_lookup_tcp ringbuf_reserve")
@@ -111,9 +112,7 @@ def _helper(env: Env, state: State, pc: int, number_: int) -> int:
     if given.created is not None:
         _make_dynptr(env, state, pc, helper, given)
     if helper.name == "tail_call":
-        if "packet_by_global" in env.rules and "tail_call_exit" not in env.rules:
-            forget_packets(state)
-        _tail_call(env, state, given.map)
+        tail_call(env, state, pc, given.map)
     entered = -1
     if given.callback >= 0:
         if helper.name == "timer_set_callback":
@@ -207,18 +206,6 @@ def _compatible(env: Env, helper: Helper, info: MapInfo) -> None:
             f"cannot pass map_type {row.id} into func bpf_{helper.name}#{helper.id}",
             f"bpf_{helper.name} does not work on a map of type {row.name}.",
         )
-
-
-def _tail_call(env: Env, state: State, info: MapInfo | None) -> None:
-    index = state.frames[-1].regs[3]
-    if info is not None and index.is_scalar and (index.num.const or 0) < info.max_entries:
-        env.precise(index)
-    nothing_held(state, "tail_call")
-    if len(state.frames) > 1 and "tail_call_exit" in env.rules:
-        other = state.copy()
-        other.frames[-1].regs[0] = ANY
-        forget_packets(other)
-        env.push(leave(env, other), other)
 
 
 _OBJECTS = {

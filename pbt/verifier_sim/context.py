@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pbt.typing import Final
 from pbt.uapi import progs
-from pbt.verifier_sim import casts, kernels, scalar, unprivileged
+from pbt.verifier_sim import bounds, casts, kernels, scalar, unprivileged
 from pbt.verifier_sim.env import Env, Refuse
 from pbt.verifier_sim.reg import ANY, Reg, names, number
 from pbt.verifier_sim.state import State
@@ -107,6 +107,23 @@ def _read_arguments(env: Env, at: int, size: int, sign: bool) -> Reg:
     if known.num is not scalar.UNKNOWN and not sign:
         return number(casts.truncate(known.num, size, env.rules))
     return number(scalar.of_size(size, sign=sign))
+
+
+def result_kept(env: Env, got: Reg, before: Reg) -> Reg:
+    """What a hook returned is known within limits; some kernels add what the register held `before`."""
+    if env.prog.name != "LSM" or got.kind != "scalar" or got.num is scalar.UNKNOWN:
+        return got
+    was, now = scalar.UNKNOWN if before.kind == "uninit" else before.num, got.num
+    both = was._replace(
+        smin=max(was.smin, now.smin),
+        smax=min(was.smax, now.smax),
+        s32min=max(was.s32min, now.s32min),
+        s32max=min(was.s32max, now.s32max),
+    )
+    try:
+        return number(bounds.sync(both, env.rules))
+    except bounds.Empty:
+        return number(scalar.UNKNOWN._replace(value=was.value, mask=was.mask))
 
 
 def _pointer(env: Env, text: str) -> Reg:

@@ -85,11 +85,11 @@ def load(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, s
     if types is not None and types.exact and reg.obj and types.struct(reg.obj) is not None:
         member = types.walk(reg.obj, at, size)
         if member.pointer:
-            return _found(env, state, reg, member)
+            return found(env, state, reg, member)
         return _number(size, sign)
     steady = STEADY.get((reg.obj, at)) if size == 8 else None
     if steady is not None:
-        return _found(env, state, reg, steady)
+        return found(env, state, reg, steady)
     known = env.structs.get(reg.obj)
     if known and at + size > known:
         raise Refuse(f"access beyond struct {reg.obj} at off {at} size {size}")
@@ -112,7 +112,7 @@ def _number(size: int, sign: bool) -> Reg:
     return ANY if size == 8 else number(scalar.of_size(size, sign=sign))
 
 
-def _found(env: Env, state: State, reg: Reg, member: Member) -> Reg:
+def found(env: Env, state: State, reg: Reg, member: Member) -> Reg:
     """The pointer that a member holds."""
     if not member.struct:
         if "untrusted_memory" in env.rules:

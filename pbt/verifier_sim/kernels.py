@@ -127,6 +127,7 @@ RULES = (
     ),
     Rule("untrusted_args", (6, 17), "global functions take pointers that nobody vouches for"),
     Rule("syscall_context", (7, 0), "the context of system call programs is memory like any other"),
+    Rule("untrusted_nulls", (7, 0), "what is equal to an untrusted pointer may still be null"),
     Rule("null_is_wide", (7, 0), "a 32-bit comparison does not tell that a pointer is null"),
     Rule("division_bounds", (7, 0), "division and modulo by a constant keep bounds"),
     Rule("retval_range", (7, 0), "the argument of set_retval is checked"),
@@ -152,6 +153,8 @@ _LATE_6_18 = (
     "scrub_variable loads_exit"
 )
 
+_RESULTS_KEPT = "loading the result of a hook keeps what was known of the register before"
+
 FLAWS = (
     (
         "precision_lost",
@@ -159,6 +162,14 @@ FLAWS = (
         (6, 19),
         "numbers from before a function with an old packet load have no origin",
     ),
+    (
+        "tail_calls_unseen",
+        (6, 18),
+        (6, 19),
+        "what a function writes after a tail call counts as written before",
+    ),
+    ("results_kept", (6, 12), (6, 18, 44), _RESULTS_KEPT),
+    ("results_kept", (6, 19), (7, 2), _RESULTS_KEPT),
 )
 """What some kernels do wrong, so that they refuse or accept what no other does: from, until, meaning."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pbt.uapi import progs
-from pbt.verifier_sim import arena, fields, kernelptr, owned, scalar, tnum
+from pbt.verifier_sim import arena, fields, kernelptr, mapstruct, owned, scalar, tnum
 from pbt.verifier_sim.context import read_context, write_context
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
 from pbt.verifier_sim.reg import ANY, MapInfo, Reg, number
@@ -183,10 +183,12 @@ def _load_map(env: Env, state: State, regno: int, reg: Reg, offset: int, size: i
         raise Refuse(f"R{regno} is {struct} invalid negative access: off={reg.off + offset}")
     if env.types is not None and env.types.exact and env.types.struct(struct) is not None:
         return kernelptr.load(env, state, regno, Reg("ptr_", obj=struct), reg.off + offset, size, sign)
-    if (reg.off + offset) % size:  # no field of struct bpf_map lies there
-        raise Refuse(
-            f"access beyond the end of member in struct bpf_map with off {reg.off + offset} size {size}"
-        )
+    at = reg.off + offset
+    found = mapstruct.member(env.release, at, size)
+    if found is not None and found.pointer:
+        return kernelptr.found(env, state, Reg("ptr_", obj=struct), found)
+    if found is None and at % size:  # no member lies there
+        raise Refuse(f"access beyond the end of member in struct bpf_map with off {at} size {size}")
     return _plain(size, sign)
 
 

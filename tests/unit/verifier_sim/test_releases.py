@@ -1,0 +1,70 @@
+"""Programs that kernels judge differently: who accepts them, as observed on these very kernels."""
+
+from __future__ import annotations
+
+import pytest
+
+from pbt.runtime.funcinfo import describe
+from pbt.verifier_sim import verify
+from pbt.verifier_sim.functions import declared
+from tests.unit.verifier_sim import programs
+from tests.unit.verifier_sim.test_attach import _judge
+
+KERNELS = ("5.10", "6.1", "6.12", "6.18.15", "6.18.44", "7.3")
+_LOOK = "*(u32 *)(r10 -4) = 0; r2 = r10; r2 += -4; r1 = MAP; call map_lookup_elem; r8 = r0"
+_AT = {kernel: 16 for kernel in KERNELS} | {"6.18.15": 48, "6.18.44": 56, "7.3": 48}  # bpf_map.security
+
+ROWS = (
+    ("part of map_extra", "r1 = MAP; r0 = *(u32 *)(r1 +41); r0 = 0; exit", "6.1 6.12"),
+    ("part of a pointer", "r1 = MAP; r0 = *(u32 *)(r1 +48); r0 = 0; exit", "5.10 6.1 6.12"),
+    ("id of a map", "r1 = MAP; r0 = *(u32 *)(r1 +84); r0 = 0; exit", "5.10 6.1 6.18.15 6.18.44 7.3"),
+    ("an untrusted pointer may be null", f"r1 = MAP; r6 = *(u64 *)(r1 +SECURITY); {_LOOK};"
+     " if r8 != r6 goto out; r0 = *(u64 *)(r8 +0); out: r0 = 0; exit", "6.18.15 6.18.44"),
+    ("untrusted memory against 0", "r1 = MAP; r6 = *(u64 *)(r1 +SECURITY); if r6 != 0 goto out; r0 = r9;"
+     " out: r0 = 0; exit", ""),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "text", "accepting"), ROWS, ids=[row[0] for row in ROWS])
+def test_who_accepts(name: str, text: str, accepting: str) -> None:
+    found = []
+    for kernel in KERNELS:
+        insns, references = programs.build(text.replace("SECURITY", str(_AT[kernel])))
+        if verify(insns, prog_type="KPROBE", maps=programs.MAPS, map_of=references, kernel=kernel).ok:
+            found.append(kernel)
+    assert found == accepting.split()
+
+
+@pytest.mark.parametrize(
+    ("kernel", "refused"),
+    [("6.1", True), ("6.12", False), ("6.18.15", False), ("6.18.44", True), ("7.3", True)],
+)
+def test_results_of_hooks_keep_what_the_register_held(kernel: str, refused: bool) -> None:
+    text = "r6 = 0; r6 = *(u64 *)(r1 +32); if r6 == 0 goto out; r6 /= 0; out: r0 = 0; exit"
+    assert bool(_judge(text, "LSM_MAC", "hook", kernel=kernel)) == refused
+
+
+@pytest.mark.parametrize(
+    ("kernel", "refused"), [("6.12", False), ("6.18.15", False), ("6.18.44", False), ("7.3", True)]
+)
+def test_a_function_that_writes_behind_a_tail_call(kernel: str, refused: bool) -> None:
+    """On one way the caller's slot keeps -1024, which leads out of the stack."""
+    text = (
+        "r6 = r1; *(u64 *)(r10 -8) = -8; call get_prandom_u32; if r0 != 42 goto a; goto b;"
+        "a: *(u64 *)(r10 -8) = -1024; b: r1 = r6; r2 = r10; r2 += -8; call f; r1 = *(u64 *)(r10 -8); r2 = r10;"
+        "r2 += r1; r0 = *(u64 *)(r2 +0); exit;"
+        "f: r6 = r2; r2 = map_fd[3][0]; r3 = 0; call tail_call; *(u64 *)(r6 +0) = -16; r0 = 0; exit"
+    )
+    insns, references = programs.build(text)
+    starts = (0, next(at + 1 + insn.imm for at, insn in enumerate(insns) if insn[:3] == (0x85, 0, 1)))
+    types, (rows,) = describe([("main", [(f"f{at}", at) for at in starts])])
+    ids = [int.from_bytes(rows[at + 4 : at + 8], "little") for at in range(0, len(rows), 8)]
+    verdict = verify(
+        insns,
+        prog_type="SOCKET_FILTER",
+        maps=(*programs.MAPS, programs.MapInfo("programs", "PROG_ARRAY", 4, 4, 1)),
+        map_of=references,
+        declared=declared({"raw": types.hex()}, list(zip(starts, ids, strict=True))),
+        kernel=kernel,
+    )
+    assert verdict.ok != refused, verdict.error
