@@ -280,6 +280,9 @@ class Checks(Protocol):
     def map_element(self, node: ast.Expr, args: Sequence[ast.Expr], keyed: bool = False) -> None:
         """Check `@m`, `@m[k]` or `@m, k` and keep it at `node` for `Gen.delete` and `Gen.has_key`."""
 
+    def loses_keys(self, node: ast.Expr) -> None:
+        """Note that `@m` or `@m[k]`, which has been checked, makes keys of its map go."""
+
     def aggregation(self, node: ast.Expr) -> str:
         """What `@m` or `@m[k]` holds if it is an aggregation, by name; "" otherwise."""
 

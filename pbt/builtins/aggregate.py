@@ -96,45 +96,51 @@ def _mean(gen: Gen, total: Mem, signed: bool) -> Value:
 def _log2_bucket(gen: Gen, sample: Sample) -> Value:
     """Negative → 0, v < 2^k → v + 1, else ((L-k+1) << k) + ((v >> (L-k)) mod 2^k) + 1, L = floor(log2 v)."""
     b, value, k = gen.b, sample.number, sample.args[0]
-    negative, rest, small, large, done = (
-        b.block(n) for n in ("negative", "rest", "small", "large", "bucket")
-    )
+    negative, rest, done = b.block("negative"), b.block("rest"), b.block("bucket")
     b.branch("slt", value, 0, negative, rest)
     b.place(negative)
     b.assign("hist.bucket", 0)
     b.jump(done)
     b.place(rest)
-    b.branch("ult", value, 1 << k, small, large)
-    b.place(small)
-    b.assign("hist.bucket", b.add(value, 1))
-    b.jump(done)
-    b.place(large)
-    log = _log2(gen, value)
-    if k:
-        shift = b.sub(log, k)
-        part = b.op("and", b.op("lshr", value, shift), (1 << k) - 1)
-        b.assign("hist.bucket", b.add(b.add(b.op("shl", b.add(shift, 1), k), part), 1))
-    else:
-        b.assign("hist.bucket", b.add(log, 2))
+    b.assign("hist.bucket", _parted(gen, value, k) if k else _bit_length(gen, value, 1))
     b.jump(done)
     b.place(done)
     return b.read("hist.bucket")
 
 
-def _log2(gen: Gen, value: Value) -> Value:
-    """floor(log2 value) of a value > 0, in six halving steps."""
+def _parted(gen: Gen, value: Value, k: int) -> Value:
+    """The bucket of a value that is not negative, where powers of two are cut into 2^k."""
     b = gen.b
-    b.assign("log2.value", value)
-    b.assign("log2.result", 0)
+
+    def large() -> Value:
+        shift = _bit_length(gen, value, -1 - k)
+        part = b.op("and", b.op("lshr", value, shift), (1 << k) - 1)
+        return b.add(b.add(b.op("shl", b.add(shift, 1), k), part), 1)
+
+    return b.choose("ult", value, 1 << k, lambda: b.add(value, 1), large)
+
+
+_LENGTHS = sum(n.bit_length() << 4 * n for n in range(16))  # four bits for each
+
+
+def _bit_length(gen: Gen, value: Value, plus: int) -> Value:
+    """The number of a value's bits and `plus`: four halving steps, then a number tells that of the last four bits.
+
+    Every further step would be one branch more, for which the verifier walks what follows once more.
+    """
+    b = gen.b
     high = b.op("lshr", value, 32)
+    b.assign("bits.left", value)
+    b.assign("bits.found", plus)
     with b.when("ne", high, 0):
-        b.assign("log2.value", high)
-        b.assign("log2.result", 32)
-    for bits in (16, 8, 4, 2, 1):
-        with b.when("uge", b.read("log2.value"), 1 << bits):
-            b.assign("log2.value", b.op("lshr", b.read("log2.value"), bits))
-            b.assign("log2.result", b.add(b.read("log2.result"), bits))
-    return b.read("log2.result")
+        b.assign("bits.left", high)
+        b.assign("bits.found", 32 + plus)
+    for bits in (16, 8, 4):
+        with b.when("uge", b.read("bits.left"), 1 << bits):
+            b.assign("bits.left", b.op("lshr", b.read("bits.left"), bits))
+            b.assign("bits.found", b.add(b.read("bits.found"), bits))
+    last = b.op("lshr", b.const(_LENGTHS), b.op("shl", b.read("bits.left"), 2))
+    return b.add(b.read("bits.found"), b.op("and", last, 7))
 
 
 def _linear_bucket(gen: Gen, sample: Sample) -> Value:

@@ -39,6 +39,7 @@ def _check_whole_map(checks: Checks, call: Call) -> Type:
             checks.span(call.args[0]),
             f"write {call.name}(@name)",
         )
+    checks.loses_keys(call.args[0])
     checks.keep(call.node, (name,))
     return VOID
 
@@ -59,6 +60,7 @@ def _act_zero(world: World, event: Event, values: Sequence[Any]) -> None:
 def _check_delete(checks: Checks, call: Call) -> Type:
     """delete(@m), delete(@m[k]) and delete(@m, k)."""
     checks.map_element(call.node, call.args)
+    checks.loses_keys(call.args[0])
     return BOOL
 
 

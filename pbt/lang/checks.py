@@ -195,6 +195,11 @@ class Checks:
         self._merge_key(base, flat, node.span)
         self.kept[node] = (base.name, tuple(flat))
 
+    def loses_keys(self, node: ast.Expr) -> None:
+        base = node.base if isinstance(node, ast.Index) else node
+        assert isinstance(base, ast.Map)
+        self.shared.map(base.name, base.span).loses_keys = True
+
     def aggregation(self, node: ast.Expr) -> str:
         base = node.base if isinstance(node, ast.Index) else node
         return self.shared.map(base.name, base.span).aggregation if isinstance(base, ast.Map) else ""

@@ -27,6 +27,7 @@ class MapType:
     signed: bool = False
     kind: str = ""  # BPF map type, where the script declares one
     entries: int = 0
+    loses_keys: bool = False  # some keys go while the script runs: by delete() or clear()
 
 
 @dataclass(frozen=True, eq=False)

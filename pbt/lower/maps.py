@@ -1,7 +1,8 @@
 """Maps: how they are laid out, read, written, counted up and emptied.
 
 A plain map without keys is an array of one element that programs reach without a lookup; behind its
-value (padded to 8 bytes) stands a u64 that says whether it was ever written. With keys it is a hash.
+value (padded to 8 bytes) stands a u64 that says whether it was ever written. With keys it is a hash;
+where no key ever goes, an element that was found stays that key's, so numbers are written right into it.
 An aggregation's cells are per CPU: an array of one (cell, u64 written), a hash, or, for
 histograms, one u64 counter for each bucket, whose number is the last part of the key.
 """
@@ -299,15 +300,49 @@ def assign(body: Body, target: ast.Expr, value: ast.Expr) -> None:
             body.into(value, Mem(place), kind)
         _mark(body, place, kind)
         return
-    number = expr.converted(body, value, kind) if is_integral(kind) else None
+    if is_integral(kind):
+        _assign_number(body, name, keys, expr.converted(body, value, kind))
+        return
+    room = _value_room(body, name, kind)
+    body.into(value, room, kind)
+    _put(body, name, _key(body, name, keys), room)
+
+
+def _assign_number(body: Body, name: str, keys: Sequence[ast.Expr], number: Value) -> None:
+    """Where keys stay, a number is written into the element that is there, which costs half of replacing it."""
+    b, known = body.b, body.map_type(name)
+    assert known.value is not None
+    size = known.value.size
+    if known.loses_keys or known.kind not in ("", "HASH"):
+        room = _value_room(body, name, known.value)
+        b.store(room.base, room.offset, size, number)
+        _put(body, name, _key(body, name, keys), room)
+        return
+    key = _key(body, name, keys)
+    found = _lookup(body, name, key)
+    have, insert, after = b.block("have"), b.block("insert"), b.block("after")
+    b.branch("ne", found, 0, have, insert)
+    b.place(insert)
+    room = _value_room(body, name, known.value)
+    b.store(room.base, room.offset, size, number)
+    _put(body, name, key, room)
+    b.jump(after)
+    b.place(have)
+    b.store(found, 0, size, number)
+    b.jump(after)
+    b.place(after)
+
+
+def _value_room(body: Body, name: str, kind: Type) -> Mem:
+    """Room on the stack for a value, its last bytes zero where it is not a multiple of eight."""
     room = body.temp(_round8(kind.size), f"{name} value")
     if kind.size % 8:
         body.b.zero(room.base, room.offset + kind.size // 8 * 8, 8)
-    if number is not None:
-        body.b.store(room.base, room.offset, kind.size, number)
-    else:
-        body.into(value, room, kind)
-    key = _key(body, name, keys)
+    return room
+
+
+def _put(body: Body, name: str, key: Mem, room: Mem) -> None:
+    """Insert an element or put it in the place of the one that is there."""
     result = body.b.call("map_update_elem", body.b.map(name), body.address(key), body.address(room), 0)
     if not body.map_type(name).kind.startswith("LRU_"):  # there, the oldest makes room
         failures.watch(body, "map_update_elem", result, 1, name)
