@@ -25,7 +25,8 @@ from tests.unit.objects.made import LOOKUP, UNCHECKED, Part, assembled, legacy
 
 TRIES = int(os.environ.get("PBT_FUZZ_VERIFIER", "5000"))
 SEED = int(os.environ.get("PBT_FUZZ_SEED", "1"))
-SECONDS = 60  # of processor time, for one input: a damaged loop is walked up to the kernel's million instructions
+# of processor time, for one input: a damaged loop is walked up to the kernel's million instructions
+SECONDS = 60
 KERNELS = ("5.10", "6.1", "6.12", "6.18", "7.3")
 OBJECTS = (
     assembled(
