@@ -243,6 +243,18 @@ def nearest(name: str, known: Iterable[str], most: int = 3, likeness: float = 0.
 
     names = list(known)
     if len(names) > _MANY:
-        parts = {name[i : i + 3] for i in range(max(len(name) - 2, 1))}
-        names.sort(key=lambda n: (-sum(part in n for part in parts), abs(len(n) - len(name)), n))
-    return get_close_matches(name, names[:_MANY], most, likeness)
+        names = _likely(name, names, likeness)
+    return get_close_matches(name, names, most, likeness)
+
+
+def _likely(name: str, names: Sequence[str], likeness: float) -> list[str]:
+    """At most _MANY of the names: of a length that may be so like, and with as many pieces of `name` as can be had."""
+    size = 3 if len(name) > 5 else 1
+    pieces = {name[at : at + size] for at in range(max(len(name) - size + 1, 1))}
+    short, long = len(name) * likeness / (2 - likeness), len(name) * (2 - likeness) / likeness
+    fit = [known for known in names if short <= len(known) <= long]
+    shared: dict[str, int] = {}
+    for piece in pieces:
+        for known in [known for known in fit if piece in known]:
+            shared[known] = shared.get(known, 0) + 1
+    return sorted(shared, key=lambda n: (-shared[n], abs(len(n) - len(name)), n))[:_MANY]

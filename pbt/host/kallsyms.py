@@ -109,6 +109,11 @@ class Kallsyms:
         """The symbol that covers an address; None when no symbol is near below it."""
         return _covering(self._beginning.around(address), address) or _covering(self._lines, address)
 
+    def size(self, address: int) -> int:
+        """Bytes from a symbol's address to the next symbol, what fills them up included; 0 if there is none."""
+        at = bisect_right(self._lines, b"%016x\xff" % address)
+        return int(self._lines[at][:_DIGITS], 16) - address if at < len(self._lines) else 0
+
     def functions(self) -> Mapping[str, frozenset[str]]:
         """Names of all functions by their module; "vmlinux" is the kernel's own."""
         return self._functions

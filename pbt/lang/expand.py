@@ -276,6 +276,7 @@ def _near(wanted: str, known: Sequence[str]) -> str:
     close = nearest(wanted, known, 1, LIKE)
     if close:
         return close[0]
-    lasts = {name.rpartition(":")[2]: name for name in reversed(known)}
+    parted = known if ":" in wanted else [name for name in known if ":" in name]
+    lasts = {name.rpartition(":")[2]: name for name in reversed(parted)}
     close = nearest(wanted.rpartition(":")[2], lasts, 1, LIKE)
     return lasts[close[0]] if close else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from errno import EADDRNOTAVAIL, EBUSY, EILSEQ, EINVAL, ENOENT, EOPNOTSUPP, EPERM, ESRCH
+from errno import EADDRNOTAVAIL, EBUSY, EILSEQ, EINVAL, ENOENT, EOPNOTSUPP, EPERM, ERANGE, ESRCH
 from functools import partial
 
 from pbt.feature import AttachHost, Closeable, Place
@@ -18,6 +18,7 @@ from pbt.uapi.consts import BPF_F_KPROBE_MULTI_RETURN, PERF_TYPE_TRACEPOINT
 
 if TYPE_CHECKING:
     from pbt.bundle import Program
+    from pbt.host.target import Target
 
 _HINTS = {
     ENOENT: "the kernel has no such function, or does not let it be traced: pbt -l 'kprobe:NAME*'",
@@ -26,6 +27,12 @@ _HINTS = {
     EILSEQ: "the offset is not the start of an instruction",
     EPERM: "run as root; kernel lockdown also forbids kprobes",
 }
+_INSIDE = {
+    **_HINTS,
+    EINVAL: "the function may not be traceable (/sys/kernel/debug/kprobes/blacklist); and on arm64 no probe can be "
+    "where ftrace's call is, the first instructions of a function: the next one may do",
+}
+"""What is said of a function and an offset."""
 
 
 _UNTRACEABLE = (ENOENT, ESRCH, EINVAL, EADDRNOTAVAIL, EOPNOTSUPP, EBUSY)
@@ -41,7 +48,8 @@ def attach(
     """
     if program.expected_attach_type == MULTI:
         return attach_many(returns, host, fd, (program,))[0]
-    with explained(program.name, _HINTS):
+    with explained(program.name, _INSIDE if program.place.get("offset") else _HINTS):
+        _within(program.place, host.target)
         try:
             pmu = perf.pmu_type("kprobe")
         except KernelError:
@@ -52,6 +60,20 @@ def attach(
             if program.place.get("matched") and error.errno in _UNTRACEABLE:
                 return ()  # a wildcard stands for what can be traced
             raise
+
+
+def _within(place: Place, target: Target) -> None:
+    """KernelError for an offset beyond the end of its function: the kernel would probe what comes behind it."""
+    if not (offset := place.get("offset")):
+        return
+    symbols, name = target.kallsyms, place["function"]
+    starts = symbols.addresses([name]).get(name) or [symbols.address(name)]
+    sizes = [symbols.size(start) for start in starts if start]
+    if not sizes or max(sizes) > offset or 0 in sizes:
+        return
+    there = symbols.symbol(starts[0] + offset)
+    hint = f"{there.name}+{there.offset} is what is there" if there else ""
+    raise KernelError(f"+{offset} is beyond the end of {name}, which has {max(sizes)} bytes", ERANGE, hint)
 
 
 def attach_many(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from errno import E2BIG
@@ -31,9 +32,9 @@ class LoadError(KernelError):
         self.program, self.reason, self.span = name, reason, span
 
     def __str__(self) -> str:
-        if not self.reason:
-            return super().__str__()
         message = f"the kernel refused the program of {self.program} ({self.name}): {self.reason}"
+        if not self.reason:  # it was not the verifier's to give
+            message = f"{self.what}: {self.name} ({os.strerror(self.errno)})"
         if self.span is None:
             return f"ERROR: {message}" + (f"\nHINT: {self.hint}" if self.hint else "")
         return show("ERROR", message, self.span, self.hint)

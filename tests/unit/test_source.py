@@ -109,6 +109,8 @@ def test_nearest_among_very_many() -> None:
     ]
     assert nearest("vfs_raed17", [*known, "vfs_read"])[0] == "vfs_read17"
     assert nearest("tcp_v4_conect", [*known, "tcp_v4_connect"])[0] == "tcp_v4_connect"
+    assert nearest("raed", [*known, "read"])[0] == "read"
+    assert nearest("nothing_like_it", known, likeness=0.9) == []
 
 
 def test_a_place_of_several_lines() -> None:

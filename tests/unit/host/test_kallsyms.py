@@ -51,6 +51,11 @@ def test_symbols(kallsyms: Kallsyms) -> None:
     assert kallsyms.symbol(0x1000) is None and kallsyms.symbol((1 << 64) - 1) is None
 
 
+def test_sizes(kallsyms: Kallsyms) -> None:
+    assert kallsyms.size(0xFFFFFFFF81000000) == 0x40 and kallsyms.size(0xFFFFFFFF81000180) == 0x80
+    assert kallsyms.size(0xFFFFFFFFC0000000) == 0x10 and kallsyms.size(0xFFFFFFFFC0000010) == 0
+
+
 def test_names(kallsyms: Kallsyms) -> None:
     assert kallsyms.names() == ["_stext", "early", "first", "in_module", "local.isra.0", "vfs_read"]
 

@@ -215,22 +215,30 @@ class Events:
         return (SimpleNamespace(close=lambda: None),)
 
 
+class Refusing:
+    def __call__(self, fd, **event):
+        raise KernelError("no", EINVAL)
+
+
+SYMBOLS = "".join(
+    f"{address:016x} t {name}\n"
+    for address, name in ((0, "hidden"), (0x10, "one"), (0x20, "two"), (0x30, "two"), (0x40, "end"))
+)
+
+
 @pytest.fixture
-def kprobes(monkeypatch):
+def kprobes(monkeypatch, tmp_path):
+    from pbt.host.kallsyms import Kallsyms
     from pbt.probes import kattach
 
     def attach(events, *places, returns=False):
         monkeypatch.setattr(kattach, "on_event", events)
         monkeypatch.setattr(kattach.perf, "pmu_type", lambda name: 8)
         monkeypatch.setattr(kattach.perf, "retprobe_bit", lambda name: 1)
-        known = {"one": [0x10], "two": [0x20, 0x30]}
+        (tmp_path / "kallsyms").write_text(SYMBOLS)
         said = []
-        host = SimpleNamespace(
-            say=said.append,
-            target=SimpleNamespace(
-                kallsyms=SimpleNamespace(addresses=lambda names: {n: known[n] for n in names if n in known})
-            ),
-        )
+        target = SimpleNamespace(kallsyms=Kallsyms(str(tmp_path / "kallsyms")))
+        host = SimpleNamespace(say=said.append, target=target)
         programs = [SimpleNamespace(name="p", expected_attach_type="", place=place) for place in places]
         links, count = kattach.attach_many(returns, host, 3, programs)
         return len(links), count, events.asked, said
@@ -256,3 +264,18 @@ def test_all_functions_of_a_name(kprobes):
     for events, where in ((Events(ambiguous=["hidden"]), "hidden"), (Events(["two"], [0x20, 0x30]), "two")):
         with pytest.raises(KernelError):
             kprobes(events, place(where))
+
+
+def test_offsets_end_where_the_function_does(kprobes):
+    assert kprobes(Events(), place("one", offset=15), place("hidden", offset=99))[1] == 2
+    assert kprobes(Events(), place("end", offset=99))[1] == 1  # the last symbol: its end is not known
+    with pytest.raises(KernelError, match=r"\+16 is beyond the end of one, which has 16 bytes") as caught:
+        kprobes(Events(), place("one", offset=16))
+    assert caught.value.hint == "two+0 is what is there"
+
+
+def test_a_refused_offset_tells_of_ftrace(kprobes):
+    for where, told in ((place("one", offset=4), True), (place("one"), False)):
+        with pytest.raises(KernelError) as caught:
+            kprobes(Refusing(), where)
+        assert ("ftrace's call" in caught.value.hint) == told
