@@ -364,6 +364,11 @@ class Gen(Protocol):
     def address(self, place: Mem) -> Value:
         """The pointer to a place, for helpers."""
 
+    def rarely(self, size: int) -> AbstractContextManager[tuple[Mem, int]]:
+        """For what hardly ever runs: per-CPU memory that belongs to this program alone and keeps its bytes from run
+        to run, found only here, and the number of the program among those with such memory. All users of it in a
+        program get the same bytes. What is built inside `with` is left out where it cannot be had."""
+
     def locate(self, node: ast.Expr) -> tuple[str, Mem]:
         """Where the value of an expression that is no number lies: whose memory, and the place there."""
 
@@ -431,6 +436,9 @@ class Gen(Protocol):
 
     def watch(self, helper: str, result: Value) -> None:
         """With -k, count a negative result of a helper as a failure here, for the user to be warned of."""
+
+    def lost(self, helper: str, result: Number, map_name: str) -> None:
+        """Count that a map had no room for what came, for the user to be warned of. `result`: the helper's."""
 
     def has(self, feature: str) -> bool: ...
 
@@ -569,8 +577,9 @@ class World(Protocol):
     def remember(self, pid: int) -> None:
         """Keep what names the addresses of a process, which may end before they are printed."""
 
-    def stack(self, map_name: str, stack_id: int) -> bytes:
-        """A stack in a STACK_TRACE map as the kernel keeps it, innermost first; b"" when it is not there."""
+    def stack(self, map_name: str, raw: bytes) -> tuple[int, bytes]:
+        """By its id (see builtins/stackmaps.py): the process that a stack belongs to, and its frames as the kernel
+        keeps them, innermost first; b"" when it is not there."""
 
     def kernel_module(self, address: int) -> str:
         """The kernel module that an address belongs to, "" for the kernel itself."""

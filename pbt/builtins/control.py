@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pbt.builtins.stack import F_USER_STACK, depth_of
 from pbt.bundle import Event
 from pbt.feature import Builtin, Call, Checks, Gen, World
 from pbt.source import did_you_mean
 from pbt.types import BOOL, I64, U64, VOID, Str, Type, is_integral
 from pbt.typing import TYPE_CHECKING, Any
+from pbt.uapi.consts import BPF_F_USER_STACK
 
 if TYPE_CHECKING:
     from pbt.ir.core import Value
@@ -113,6 +113,8 @@ def _check_len(checks: Checks, call: Call) -> Type:
             raise checks.error("this kernel cannot go through a map", call.span, "it came with Linux 5.13")
         checks.keep(call.node, name)
         return U64
+    from pbt.builtins.stack import depth_of  # late: exit() is here too
+
     kind = checks.type_of(node)
     if depth_of(kind) is None:
         raise checks.error(f"len() expects a map or a stack ({kind} provided)", checks.span(node))
@@ -127,11 +129,13 @@ def _len(gen: Gen, call: Call) -> Value:
     name, b = gen.kept(call.node), gen.b
     if name is not None:
         return gen.count(name)
+    from pbt.builtins.stack import depth_of
+
     kind = gen.type(call.args[0])
     depth = depth_of(kind)
     assert depth is not None
     room = gen.scratch(8 * depth, "stack")
-    flags = F_USER_STACK if str(kind) == "ustack_t" else 0
+    flags = BPF_F_USER_STACK if str(kind) == "ustack_t" else 0
     size = b.call("get_stack", b.ctx(), gen.address(room), 8 * depth, flags)
     return b.choose("slt", size, 0, lambda: 0, lambda: b.op("lshr", size, 3))
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import struct
 import sys
 from collections.abc import Iterator, Sequence
 
+from pbt.builtins import stackmaps
 from pbt.builtins.process import KSYM, USYM, remember
-from pbt.bundle import Event, Map
+from pbt.builtins.stackmaps import BUILD_ID
+from pbt.bundle import Event
 from pbt.feature import Builtin, Call, Checks, Gen, Mem, Presentation, World
 from pbt.types import Opaque, Type, is_integral
 from pbt.typing import Any
 
 MODES = ("bpftrace", "perf", "raw", "build_id")
 MAX_FRAMES = 127  # PERF_MAX_STACK_DEPTH, include/uapi/linux/perf_event.h
-_BUCKETS = 1 << 16
-F_USER_STACK = 1 << 8  # BPF_F_USER_STACK
-_MAP_BUILD_ID = 1 << 5  # BPF_F_STACK_BUILD_ID, a flag of the map
-_BUILD_ID = 32  # bytes of struct bpf_stack_build_id: s32 status, 20 bytes of id, u64 offset in the file
 _VALID = 1  # BPF_STACK_BUILD_ID_VALID; otherwise the offset is the address
 
 
@@ -69,29 +66,10 @@ def depth_of(kind: Type) -> int | None:
     return int(kind.detail.partition(",")[2])
 
 
-def _map(detail: str) -> Map:
-    """Where stacks of a mode and depth are kept: one element for each different stack."""
-    mode, _, depth = detail.partition(",")
-    if mode == "build_id":
-        size, flags = _BUILD_ID * int(depth), _MAP_BUILD_ID
-    else:
-        size, flags = 8 * int(depth), 0
-    return Map(_map_name(mode, depth), "STACK_TRACE", 4, size, _BUCKETS, flags)
-
-
-def _map_name(mode: str, depth: str) -> str:
-    return f"stack_{depth}_id" if mode == "build_id" else f"stack_{depth}"
-
-
 def _stack(gen: Gen, call: Call, to: Mem) -> None:
-    """Value: s32 id in the stack map, u32 process that it belongs to (0 for kernel stacks)."""
     kind = gen.type(call.node)
     assert isinstance(kind, Opaque)
-    name = gen.declare(_map(kind.detail))
-    user = call.name == "ustack"
-    b = gen.b
-    b.store(to.base, to.offset, 4, b.call("get_stackid", b.ctx(), b.map(name), F_USER_STACK if user else 0))
-    b.store(to.base, to.offset + 4, 4, remember(gen) if user else 0)
+    stackmaps.keep(gen, stackmaps.Form.of(kind.detail, call.name == "ustack"), to)
 
 
 def _act_remember(world: World, event: Event, values: Sequence[Any]) -> None:
@@ -99,11 +77,10 @@ def _act_remember(world: World, event: Event, values: Sequence[Any]) -> None:
 
 
 def _frames(world: World, raw: bytes, detail: str, user: bool) -> list[str]:
-    mode, _, depth = detail.partition(",")
-    stack_id, pid = struct.unpack("=iI", raw)
-    data = world.stack(_map_name(mode, depth), stack_id) if stack_id >= 0 else b""
+    mode = detail.partition(",")[0]
+    pid, data = world.stack(stackmaps.Form.of(detail, user).name, raw)
     if mode == "build_id":
-        entries = (data[at : at + _BUILD_ID] for at in range(0, len(data), _BUILD_ID))
+        entries = (data[at : at + BUILD_ID] for at in range(0, len(data), BUILD_ID))
         return [_file_offset(entry) for entry in entries if any(entry[:4])]
     data = data.rstrip(b"\0")  # most of it is room for more frames
     addresses = list(filter(None, memoryview(data + bytes(-len(data) % 8)).cast("Q").tolist()))

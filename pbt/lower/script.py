@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pbt.host.target import Target
 
 SCRATCH = "scratch"
+RARE = "rare"
 START = "start"
 START_FIELDS = ("boot_ns", "tai_offset", "unix_offset", "cpid")
 
@@ -59,6 +60,8 @@ class Unit:
     events: list[Event] = field(default_factory=list)
     features: set[str] = field(default_factory=set)  # asked for and there
     scratch: int = 0  # bytes of the largest program's
+    rare: int = 0  # the same of the memory that is looked for where it is needed
+    rare_users: dict[int, int] = field(default_factory=dict)  # number of a program → its place there
 
     def place_of(self, span: Span | None) -> Place:
         inside = span is not None and span.source is self.source
@@ -83,6 +86,8 @@ def lower(
     programs = [_program(unit, number, instance) for number, instance in enumerate(typed.instances)]
     if unit.scratch:
         unit.maps[SCRATCH] = Map(SCRATCH, "PERCPU_ARRAY", 4, unit.scratch, len(typed.instances))
+    if unit.rare:
+        unit.maps[RARE] = Map(RARE, "PERCPU_ARRAY", 4, unit.rare, len(unit.rare_users))
     if unit.failures:
         unit.maps[failures.FAILURES] = failures.declaration(len(unit.failures))
     return Lowered(
@@ -254,6 +259,17 @@ class Body(Gen):
     def scratch(self, size: int, label: str) -> Mem:
         return self._in_scratch(size)
 
+    @contextmanager
+    def rarely(self, size: int) -> Iterator[tuple[Mem, int]]:
+        b, unit = self.b, self.unit
+        unit.rare = max(unit.rare, size)
+        place = unit.rare_users.setdefault(self.number, len(unit.rare_users))
+        key = b.slot(4, "number of the program", 4)
+        b.store(key, 0, 4, place)
+        found = b.call("map_lookup_elem", b.map(RARE), key, kind="value")
+        with b.when("ne", found, 0):
+            yield Mem(found), place
+
     def locate(self, node: ast.Expr) -> tuple[str, Mem]:
         loc = text.locate(self, node)
         return loc.space, Mem(loc.base, loc.offset)
@@ -415,6 +431,9 @@ class Body(Gen):
 
     def watch(self, helper: str, result: ir.Value) -> None:
         failures.watch(self, helper, result, level=2)
+
+    def lost(self, helper: str, result: Number, map_name: str) -> None:
+        failures.count(self, helper, result, 1, map_name)
 
     def has(self, feature: str) -> bool:
         found = self.target.has(feature)

@@ -61,6 +61,9 @@ class Failures:
 
     def _words(self, failure: Failure, code: int) -> tuple[str, str]:
         """What happened, and what might be done."""
+        if failure.map and not failure.map.startswith("@"):  # one for stacks
+            most = self._bundle.map(failure.map).max_entries
+            return f"no room for another stack after {most} that the kernel could not keep otherwise", ""
         if failure.map and code == -_E2BIG:
             return self._full(self._bundle.map(failure.map))
         for start, words, hint in _WORDS:

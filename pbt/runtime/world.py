@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from pbt.output.json import ToJson
     from pbt.output.sink import Sink
     from pbt.runtime.load import Loaded
+    from pbt.runtime.stacks import Stacks
     from pbt.runtime.symbols import Symbols
 
 BUILTINS = "pbt.builtins"
@@ -67,7 +67,7 @@ class World:
         self.style = drawn.Style(int(limit), str(trailer).encode(), escape, self._draw_opaque)
         self._json_style = self.style._replace(escape=False, opaque=self._json_text)
         self._drawers: dict[Type, Draw] = {}
-        self._stacks: dict[str, Callable[[bytes], bytes | None]] = {}
+        self._stacks: dict[str, Stacks] = {}
         self._formats: dict[int, Callable[[Sequence[Any]], bytes]] = {}
         self._maps: dict[str, LiveMap] = {}
 
@@ -227,11 +227,12 @@ class World:
                 self.warn(error.message)
             return self._symbols.user_frames(address, pid, returning, lines)
 
-    def stack(self, map_name: str, stack_id: int) -> bytes:
+    def stack(self, map_name: str, raw: bytes) -> tuple[int, bytes]:
         if map_name not in self._stacks:
-            size = self._bundle.map(map_name).value_size
-            self._stacks[map_name] = bpf.map_reader(self._loaded.map(map_name), 4, size)
-        return self._stacks[map_name](struct.pack("=i", stack_id)) or b""
+            from pbt.runtime.stacks import Stacks
+
+            self._stacks[map_name] = Stacks(self._bundle, self._loaded, map_name)
+        return self._stacks[map_name].find(raw)
 
     def kernel_module(self, address: int) -> str:
         return self._symbols.kernel_module(address)

@@ -50,6 +50,15 @@ def _map(detail: Detail, _: BtfId) -> bool:
     return True
 
 
+def _uses(detail: Detail, _: BtfId) -> bool:
+    """The kernel lets programs of some types use some maps only."""
+    kind, key, value, entries, flags = detail[1:]
+    with bpf.map_create(str(kind), int(key), int(value), int(entries), int(flags)) as map_:
+        address = b"\x18\x11\0\0" + map_.fileno().to_bytes(4, "little") + bytes(8)  # r1 = map
+        bpf.prog_load(str(detail[0]), native(address + _RETURN)).close()
+    return True
+
+
 def _prog(detail: Detail, btf_id: BtfId) -> bool:
     prog = _loaded(detail, btf_id)
     if prog is not None:
@@ -139,6 +148,7 @@ def native(insns: bytes) -> bytes:
 _KINDS: dict[str, Callable[[Detail, BtfId], bool]] = {
     "helper": _helper,
     "map": _map,
+    "uses": _uses,
     "prog": _prog,
     "attach": _attachable,
     "insns": _insns,

@@ -4,6 +4,7 @@
   helper  (program type, helper): load a call of it; the verifier must know it and allow it there.
           With an empty program type, knowing it is enough.
   map     (map type, key size, value size, entries, flags): create one.
+  uses    (program type, map type, key size, value size, entries, flags): load a program that uses such a map.
   prog    (program type, attach type, BTF kind, BTF name): load a program that returns at once.
   attach  the same, and attach it: some machines load what they cannot attach.
   insns   (program type, instructions in hexadecimal, little-endian): load them.
@@ -18,6 +19,7 @@ Releases are Linux's; distributions carry features back, so a release is never a
 from __future__ import annotations
 
 from pbt.data import NamedTuple
+from pbt.uapi.consts import BPF_F_NO_PREALLOC
 from pbt.uapi.helpers import HELPERS
 from pbt.uapi.progs import PROG_TYPES
 
@@ -66,6 +68,8 @@ _ROWS = (
     _map("bloom_filter", "5.16", "BLOOM_FILTER", 0, 8, 16),
     _map("arena", "6.9", "ARENA", 0, 0, 1, 1024),
     _map("mmapable_array", "5.5", "ARRAY", 4, 8, 1, 1024),
+    _map("long_keys", "5.11", "HASH", 520, 8, 1),  # longer than the stack of a program
+    Feature("alloc_on_demand", "6.1", "uses", ("PERF_EVENT", "HASH", 8, 8, 1, BPF_F_NO_PREALLOC)),
     Feature("batch", "5.6", "batch", ("HASH",)),
     Feature("batch_percpu_array", "5.13", "batch", ("PERCPU_ARRAY",)),
     # types of programs, and where they attach
@@ -139,6 +143,8 @@ FALLBACKS: dict[str, tuple[tuple[str, str], ...]] = {
     "uprobe_session": (("", "a link for the entries and one for the returns"),),
     "uprobe_multi": (("", "one perf event for each function"),),
     "perf_link": (("", "ioctl of the perf event"),),
+    "long_keys": (("", "stacks of more than 63 frames may be lost"),),
+    "alloc_on_demand": (("", "memory of maps for stacks is taken at the start"),),
     "batch": (("", "maps are read key by key"),),
     "batch_percpu_array": (("", "maps are read key by key"),),
     "bpf_loop": (("bounded_loops", "bounded loops, of at most 1024 turns where the end is not known"),),

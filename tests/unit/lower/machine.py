@@ -294,7 +294,7 @@ class Ran(Kernel):
         return 0xFFFFFFFF81000100
 
     def _get_stackid(self, machine: Machine, ctx: int, map_: int, flags: int, *_: int) -> int:
-        return 500 if flags & 1 << 8 else 400
+        return int(self.inputs.get("stackid", 500 if flags & 1 << 8 else 400)) & M64
 
     def _send_signal(self, machine: Machine, number: int, *_: int) -> int:
         self.signals.append(number)
@@ -310,6 +310,10 @@ class Ran(Kernel):
         return 0 if cpu else self._map_lookup_elem(machine, map_, key)
 
     def _get_stack(self, machine: Machine, ctx: int, to: int, size: int, flags: int, *_: int) -> int:
+        if "stack" in self.inputs:
+            frames = struct.pack(f"<{len(self.inputs['stack'])}Q", *self.inputs["stack"])[:size]
+            machine.write(to, frames.ljust(size, b"\0"))
+            return len(frames)
         return 8 * (3 if flags & 1 << 8 else 5)
 
     def _get_ns_current_pid_tgid(

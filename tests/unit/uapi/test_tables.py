@@ -49,7 +49,7 @@ def test_releases_grow_with_helper_ids() -> None:
 
 
 def test_features_name_themselves() -> None:
-    kinds = {"helper", "map", "prog", "attach", "insns", "run", "link", "batch", "stats", "file"}
+    kinds = {"helper", "map", "uses", "prog", "attach", "insns", "run", "link", "batch", "stats", "file"}
     for name, row in FEATURES.items():
         assert row.name == name and row.kind in kinds
         assert all(part.isdigit() for part in row.release.split("."))
