@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 from pbt import printf
 from pbt.bundle import Event
-from pbt.feature import Builtin, Call, Checks, Gen, World
+from pbt.feature import Builtin, Call, Checks, Gen, Mem, World
 from pbt.types import U64, VOID, Array, Buffer, Pointer, Str, Type, Void, is_integral
-from pbt.typing import Any
+from pbt.typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pbt.ir.core import Value
 
 ONLY_PRINTED = ("hist", "lhist", "stats", "tseries")  # aggregations whose elements are no numbers
 JOIN_COUNT = 16
@@ -171,21 +174,31 @@ def _join(gen: Gen, call: Call) -> None:
     b, kind = gen.b, call.types[0]
     space = gen.space(kind.target if isinstance(kind, Pointer) and isinstance(kind.target, Pointer) else kind)
     pointers = gen.value(call.args[0])
-    room = gen.temp(8, "join pointer")
     words: list[tuple[str, Type]] = [(f"word{i}", Str(JOIN_SIZE)) for i in range(JOIN_COUNT)]
-    with gen.event("join", [("count", U64), *words], gen.kept(call.node)) as (count, *places):
+    with gen.event("join", [("count", U64), *words], gen.kept(call.node)) as (count, first, *_):
         b.store(count.base, count.offset, 8, 0)
-        done = b.block("joined")
-        for i, place in enumerate(places):
-            more = b.block("word")
-            gen.read(room, 8, b.add(pointers, 8 * i), gen.space(kind))
-            pointer = b.load(room.base, room.offset, 8)
-            b.branch("ne", pointer, 0, more, done)
-            b.place(more)
-            gen.read_str(place, JOIN_SIZE, pointer, space)
-            b.store(count.base, count.offset, 8, i + 1)
-        b.jump(done)
-        b.place(done)
+        room = gen.temp(24, "join")  # the record, the pointers, one of them
+        b.store(room.base, room.offset, 8, count.base)
+        b.store(room.base, room.offset + 8, 8, pointers)
+
+        def turn(at: Mem) -> Value:
+            b = gen.b
+            record = b.load_pointer(at.base, at.offset, count.base.kind)
+            # out of the record, of which the verifier knows no byte: to it, all turns are alike
+            number = b.op("and", b.load(record, count.offset, 8), JOIN_COUNT - 1)
+            address = b.add(b.load(at.base, at.offset + 8, 8), b.op("mul", number, 8))
+            gen.read(at + 16, 8, address, gen.space(kind))
+            pointer = b.load(at.base, at.offset + 16, 8)
+
+            def word() -> int:
+                to = b.add(record, b.op("mul", number, JOIN_SIZE))
+                gen.read_str(Mem(to, first.offset), JOIN_SIZE, pointer, space)
+                b.store(record, count.offset, 8, b.add(number, 1))
+                return 0
+
+            return b.choose("ne", pointer, 0, word, lambda: 1)
+
+        gen.loop(JOIN_COUNT, room, turn)
 
 
 def _act_join(world: World, event: Event, values: Sequence[Any]) -> None:
