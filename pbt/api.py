@@ -131,17 +131,18 @@ def trace(
     command and end with it. Raises ScriptError(s) here, KernelError on entry.
     """
     bundle = compile(source, *params, target=target, unsafe=unsafe, pid=pid)
-    judge(bundle)
+    judge(bundle, target)
     return Trace(bundle, target=target, pid=pid, cmd=cmd)
 
 
-def judge(bundle: Bundle) -> None:
+def judge(bundle: Bundle, target: Target | None = None) -> None:
     """Have every program judged as the kernel would; ScriptError for the first that fails."""
     from pbt.source import NOWHERE, ScriptError
-    from pbt.verifier_sim import verify_bundle
+    from pbt.verifier_sim import known_types, verify_bundle
 
     source = Source(bundle.name, bundle.source)
-    for verdict in verify_bundle(bundle):
+    types = known_types(bundle, (target or Target.live()).types)
+    for verdict in verify_bundle(bundle, types=types):
         if verdict.error is not None:
             raise ScriptError(verdict.error.words, verdict.error.span(source) or NOWHERE, verdict.error.hint)
 

@@ -386,6 +386,22 @@ class Gen(Protocol):
     def zero_text(self, to: Mem, size: int) -> None:
         """Clear a string before a read that may leave its tail, unless nobody compares the tail."""
 
+    def known_pointer(self, pointer: Value, struct: Struct) -> Value:
+        """The number that a pointer is whose type the verifier knows (kind "btf"): memory behind it, at this
+        number, is loaded directly where that can be."""
+
+    def argument(self, offset: int, type_: Type) -> Value:
+        """A number or pointer at a place of the probe's context."""
+
+    def object(self, offset: int, type_: Type) -> None:
+        """End the probe if the pointer at a place of the context is null; from here on it is known not to be."""
+
+    def load(self, address: Value, offset: int, type_: Type) -> Value:
+        """A number from the kernel's memory, 0 where there is none."""
+
+    def copy(self, to: Mem, address: Value, offset: int, size: int) -> None:
+        """Bytes from the kernel's memory, zeros where there is none."""
+
     def read(self, to: Mem, size: Number, address: Value, space: str) -> Value:
         """Probe-read bytes from kernel or user memory; the helper's result (0: good)."""
 
@@ -433,6 +449,9 @@ class Gen(Protocol):
 
     def leave(self) -> None:
         """End the probe here."""
+
+    def require(self, wanted: Value) -> None:
+        """End the probe here when the value is 0."""
 
     def watch(self, helper: str, result: Value) -> None:
         """With -k, count a negative result of a helper as a failure here, for the user to be warned of."""

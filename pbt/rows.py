@@ -41,7 +41,7 @@ _KINDS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (types.Int, ("size", "signed")),
     (types.Char, ("size", "signed")),
     (types.Enum, ("name", "size", "signed", "values")),
-    (types.Pointer, ("target", "space", "trusted")),
+    (types.Pointer, ("target", "space")),
     (types.Array, ("element", "count")),
     (types.Member, ("name", "type", "offset", "bit_offset", "bit_size", "data_loc", "ctype")),
     (types.Struct, ("name", "size", "align", _Members)),

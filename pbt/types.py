@@ -94,11 +94,14 @@ class Enum(Type):
 
 @dataclass(frozen=True, slots=True)
 class Pointer(Type):
-    """8 bytes that hold the address of a `target` in `space`. `trusted`: BTF lets programs load directly."""
+    """8 bytes that hold the address of a `target` in `space`. `tag`: what the kernel's sources mark it with.
+
+    "percpu": the address of no CPU's copy. "rcu": null, or there as long as one stays in an RCU section.
+    """
 
     target: Type
     space: Space = ""
-    trusted: bool = False
+    tag: Literal["", "percpu", "rcu"] = field(default="", compare=False)
     size: ClassVar[int] = 8
     align: ClassVar[int] = 8
 

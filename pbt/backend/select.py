@@ -518,6 +518,12 @@ def _negation(s: _Selection, o: Op) -> None:
     s.alu("NEG", _result(s, o))
 
 
+def _plain_number(s: _Selection, o: Op) -> None:
+    """Negated twice: the one 64-bit arithmetic with a pointer that the verifier takes, and calls a number."""
+    _negation(s, o)
+    s.alu("NEG", _result(s, o))
+
+
 def _zero_extension(s: _Selection, o: Op) -> None:
     dst = _result(s, o)
     if o.size == 4:
@@ -625,6 +631,7 @@ RULES: dict[str, Callable[[_Selection, Op], None]] = {
     "sdiv": _signed_division,
     "smod": _signed_division,
     "neg": _negation,
+    "number": _plain_number,
     "zext": _zero_extension,
     "sext": _sign_extension,
     "bswap": _byte_swap,

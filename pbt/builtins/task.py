@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pbt.builtins.process import TASK_COMM_LEN
 from pbt.feature import Builtin, Call, Checks, Gen, Mem, Presentation, World
-from pbt.types import U32, U64, Opaque, Pointer, Str, Struct, Type, is_integral
+from pbt.types import U32, U64, Member, Opaque, Pointer, Str, Struct, Type, is_integral
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,17 +27,24 @@ def _check_curtask(checks: Checks, call: Call) -> Type:
     return Pointer(task, "kernel") if task else U64
 
 
-def _offsets(target: Target, path: tuple[str, ...]) -> list[int] | None:
-    """Where each step of a way lies in the struct it starts from; None if BTF does not know."""
+def _curtask(gen: Gen) -> Value:
+    task = gen.target.types.struct("struct task_struct") if gen.target.types else None
+    if task is None or not gen.has("get_current_task_btf"):
+        return gen.b.call("get_current_task")
+    return gen.known_pointer(gen.b.call("get_current_task_btf", kind="btf"), task)
+
+
+def _way(target: Target, path: tuple[str, ...]) -> list[Member] | None:
+    """The members on a way through struct task_struct; None if BTF does not know one."""
     struct: Type | None = target.types.struct("struct task_struct") if target.types else None
-    offsets = []
+    way = []
     for name in path:
         member = struct.find(name) if isinstance(struct, Struct) else None
         if member is None:
             return None
-        offsets.append(member.offset)
+        way.append(member)
         struct = member.type.target if isinstance(member.type, Pointer) else None
-    return offsets
+    return way
 
 
 def _check(type_: Type) -> Callable[[Checks, Call], Type]:
@@ -48,7 +55,7 @@ def _check(type_: Type) -> Callable[[Checks, Call], Type]:
                 checks.span(call.args[0]),
                 "a struct task_struct *, such as curtask",
             )
-        if _offsets(checks.target, FIELDS[call.name]) is None:
+        if _way(checks.target, FIELDS[call.name]) is None:
             raise checks.error(
                 f"{call.name} needs the kernel's BTF for struct task_struct",
                 call.span,
@@ -59,26 +66,22 @@ def _check(type_: Type) -> Callable[[Checks, Call], Type]:
     return check
 
 
-def _address(gen: Gen, call: Call) -> Value:
-    """Where the field lies, from the given task or the current one."""
-    offsets = _offsets(gen.target, FIELDS[call.name])
-    assert offsets is not None
-    at = gen.value(call.args[0]) if call.args else gen.b.call("get_current_task")
-    for offset in offsets[:-1]:
-        room = gen.temp(8, call.name)
-        gen.read(room, 8, gen.b.add(at, offset), "kernel")
-        at = gen.b.load(room.base, room.offset, 8)
-    return gen.b.add(at, offsets[-1])
+def _last(gen: Gen, call: Call) -> tuple[Value, int]:
+    """The last structure on the way to a field, from the given task or the current one; where the field is in it."""
+    way = _way(gen.target, FIELDS[call.name])
+    assert way is not None
+    at = gen.value(call.args[0]) if call.args else _curtask(gen)
+    for member in way[:-1]:
+        at = gen.load(at, member.offset, member.type)
+    return at, way[-1].offset
 
 
 def _number(gen: Gen, call: Call) -> Value:
-    room = gen.temp(4, call.name)
-    gen.read(room, 4, _address(gen, call), "kernel")
-    return gen.b.load(room.base, room.offset, 4)
+    return gen.load(*_last(gen, call), U32)
 
 
 def _text(gen: Gen, call: Call, to: Mem) -> None:
-    gen.read(to, TASK_COMM_LEN, _address(gen, call), "kernel")
+    gen.copy(to, *_last(gen, call), TASK_COMM_LEN)
 
 
 def _check_comm(checks: Checks, call: Call) -> Type:
@@ -109,7 +112,7 @@ def _draw_comm(world: World, raw: bytes, detail: str) -> bytes:
 
 CURTASK = Builtin(
     "curtask", "() -> struct task_struct *", "The kernel's task_struct of the current thread.",
-    _check_curtask, lambda gen, call: gen.b.call("get_current_task"), variable=True,
+    _check_curtask, lambda gen, call: _curtask(gen), variable=True,
 )  # fmt: skip
 COMM = Builtin(
     "comm", "([pid]) -> string[16]", "Name of the current thread, or (looked up when printed) of a process.",

@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
         for warning in work.warnings:
             say(str(warning))
     if not args.has("no-verify"):
-        judge(work.bundle)
+        judge(work.bundle, work.target)
 
     from pbt.aot import write_file
     from pbt.rows import Tool

@@ -32,7 +32,7 @@ def _has_errors(source: Source, target: Target, args: Arguments) -> bool:
         for each in sorted(said, key=lambda s: (isinstance(s, ScriptWarning), s.span.start)):  # type: ignore[union-attr]
             print(each, file=sys.stderr)
         if work.bundle is not None and not args.has("no-verify"):
-            judge(work.bundle)
+            judge(work.bundle, work.target)
     except PbtError as error:
         print(error, file=sys.stderr)
         return True

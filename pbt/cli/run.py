@@ -47,5 +47,5 @@ def main(argv: Sequence[str]) -> int:
     aot.fit(tool, target, name)
     bundle = tool.bundle if way.pid is None else aot.tied(tool.bundle, target, way.pid)
     if args.has("verify"):
-        judge(bundle, args.count("verbose") > 0)
+        judge(bundle, target, args.count("verbose") > 0)
     return start(bundle, target, args, way)

@@ -338,7 +338,7 @@ def trace(args: Arguments) -> int:
             "a program for another machine cannot run here", "pbt build -o FILE --target DIR SCRIPT"
         )
     if not args.has("no-verify"):
-        judge(bundle, args.count("verbose") > 0)
+        judge(bundle, target, args.count("verbose") > 0)
     if args.has("no-run"):
         return 0
     keep = known.keep if known and work.lasting else None
@@ -435,14 +435,15 @@ class VerifierError(PbtError):
     """The built-in verifier refuses a program that the compiler made."""
 
 
-def judge(bundle: Bundle, verbose: bool = False) -> None:
-    """Have every program judged before the kernel sees it; VerifierError for the first that fails."""
+def judge(bundle: Bundle, target: Target, verbose: bool = False) -> None:
+    """Have every program judged before the kernel of the target sees it; VerifierError for the first that fails."""
     from pbt.cli.kernel import judging
-    from pbt.verifier_sim import verify_bundle
+    from pbt.verifier_sim import known_types, verify_bundle
 
     source = Source(bundle.name, bundle.source)
     walked = 0
-    for verdict in verify_bundle(bundle, patience=_PATIENCE, **judging(bundle.release)):
+    types = known_types(bundle, target.types)
+    for verdict in verify_bundle(bundle, patience=_PATIENCE, types=types, **judging(bundle.release)):
         walked += verdict.insns_processed
         if not verdict.ok:
             text = verdict.story(source)

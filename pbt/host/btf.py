@@ -21,7 +21,7 @@ from pbt.data import NamedTuple
 from pbt.host.cint import alignment, basic, integer, strip_qualifiers
 from pbt.source import UsageError
 from pbt.types import BOOL, CHAR, VOID, Array, Enum, Function, Member, Pointer, Struct, Type
-from pbt.typing import TypeAlias
+from pbt.typing import Literal, TypeAlias
 
 Data: TypeAlias = "bytes | mmap.mmap"
 Words: TypeAlias = "memoryview | array[int]"  # unsigned, of 32 bits
@@ -341,7 +341,7 @@ class Btf:
         if kind == INT:
             return self._int(at)
         if kind == PTR:
-            return Pointer(self.type(last), "user" if "user" in self._tags(last) else "kernel")
+            return self._pointer(last)
         if kind == ARRAY:
             return Array(self.type(words[at + 3]), words[at + 5])
         if kind in (STRUCT, UNION):
@@ -360,6 +360,13 @@ class Btf:
         if kind in _MODIFIERS or kind in (FUNC, VAR):
             return self.type(last)
         raise BtfError(f"BTF type {id} of kind {kind} is not a type of C")
+
+    def _pointer(self, target: int) -> Type:
+        tags = self._tags(target)
+        space: Literal["user", "kernel"] = "user" if "user" in tags else "kernel"
+        return Pointer(
+            self.type(target), space, "percpu" if "percpu" in tags else "rcu" if "rcu" in tags else ""
+        )
 
     def _int(self, at: int) -> Type:
         size, encoding = self._words[at + 2], self._words[at + 3] >> 24

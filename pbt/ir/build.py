@@ -98,6 +98,10 @@ class Builder:
     def neg(self, value: Number) -> Value:
         return self._emit("neg", (self._value(value),), "int")
 
+    def number(self, pointer: Value) -> Value:
+        """The address that a pointer of kind "btf" is."""
+        return self._emit("number", (pointer,), "int")
+
     def zext(self, value: Number, size: int) -> Value:
         return self._emit("zext", (self._value(value),), "int", size=size)
 

@@ -13,9 +13,11 @@ from pbt.data import NamedTuple, dataclass, field
 from pbt.source import Span
 from pbt.typing import Literal
 
-Kind = Literal["int", "ctx", "stack", "map", "value", "mem", "func"]
+Kind = Literal["int", "ctx", "stack", "map", "value", "mem", "func", "btf"]
 """What a value is: a number (kernel and user addresses are numbers), or a pointer the verifier
-knows: the context, a stack slot, a map, (perhaps null) map value, (perhaps null) memory, code."""
+knows: the context, a stack slot, a map, (perhaps null) map value, (perhaps null) memory, code, or a
+structure of the kernel by its type in BTF. The latter are loaded through, compared, given to helpers and
+made numbers, no more: so one instruction never meets pointers of two types."""
 
 Condition = Literal["eq", "ne", "ult", "ule", "ugt", "uge", "slt", "sle", "sgt", "sge"]
 CONDITIONS: tuple[Condition, ...] = ("eq", "ne", "ult", "ule", "ugt", "uge", "slt", "sle", "sgt", "sge")
@@ -63,6 +65,7 @@ OPS: dict[str, OpInfo] = {
         _row("const", 0, "int", "the number `imm`, any 64-bit value, signed or not", uses=("imm",)),
         *(_row(name, 2, "arg", "64-bit arithmetic as RFC 9669 (x / 0 = 0, x % 0 = x)") for name in BINARY),
         _row("neg", 1, "int", "two's complement negation"),
+        _row("number", 1, "int", "the address that a pointer of kind btf is, as a number to compute with"),
         _row("zext", 1, "int", "the low `size` bytes, zero-extended", uses=("size",)),
         _row("sext", 1, "int", "the low `size` bytes, sign-extended", uses=("size",)),
         _row("bswap", 1, "int", "the low `size` bytes in reverse order, zero-extended", uses=("size",)),

@@ -21,7 +21,15 @@ from pbt.ir.core import (
 from pbt.ir.flow import dominators
 
 _SIZES = (1, 2, 4, 8)
-_POINTERS = ("ctx", "stack", "map", "value", "mem", "func")
+_POINTERS = ("ctx", "stack", "map", "value", "mem", "func", "btf")
+_TAKE_BTF = (
+    "load",
+    "sload",
+    "number",
+    "cmp",
+    "call",
+    "kfunc",
+)  # operations that pointers of kind btf may be given to
 _OFFSETS = ("add", "sub")  # the arithmetic that a pointer may take part in
 
 
@@ -74,6 +82,8 @@ def _edge(edge: Edge, target: Block) -> Iterator[str]:
         yield f"{len(edge.args)} arguments for the {len(target.params)} parameters of {target.name}"
         return
     for arg, param in zip(edge.args, target.params, strict=True):
+        if "btf" in (arg.kind, param.kind):
+            yield f"{arg}, parameter {param} of {target.name}: pointers of kind btf cannot be passed"
         if arg.kind != param.kind and "int" not in (arg.kind, param.kind):
             yield f"{arg} is a {arg.kind}, parameter {param} of {target.name} a {param.kind}"
 
@@ -98,6 +108,10 @@ def _op(op: Op, function: Function, functions: list[str]) -> Iterator[str]:
         return
     if op.result is not None:
         yield from _kind(op, op.result)
+    if op.code not in _TAKE_BTF and any(arg.kind == "btf" for arg in op.args):
+        yield "no operation on a pointer of kind btf"
+    if op.code == "number" and op.args[0].kind != "btf":
+        yield f"{op.args[0]} is a {op.args[0].kind}, not a btf"
     if "size" in info.uses and op.size not in (_SIZES if op.code != "atomic_add" else (4, 8)):
         yield f"size {op.size}"
     if op.code == "cmp" and op.name not in CONDITIONS:

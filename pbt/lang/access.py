@@ -140,7 +140,7 @@ class Access(Calls):
             and base.space in ("kernel", "user")
             and (not kind.space or base.space == "user")
         ):
-            return Pointer(kind.target, base.space, False)
+            return Pointer(kind.target, base.space)
         return kind
 
     def _member(self, node: ast.Member) -> Type:
@@ -178,7 +178,7 @@ class Access(Calls):
         if isinstance(kind, Pointer) and isinstance(kind.target, Struct) and not kind.target.size:
             known = self.shared.types.find(kind.target.name)
             if isinstance(known, Struct) and known.size:
-                return Pointer(known, kind.space, kind.trusted)
+                return Pointer(known, kind.space, kind.tag)
         return kind
 
     def _cast_hint(self, base: ast.Expr) -> str:

@@ -79,7 +79,7 @@ def _pointer(a: Pointer, b: Pointer) -> Pointer:
     if isinstance(a.target, Struct) and isinstance(b.target, Struct) and a.target.name != b.target.name:
         raise Mismatch
     target = b.target if isinstance(a.target, Void) else a.target
-    return Pointer(target, a.space if a.space == b.space else "", a.trusted and b.trusted)
+    return Pointer(target, a.space if a.space == b.space else "")
 
 
 def _integer(a: Type, b: Type) -> Int:

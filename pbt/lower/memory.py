@@ -5,7 +5,7 @@ from __future__ import annotations
 from pbt.bundle import Map
 from pbt.data import NamedTuple
 from pbt.feature import Mem
-from pbt.lower import failures
+from pbt.lower import failures, walk
 from pbt.types import Int, Member, Pointer, Space, Type, is_signed
 from pbt.typing import TYPE_CHECKING
 
@@ -22,7 +22,8 @@ MOST_ZEROS = 4096
 class Loc(NamedTuple):
     """Where a value lies: `offset` bytes after `base`, in `space`.
 
-    "bpf" and "ctx" memory is loaded directly; "kernel" and "user" addresses are probe-read.
+    "bpf" and "ctx" memory is loaded directly, and "kernel" memory where the verifier knows the type of what is
+    there (see walk.py); other "kernel" and "user" addresses are probe-read.
     """
 
     space: Space
@@ -68,17 +69,15 @@ def _reader(body: Body, space: str, suffix: str) -> str:
 
 def load(body: Body, loc: Loc, type_: Type) -> Value:
     """A number of an integral type from wherever it lies, canonical for the type."""
-    if loc.space == "bpf" or (loc.space == "ctx" and not _tracked(body, type_)):
+    tracked = loc.space == "ctx" and isinstance(type_, Pointer) and body.probe.prog_type == "TRACING"
+    if loc.space == "bpf" or (loc.space == "ctx" and not tracked):
         return body.b.load(loc.base, loc.offset, type_.size, is_signed(type_))
+    direct = walk.argument(body, loc, type_) if tracked else walk.load(body, loc, type_)
+    if direct is not None:
+        return direct
     room = body.temp(type_.size, "read")
     probe_read(body, room, type_.size, address(body, Mem(loc.base, loc.offset)), loc.space)
     return body.b.load(room.base, room.offset, type_.size, is_signed(type_))
-
-
-def _tracked(body: Body, type_: Type) -> bool:
-    """Whether the verifier would know what a pointer in the context points to and so forbid arithmetic with
-    it (all but additions; even those where it may be null). Read as bytes it is a number."""
-    return isinstance(type_, Pointer) and body.probe.prog_type == "TRACING"
 
 
 def load_bits(body: Body, loc: Loc, member: Member) -> Value:
@@ -94,7 +93,10 @@ def load_bits(body: Body, loc: Loc, member: Member) -> Value:
 
 def copy(body: Body, to: Mem, loc: Loc, size: int) -> None:
     """Copy `size` bytes from wherever they lie."""
-    if loc.space in ("kernel", "user", ""):
+    known = walk.loads(body, loc, size)
+    if known is not None:
+        body.b.copy(to.base, to.offset, known.pointer, loc.offset, size)
+    elif loc.space in ("kernel", "user", ""):
         probe_read(body, to, size, address(body, Mem(loc.base, loc.offset)), loc.space)
     elif loc.space == "bpf" and size > INLINE:
         _copy_own(body, to, size, address(body, Mem(loc.base, loc.offset)))

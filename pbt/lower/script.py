@@ -16,10 +16,10 @@ from pbt.ir.build import Builder, Number
 from pbt.lang import ast
 from pbt.lang.typed import Instance, MapType, Typed
 from pbt.lower import event as events
-from pbt.lower import expr, failures, loops, maps, memory, stmt, text, turns
+from pbt.lower import expr, failures, loops, maps, memory, stmt, text, turns, walk
 from pbt.record import Record
 from pbt.source import Source, Span
-from pbt.types import U64, Pointer, Tuple, Type, is_integral
+from pbt.types import U64, Pointer, Struct, Tuple, Type, is_integral
 from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -139,6 +139,8 @@ class Body(Gen):
         self.returns: Callable[[ast.Jump], None] | None = None  # inside a function of the script
         self.pairs: dict[str, loops.Pair] = {}
         self.early: dict[ast.Expr, str | Mem] = {}  # evaluated already: the name of a variable, or a place
+        self.known: dict[ir.Value, walk.Known] = {}  # numbers that are pointers whose type the verifier knows
+        self.there: dict[int, ir.Value] = {}  # place in the context → a pointer that is not null there
         self.shared = loops.Shared.of(instance, limit, unit.target.has("bpf_loop"))
         self.ignored: ast.Expr | None = None  # the statement whose value nobody wants
         self._limit = limit
@@ -155,7 +157,7 @@ class Body(Gen):
         if self.unit.pid is not None and not self.probe.anyone:
             self._only(self.unit.pid)
         if self.probe.enter is not None:
-            self._only_if(self.probe.enter(self))
+            self.require(self.probe.enter(self))
         if self._with_scratch:
             self._enter_scratch()
         if self._shared_slot is not None:
@@ -177,16 +179,7 @@ class Body(Gen):
 
     def _only(self, pid: int) -> None:
         b = self.b
-        self._only_if(b.compare("eq", b.op("lshr", b.call("get_current_pid_tgid"), 32), pid))
-
-    def _only_if(self, wanted: ir.Value) -> None:
-        """Return at once when the value is 0."""
-        b = self.b
-        ours, others = b.block("ours"), b.block("others")
-        b.branch("ne", wanted, 0, ours, others)
-        b.place(others)
-        b.ret(self.probe.result)
-        b.place(ours)
+        self.require(b.compare("eq", b.op("lshr", b.call("get_current_pid_tgid"), 32), pid))
 
     def _enter_scratch(self) -> None:
         b = self.b
@@ -364,6 +357,26 @@ class Body(Gen):
         """Whether the string being written needs zeros behind its end."""
         return self._pad
 
+    def known_pointer(self, pointer: ir.Value, struct: Struct) -> ir.Value:
+        return walk.remember(self, pointer, struct if walk.wanted(self) else None)
+
+    def argument(self, offset: int, type_: Type) -> ir.Value:
+        return memory.load(self, memory.Loc("ctx", self.b.ctx(), offset), type_)
+
+    def object(self, offset: int, type_: Type) -> None:
+        number = self.argument(offset, type_)
+        known = self.known.pop(number, None)
+        self.require(self.b.compare("ne", number if known is None else known.pointer, 0))
+        if known is not None:
+            self.known[number] = known._replace(null=False)
+            self.there[offset] = number
+
+    def load(self, address: ir.Value, offset: int, type_: Type) -> ir.Value:
+        return memory.load(self, memory.Loc("kernel", address, offset), type_)
+
+    def copy(self, to: Mem, address: ir.Value, offset: int, size: int) -> None:
+        memory.copy(self, to, memory.Loc("kernel", address, offset), size)
+
     def read(self, to: Mem, size: Number, address: ir.Value, space: str) -> ir.Value:
         return memory.probe_read(self, to, size, address, space)
 
@@ -424,6 +437,15 @@ class Body(Gen):
 
     def has_key(self, node: ast.Expr) -> ir.Value:
         return maps.has_key(self, *self.kept(node))
+
+    def require(self, wanted: ir.Value) -> None:
+        """Return at once when the value is 0."""
+        b = self.b
+        ours, others = b.block("ours"), b.block("others")
+        b.branch("ne", wanted, 0, ours, others)
+        b.place(others)
+        b.ret(self.probe.result)
+        b.place(ours)
 
     def leave(self, value: ir.Value | None = None) -> None:
         """End the probe; its program's result is `value`, where the probe answers."""

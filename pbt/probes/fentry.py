@@ -17,7 +17,7 @@ from pbt.probes import bpfprog
 from pbt.probes.common import count_parts, explained, is_pattern, matching, start_of_function, without_types
 from pbt.probes.kprobe import KERNEL, traceable, whole
 from pbt.source import Span
-from pbt.types import I32, Member, Struct, Type, Void, is_signed
+from pbt.types import I32, Member, Struct, Type, Void
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -156,11 +156,7 @@ def result_slot(place: Place, target: Target) -> int:
 
 
 def _retval(gen: Gen) -> Value:
-    """Read as bytes: a pointer that the verifier knows would allow no arithmetic."""
-    at, type_ = gen.probe.detail
-    room = gen.temp(_SLOT, "retval")
-    gen.read(room, _SLOT, gen.b.add(gen.b.ctx(), at), "kernel")
-    return gen.b.load(room.base, room.offset, type_.size, is_signed(type_))
+    return gen.argument(*gen.probe.detail)
 
 
 # --- attaching --------------------------------------------------------------------------------

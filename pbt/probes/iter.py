@@ -85,7 +85,7 @@ def _describe(place: Place, target: Target) -> Context:
         anyone=True,
         ctx=struct,
         enter=_there if "pin" in place else _enter,
-        detail=tuple(m.offset for m in pointers if m.name != _META),
+        detail=tuple((m.offset, m.type) for m in pointers if m.name != _META),
         sequence=_sequence if "pin" in place else None,
     )
 
@@ -104,12 +104,10 @@ def _sequence(gen: Gen) -> Value:
 
 
 def _there(gen: Gen) -> Value:
-    """Whether no object is missing: the kernel calls once more at the end."""
-    b = gen.b
-    there = b.const(1)
-    for offset in gen.probe.detail:
-        there = b.op("and", there, b.compare("ne", b.load(b.ctx(), offset, 8), 0))
-    return there
+    """No object is missing: the kernel calls once more at the end."""
+    for offset, type_ in gen.probe.detail:
+        gen.object(offset, type_)
+    return gen.b.const(1)
 
 
 # --- running ----------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from pbt.verifier_sim.verdict import Verdict
 
 if TYPE_CHECKING:
     from pbt.bundle import Bundle, Program
+    from pbt.verifier_sim.kerneltypes import KernelTypes, Source
 
 
 def map_infos(bundle: Bundle) -> tuple[MapInfo, ...]:
@@ -38,6 +39,18 @@ def resolve(bundle: Bundle, program: Program) -> tuple[list[Insn], dict[int, tup
             imm = functions[reloc.name] - reloc.insn - 1
         slots[reloc.insn] = insn._replace(src_reg=op.PSEUDO.index(reloc.kind), imm=imm)
     return slots, references
+
+
+_TYPED = "get_current_task_btf"  # a helper that gives a pointer into a structure of the kernel
+
+
+def known_types(bundle: Bundle, source: Source | None) -> KernelTypes | None:
+    """The types of the kernel that a bundle was made for, where its programs meet some; `source`: that kernel's BTF."""
+    if source is None or not (_TYPED in bundle.features or any(p.attach_btf for p in bundle.programs)):
+        return None
+    from pbt.verifier_sim.kerneltypes import KernelTypes
+
+    return KernelTypes(source, exact=True)
 
 
 def verify_program(bundle: Bundle, program: Program, **options: Any) -> Verdict:

@@ -6,6 +6,7 @@ Source: check_ptr_to_btf_access() of kernel/bpf/verifier.c.
 from __future__ import annotations
 
 from pbt.typing import Final
+from pbt.uapi import trust
 from pbt.verifier_sim import scalar
 from pbt.verifier_sim.context import UNTYPED
 from pbt.verifier_sim.env import Env, Refuse, sleeps
@@ -15,22 +16,6 @@ from pbt.verifier_sim.state import State
 
 LOOSE: Final = UNTYPED._replace(mods="?untrusted_")
 """What is read through an untrusted pointer: a number, or a pointer that is untrusted as well."""
-
-
-def _fields(text: str) -> frozenset[tuple[str, str]]:
-    return frozenset((struct, field) for struct, _, field in (word.partition(".") for word in text.split()))
-
-
-# Members that hand on the trust in their structure (BTF_TYPE_SAFE_* of verifier.c)
-_TRUSTED: Final = _fields(
-    "bpf_iter_meta.seq bpf_iter__task.meta bpf_iter__task.task linux_binprm.file file.f_inode dentry.d_inode"
-)
-_TRUSTED_OR_NULL: Final = _fields("socket.sk vm_area_struct.vm_mm vm_area_struct.vm_file")
-_RCU: Final = _fields(
-    "task_struct.cpus_ptr task_struct.cgroups task_struct.real_parent task_struct.group_leader cgroup.kn "
-    "css_set.dfl_cgrp cgroup_subsys_state.cgroup"
-)
-_RCU_OR_NULL: Final = _fields("mm_struct.exe_file sk_buff.sk request_sock.sk")
 
 
 def _places(*rows: str) -> dict[tuple[str, int], Member]:
@@ -134,14 +119,14 @@ def _trust(env: Env, state: State, reg: Reg, member: Member) -> tuple[str, bool]
     if not ("trusted_" in reg.mods or "rcu_" in reg.mods or reg.ref):
         return plain, False
     field = (reg.obj, member.name)
-    if field in _TRUSTED and "rcu_" not in reg.mods:
+    if field in trust.TRUSTED and "rcu_" not in reg.mods:
         return "trusted_", False
-    if field in _TRUSTED_OR_NULL and "rcu_" not in reg.mods:
+    if field in trust.TRUSTED_OR_NULL and "rcu_" not in reg.mods:
         return "trusted_", True
     if sleeps(env, state) and not state.rcu:
         return "untrusted_", False
-    if field in _RCU:
+    if field in trust.RCU:
         return "rcu_", False
-    if "rcu" in member.tags or field in _RCU_OR_NULL:
+    if "rcu" in member.tags or field in trust.RCU_OR_NULL:
         return "rcu_", True
     return plain, False

@@ -33,6 +33,9 @@ BROKEN = {
     "no result is possible": "  %3 = store %1 %0 8 0\n  return %0\n",
     "the result is a map, not a stack": "  %3:map = slot 0\n  return %0\n",
     "a pointer has 8 bytes": "  %3:value = load %1 4 0\n  return %0\n",
+    "pointers of kind btf cannot be passed": "  %3:btf = load %2 8 0\n  jump a(%3)\na(%4):\n  return %0\n",
+    "no operation on a pointer of kind btf": "  %3:btf = load %2 8 0\n  store %1 %3 8 0\n  return %0\n",
+    "%0 is a int, not a btf": "  %3 = number %0\n  return %3\n",
     "unknown condition": "  %3 = cmp %0 %0 like\n  return %0\n",
 }
 
