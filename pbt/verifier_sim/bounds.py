@@ -19,7 +19,6 @@ from pbt.verifier_sim.scalar import (
     Scalar,
     const,
     s32,
-    s64,
 )
 from pbt.verifier_sim.tnum import M32, M64
 
@@ -144,44 +143,38 @@ def _deduce_mixed(ranges: Ranges, rules: Features) -> Ranges:
     """One round of refinements, since 6.8."""
     umin, umax, smin, smax, u32min, u32max, s32min, s32max = ranges
     u32min, u32max, s32min, s32max = _narrow(ranges)
-    # signed ↔ unsigned, where both keep their order
-    low, high = (u32min ^ TOP32) - TOP32, (u32max ^ TOP32) - TOP32
-    if low <= high:
-        if low > s32min:
-            s32min = low
-        if high < s32max:
-            s32max = high
-    low, high = s32min & M32, s32max & M32
-    if low <= high:
-        if low > u32min:
-            u32min = low
-        if high < u32max:
-            u32max = high
-    elif "sign_split32" in rules:
-        if u32max < low:
-            s32min, u32max = s32(u32min), min(u32max, high)
-        elif high < u32min:
-            s32max, u32min = s32(u32max), max(u32min, low)
-    low, high = (umin ^ TOP64) - TOP64, (umax ^ TOP64) - TOP64
+    u32min, u32max, s32min, s32max = _orders(u32min, u32max, s32min, s32max, TOP32, "sign_split32" in rules)
+    umin, umax, smin, smax = _orders(umin, umax, smin, smax, TOP64, "sign_split" in rules)
+    if "block_bounds" in rules and u32min <= u32max:
+        umin, umax = _blocks(umin, umax, u32min, u32max)
+    return _widen(umin, umax, smin, smax, u32min, u32max, s32min, s32max)
+
+
+def _orders(umin: int, umax: int, smin: int, smax: int, top: int, split: bool) -> Bounds:
+    """Unsigned and signed bounds of one width (whose sign is the bit `top`), refined by each other.
+
+    Where both ends of a range have one sign, both orders are the same; `split`: of a signed range over the sign
+    boundary, the unsigned one may touch just one part.
+    """
+    low, high = (umin ^ top) - top, (umax ^ top) - top
     if low <= high:
         if low > smin:
             smin = low
         if high < smax:
             smax = high
-    low, high = smin & M64, smax & M64
+    full = 2 * top - 1
+    low, high = smin & full, smax & full
     if low <= high:
         if low > umin:
             umin = low
         if high < umax:
             umax = high
-    elif "sign_split" in rules:
+    elif split:
         if umax < low:
-            smin, umax = s64(umin), min(umax, high)
+            smin, umax = (umin ^ top) - top, min(umax, high)
         elif high < umin:
-            smax, umin = s64(umax), max(umin, low)
-    if "block_bounds" in rules and u32min <= u32max:
-        umin, umax = _blocks(umin, umax, u32min, u32max)
-    return _widen(umin, umax, smin, smax, u32min, u32max, s32min, s32max)
+            smax, umin = (umax ^ top) - top, max(umin, low)
+    return umin, umax, smin, smax
 
 
 def _narrow(ranges: Ranges) -> Bounds:
