@@ -17,7 +17,7 @@ from pbt.typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pbt.bundle import Code
     from pbt.verifier_sim import Verdict
-    from pbt.verifier_sim.log import Line
+    from pbt.verifier_sim.kernellog import Line
 
 OPTIONS = (
     Option(
@@ -112,7 +112,7 @@ def _calibrate() -> int:
 
 def _beside(args: Arguments) -> int:
     """A log of the kernel with the line of the script before what was made of it; why, in words."""
-    from pbt.verifier_sim.log import read, verdict_of
+    from pbt.verifier_sim.kernellog import read, verdict_of
     from pbt.verifier_sim.reasons import find, plain
 
     lines = list(read(text_of(read_bytes(args.get("kernel-log")), args.get("kernel-log"))))

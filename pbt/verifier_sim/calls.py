@@ -225,12 +225,13 @@ def _result(env: Env, state: State, pc: int, helper: Helper, given: Given) -> Re
     null = kind.endswith("_OR_NULL")
     if kind.startswith("PTR_TO_MAP_VALUE"):
         return _map_result(env, state, pc, given, null)
+    fresh = env.new_id() if null else 0
     ref = acquire(env, state, pc) if helper.name in _ACQUIRES else 0
-    fresh = ref or (env.new_id() if null else 0)
+    fresh = ref or fresh
     if kind == "PTR_TO_DYNPTR_MEM_OR_NULL":
         assert given.dynptr is not None
         owner = given.dynptr
-        return Reg("mem", id=env.new_id(), null=True, obj=owner.id, size=given.size, ref=owner.ref)
+        return Reg("mem", id=fresh, null=True, obj=owner.id, size=given.size, ref=owner.ref)
     if given.kptr is not None:
         ref = acquire(env, state, pc)
         own = is_own(env, given.kptr.struct)

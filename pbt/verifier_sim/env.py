@@ -69,11 +69,17 @@ _WITH_RESULT = names("CGROUP_DEVICE CGROUP_SYSCTL CGROUP_SOCK CGROUP_SOCK_ADDR C
 
 
 class Refuse(PbtError):
-    """The program breaks a rule: `reason` in the kernel's words, `hint` what would mend it."""
+    """The program breaks a rule: `reason` in the kernel's words, `hint` what would mend it.
 
-    def __init__(self, reason: str, hint: str = "", pc: int | None = None) -> None:
+    before, after: lines that the kernel's log has around the reason.
+    """
+
+    def __init__(
+        self, reason: str, hint: str = "", pc: int | None = None, before: str = "", after: str = ""
+    ) -> None:
         super().__init__(reason)
         self.reason, self.hint, self.pc = reason, hint, pc
+        self.before, self.after = before, after
 
 
 class Unsupported(PbtError):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pbt.isa.insn import Insn
+from pbt.verifier_sim.draw import draw
 from pbt.verifier_sim.explore import Walk
 from pbt.verifier_sim.reasons import find, plain
-from pbt.verifier_sim.reg import draw
 from pbt.verifier_sim.require import uses
 from pbt.verifier_sim.state import State, turns
 from pbt.verifier_sim.verdict import Refusal, Turn

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from pbt.data import NamedTuple
 from pbt.isa import opcodes as op
 from pbt.typing import TYPE_CHECKING, Final
+from pbt.verifier_sim.draw import draw_frame
 from pbt.verifier_sim.env import Decoded, Env, Refuse, Unsupported
 from pbt.verifier_sim.flow import Flow
-from pbt.verifier_sim.leave import DONE
 from pbt.verifier_sim.prune import COVERS, EXACTLY, WITHIN, Node, covers, find, same_hint
 from pbt.verifier_sim.reg import with_origin
 from pbt.verifier_sim.stack import note_read
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from pbt.verifier_sim.log import Log
 
 LIMIT: Final = 1_000_000  # BPF_COMPLEXITY_LIMIT_INSNS
-_PRUNED: Final = -2  # an earlier state covers this one
 _NOTHING: Final[set[tuple[int, int]]] = set()  # remembered states write nothing more
 _MISS, _HIT, _NEW = 0, 1, 2
 _ALL = 0b1111111111  # r0 to r9
@@ -41,6 +40,7 @@ class Walk(NamedTuple):
     stack_depth: int
     states: Mapping[int, list[State]]
     last: State | None
+    remembered: tuple[int, int, int] = (0, 0, 0)  # states: at most at one slot, all, at most at once
 
 
 # walking ------------------------------------------------------------------------------------------
@@ -60,8 +60,15 @@ class Explorer:
         self.states: dict[int, list[State]] = {}
         self.jumps_before = self.insns_before = 0
         self.jumps = 0
+        self.remembered = self.kept = self.most = self.most_kept = (
+            0  # states: all, those not forgotten, by slot
+        )
         self.pc = 0
-        self.only = False  # walk one instruction, then come back
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """States remembered: at most at one slot, in all, at most at once."""
+        return self.most, self.remembered, self.most_kept
 
     def run(self, state: State, start: int = 0) -> Walk:
         """Walk the main program, or a global function by itself, from a first state."""
@@ -71,15 +78,19 @@ class Explorer:
         self.nodes.clear()
         self.pc = start
         current = state
+        if self.log is not None:
+            self.log.starts()
         try:
             while True:
                 pc, found = self._path(pc, current)
                 self._finished(found.node)
+                if self.log is not None:
+                    self.log.ends()
                 if not env.pending:
                     break
                 pc, current = env.pending.pop()
                 if self.log is not None:
-                    self.log.path(pc, current, current.path[1] if current.path else -1)
+                    self.log.goes_on()
         except Refuse as refusal:
             where = refusal.pc if refusal.pc is not None else self.pc
             return Walk(refusal, where, env.processed, 0, self.states, self.current)
@@ -87,10 +98,8 @@ class Explorer:
 
     def _path(self, pc: int, state: State) -> tuple[int, State]:
         """Walk until the path ends or an earlier state covers it."""
-        env, marks, steps, only = self.env, self.marks, self.steps, self.only
+        env, marks, steps = self.env, self.marks, self.steps
         self.current = state
-        if self.log is not None:
-            return self._logged_path(pc, state)
         while True:
             self.pc = pc
             env.processed += 1
@@ -99,7 +108,9 @@ class Explorer:
             mark = marks[pc]
             if mark:
                 if mark & _COMPARED and self._known(pc, state, mark & _EVERY_TIME):
-                    return (_PRUNED if only else pc), state
+                    if self.log is not None:
+                        self.log.safe(pc)
+                    return pc, state
                 if mark & _JUMP:
                     self.jumps += 1
             if self.keep:
@@ -108,14 +119,15 @@ class Explorer:
             if step is None:
                 step = steps[pc] = self._decoded(pc)
             pc = step[0](env, state, pc, step[1])
-            if pc < 0 or only:
+            if pc < 0:
                 return pc, state
 
     def _decoded(self, pc: int) -> Decoded:
         """The instruction at a slot, taken apart, or the refusal of older kernels that come to it."""
         if pc in self.flow.late:
             raise Refuse(self.flow.late[pc])
-        return decoded(self.env, pc)
+        step = decoded(self.env, pc)
+        return step if self.log is None else (self.log.step, step)
 
     def _too_far(self) -> None:
         env = self.env
@@ -125,33 +137,6 @@ class Explorer:
             f"BPF program is too large. Processed {env.processed} insn",
             "The kernel walks at most a million instructions over all paths.",
         )
-
-    def _logged_path(self, pc: int, state: State) -> tuple[int, State]:
-        """The same, telling the log of every step."""
-        log = self.log
-        assert log is not None
-        self.log = None
-        try:
-            if not self.env.processed:
-                log.path(pc, state, -1)
-            while True:
-                log.step(pc, state)
-                self.only = True
-                try:
-                    after, found = self._path(pc, state)
-                except Refuse:
-                    log.done(pc, None)
-                    raise
-                finally:
-                    self.only = False
-                if after == _PRUNED:
-                    return pc, found
-                log.done(pc, found if found.frames else None)
-                if after == DONE:
-                    return pc, found
-                pc = after
-        finally:
-            self.log = log
 
     def _finished(self, node: Node | None) -> None:
         """A path came to its end: its checkpoints are complete once all their branches are."""
@@ -170,8 +155,12 @@ class Explorer:
         if nodes:
             young = not eager and jumps < 20 and walked < 100
             found = self._compare(pc, state, nodes, bool(forced), add, young)
-            if found != _NEW:
-                return found == _HIT
+            if found == _HIT:
+                return True
+            if len(nodes) > self.most:
+                self.most = len(nodes)
+            if found == _MISS:
+                return False
         elif not add:
             return False
         self._remember(pc, state)
@@ -195,7 +184,9 @@ class Explorer:
                         return _HIT
                 elif same and same_hint(node, state) and covers(node, state, EXACTLY, live, rules):
                     raise Refuse(
-                        f"infinite loop detected at insn {pc}", "Nothing changes from round to round."
+                        f"infinite loop detected at insn {pc}",
+                        "Nothing changes from round to round.",
+                        after=f"cur state: {draw_frame(state)}\nold state: {draw_frame(node.state)}",
                     )
                 add = add and not young
             elif covers(node, state, self.cover, live, rules):
@@ -207,6 +198,7 @@ class Explorer:
                 rounds = 64 if forced and unfinished else 3
                 if node.misses > rounds * node.hits + rounds:
                     nodes.remove(node)
+                    self.kept -= not unfinished
         return _NEW if add else _MISS
 
     def _inherit(self, node: Node, state: State) -> None:
@@ -233,6 +225,9 @@ class Explorer:
         self.jumps_before, self.insns_before = self.jumps, self.env.processed
         kept = state.copy()
         kept.path, kept.written = None, _NOTHING
+        self.remembered += 1
+        self.kept += 1
+        self.most_kept = max(self.most_kept, self.kept)
         node = Node(pc, kept, state.node, state.written)
         self.nodes.setdefault(pc, []).append(node)
         state.node, state.written = node, set()

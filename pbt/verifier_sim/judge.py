@@ -126,12 +126,14 @@ def _told(lines: Log | None, found: Walk) -> str:
     """The log of a walk, with its last lines as the kernel has them."""
     if lines is None:
         return ""
-    last = [found.refusal.reason] if found.refusal is not None else []
-    count = (
-        f"processed {found.processed} insns (limit 1000000) max_states_per_insn 0 total_states 0 "
-        "peak_states 0 mark_read 0"
+    most, total, peak = found.remembered
+    refused = found.refusal
+    said = list(filter(None, (refused.before, refused.reason, refused.after))) if refused else []
+    said.append(
+        f"processed {found.processed} insns (limit 1000000) max_states_per_insn {most} total_states {total} "
+        f"peak_states {peak} mark_read 0"
     )
-    return "\n".join((*lines.lines, *last, count))
+    return "\n".join((*lines.lines, *said))
 
 
 def walk(
@@ -179,7 +181,10 @@ def walk(
         reason = usable(env, maps[index])
         if reason:
             return Walk(Refuse(reason), pc, 0, 0, {}, None)
-    return _judge(env, flow, Explorer(env, flow, keep, thorough, log))
+    if log is not None:
+        log.functions(flow.starts, flow.live if env.release >= (6, 15) else ())
+    explorer = Explorer(env, flow, keep, thorough, log)
+    return _judge(env, flow, explorer)._replace(remembered=explorer.counts)
 
 
 def _judge(env: Env, flow: Flow, explorer: Explorer) -> Walk:

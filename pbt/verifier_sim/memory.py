@@ -22,29 +22,38 @@ RDONLY_PROG, WRONLY_PROG = 1 << 7, 1 << 8
 def region(regno: int, reg: Reg, offset: int, size: int, limit: int, zero: bool = False) -> None:
     """Every byte of an access lies within `limit` bytes."""
     low, num = reg.off + offset, reg.num
-    if num.mask:
-        if num.smin < 0 and (num.smin + low < 0 or num.smin < -(1 << 31)):
-            raise Refuse(
-                f"R{regno} min value is negative, either use unsigned index or do a if (index >=0) check."
-            )
-        start = low + num.smin
-        if not (start >= 0 and start + size <= limit):
-            raise Refuse(f"R{regno} min value is outside of the allowed memory range")
-        if num.umax >= MAX_OFFSET:
-            raise Refuse(f"R{regno} unbounded memory access, make sure to bounds check any such access")
-        if low + num.umax + size > limit:
-            raise Refuse(f"R{regno} max value is outside of the allowed memory range")
-        return
     start = low + num.smin
-    if start < 0 and num.smin < 0:
+    if num.smin < 0 and (start < 0 or (num.mask and num.smin < -(1 << 31))):
         raise Refuse(
             f"R{regno} min value is negative, either use unsigned index or do a if (index >=0) check."
         )
-    if not (start >= 0 and start + size <= limit and (size > 0 or zero)):
-        raise Refuse(
-            f"R{regno} min value is outside of the allowed memory range",
-            f"{size} bytes at offset {start} do not fit into {limit} bytes.",
-        )
+    if not (start >= 0 and start + size <= limit and (num.mask or size > 0 or zero)):
+        raise outside("min", regno, reg, start, size, limit)
+    if not num.mask:
+        return
+    if num.umax >= MAX_OFFSET:
+        raise Refuse(f"R{regno} unbounded memory access, make sure to bounds check any such access")
+    if low + num.umax + size > limit:
+        raise outside("max", regno, reg, low + num.umax, size, limit)
+
+
+_REGIONS = {"map_value": ("map value", "value_size"), "map_key": ("map key", "key_size")}
+
+
+def outside(end: str, regno: int, reg: Reg, start: int, size: int, limit: int) -> Refuse:
+    """An access that may start at `start` does not fit; `end`: "min" for the lowest such offset, else "max"."""
+    what, bytes_ = _REGIONS.get(reg.kind, ("memory", "mem_size"))
+    hint = f"{size} bytes at offset {start} do not fit into {limit} bytes"
+    most = limit - size - (start - reg.num.umax)
+    return Refuse(
+        f"R{regno} min value is outside of the allowed memory range"
+        if end == "min"
+        else f"R{regno} max value is outside of the allowed memory range",
+        f"{hint}."
+        if end == "min" or most < 0
+        else f"{hint}: limit the index to {most}, by a comparison or a mask.",
+        before=f"invalid access to {what}, {bytes_}={limit} off={start} size={size}",
+    )
 
 
 def map_value(
@@ -78,6 +87,7 @@ def packet(env: Env, regno: int, reg: Reg, offset: int, size: int, zero: bool = 
         raise Refuse(
             f"R{regno} offset is outside of the packet",
             "Compare the end of the access with data_end before.",
+            before=f"invalid access to packet, off={start} size={size}, R{regno}(id={reg.id},off={start},r={reg.size})",
         )
 
 

@@ -49,6 +49,7 @@ def nothing_held(state: State, where: str) -> None:
         raise Refuse(
             f"{where} would lead to reference leak",
             f"What instruction {state.refs[0][1]} took must be given back on every path.",
+            before="\n".join(f"Unreleased reference id={ref} alloc_insn={pc}" for ref, pc in state.refs),
         )
     if state.rcu:
         raise Refuse(f"{where} cannot be used inside bpf_rcu_read_lock-ed region")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pbt.data import NamedTuple
 from pbt.typing import Any
-from pbt.verifier_sim.reg import UNINIT, Reg, draw
+from pbt.verifier_sim.reg import UNINIT, Reg
 from pbt.verifier_sim.scalar import ZERO
 
 MISC, ZEROED, SPILL, INVALID, DYNPTR, ITER = "m", "0", "r", "?", "d", "i"
@@ -122,19 +122,3 @@ class State:
     @property
     def frame(self) -> Frame:
         return self.frames[-1]
-
-
-def draw_slot(slot: Slot) -> str:
-    """As the kernel's log shows a slot: the spilled value, or a letter per byte."""
-    if slot.reg is not None:
-        if slot.types == SPILL * 8:
-            return draw(slot.reg)
-        return slot.types[::-1] + "=" + draw(slot.reg)
-    return slot.types[::-1]
-
-
-def draw_frame(frame: Frame) -> str:
-    """One line: "R1=ctx() R10=fp0 fp-8=mmmmmmmm"."""
-    parts = [f"R{i}={draw(reg)}" for i, reg in enumerate(frame.regs) if reg.kind != "uninit"]
-    parts += [f"fp-{8 * (i + 1)}={draw_slot(slot)}" for i, slot in sorted(frame.stack.items())]
-    return " ".join(parts)

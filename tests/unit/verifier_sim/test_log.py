@@ -7,7 +7,7 @@ import pytest
 from pbt.isa.asm import assemble
 from pbt.uapi.helpers import HELPERS
 from pbt.verifier_sim import verify
-from pbt.verifier_sim.log import read, verdict_of
+from pbt.verifier_sim.kernellog import read, verdict_of
 
 _IDS = {name: helper.id for name, helper in HELPERS.items()}
 _TEXT = """
@@ -29,21 +29,46 @@ def _log(level: int) -> list[str]:
 
 def test_every_path_at_level_two() -> None:
     lines = _log(2)
-    assert lines[0] == "func#0 @0"
-    assert lines[1] == "0: R1=ctx() R10=fp0"
-    assert lines[2] == f"{'0: (bf) r6 = r1':<37} ; R1=ctx() R6=ctx()"
+    assert lines[:3] == ["func#0 @0", "Live regs before insn:", "      0: .1........ (bf) r6 = r1"]
+    start = lines.index("0: R1=ctx() R10=fp0")
+    assert lines[start + 1] == f"{'0: (bf) r6 = r1':<37} ; R1=ctx() R6=ctx()"
     bounds = "smin=smin32=0,smax=umax=smax32=umax32=3,var_off=(0x0; 0x3)"
     assert any(
         line.startswith("3: (57) r0 &= 3") and line.endswith(f"; R0=scalar({bounds})") for line in lines
     )
-    assert any(line.startswith("from 2 to 5: R0=scalar(umin=8) R6=ctx() R10=fp0") for line in lines)
+    assert "from 2 to 5: R0=scalar(umin=8) R6=ctx() R10=fp0" in lines
     assert lines[-2] == "R0 invalid mem access 'scalar'"
 
 
 def test_only_the_refused_path_at_level_one() -> None:
+    """With what led to its last branch, whose state is the other side's and is not told."""
     lines = _log(1)
     assert not any(line.startswith("3:") for line in lines)
-    assert lines[1].startswith("from 2 to 5:")
+    assert lines[0] == "0: R1=ctx() R10=fp0"
+    assert "2: (25) if r0 > 0x7 goto pc+2" in lines
+    assert "5: R0=scalar(umin=8) R6=ctx() R10=fp0" in lines
+
+
+def test_nothing_of_paths_that_are_well() -> None:
+    verdict = verify(assemble("r0 = 0\nexit"), prog_type="SOCKET_FILTER", log=1)
+    assert [line.split()[0] for line in verdict.log.splitlines()] == ["processed"]
+
+
+def test_functions_and_paths_that_need_no_walk() -> None:
+    text = "r6 = r1\ncall f\nif r0 == 1 goto +1\nr0 = 1\nexit\nf:\nr0 = *(u32 *)(r1 +0)\nexit"
+    lines = verify(assemble(text), prog_type="SOCKET_FILTER", log=2).log.splitlines()
+    assert lines[1] == "func#1 @5"
+    call = lines.index("1: (85) call pc+3")
+    assert lines[call + 1 : call + 6] == [
+        "caller:", " R6=ctx() R10=fp0", "callee:", " frame1: R1=ctx() R10=fp0", "5: frame1: R1=ctx() R10=fp0",
+    ]  # fmt: skip
+    left = lines.index("returning from callee:")
+    assert lines[left + 2 : left + 6] == [
+        "to caller at 2:",
+        lines[left + 3],
+        "",
+        "from 6 to 2:" + lines[left + 3],
+    ]
 
 
 def test_a_log_is_read_back() -> None:
