@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 from functools import cached_property
 
 from pbt.data import NamedTuple
@@ -234,7 +233,11 @@ class Tracefs:
             return []
         except OSError as error:
             raise _unreadable(self.path(folder), error) from None
-        return sorted(name for name in names if pattern == "*" or fnmatchcase(name, pattern))
+        if pattern == "*":
+            return sorted(names)
+        from fnmatch import fnmatchcase  # which imports `re`
+
+        return sorted(name for name in names if fnmatchcase(name, pattern))
 
     def format(self, category: str, event: str, types: Types | None = None) -> Format | None:
         """The format of a tracepoint, `types` resolving what it mentions; None if there is no such one.

@@ -62,7 +62,9 @@ class Preprocessed(NamedTuple):
 
 def reads_headers(text: str) -> bool:
     """Whether a script may include something; others do not, nor does what they import."""
-    return ("include" in text or "import" in text) and _READS_HEADERS.search(text) is not None
+    rest = text.removeprefix("#!")
+    words = ("import" in text) or ("include" in text and "#" in rest)
+    return words and _READS_HEADERS.search(text) is not None
 
 
 class _Conditional(NamedTuple):
@@ -73,8 +75,11 @@ class _Conditional(NamedTuple):
 
 def preprocess(source: Source, predefined: Mapping[str, str], headers: Known | None = None) -> Preprocessed:
     """Carry out the directives of a script. `predefined`: names that `#ifdef` knows, with values."""
-    if "#" not in source.text:
-        return Preprocessed(source.text, {}, (), ())
+    text = source.text
+    if "#" not in text.removeprefix("#!"):  # most scripts: `re` need not be imported for them
+        first = text.partition("\n")[0] if text.startswith("#") else ""
+        if not first.endswith("\\"):
+            return Preprocessed(_blank(first) + text[len(first) :], {}, (), ())
     return _Preprocessor(source, predefined, headers).run()
 
 

@@ -107,6 +107,18 @@ def end_of_predicate(text: str, at: int) -> int:
     return at + 1 if following == "{" else UNSURE if following == "/" else -1
 
 
+def cast(text: str, at: int) -> int:
+    """Nothing begins one but words, and behind these a bracket or a star."""
+    end, size = at + 1, len(text)
+    while end < size and text[end].isspace():
+        end += 1
+    if not _begins_name(text[end : end + 1]):
+        return -1
+    while end < size and (text[end].isspace() or _is_word(text[end])):
+        end += 1
+    return UNSURE if text[end : end + 1] in (")", "*", "[") else -1
+
+
 def _either(*choices: str) -> Scan:
     def scan(text: str, at: int) -> int:
         return next((at + len(choice) for choice in choices if text.startswith(choice, at)), -1)
@@ -139,6 +151,10 @@ SCANS: dict[str, Scan] = {
     r"(?:\+\+|\-\-)": _either("++", "--"),
     r"(?:==|!=)": _either("==", "!="),
     r"(?:!|\~)": _either("!", "~"),
+    r"\(\s*((struct|union|enum)\s+\w+(\s*\*|\s*\[\s*\d*\s*\])*\s*\)"
+    r"|[A-Za-z_]\w*(\s+[A-Za-z_]\w*)*((\s*\*)+(\s*\[\s*\d*\s*\])*|\s*\[\s*\])\s*\)"
+    r"|(u?int(8|16|32|64)|bool|void|char|short|int|long|unsigned|signed|string|buffer)(\s+(char|short|int|long|unsigned))*(\s*\*|\s*\[\s*\d*\s*\])*\s*\)"
+    r'|[A-Za-z_]\w*(\s+[A-Za-z_]\w*)*\s*\)(?=\s*([A-Za-z_0-9$@("~]|!(?!=))))': cast,
     r"\{": _either("{"),
     r"(\+|-|\*|\/|%|&|\||\^|<<|>>)=": _either("+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<=", ">>="),
     r"if\b": _keyword("if"),

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from _thread import (
+    LockType,
+    allocate_lock,
+    start_new_thread,
+)  # `threading` takes longer to import than detaching
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 
@@ -95,18 +101,28 @@ def _side_by_side(owned: Sequence[Closeable], slow: Callable[[], None]) -> None:
     if len(owned) < 2:
         _close(owned)
         return
-    from threading import Thread
-
-    threads = [Thread(target=_close, args=(owned[i::_THREADS],)) for i in range(min(_THREADS, len(owned)))]
-    for thread in threads:
-        thread.start()
+    done = [_started(owned[i::_THREADS]) for i in range(min(_THREADS, len(owned)))]
     until = monotonic() + _PATIENCE
-    for thread in threads:
-        thread.join(max(0.0, until - monotonic()))
-    if any(thread.is_alive() for thread in threads):
+    late = [lock for lock in done if not lock.acquire(timeout=max(0.0, until - monotonic()))]
+    if late:
         slow()
-    for thread in threads:
-        thread.join()
+    for lock in late:
+        lock.acquire()
+
+
+def _started(owned: Sequence[Closeable]) -> LockType:
+    """Have a thread close something; the lock is free when it has."""
+
+    def work() -> None:
+        try:
+            _close(owned)
+        finally:
+            lock.release()
+
+    lock = allocate_lock()
+    lock.acquire()
+    start_new_thread(work, ())
+    return lock
 
 
 def _close(closeables: Sequence[Closeable]) -> None:
@@ -210,11 +226,11 @@ class AttachError(KernelError):
 
 def raise_limit(files: int) -> None:
     """Allow this process so many open files, as far as the system lets it."""
+    if not 0 <= os.sysconf("SC_OPEN_MAX") < files:
+        return
     import resource
 
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= files:
-        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     for limits in ((files, max(hard, files)), (min(hard, files), hard)):
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
