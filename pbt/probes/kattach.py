@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from errno import EADDRNOTAVAIL, EBUSY, EILSEQ, EINVAL, ENOENT, EOPNOTSUPP, EPERM, ERANGE, ESRCH
 from functools import partial
@@ -27,12 +27,10 @@ _HINTS = {
     EILSEQ: "the offset is not the start of an instruction",
     EPERM: "run as root; kernel lockdown also forbids kprobes",
 }
-_INSIDE = {
-    **_HINTS,
-    EINVAL: "the function may not be traceable (/sys/kernel/debug/kprobes/blacklist); and on arm64 no probe can be "
-    "where ftrace's call is, the first instructions of a function: the next one may do",
-}
-"""What is said of a function and an offset."""
+_CALLED = (
+    "no probe can be where ftrace's call is, on this machine mostly at +4: the next instruction will do; see also "
+    "/sys/kernel/debug/kprobes/blacklist"
+)
 
 
 _UNTRACEABLE = (ENOENT, ESRCH, EINVAL, EADDRNOTAVAIL, EOPNOTSUPP, EBUSY)
@@ -48,7 +46,7 @@ def attach(
     """
     if program.expected_attach_type == MULTI:
         return attach_many(returns, host, fd, (program,))[0]
-    with explained(program.name, _INSIDE if program.place.get("offset") else _HINTS):
+    with explained(program.name, _hints(program.place, host.target)):
         _within(program.place, host.target)
         try:
             pmu = perf.pmu_type("kprobe")
@@ -60,6 +58,14 @@ def attach(
             if program.place.get("matched") and error.errno in _UNTRACEABLE:
                 return ()  # a wildcard stands for what can be traced
             raise
+
+
+def _hints(place: Place, target: Target) -> Mapping[int, str]:
+    """By errno, what helps; arm64 refuses an offset with one number for every reason."""
+    offset = place.get("offset")
+    if not offset or target.arch.name != "aarch64":
+        return _HINTS
+    return {**_HINTS, EINVAL: _HINTS[EILSEQ] if offset % 4 else _CALLED}
 
 
 def _within(place: Place, target: Target) -> None:

@@ -175,7 +175,8 @@ def _instead(provider: str, place: Place, target: Target) -> Sequence[Substitute
     """Where there are no kprobes, or the kernel has no such function (any more, or inlined)."""
     if "address" in place or is_pattern(place["module"] + place["function"]):
         return ()
-    there = _exists(place["function"], place["module"], target) and not in_pieces(place["function"], target)
+    there = bool(place.get("matched")) or _exists(place["function"], place["module"], target)
+    there = there and not in_pieces(place["function"], target)
     if target.has("kprobe") if there else place["module"] not in ("", KERNEL):
         return ()  # what stands in stands in for the kernel's own functions
     from pbt.probes.instead import substitutes

@@ -1,4 +1,4 @@
-"""Every kernel of the lab that PBT_LAB_KERNELS names (default 6.1, or all) runs all commands of all tests.
+"""Every kernel of the lab that PBT_LAB_KERNELS names (default 6.1, or all) is booted once and runs all of commands.py.
 
 The first test that asks waits until all guests are done: nothing else runs beside them.
 """
@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -18,26 +16,13 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.lab import boot, kernels, vm
-from tests.lab.test_kprobe import COMMANDS, FILES
+from tests.lab.commands import asked
 
-LIMIT = 900.0  # seconds for one guest's commands, three times what they take on a quiet machine
+LIMIT = 1500.0  # seconds for one guest's commands, three times what they take on a quiet machine
 TOTAL = 2100.0  # seconds for all guests
-ROWS = vm.Command([sys.executable, "-m", "tests.lab.inside"], timeout=600)
-LIVE = vm.Command(
-    [sys.executable, "-m", "pytest", "tests/live/test_probes.py", "tests/live/test_probe_types.py"],
-    timeout=600,
-)
-LIVE_IN = ("6.1",)  # they take long, and run on the host's kernel, too
 REQUIRED = os.environ.get("PBT_REQUIRE_LIVE") == "1"
 unavailable = cache(boot.unavailable)
 OUTCOMES = pytest.StashKey["dict[str, Booted]"]()
-
-
-def tools(kernel: str) -> vm.Command:
-    """Every script of tools.py, with the modules that some of them trace."""
-    root = shlex.quote(str(kernels.fetch(kernel).root))
-    words = f"modprobe -d {root} -a md_mod xfs; exec {shlex.quote(sys.executable)} -m tests.lab.tools"
-    return vm.Command(["sh", "-c", words], timeout=600)
 
 
 class Booted(NamedTuple):
@@ -49,38 +34,33 @@ class Booted(NamedTuple):
     @property
     def found(self) -> dict[str, Any]:
         """What inside.py printed: the outcome of each row of rows.py, and the kernel's features."""
-        return self._lines("rows")[0]
+        return self.lines("rows")[0]
 
     @property
     def tools(self) -> dict[str, dict[str, Any]]:
         """What tools.py printed of each script; nothing if it was not to run."""
-        return {row["name"]: row for row in self._lines("tools")} if "tools" in self.results else {}
+        return {row["name"]: row for row in self.lines("tools")} if "tools" in self.results else {}
 
-    def _lines(self, name: str) -> list[dict[str, Any]]:
+    def lines(self, name: str) -> list[dict[str, Any]]:
+        """What a command printed, an object of JSON a line."""
         result = self.results[name]
         assert result.code == 0, result.stdout + result.stderr
         return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def guests(kernel: str) -> list[dict[str, vm.Command]]:
-    """The commands that a kernel is to run, in two guests, the longer list first."""
-    rows = {"rows": ROWS} if kernels.thorough() else {}
-    live = {"live": LIVE} if kernel in LIVE_IN else {}
-    return [{"tools": tools(kernel), **rows}, {**COMMANDS, **live}] if kernels.native(kernel) else [rows]
-
-
 def run_all(names: list[str]) -> dict[str, Booted]:
-    """Run all guests of all kernels, as many at a time as there are processors and memory for."""
-    waiting = [(name, commands) for name in names for commands in guests(name)]
-    results: dict[str, dict[str, vm.Result]] = {name: {} for name in names}
+    """Boot every kernel once, as many at a time as there are processors and memory for; the longest lists first."""
+    waiting = sorted(((name, asked(name)) for name in names), key=lambda pair: -len(pair[1]))
+    found: dict[str, Booted] = {}
     end = time.monotonic() + TOTAL
 
     def work() -> None:
         while waiting:
-            name, commands = waiting.pop(0)
+            name, rows = waiting.pop(0)
+            files = {path: text for row in rows for path, text in row.files.items()}
             left = max(1.0, min(LIMIT, end - time.monotonic()))
-            done = vm.run(name, list(commands.values()), timeout=left, files=FILES)
-            results[name].update(zip(commands, done, strict=True))
+            done = vm.run(name, [row.command for row in rows], timeout=left, files=files)
+            found[name] = Booted(name, dict(zip((row.name for row in rows), done, strict=True)))
 
     # daemons: a guest ends with the thread that started it, and these do not outlive pytest
     workers = [threading.Thread(target=work, daemon=True) for _ in range(boot.at_a_time())]
@@ -88,7 +68,7 @@ def run_all(names: list[str]) -> dict[str, Booted]:
         worker.start()
     for worker in workers:
         worker.join()
-    return {name: Booted(name, results[name]) for name in names}
+    return {name: found[name] for name in names}
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ NONE = "this kernel has no such function"
 def addresses(script: str, target: Target) -> str:
     """`{name}` → the address of a kernel symbol, `{cell}` → that of CELL; and names of `picked`."""
     script = script.replace("{cell}", hex(ctypes.addressof(CELL)))
-    for word in set(re.findall(r"\{(FORBIDDEN|TWICE|isra|part|constprop)\}", script)):
+    for word in set(re.findall(r"\{(FORBIDDEN|TWICE|CALL|isra|part|constprop)\}", script)):
         script = script.replace(f"{{{word}}}", picked(word, target))
     return re.sub(r"\{(\w+)\}(?=[: ])", lambda m: hex(target.kallsyms.address(m[1])), script)
 
@@ -46,6 +46,8 @@ def picked(word: str, target: Target) -> str:
     traced = sorted(traceable(target).get("vmlinux", frozenset()) - forbidden)
     if word == "FORBIDDEN":
         fit = (name for name in sorted(forbidden) if name.isidentifier() and target.kallsyms.has(name))
+    elif word == "CALL":
+        fit = (f"{name}+4" for name in ("vfs_read",) if target.arch.name == "aarch64")
     elif word == "TWICE":
         fit = (name for name, where in target.kallsyms.addresses(traced).items() if len(where) == 2)
     else:

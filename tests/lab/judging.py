@@ -9,6 +9,7 @@ import json
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from pbt.host.target import Target
@@ -18,6 +19,8 @@ from pbt.verifier_sim.calibrate import PROBES, programs
 from pbt.verifier_sim.functions import Declared
 from tests.lab import vm
 from tests.property import mutants, structured
+
+COUNT = 300  # programs of each kind
 
 
 class Asked(NamedTuple):
@@ -107,14 +110,29 @@ def command(name: str, *options: str) -> vm.Command:
     return vm.Command([sys.executable, "-m", "tests.lab.loading", f"/run/lab/{name}", *options], timeout=400)
 
 
-def text(lines: Sequence[dict[str, Any]]) -> str:
+@cache
+def asked_by_root() -> list[Asked]:
+    return [*random_ones(COUNT), *changed_scripts(COUNT, Target.live())]
+
+
+@cache
+def asked_by_nobody() -> list[Asked]:
+    return list(random_ones(COUNT, privileged=False))
+
+
+@cache
+def file_of_root() -> str:
+    """What loading.py reads: the calibration programs and `asked_by_root`."""
+    return _text([*calibration(), *(row.line for row in asked_by_root())])
+
+
+@cache
+def file_of_nobody() -> str:
+    return _text([row.line for row in asked_by_nobody()])
+
+
+def _text(lines: Sequence[dict[str, Any]]) -> str:
     return "".join(json.dumps(line) + "\n" for line in lines)
-
-
-def answers(result: vm.Result) -> dict[str, dict[str, Any]]:
-    """What a kernel said, by the programs' names."""
-    assert result.code == 0, result.stdout[-2000:] + result.stderr[-2000:]
-    return {row["id"]: row for row in map(json.loads, result.stdout.splitlines())}
 
 
 def rules(said: Mapping[str, Mapping[str, Any]]) -> dict[str, bool]:

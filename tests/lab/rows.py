@@ -15,11 +15,11 @@ class Row(NamedTuple):
     """A type of probe. `{name}` in the script becomes the address of a kernel symbol, `{cell}` that of a
     number of the tracer's own, which it changes when the load has been made; `{FORBIDDEN}`, `{TWICE}`, `{isra}`,
     `{part}`, `{constprop}` the name of a function that kprobes refuse, that several have, or that the compiler made
-    of another one.
+    of another one; `{CALL}` is where a function calls ftrace, on machines whose kprobes cannot be there.
 
     `load` is a shell line that is run once everything is attached, `$PPID` being the tracer; `cmd` a program
     that the script traces from its start to its end instead. `shows`: a regular expression that the output
-    must match. `feature`: what the kernel must have, named as in pbt/uapi/features.py. `links`: so many
+    must match. `feature`: what the kernel must have, named as in pbt/uapi/features.py, with blanks between. `links`: so many
     links hold it, where that is known. `says`: what the user must be told beside the output; `refused`: in words that
     end the attempt. `unsafe`: with --unsafe.
     """
@@ -80,7 +80,7 @@ ROWS = (
         """, r"@e: (\d+)\n(?s:.*)@r: \1\n", READ),
     Row("kprobe, offset", """
         config = { missing_probes = "warn" }
-        kprobe:vfs_read+4, kprobe:vfs_read+5 { @[cpu] = count(); }
+        kprobe:vfs_read+4, kprobe:vfs_read+5, kprobe:vfs_read+8 { @[cpu] = count(); }
         """, r"@\[\d+\]: [1-9]", READ),
     Row("kprobe, clone: .isra", 'kprobe:{isra} { @ = count(); } BEGIN { printf("attached\\n"); }', "attached", "true"),
     Row("kprobe, clone: .constprop", 'kprobe:{constprop} { @ = count(); } BEGIN { printf("attached\\n"); }',
@@ -96,6 +96,8 @@ ROWS = (
         r"@\[passwd, true\]: [1-9]", READ, feature="fexit"),
     Row("fentry, numbers", "fentry:do_sys_openat2 { @[args.dfd, args.how->flags >= 0] = count(); }",
         r"@\[-100, true\]: [1-9]", READ, feature="fentry"),
+    Row("fentry, func", "fentry:vfs_rea[d] { @[func] = count(); }", r"@\[vfs_read\]: [1-9]", READ,
+        feature="fentry get_func_ip"),
     Row("fentry, module", "fentry:overlay:ovl_open { @[args.file->f_inode->i_ino > 0] = count(); }",
         r"@\[true\]: [1-9]", READ, feature="module_btf"),
     Row("fentry, wildcard", "fentry:vfs_rea* { @[probe] = count(); }",
@@ -123,6 +125,9 @@ ROWS = (
 MESSAGES = (
     Row("offset within an instruction", "kprobe:vfs_read+1 { @ = count(); }", "", says="not the start of an instruction",
         refused=True),
+    Row("offset beyond the function", "kprobe:vfs_read+99999 { @ = count(); }", "",
+        says=r"beyond the end of vfs_read, which has \d+ bytes(?s:.*)HINT: \S+\+\d+ is what is there", refused=True),
+    Row("offset of ftrace's call", "kprobe:{CALL} { @ = count(); }", "", says="where ftrace's call is", refused=True),
     Row("offset of a return", "kretprobe:vfs_read+4 { @ = count(); }", "", says="kretprobe takes no offset", refused=True),
     Row("address without --unsafe", "kprobe:{vfs_read} { @ = count(); }", "", says="--unsafe allows it", refused=True,
         unsafe=False),

@@ -69,9 +69,10 @@ def save(found: Mapping[str, Any]) -> None:
 
 def _cell(kernel: str, name: str, outcome: Mapping[str, Any]) -> str:
     """Why a row failed: its feature, if that is what the kernel lacks, else what was said."""
-    feature = next(row.feature for row in (*ROWS, *MESSAGES) if row.name == name)
-    if feature in outcome["absent"]:
-        return f"no {feature}: {kernels.lacks(kernel, feature)}"
+    wanted = next(row.feature for row in (*ROWS, *MESSAGES) if row.name == name)
+    for feature in wanted.split():
+        if feature in outcome["absent"]:
+            return f"no {feature}: {kernels.lacks(kernel, feature)}"
     return _reason(outcome["rows"][name]["text"])
 
 

@@ -231,13 +231,14 @@ def kprobes(monkeypatch, tmp_path):
     from pbt.host.kallsyms import Kallsyms
     from pbt.probes import kattach
 
-    def attach(events, *places, returns=False):
+    def attach(events, *places, returns=False, machine="x86_64"):
         monkeypatch.setattr(kattach, "on_event", events)
         monkeypatch.setattr(kattach.perf, "pmu_type", lambda name: 8)
         monkeypatch.setattr(kattach.perf, "retprobe_bit", lambda name: 1)
         (tmp_path / "kallsyms").write_text(SYMBOLS)
         said = []
-        target = SimpleNamespace(kallsyms=Kallsyms(str(tmp_path / "kallsyms")))
+        kallsyms = Kallsyms(str(tmp_path / "kallsyms"))
+        target = SimpleNamespace(kallsyms=kallsyms, arch=SimpleNamespace(name=machine))
         host = SimpleNamespace(say=said.append, target=target)
         programs = [SimpleNamespace(name="p", expected_attach_type="", place=place) for place in places]
         links, count = kattach.attach_many(returns, host, 3, programs)
@@ -274,8 +275,12 @@ def test_offsets_end_where_the_function_does(kprobes):
     assert caught.value.hint == "two+0 is what is there"
 
 
-def test_a_refused_offset_tells_of_ftrace(kprobes):
-    for where, told in ((place("one", offset=4), True), (place("one"), False)):
-        with pytest.raises(KernelError) as caught:
-            kprobes(Refusing(), where)
-        assert ("ftrace's call" in caught.value.hint) == told
+@pytest.mark.parametrize(
+    ("machine", "offset", "told"),
+    [("aarch64", 4, "where ftrace's call is"), ("aarch64", 6, "not the start of an instruction"),
+     ("aarch64", 0, "inlined"), ("x86_64", 4, "inlined")],
+)  # fmt: skip
+def test_a_refused_offset_is_explained(kprobes, machine, offset, told):
+    with pytest.raises(KernelError) as caught:
+        kprobes(Refusing(), place("one", offset=offset), machine=machine)
+    assert told in caught.value.hint
