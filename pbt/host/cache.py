@@ -18,7 +18,7 @@ _MAGIC = b"\x7fpbt-c1\n"
 _HEAD = len(_MAGIC) + 4  # the checksum of what follows, u32, little endian
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-MOST_FILES, MOST_BYTES = 128, 16 << 20  # of one kind; one file has at most an eighth of the bytes
+MOST_FILES, MOST_BYTES = 128, 16 << 20  # of one kind; one file mostly has at most an eighth of the bytes
 
 
 def read(name: str) -> bytes | None:
@@ -30,20 +30,20 @@ def read(name: str) -> bytes | None:
         finally:
             os.close(folder)
         with open(file, "rb", buffering=0) as handle:
-            data = handle.readall() if _own(os.fstat(file)) else b""
+            if not _own(os.fstat(file)):
+                return None
+            head, body = handle.read(_HEAD), handle.readall()
     except OSError:
         return None
-    body = data[_HEAD:]
-    whole = data[:_HEAD] == _MAGIC + zlib.crc32(body).to_bytes(4, "little")
-    return body if whole else None
+    return body if head == _MAGIC + zlib.crc32(body).to_bytes(4, "little") else None
 
 
-def write(name: str, data: bytes) -> bool:
+def write(name: str, data: bytes, large: bool = False) -> bool:
     """Keep bytes under a name "KIND-..." in place of what was there; whether that could be done.
 
-    The oldest files of the kind make room for it.
+    The oldest files of the kind make room for it. `large`: as many bytes as one kind may have.
     """
-    if len(data) > MOST_BYTES // 8:
+    if len(data) > MOST_BYTES // (1 if large else 8):
         return False
     try:
         folder = _open(make=True)
@@ -52,7 +52,8 @@ def write(name: str, data: bytes) -> bool:
     half = f"{name}.{os.getpid()}.{get_ident()}.half"
     try:
         with open(os.open(half, _NEW, 0o600, dir_fd=folder), "wb") as file:
-            file.write(_MAGIC + zlib.crc32(data).to_bytes(4, "little") + data)
+            file.write(_MAGIC + zlib.crc32(data).to_bytes(4, "little"))
+            file.write(data)
         os.replace(half, name, src_dir_fd=folder, dst_dir_fd=folder)
         _make_room(folder, name.partition("-")[0])
     except OSError:

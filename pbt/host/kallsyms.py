@@ -7,6 +7,7 @@ kernel.kptr_restrict) the kernel writes zeros for all addresses: then nothing ha
 
 from __future__ import annotations
 
+import io
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -14,9 +15,14 @@ from functools import cached_property
 from operator import itemgetter
 
 from pbt.data import NamedTuple
+from pbt.host import keptsyms
+from pbt.typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 KERNEL = "vmlinux"
-_PIECE = 1 << 16  # bytes
+_PIECE = 1 << 15  # bytes
 _FARTHEST = 1 << 24  # bytes after its start that a symbol is believed to reach
 _DIGITS = 16
 _TYPE = 17  # where the letter is in a line
@@ -57,26 +63,47 @@ class Symbol(NamedTuple):
 class Kallsyms:
     """The symbols in a file of the form of /proc/kallsyms; an unreadable file has none."""
 
-    def __init__(self, path: str = "/proc/kallsyms") -> None:
-        self.path = path
-        self._beginning = _Beginning(path)
+    def __init__(self, path: str = "/proc/kallsyms", keeps: bool = False) -> None:
+        """`keeps`: it is the running kernel's, whose own symbols are kept from start to start (see keptsyms)."""
+        self.path, self._keeps = path, keeps
+        self._file = _Reading(lambda: open(path, "rb"))  # noqa: SIM115
+        self._beginning = _Beginning(self._file)
+
+    @cached_property
+    def _kept(self) -> bytes:
+        return keptsyms.find(self.path) if self._keeps else b""
+
+    @cached_property
+    def _kept_beginning(self) -> _Beginning:
+        kept = io.BytesIO(self._kept)
+        kept.readline()
+        return _Beginning(_Reading(lambda: kept))
 
     @cached_property
     def _data(self) -> bytes:
-        try:
-            with open(self.path, "rb") as file:
-                return file.read()
-        except OSError:
-            return b""
+        return b"".join(self._file.all())
 
     @cached_property
     def _lines(self) -> list[bytes]:
         """Lines sorted by address; those of one address stay in the file's order."""
         return sorted(self._data.splitlines(), key=_ADDRESS)
 
+    def keep(self) -> None:
+        """Keep the kernel's own symbols for later starts, as far as they were read."""
+        texts = self._file.texts
+        if not self._keeps or not texts or keptsyms.is_whole(self._kept):
+            return
+        text = b"".join(texts)
+        other = text.find(b"\t")
+        if other >= 0:
+            text = text[: text.rfind(b"\n", 0, other) + 1]
+        whole = other >= 0 or self._file.ended
+        if whole or len(text) > len(self._kept):
+            keptsyms.keep(text, whole)
+
     def address(self, name: str) -> int:
         """Where the symbol is, the first if there are several; 0 if it is absent or hidden."""
-        at, data = self._find(name), self._data
+        data, at = self._find(name)
         if at < 0:
             return 0
         start = data.rfind(b"\n", 0, at) + 1
@@ -88,7 +115,8 @@ class Kallsyms:
         Names without an address, those that are hidden among them, are left out.
         """
         wanted = {name.encode() for name in names}
-        rows = _OWN.findall(self._data) if len(wanted) > 1 else _rows(self._data, *wanted)
+        data = self._kept if keptsyms.is_whole(self._kept) else self._data
+        rows = _OWN.findall(data) if len(wanted) > 1 else _rows(data, *wanted)
         found: dict[str, list[int]] = {}
         for digits, name in rows:
             if name in wanted and digits != _HIDDEN:
@@ -97,17 +125,25 @@ class Kallsyms:
 
     def has(self, name: str) -> bool:
         """Whether there may be such a symbol: it is there, or the file cannot be read."""
-        return not self._data or self._find(name) >= 0
+        return self._find(name)[1] >= 0 or not self._data
 
-    def _find(self, name: str) -> int:
-        """Where in the file the blank before the name is, -1 if nowhere."""
+    def _find(self, name: str) -> tuple[bytes, int]:
+        """Some lines, and where among them the blank before the name is, -1 if nowhere."""
+        if not name:
+            return b"", -1
         needle = b" " + name.encode() + b"\n"
-        at = self._data.find(needle) if name else -1
-        return self._data.find(needle[:-1] + b"\t") if name and at < 0 else at
+        at = self._kept.find(needle)
+        if at >= 0:
+            return self._kept, at
+        at = self._data.find(needle)
+        return self._data, self._data.find(needle[:-1] + b"\t") if at < 0 else at
 
     def symbol(self, address: int) -> Symbol | None:
         """The symbol that covers an address; None when no symbol is near below it."""
-        return _covering(self._beginning.around(address), address) or _covering(self._lines, address)
+        for beginning in (self._kept_beginning, self._beginning):
+            if found := _covering(beginning.around(address), address):
+                return found
+        return _covering(self._lines, address)
 
     def size(self, address: int) -> int:
         """Bytes from a symbol's address to the next symbol, what fills them up included; 0 if there is none."""
@@ -161,49 +197,86 @@ def _covering(lines: Sequence[bytes], address: int) -> Symbol | None:
     return Symbol(name, offset, module.strip("[]"))
 
 
+class _Reading:
+    """A file in pieces of whole lines, read as far as somebody asks; lines of one address are not parted.
+
+    Nothing if it cannot be read.
+    """
+
+    def __init__(self, opened: Callable[[], BinaryIO]) -> None:
+        self.texts: list[bytes] = []
+        self.ended = False
+        self._pieces = _pieces(opened)
+
+    def more(self) -> bytes:
+        """The next piece, b"" at the end."""
+        piece = next(self._pieces, b"")
+        self.ended = not piece
+        if piece:
+            self.texts.append(piece)
+        return piece
+
+    def all(self) -> list[bytes]:
+        """All pieces."""
+        while self.more():
+            pass
+        return self.texts
+
+
 class _Beginning:
-    """The kernel's own symbols, which come first and sorted: read in pieces, as far as somebody asks.
+    """The kernel's own symbols, which come first and sorted, of a file that is read only as far as that takes.
 
     Functions come before data, and making the text of the rest takes the kernel longer than all that is done here.
     """
 
-    def __init__(self, path: str) -> None:
-        self._pieces = _pieces(path)
+    def __init__(self, file: _Reading) -> None:
+        self._file = file
         self._firsts: list[bytes] = []  # the address of the first line of each piece, in digits
-        self._texts: list[bytes] = []
-        self._lines: dict[int, list[bytes]] = {}
+        self._over = False
 
     def around(self, address: int) -> Sequence[bytes]:
-        """Lines before and behind an address, sorted; () where only the whole file can tell."""
+        """The lines of the greatest address up to this one; () where only the whole file can tell."""
         digits = b"%016x" % address
         while not self._firsts or self._firsts[-1] <= digits:
-            piece = next(self._pieces, b"")
-            if not piece or b"\t" in piece or (self._firsts and piece[:_DIGITS] < self._firsts[-1]):
-                self._pieces = iter(())
+            if self._over or not self._grow():
+                self._over = True
                 return ()
-            self._firsts.append(piece[:_DIGITS])
-            self._texts.append(piece)
         at = bisect_right(self._firsts, digits) - 1
-        return self._piece(at) if at >= 0 else ()
+        return _last(self._file.texts[at], digits) if at >= 0 else ()
 
-    def _piece(self, at: int) -> Sequence[bytes]:
-        if at not in self._lines:
-            lines = self._texts[at].splitlines()
-            self._lines[at] = lines if lines == sorted(lines, key=_ADDRESS) else []
-        return self._lines[at]
+    def _grow(self) -> bool:
+        """Take the next piece, if it is one of the kernel itself."""
+        known, texts = len(self._firsts), self._file.texts
+        piece = texts[known] if known < len(texts) else self._file.more()
+        if not piece or b"\t" in piece or (known and piece[:_DIGITS] < self._firsts[-1]):
+            return False
+        self._firsts.append(piece[:_DIGITS])
+        return True
 
 
-def _pieces(path: str) -> Iterator[bytes]:
-    """A file in pieces of whole lines; lines of one address are not parted. Nothing if it cannot be read."""
+def _last(piece: bytes, digits: bytes) -> list[bytes]:
+    """The lines with the greatest address that is not greater than `digits`, of whole lines sorted by address."""
+
+    def address(at: int) -> bytes:
+        start = piece.rfind(b"\n", 0, at) + 1
+        return piece[start : start + _DIGITS]
+
+    end = bisect_right(range(len(piece)), digits, key=address)  # where the first line that is greater begins
+    return piece[piece.find(address(end - 1)) : end].splitlines()
+
+
+def _pieces(opened: Callable[[], BinaryIO]) -> Iterator[bytes]:
     try:
-        with open(path, "rb") as file:
+        with opened() as file:
             rest = b""
             while block := file.read(_PIECE):
                 text = rest + block
                 last = text.rfind(b"\n", 0, text.rfind(b"\n")) + 1  # where the last whole line begins
                 cut = text.find(b"\n" + text[last : last + _DIGITS]) + 1
                 rest = text[cut:]
-                yield text[:cut]
-            yield rest
+                if cut:
+                    yield text[:cut]
+            if rest:
+                yield rest
     except OSError:
         return

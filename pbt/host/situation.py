@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _FILES = (
-    "/proc/sys/kernel/random/boot_id",
+    BOOT_ID,
     "/proc/modules",  # their tracepoints, types, functions, and where these lie
     "/sys/devices/system/cpu/online",
     "/sys/devices/system/cpu/possible",

@@ -137,6 +137,9 @@ class Target:
         """The kernel's symbols; empty when unreadable."""
         raise NotImplementedError
 
+    def keep(self) -> None:
+        """Keep for later starts what was read and stays as it is."""
+
     def has(self, feature: str) -> bool:
         """Whether the kernel has a feature, named as in pbt/uapi/features.py."""
         raise NotImplementedError
@@ -250,7 +253,11 @@ class _Live(Target):
     def kallsyms(self) -> Kallsyms:
         from pbt.host.kallsyms import Kallsyms
 
-        return Kallsyms()
+        return Kallsyms(keeps=True)
+
+    def keep(self) -> None:
+        if "kallsyms" in self.__dict__:
+            self.kallsyms.keep()
 
     @cached_property
     def _features(self) -> Features:

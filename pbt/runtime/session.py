@@ -336,6 +336,7 @@ class Session:
             self.wind_up()
         finally:
             self.close()
+        self.target.keep()
 
     def wind_up(self) -> None:
         """The orderly end: detach, handle what is left, run END, print maps; maps stay readable."""

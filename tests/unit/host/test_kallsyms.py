@@ -56,6 +56,12 @@ def test_sizes(kallsyms: Kallsyms) -> None:
     assert kallsyms.size(0xFFFFFFFFC0000000) == 0x10 and kallsyms.size(0xFFFFFFFFC0000010) == 0
 
 
+def test_a_single_symbol(tmp_path: Path) -> None:
+    (tmp_path / "kallsyms").write_text("ffffffff81000000 T vfs_read\n")
+    alone = Kallsyms(str(tmp_path / "kallsyms"))
+    assert alone.symbol(0xFFFFFFFF81000002) == Symbol("vfs_read", 2, "") and alone.has("vfs_read")
+
+
 def test_names(kallsyms: Kallsyms) -> None:
     assert kallsyms.names() == ["_stext", "early", "first", "in_module", "local.isra.0", "vfs_read"]
 
