@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from pbt.backend.allocate import Allocation, allocate
+from pbt.backend.early import set_early
 from pbt.backend.emit import emit
 from pbt.backend.frame import Frame, check_depth, layout
 from pbt.backend.machine import MachineProgram
@@ -32,7 +33,7 @@ def compile_program(
     `features`: "cpu_v4" permits instructions of Linux 6.6. `helpers`: ids by name; those of
     `uapi.helpers` if not given. Raises ScriptError where the stack or the jump distance does not do.
     """
-    machine = select(program, _helper_ids() if helpers is None else helpers, features)
+    machine = set_early(select(program, _helper_ids() if helpers is None else helpers, features))
     allocation = allocate(machine)
     frames = tuple(layout(f) for f in allocation.functions)
     check_depth(frames)
