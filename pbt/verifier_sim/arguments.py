@@ -111,8 +111,7 @@ def _memory_argument(
     check_type(regno, reg, MEM)
     if name in ("MAP_KEY", "MAP_VALUE", "UNINIT_MAP_VALUE"):
         info = given.map
-        if info is None:
-            raise Refuse(f"invalid map_ptr to access map->{'key' if name == 'MAP_KEY' else 'value'}")
+        assert info is not None  # every such helper takes its map first
         if name == "MAP_KEY":
             given.key = reg
         size = info.key_size if name == "MAP_KEY" else info.value_size

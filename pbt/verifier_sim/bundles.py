@@ -6,11 +6,15 @@ from pbt.isa.insn import Insn, decode
 from pbt.typing import TYPE_CHECKING, Any
 from pbt.verifier_sim.judge import verify
 from pbt.verifier_sim.reg import MapInfo
-from pbt.verifier_sim.verdict import Verdict
+from pbt.verifier_sim.verdict import Fact, Turn, Verdict
 
 if TYPE_CHECKING:
+    from typing import TypeVar
+
     from pbt.bundle import Bundle, Program
     from pbt.verifier_sim.kerneltypes import KernelTypes, Source
+
+    _Placed = TypeVar("_Placed", Turn, Fact)
 
 
 def map_infos(bundle: Bundle) -> tuple[MapInfo, ...]:
@@ -76,15 +80,16 @@ def _placed(verdict: Verdict, program: Program) -> Verdict:
     """The verdict under the program's name, its refusal with its place in the script."""
     error = verdict.error
     if error is not None and error.pc < len(program.code.spans):
-        place = program.code.spans[error.pc]
         spans = program.code.spans
-        way = tuple(
-            turn._replace(start=spans[turn.pc].start, end=spans[turn.pc].end)
-            if turn.pc < len(spans)
-            else turn
-            for turn in error.way
-        )
-        error = error._replace(start=place.start, end=place.end, way=way)
+        place = spans[error.pc]
+
+        def placed(one: _Placed) -> _Placed:
+            if not 0 <= one.pc < len(spans):
+                return one
+            return one._replace(start=spans[one.pc].start, end=spans[one.pc].end)
+
+        way, known = tuple(map(placed, error.way)), tuple(map(placed, error.known))
+        error = error._replace(start=place.start, end=place.end, way=way, known=known)
     return verdict._replace(error=error, name=program.name)
 
 

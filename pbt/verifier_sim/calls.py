@@ -86,7 +86,7 @@ def _helper(env: Env, state: State, pc: int, number_: int) -> int:
     if not env.allows(helper):
         raise Refuse(
             f"program of this type cannot use helper bpf_{helper.name}#{number_}",
-            f"A {env.prog.name} program has no such helper on this kernel.",
+            f"Programs of type {env.prog.name} have no such helper on this kernel.",
         )
     if not may_call(env.attached, env.attach, helper.name, env.sleepable):
         raise Refuse("helper call is not allowed in probe", "Few functions alone are safe for it.")

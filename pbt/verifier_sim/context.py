@@ -76,7 +76,7 @@ def read_context(env: Env, state: State, regno: int, reg: Reg, offset: int, size
     if not _allowed(env, at, size, False):
         raise Refuse(
             f"invalid bpf_context access off={at} size={size}",
-            f"The context of a {env.prog.name} program cannot be read there.",
+            f"The context of {env.prog.name} programs cannot be read there.",
         )
     pointer = env.prog.pointers.get(at)
     if pointer is not None:
@@ -139,5 +139,5 @@ def write_context(env: Env, state: State, regno: int, reg: Reg, offset: int, siz
     if not _allowed(env, at, size, True):
         raise Refuse(
             f"invalid bpf_context access off={at} size={size}",
-            f"The context of a {env.prog.name} program cannot be written there.",
+            f"The context of {env.prog.name} programs cannot be written there.",
         )

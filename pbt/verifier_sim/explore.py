@@ -23,7 +23,30 @@ from pbt.verifier_sim.state import Slot, State
 from pbt.verifier_sim.step import decoded
 
 if TYPE_CHECKING:
-    from pbt.verifier_sim.log import Log
+    from collections.abc import Sequence
+    from typing import Protocol
+
+    class Watch(Protocol):
+        """Somebody who is told of every step of a walk: a log, or a trail."""
+
+        def functions(self, starts: Sequence[int], live: Sequence[int]) -> None:
+            """What the program consists of; `live`: registers still to be read, by slot."""
+
+        def starts(self) -> None:
+            """The walk of the main program or of a global function begins."""
+
+        def goes_on(self) -> None:
+            """The path that was left last, of those still to be walked, is taken up."""
+
+        def ends(self) -> None:
+            """A path came to its end."""
+
+        def safe(self, pc: int) -> None:
+            """A path needs no walking from a slot on."""
+
+        def step(self, env: Env, state: State, pc: int, decoded: Decoded) -> int:
+            """Walk one instruction; the slot after it."""
+
 
 LIMIT: Final = 1_000_000  # BPF_COMPLEXITY_LIMIT_INSNS
 _NOTHING: Final[set[tuple[int, int]]] = set()  # remembered states write nothing more
@@ -49,7 +72,7 @@ class Walk(NamedTuple):
 class Explorer:
     """One walk over all paths."""
 
-    def __init__(self, env: Env, flow: Flow, keep: bool, thorough: bool, log: Log | None = None) -> None:
+    def __init__(self, env: Env, flow: Flow, keep: bool, thorough: bool, log: Watch | None = None) -> None:
         self.log = log
         self.env, self.flow, self.keep = env, flow, keep
         self.cover = WITHIN if thorough or not env.privileged else COVERS  # there, all numbers are precise
@@ -185,7 +208,6 @@ class Explorer:
                 elif same and same_hint(node, state) and covers(node, state, EXACTLY, live, rules):
                     raise Refuse(
                         f"infinite loop detected at insn {pc}",
-                        "Nothing changes from round to round.",
                         after=f"cur state: {draw_frame(state)}\nold state: {draw_frame(node.state)}",
                     )
                 add = add and not young

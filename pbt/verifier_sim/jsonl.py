@@ -80,6 +80,7 @@ def judge(line: Mapping[str, Any], rules: Rules | None = None) -> dict[str, Any]
         options.update(rules(release))
     verdict = judge.verify(
         bytes.fromhex(line["insns"]),
+        explain=False,
         prog_type=prog_type,
         expected_attach_type=_attach(line, prog_type),
         maps=_maps(line["maps"]),

@@ -20,6 +20,7 @@ from pbt.verifier_sim.state import Frame, State
 from pbt.verifier_sim.verdict import Verdict
 
 if TYPE_CHECKING:
+    from pbt.verifier_sim.explore import Watch
     from pbt.verifier_sim.functions import Declared
     from pbt.verifier_sim.kerneltypes import KernelTypes
     from pbt.verifier_sim.log import Log
@@ -55,6 +56,7 @@ def verify(
     target: str = "",
     patience: int = 1_000_000,
     kfuncs: Mapping[int, str] | None = None,
+    explain: bool = True,
 ) -> Verdict:
     """Judge a program as the kernel's verifier would.
 
@@ -69,7 +71,8 @@ def verify(
     `structs`: sizes in bytes of structures that the types of maps name; `own_types`: the
     BTF of maps, beside that of `declared`; `types`: the kernel's own, `target`: the function, tracepoint
     or hook that a TRACING or LSM program attaches to; `patience`: how many instructions to walk at most before the
-    program is "unsupported": a kernel walks faster; `kfuncs`: slot of a call → name of the kernel function.
+    program is "unsupported": a kernel walks faster; `kfuncs`: slot of a call → name of the kernel function;
+    `explain`: walk a refused path once more, to tell where values came from.
     """
     slots = decode(insns) if isinstance(insns, bytes) else list(insns)
     rules = kernels.features(kernel) if features is None else features
@@ -95,20 +98,24 @@ def verify(
         from pbt.verifier_sim.log import Log
 
         lines = Log(slots, log)
-    try:
-        found = walk(
+
+    def walked(watch: Watch | None) -> Walk:
+        return walk(
             slots,
             prog_type,
             expected_attach_type,
             maps,
             map_of or {},
             rules,
-            keep=keep_states,
+            keep=keep_states and watch is lines,
             thorough=thorough,
-            log=lines,
+            log=watch,
             target=target,
             **options,
         )
+
+    try:
+        found = walked(lines)
     except Unsupported as reason:
         return Verdict(True, unsupported=str(reason))
     told = _told(lines, found)
@@ -116,7 +123,13 @@ def verify(
         return Verdict(True, None, found.processed, found.states, found.stack_depth, log=told)
     from pbt.verifier_sim.explain import refusal
 
-    return Verdict(False, refusal(slots, found), found.processed, found.states, log=told)
+    trail = None
+    if explain and found.last is not None:
+        from pbt.verifier_sim.trail import LONGEST, Trail
+
+        if found.processed <= LONGEST:
+            walked(trail := Trail(slots))
+    return Verdict(False, refusal(slots, found, trail), found.processed, found.states, log=told)
 
 
 # the walk --------------------------------------------------------------------------------------
@@ -146,7 +159,7 @@ def walk(
     *,
     keep: bool = False,
     thorough: bool = False,
-    log: Log | None = None,
+    log: Watch | None = None,
     target: str = "",
     **options: Any,
 ) -> Walk:

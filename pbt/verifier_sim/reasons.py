@@ -4,8 +4,7 @@
 runs every example, and finds each message of the simulator here.
 
 An example is "TYPE [words]: assembly", instructions separated by ";". Words: a release to judge for,
-`unprivileged`, `strict` (alignment). HASH, RING, ARRAY and ONE stand for the wide loads of four maps,
-see `EXAMPLE_MAPS`; `kcall NAME` calls a kernel function; an empty example means that the reason needs the program's types (BTF).
+`unprivileged`, `strict` (alignment), `proprietary` (the license). The names of `EXAMPLE_MAPS` stand for the wide loads of these maps; `kcall NAME` calls a kernel function; an empty example means that the reason needs the program's types (BTF).
 """
 
 # ruff: noqa: E501 (a table: one reason, few lines)
@@ -15,14 +14,20 @@ import re
 
 from pbt.data import NamedTuple
 from pbt.typing import Final
+from pbt.verifier_sim.reg import Field, MapInfo
 
 EXAMPLE_MAPS: Final = (
-    ("HASH", "HASH", 4, 16, 8),
-    ("RING", "RINGBUF", 0, 0, 4096),
-    ("ARRAY", "ARRAY", 4, 16, 4),
-    ("ONE", "ARRAY", 4, 16, 1),
+    MapInfo("HASH", "HASH", 4, 16, 8),
+    MapInfo("RING", "RINGBUF", 0, 0, 4096),
+    MapInfo("ARRAY", "ARRAY", 4, 16, 4),
+    MapInfo("ONE", "ARRAY", 4, 16, 1),
+    MapInfo("RDONLY", "ARRAY", 4, 16, 4, 1 << 7),
+    MapInfo("LOCK", "ARRAY", 4, 16, 4, 0, (Field("spin_lock", 0, 4),)),
+    MapInfo("TIMER", "ARRAY", 4, 16, 4, 0, (Field("timer", 0, 16),)),
+    MapInfo("KPTR", "ARRAY", 4, 16, 4, 0, (Field("kptr", 0, 8, "task_struct"),)),
+    MapInfo("STORAGE", "CGROUP_STORAGE", 16, 16, 0),
 )
-"""Name, type, key size, value size, entries. ONE loads the address of its value, the others the map."""
+"""ONE loads the address of its value, the others the map."""
 
 
 class Reason(NamedTuple):
@@ -42,6 +47,10 @@ class Reason(NamedTuple):
 
 _LOOK = "*(u32 *)(r10 -4) = 1; r2 = r10; r2 += -4; r1 = HASH; call map_lookup_elem"
 _HELD = "r1 = RING; r2 = 8; r3 = 0; call ringbuf_reserve; if r0 == 0 goto out; r6 = r0"
+_LOOK_RDONLY, _LOOK_LOCK, _LOOK_TIMER, _LOOK_KPTR = (
+    _LOOK.replace("HASH", name) for name in ("RDONLY", "LOCK", "TIMER", "KPTR")
+)
+_LOCKED = f"{_LOOK_LOCK}; if r0 == 0 goto out; r6 = r0; r1 = r0; call spin_lock"
 _END = "out: r0 = 0; exit"
 
 REASONS: Final = (
@@ -80,7 +89,7 @@ REASONS: Final = (
            "Let the loop end in a jump; kernels from 6.8 on do not mind.",
            "SOCKET_FILTER 6.1: r0 = 0; goto b; a: r0 += 1; b: r0 += 1; if r0 < 9 goto a; exit"),
     Reason(16, r"infinite loop detected at insn (\d+)", "the loop comes back to instruction {0} with nothing changed",
-           "Count something up or down to a constant in every round.",
+           "Count the rounds, up or down to a constant: a kernel follows every one.",
            "SOCKET_FILTER: call get_prandom_u32; a: if r0 == 1 goto a; exit"),
     Reason(17, r"BPF program is too large.*", "the kernel would have to walk more than a million instructions",
            "Fewer rounds, fewer branches in loops, or a callback (bpf_loop).",
@@ -124,7 +133,8 @@ REASONS: Final = (
            "Compare the end of the access with data_end before.", "XDP: r2 = *(u32 *)(r1 +0); r0 = *(u8 *)(r2 +0); exit"),
     Reason(32, r"misaligned (\w+) ?access.*", "the {0} access does not start at a multiple of its size", "Align it.",
            "SOCKET_FILTER: *(u32 *)(r10 -7) = 0; r0 = 0; exit"),
-    Reason(33, r"(write into|read from) map forbidden.*", "the map does not allow programs to {0} it", "Make the map without that flag.", ""),
+    Reason(33, r"(write into|read from) map forbidden.*", "the map does not allow programs to {0} it", "Make the map without that flag.",
+           f"KPROBE: {_LOOK_RDONLY}; if r0 == 0 goto out; *(u64 *)(r0 +0) = 1; {_END}"),
     Reason(34, r"cannot write into packet", "this type of program may only read the packet", "Use skb_store_bytes where the type has it.",
            "CGROUP_SKB: r2 = *(u32 *)(r1 +76); r3 = *(u32 *)(r1 +80); r4 = r2; r4 += 1; if r4 > r3 goto out;"
            f" *(u8 *)(r2 +0) = 0; {_END}"),
@@ -144,13 +154,14 @@ REASONS: Final = (
     # stack
     Reason(40, r"invalid(?: variable-offset)?(?: read from| write to) stack R(\d+) (?:var_off=\S+ \S+ )?off=(-?\d+) size=(\d+)|"
            r"invalid(?: variable-offset)?(?: read from| write to) stack R(\d+) var_off.*",
-           "the access through the frame pointer is not inside the 512 bytes of stack", "The stack is 512 bytes below r10.",
+           "the access leaves the stack, 512 bytes below the frame pointer", "The stack is 512 bytes below r10.",
            "SOCKET_FILTER: *(u64 *)(r10 -520) = 0; r0 = 0; exit"),
     Reason(41, r"invalid (?:indirect )?read from stack.*", "stack bytes are read that nobody wrote", "Write them first; from Linux 6.1 on privileged programs need not.",
            "SOCKET_FILTER 5.10: r0 = *(u64 *)(r10 -8); exit"),
     Reason(42, r"invalid unbounded variable-offset.* stack R(\d+)", "nothing limits where on the stack r{0} points", "Limit the index first.",
            "SOCKET_FILTER: call ktime_get_ns; r2 = r10; if r0 s< -99 goto a; r2 += r0; *(u8 *)(r2 +0) = 0; a: r0 = 0; exit"),
-    Reason(43, r"variable stack write prohibited.*", "this kernel writes to the stack at constant offsets alone", "Use a map's value instead.", ""),
+    Reason(43, r"variable stack write prohibited.*", "this kernel writes to the stack at constant offsets alone", "Use a map's value instead.",
+           "SOCKET_FILTER 5.8: call get_prandom_u32; r0 &= 7; r2 = r10; r2 += -16; r2 += r0; *(u8 *)(r2 +0) = 1; r0 = 0; exit"),
     Reason(44, r"invalid size of register (fill|spill)", "a pointer on the stack is 8 bytes; this is a part of one", "Store and load pointers as 8 bytes.",
            "SOCKET_FILTER: *(u64 *)(r10 -8) = r1; r0 = *(u32 *)(r10 -8); exit"),
     Reason(45, r"cannot spill pointers to stack into stack frame of the caller|cannot return stack pointer to the caller",
@@ -182,12 +193,13 @@ REASONS: Final = (
     Reason(54, r"program of this type cannot use helper bpf_(\w+)#\d+|unknown func bpf_(\w+)#\d+",
            "this type of program does not have the helper on this kernel", "Another type of program, or a newer kernel, may have it.",
            "KPROBE: r2 = 0; call redirect; r0 = 0; exit"),
-    Reason(55, r"cannot call GPL-restricted.*", "the helper is only for programs under the GPL", "Give the program a license that goes with the GPL.", ""),
+    Reason(55, r"cannot call GPL-restricted.*", "the helper is only for programs under the GPL", "Give the program a license that goes with the GPL.",
+           "KPROBE proprietary: r1 = r10; r1 += -8; r2 = 8; r3 = 0; call probe_read_kernel; r0 = 0; exit"),
     Reason(56, r"(?:helper call|sleepable helper).*non-sleepable prog", "the helper may sleep, and the program may not", "Make the program sleepable.",
            "KPROBE: r1 = r10; r1 += -8; r2 = 8; r3 = 0; call copy_from_user; r0 = 0; exit"),
     Reason(57, r"cannot pass map_type (\d+) into func bpf_(\w+)#\d+", "{1} does not take a map of this type", "Use the helper of that type of map.",
            "KPROBE: r1 = HASH; r2 = r10; r2 += -16; r3 = 0; call map_push_elem; r0 = 0; exit"),
-    Reason(58, r"R(\d+) type=(\w+) expected=(.*)", "r{0} holds {1} where the helper wants {2}", "Pass what the helper's prototype names.",
+    Reason(58, r"R(\d+) type=(\w+) expected=(.*)", "r{0} is of the kind {1}, and the helper wants one of: {2}", "Pass what the helper's prototype names.",
            "KPROBE: r1 = 1; r2 = r10; r2 += -4; call map_lookup_elem; r0 = 0; exit"),
     Reason(59, r"R(\d+) invalid zero-sized read.*|invalid zero-sized read", "the size may be 0", "Compare it with 0 first.",
            "KPROBE: r1 = r10; r1 += -8; r2 = 0; call get_current_comm; r0 = 0; exit"),
@@ -196,10 +208,11 @@ REASONS: Final = (
     Reason(61, r"helper access to the packet is not allowed", "this helper does not take packet memory", "Copy it to the stack first.",
            "XDP: r2 = *(u32 *)(r1 +0); r3 = *(u32 *)(r1 +4); r4 = r2; r4 += 8; if r4 > r3 goto out; r1 = r2; r2 = 8;"
            f" call get_current_comm; {_END}"),
-    Reason(62, r"invalid map_ptr to access map->(\w+)", "there is no map whose {0} this could be", "The map is the helper's first argument.", ""),
-    Reason(63, r"get_local_storage\(\) doesn't support non-zero flags", "the flags of get_local_storage have to be 0", "Pass 0.", ""),
+    Reason(63, r"get_local_storage\(\) doesn't support non-zero flags", "the flags of get_local_storage have to be 0", "Pass 0.",
+           "CGROUP_SKB: r1 = STORAGE; r2 = 7; call get_local_storage; r0 = 1; exit"),
     Reason(64, r"R(\d+) is of type (\w+) but (\w+) is expected", "r{0} points to a {1}, and a {2} is wanted", "Pass a pointer to that structure.", ""),
-    Reason(65, r"Possibly NULL pointer passed to helper arg(\d+)", "argument {0} may be null and is given away", "Compare it with 0 first.", ""),
+    Reason(65, r"Possibly NULL pointer passed to helper arg(\d+)", "argument {0} may be null and is given away", "Compare it with 0 first.",
+           f"TRACEPOINT: {_LOOK_KPTR}; if r0 == 0 goto out; r6 = r0; r1 = r0; r2 = 0; call kptr_xchg; r1 = r6; r2 = r0; call kptr_xchg; {_END}"),
     # references, locks
     Reason(66, r"BPF_EXIT instruction in main prog would lead to reference leak|tail_call would lead to reference leak|"
            r"BPF_LD_\[ABS\|IND\] would lead to reference leak|\S+ would lead to reference leak",
@@ -213,17 +226,23 @@ REASONS: Final = (
     Reason(69, r"map '(.*)' has no valid (\w+)|R\d+ has no valid kptr", "the value of this map has no such field", "Give the map's value a field of that type.",
            f"XDP: {_LOOK}; if r0 == 0 goto out; r1 = r0; call spin_lock; {_END}"),
     Reason(70, r"R(\d+) doesn't have constant offset\..*|off (-?\d+) doesn't point to .*|off=-?\d+ (?:doesn't point to kptr|kptr isn't referenced kptr)",
-           "the pointer does not point to that field", "Pass the address of the field itself.", ""),
-    Reason(71, r"Locking two bpf_spin_locks are not allowed|bpf_spin_unlock (?:without taking a lock|of different lock|is missing)|"
-           r".*bpf_spin_lock-ed region",
-           "a lock is taken twice, given back wrongly, or held too long", "One lock at a time, unlocked by the same pointer before exit.", ""),
-    Reason(72, r"(?:global )?function calls are not allowed while holding a lock,?", "nothing may be called while a lock is held", "Unlock first.", ""),
-    Reason(73, r"(?:tracing|socket filter|sleepable) progs cannot use .* yet|Sleepable programs can only use .*", "this type of program may not refer to such a map", "Use another type of program or map.", ""),
+           "the pointer does not point to that field", "Pass the address of the field itself.",
+           f"SCHED_CLS: {_LOOK_LOCK}; if r0 == 0 goto out; r1 = r0; r1 += 4; call spin_lock; {_END}"),
+    Reason(71, r"Locking two bpf_spin_locks are not allowed|bpf_spin_unlock (?:without taking a lock|of different lock|is missing)",
+           "a lock is taken twice, or given back that is not held", "One lock at a time, unlocked by the same pointer.",
+           f"SCHED_CLS: {_LOCKED}; r1 = r6; call spin_lock; {_END}"),
+    Reason(72, r"(?:global )?function calls are not allowed while holding a lock,?", "nothing may be called while a lock is held", "Unlock first.",
+           f"SCHED_CLS: {_LOCKED}; call ktime_get_ns; {_END}"),
+    Reason(73, r"(?:tracing|socket filter|sleepable) progs cannot use .* yet|Sleepable programs can only use .*", "this type of program may not refer to such a map", "Use another type of program or map.",
+           "KPROBE: r1 = LOCK; r0 = 0; exit"),
     Reason(74, r"(\w+) cannot be accessed (?:directly by load/store|indirectly by helper)|(\w+) access (?:cannot have variable offset|misaligned .*|size must be BPF_DW)",
-           "the access touches a field that the kernel keeps for itself", "Leave the field to its helpers.", ""),
+           "the access touches a field that the kernel keeps for itself", "Leave the field to its helpers.",
+           f"SCHED_CLS: {_LOOK_LOCK}; if r0 == 0 goto out; *(u32 *)(r0 +0) = 1; {_END}"),
     Reason(75, r"invalid kptr access, .*|store to (?:referenced kptr|uptr) disallowed|BPF_ST imm must be 0 .*", "this cannot be stored as that kernel pointer",
-           "Exchange referenced pointers by kptr_xchg.", ""),
-    Reason(76, r"Two map pointers in a timer helper|timer pointer in R1 .*", "a timer belongs to the map that it lies in", "Pass that map.", ""),
+           "Exchange referenced pointers by kptr_xchg.",
+           f"TRACEPOINT: {_LOOK_KPTR}; if r0 == 0 goto out; *(u64 *)(r0 +0) = 5; {_END}"),
+    Reason(76, r"Two map pointers in a timer helper|timer pointer in R1 .*", "a timer belongs to the map that it lies in", "Pass that map.",
+           f"SCHED_CLS: {_LOOK_TIMER}; if r0 == 0 goto out; r1 = r0; r2 = HASH; r3 = 1; call timer_init; {_END}"),
     # dynptrs
     Reason(77, r"Expected (?:an initialized dynptr|a dynptr of type .*) as arg #\d+", "there is no such dynptr at this place",
            "Make it first by dynptr_from_mem or ringbuf_reserve_dynptr.",
@@ -252,7 +271,8 @@ REASONS: Final = (
     Reason(88, r"fd (-?\d+) is not pointing to valid bpf_map", "the instruction names a map that was not given", "Give the map with the program.",
            "KPROBE: r1 = map_fd[77][0]; r0 = 0; exit"),
     Reason(89, r"direct value offset of (\d+) is not allowed|invalid access to map value pointer, .*", "the address lies outside of the map's value",
-           "Only arrays of one element have such addresses.", ""),
+           "Only arrays of one element have such addresses.",
+           "SOCKET_FILTER: r1 = map_value[3][99]; r0 = 0; exit"),
     Reason(90, r"BPF_LD_\[ABS\|IND\] instructions not allowed for this program type|at the time of BPF_LD_ABS\|IND R6 != pointer to skb|cannot use BPF_LD_\[ABS\|IND\] within callback",
            "the old packet loads want a socket buffer in r6", "Put the context into r6; only filters and classifiers have them.",
            "SOCKET_FILTER: r6 = 0; r0 = *(u8 *)skb[0]; exit"),
@@ -320,6 +340,8 @@ REASONS: Final = (
            "Call it, or do not take its address.", ""),
     Reason(117, r"subprog exit from frame 0", "this kernel cannot follow back where a number came from that was there before the call",
            "Compute the number after the call of a function that loads from a packet, or run a kernel without this flaw.", ""),
+    Reason(118, r".*bpf_spin_lock-ed region", "the program ends, or goes elsewhere, while it holds a lock", "Unlock before, on every path.",
+           f"SCHED_CLS: {_LOCKED}; {_END}"),
     # more of kernel functions
     Reason(130, r"the prog does not allow writes to packet data", "programs of this type may not write to packets, nor to any slice of a dynptr",
            "Use bpf_dynptr_slice, or a helper that stores bytes.",
@@ -381,7 +403,9 @@ def plain(reason: str) -> str:
 def page() -> str:
     """docs/verifier.md's list of reasons."""
     maps = "; ".join(
-        f"`{name}` {kind.lower()} of {n}, key {k}, value {v} bytes" for name, kind, k, v, n in EXAMPLE_MAPS
+        f"`{m.name}` {m.map_type.lower()} of {m.max_entries}, key {m.key_size}, value {m.value_size} bytes"
+        + "".join(f", {field.kind} at its start" for field in m.fields)
+        for m in EXAMPLE_MAPS
     )
     lines = [
         "| Id | Refused because | To mend it | Smallest example |", "|---|---|---|---|",

@@ -32,13 +32,25 @@ class Turn(NamedTuple):
         return _span(source, self.start, self.end)
 
 
+class Fact(NamedTuple):
+    """Something that was known at the refusal; pc: the instruction that made it so, with its place in the script."""
+
+    text: str
+    pc: int = -1
+    start: int = -1
+    end: int = -1
+
+    def span(self, source: Source) -> Span | None:
+        return _span(source, self.start, self.end)
+
+
 class Refusal(NamedTuple):
     """Why a program is refused.
 
     pc: the slot; reason: the kernel's own words as far as they are known; words: a plain sentence;
     hint: what would mend it, perhaps empty; start, end: characters of the script, -1 if unknown;
     id: the reason's number in docs/verifier.md; way: the last branches before it, in their order;
-    known: what was known of each register that the instruction uses.
+    known: what was known of each register that the instruction uses, and of what the program holds.
     """
 
     pc: int
@@ -49,7 +61,7 @@ class Refusal(NamedTuple):
     end: int = -1
     id: str = ""
     way: tuple[Turn, ...] = ()
-    known: tuple[str, ...] = ()
+    known: tuple[Fact, ...] = ()
 
     def span(self, source: Source) -> Span | None:
         """Where the refused instruction comes from, if that is known."""
@@ -122,13 +134,19 @@ class Verdict(NamedTuple):
         if len(self.error.way) > len(shown):
             out.append(f"  way here: after {len(self.error.way) - len(shown)} or more earlier branches")
         for turn in shown:
-            line, span = "", place(turn.pc) if place else turn.span(source) if source is not None else None
-            if span is not None:
-                row, _, text = span.locate()
-                line = f"  (line {row}: {text.strip()})"
-            out.append(f"  way here: {turn.pc}: {turn.text}: {'taken' if turn.jumped else 'not taken'}{line}")
-        out.extend(f"  known here: {fact}" for fact in self.error.known)
+            way = "taken" if turn.jumped else "not taken"
+            out.append(f"  way here: {turn.pc}: {turn.text}: {way}{_line(turn, source, place)}")
+        out.extend(f"  known here: {fact.text}{_line(fact, source, place)}" for fact in self.error.known)
         return out
+
+
+def _line(of: Turn | Fact, source: Source | None, place: Place | None) -> str:
+    """The line of the script that something comes from, in brackets."""
+    span = place(of.pc) if place else of.span(source) if source is not None else None
+    if span is None or of.pc < 0:
+        return ""
+    row, _, text = span.locate()
+    return f"  (line {row}: {text.strip()})"
 
 
 def _fits(state: State, registers: Sequence[int]) -> bool:
