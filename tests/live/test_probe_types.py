@@ -69,6 +69,22 @@ def test_a_wildcard_knows_its_places(pbt, without):
     assert len(loaded) > 2 if without else len(loaded) == 1
 
 
+# --- functions of the kernel ------------------------------------------------------------------
+
+
+def test_an_offset_beyond_the_end_of_the_function(pbt):
+    """It would be one of another function; said before the kernel is asked, which may have no kprobes at all."""
+    done = pbt("-e", "BEGIN { } kprobe:vfs_read+99999 { @ = count(); }")
+    first, line, caret, hint = done.err.splitlines()
+    assert done.status == 1 and first.startswith(
+        "stdin:1:11: ERROR: Unable to attach kprobe:vfs_read+99999: "
+    )
+    assert re.search(r"\+99999 is beyond the end of vfs_read, which has \d+ bytes: ERANGE$", first)
+    assert caret.index("^") == line.index("kprobe")
+    there = re.fullmatch(r"HINT: (\S+)\+\d+ is what is there", hint)
+    assert there and there[1] != "vfs_read"
+
+
 # --- iterators --------------------------------------------------------------------------------
 
 

@@ -74,5 +74,12 @@ def test_a_refusal_without_a_reason_is_plain():
     assert str(error) == "ERROR: cannot load: EPERM (Operation not permitted)\nHINT: be root"
 
 
+def test_a_refusal_without_a_reason_shows_the_probe():
+    script, program = bundle()
+    error = LoadError(KernelError("cannot load", 1, "be root"), "kprobe:f", "", place(script, program, None))
+    said = "cannot load: EPERM (Operation not permitted)\nkprobe:f\n^~~~~~~~\nHINT: be root"
+    assert str(error) == f"a.bt:1:1: ERROR: {said}"
+
+
 def test_the_ring_buffer_is_a_power_of_two():
     assert ring_size(4 << 20, 0) == 4 << 20 and ring_size(4 << 20, 3) == 16384 and ring_size(0, 0) == 4096
