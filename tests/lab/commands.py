@@ -1,13 +1,13 @@
-"""What every kernel of the lab runs, in one boot: the table of commands, and the files that they read.
+"""What every kernel of the lab runs, in one boot: commands, by the file of tests that looks at what comes of them.
 
-A test takes the result by the command's name: `booted.results["wide"]`.
+A test takes a result by the command's name: `booted.results["wide"]`.
 """
 
 from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from tests.lab import judging, kernels, test_kprobe, vm
@@ -25,25 +25,34 @@ class Asked(NamedTuple):
     files: Mapping[str, str] = {}
 
 
-def asked(kernel: str) -> list[Asked]:
-    """All that a kernel is asked to run, one after the other; those of other machines run rows.py alone."""
+def asked(kernel: str, tests: Collection[str]) -> list[Asked]:
+    """All that a kernel is asked to run for some files of tests, one after the other.
+
+    Kernels of other machines run rows.py alone: these are slower by far.
+    """
+    wanted = [name for name in TABLE if name in tests and (kernels.native(kernel) or name == "test_types")]
+    return [row for name in wanted for row in TABLE[name](kernel)]
+
+
+def _scripts(kernel: str) -> list[Asked]:
+    return [Asked(name, command, test_kprobe.FILES) for name, command in test_kprobe.COMMANDS.items()]
+
+
+def _rows(kernel: str) -> list[Asked]:
     rows = [Asked("rows", _python("-m", "tests.lab.inside"))] if kernels.thorough() else []
-    if not kernels.native(kernel):
-        return rows
     live = [Asked("live", _python("-m", "pytest", *LIVE))] if kernel in LIVE_IN else []
-    scripts = [Asked(name, command, test_kprobe.FILES) for name, command in test_kprobe.COMMANDS.items()]
-    return [*scripts, *rows, Asked("tools", _tools(kernel)), *live, *_verifier(kernel)]
+    return rows + live
 
 
 def _python(*words: str) -> vm.Command:
     return vm.Command([sys.executable, *words], timeout=600)
 
 
-def _tools(kernel: str) -> vm.Command:
+def _tools(kernel: str) -> list[Asked]:
     """Every script of tools.py, with the modules that some of them trace."""
     root = shlex.quote(str(kernels.fetch(kernel).root))
     words = f"modprobe -d {root} -a md_mod xfs; exec {shlex.quote(sys.executable)} -m tests.lab.tools"
-    return vm.Command(["sh", "-c", words], timeout=600)
+    return [Asked("tools", vm.Command(["sh", "-c", words], timeout=600))]
 
 
 def _verifier(kernel: str) -> list[Asked]:
@@ -55,3 +64,12 @@ def _verifier(kernel: str) -> list[Asked]:
         Asked("nobody", judging.command("nobody.jsonl", "--unprivileged"), {"nobody.jsonl": nobody}),
         Asked("scripts", _python("-m", "tests.lab.scripts", *share)),
     ]
+
+
+TABLE: Mapping[str, Callable[[str], list[Asked]]] = {
+    "test_kprobe": _scripts,
+    "test_types": _rows,
+    "test_tools": _tools,
+    "test_verifier": _verifier,
+}
+"""File of tests → what it asks a kernel."""
