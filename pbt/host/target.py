@@ -96,6 +96,11 @@ class Target:
         raise NotImplementedError
 
     @property
+    def types_are_its_own(self) -> bool:
+        """Whether `types` are what the kernel's verifier goes by, not those of a file that a user named instead."""
+        return True
+
+    @property
     def has_types(self) -> bool:
         """Whether `types` is not None, which is known without reading any."""
         return self.types is not None
@@ -264,6 +269,10 @@ class _Live(Target):
         from pbt.host.probe import Features
 
         return Features(lambda: self._own_types)
+
+    @property
+    def types_are_its_own(self) -> bool:
+        return "BPFTRACE_BTF" not in os.environ
 
     @cached_property
     def _own_types(self) -> Btf | None:

@@ -85,8 +85,8 @@ def target(type_: Type) -> Struct | None:
 
 
 def wanted(body: Body) -> bool:
-    """Not where failing reads are to be told (-kk): direct loads do not tell."""
-    return body.unit.warnings < 2
+    """Not where failing reads are to be told (-kk), which direct loads are not; nor by the types of another kernel."""
+    return body.unit.warnings < 2 and body.target.types_are_its_own
 
 
 def remember(body: Body, pointer: Value, struct: Struct | None, null: bool = False) -> Value:

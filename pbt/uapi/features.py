@@ -153,6 +153,7 @@ FALLBACKS: dict[str, tuple[tuple[str, str], ...]] = {
     "get_func_ret": (("", "the result is read behind the arguments"),),
     "comm_padded": (("", "room for comm is cleared first where it is a key"),),
     "probe_read_kernel": (("", "probe_read"),),
+    "get_current_task_btf": (("", "get_current_task: members of curtask are probe-read"),),
     "for_each_map_elem": (("", "none: no loops over maps, no len(@map)"),),
     "map_lookup_percpu_elem": (("", "none: aggregations are printed, but no numbers in expressions"),),
     "iter": (("", "none: no iter probes"),),

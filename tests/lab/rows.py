@@ -46,8 +46,13 @@ ROWS = (
     Row("software", "software:page-faults:1 { @[comm] = count(); }", r"@\[cat\]: [1-9]", READ),
     Row("hardware", "hardware:cycles:100000 { @ = count(); }", COUNT, READ),
     Row("watchpoint", "watchpoint:{cell}:8:w { @ = count(); }", COUNT, "sleep 0.1"),
-    Row("tracepoint", "tracepoint:syscalls:sys_enter_openat { @[str(args.filename, 64)] = count(); }",
-        r"@\[/etc/passwd\]: 4", READ),
+    Row("tracepoint", """
+        tracepoint:syscalls:sys_enter_openat { @[str(args.filename, 64)] = count(); }
+        tracepoint:syscalls:sys_enter_openat /comm == "cat"/ {
+            $t = curtask; $p = $t->real_parent;
+            @t[$t->pid == tid, $t->group_leader->tgid == pid, $p->comm, pcomm == $p->comm, $t->mm->mm_users.counter] = count();
+        }
+        """, r"@\[/etc/passwd\]: 4\n(?s:.*)@t\[true, true, sh, true, 1\]: [1-9]", READ),
     Row("tracepoint, wildcard", "tracepoint:syscalls:sys_enter_op* { @[probe] = count(); }",
         r"@\[tracepoint:syscalls:sys_enter_openat\]: [1-9]", READ),
     Row("rawtracepoint, args.NAME", "rawtracepoint:sched_switch { @[args.next->comm] = count(); }",
@@ -90,8 +95,14 @@ ROWS = (
         "attached", "true", says=r"2 functions are called \w+, [12] of them probed"),
     Row("kstack", "kprobe:vfs_read { @[kstack(3)] = count(); }", r"^\s*vfs_read\+\d+\n\s*\S+\+\d+\n", READ),
     Row("ustack", 'uprobe:libc:atoi { printf("%s", ustack(3)); }', r"^\s*atoi\+\d+\n", f"{ATOI[:-1]}; c.sleep(3)'"),
-    Row("fentry", "fentry:vfs_read { @[str(args.file->f_path.dentry->d_name.name, 64), args.count > 100] = count(); }",
-        r"@\[passwd, true\]: [1-9]", READ, feature="fentry"),
+    Row("fentry", """
+        fentry:vfs_read { @[str(args.file->f_path.dentry->d_name.name, 64), args.count > 100] = count(); }
+        fentry:vfs_read /comm == "cat"/ {
+            $inode = args.file->f_inode; $none = (struct task_struct *)0;
+            @m[$inode->i_ino > 0, $inode->i_sb->s_magic > 0, curtask->real_parent->tgid == ppid, $none->pid] = count();
+            @cred[args.file->f_cred->uid.val] = count();
+        }
+        """, r"@\[passwd, true\]: [1-9](?s:.*)@cred\[0\]: [1-9](?s:.*)@m\[true, true, true, 0\]: [1-9]", READ, feature="fentry"),
     Row("fexit", "fexit:vfs_read { @[str(args.file->f_path.dentry->d_name.name, 64), retval > 100] = count(); }",
         r"@\[passwd, true\]: [1-9]", READ, feature="fexit"),
     Row("fentry, numbers", "fentry:do_sys_openat2 { @[args.dfd, args.how->flags >= 0] = count(); }",
@@ -115,8 +126,9 @@ ROWS = (
     Row("usdt", f"usdt:{PYTHON}:python:gc__start {{ @[arg0] = count(); }}", r"@\[2\]: [1-9]", COLLECT),
     Row("usdt, of a command", f"usdt:{PYTHON}:gc__* {{ @[probe] = count(); }}",
         r"gc__start\]: [1-9]", cmd=COLLECT),
-    Row("iter:task", r'iter:task { printf("%d %s\n", ctx.task.pid, ctx.task.comm); }', r"^2 kthreadd$",
-        feature="iter"),
+    Row("iter:task", r'''
+        iter:task { $p = ctx.task.real_parent; printf("%d %s %d %d\n", ctx.task.pid, ctx.task.comm, $p->pid, $p->mm == 0); }
+        ''', r"^2 kthreadd 0 1$", feature="iter"),
     Row("iter:task_file", "iter:task_file { @[ctx.fd] = count(); }", r"@\[2\]: [1-9]", feature="iter"),
     Row("iter:task_vma", "iter:task_vma { @[ctx.vma->vm_start > 0] = count(); }", r"@\[true\]: [1-9]",
         feature="iter_task_vma"),

@@ -88,7 +88,29 @@ def _types() -> bytes:
     m.add(13, "", 1, m.text("t"), 5, m.text("n"), 3, count=2)  # 8: int (struct thing *t, unsigned n)
     m.add(12, "do_it", 8, count=1)  # 9
     m.add(12, "bpf_session_is_return", 8, count=1)  # 10
+    _task(m)
     return m.bytes()  # fmt: skip
+
+
+def _task(m: Maker) -> None:
+    """struct task_struct { int pid, tgid; char comm[16]; struct task_struct *real_parent; int bits:3; short arr[4];
+    union { struct task_struct *there; u64 word; }; struct task_struct *marked (rcu), *cpus (percpu); }"""
+    number, char, short, word = (
+        m.add(1, name, size, 1 << 24 | 8 * size)
+        for name, size in (("int", 4), ("char", 1), ("short", 2), ("s64", 8))
+    )
+    comm, numbers = m.add(3, "", 0, char, number, 16), m.add(3, "", 0, short, number, 4)
+    task = number + 12
+    there, rcu, percpu = m.add(2, "", task), m.add(18, "rcu", task), m.add(18, "percpu", task)
+    marked, cpus = m.add(2, "", rcu), m.add(2, "", percpu)
+    union = m.add(5, "", 8, m.text("there"), there, 0, m.text("word"), word, 0, count=2)
+    members = [
+        ("pid", number, 0), ("tgid", number, 32), ("comm", comm, 64), ("real_parent", there, 192),
+        ("bits", number, 3 << 24 | 256), ("arr", numbers, 320), ("", union, 384), ("marked", marked, 448),
+        ("cpus", cpus, 512),
+    ]  # fmt: skip
+    words = [part for name, kind, at in members for part in (m.text(name) if name else 0, kind, at)]
+    assert m.add(4, "task_struct", 72, *words, count=len(members), flag=1) == task
 
 
 @cache
@@ -142,6 +164,10 @@ class Dirty(Machine):
 
     def allocate(self, content: bytes | bytearray | int) -> int:
         return super().allocate(b"\xa5" * content if isinstance(content, int) else content)
+
+    def load(self, address: int, size: int) -> int:
+        """Through null, 0 comes: loads of the kernel's structures are not to fail."""
+        return 0 if address < 4096 else super().load(address, size)
 
 
 class Ran(Kernel):
@@ -289,6 +315,8 @@ class Ran(Kernel):
 
     def _get_current_task(self, machine: Machine, *_: int) -> int:
         return self.at.get("task", 0)
+
+    _get_current_task_btf = _get_current_task
 
     def _get_func_ip(self, machine: Machine, *_: int) -> int:
         return 0xFFFFFFFF81000100
