@@ -2,14 +2,16 @@
 
 `dataclasses` imports `inspect` and compiles six methods for each class; `typing.NamedTuple` compiles each
 annotation: for a hundred classes that is 80 ms before a script's first line is read. Here what classes
-can share is shared, and `__init__` or `__new__` is compiled when a class has many instances. The meaning
-is the standard library's (which type checkers are shown), for the options `frozen`, `slots` and `eq`.
+can share is shared: `__init__` and `__new__` of small ones are copies of a few functions, with other names,
+and larger ones have theirs compiled when there are many instances. The meaning is the standard library's
+(which type checkers are shown), for the options `frozen`, `slots` and `eq`.
 """
 
 from __future__ import annotations
 
 from _collections import _tuplegetter  # type: ignore[import-not-found]  # as collections.namedtuple does
 from operator import attrgetter
+from types import FunctionType
 
 from pbt.typing import TYPE_CHECKING
 
@@ -21,8 +23,53 @@ if TYPE_CHECKING:
 else:
     _ABSENT = type("_Absent", (), {"__repr__": lambda self: "<absent>"})()
     _SET = object.__setattr__
-    _INSTANCES = {}  # class → instances, as long as they are few
-    _FEW, _SOME = 32, 256  # instances made slowly, by name, and nearly as fast as ever, by position
+    _NEW = tuple.__new__
+    _FEW = 64  # instances before compiling pays
+    _INITS = (
+        lambda self: None,
+        lambda self, a: _SET(self, "a", a),
+        lambda self, a, b: _SET(self, "a", a) or _SET(self, "b", b),
+        lambda self, a, b, c: _SET(self, "a", a) or _SET(self, "b", b) or _SET(self, "c", c),
+        lambda self, a, b, c, d: (
+            _SET(self, "a", a) or _SET(self, "b", b) or _SET(self, "c", c) or _SET(self, "d", d)
+        ),
+        lambda self, a, b, c, d, e: (
+            _SET(self, "a", a) or _SET(self, "b", b) or _SET(self, "c", c) or _SET(self, "d", d)
+            or _SET(self, "e", e)
+        ),
+        lambda self, a, b, c, d, e, f: (
+            _SET(self, "a", a) or _SET(self, "b", b) or _SET(self, "c", c) or _SET(self, "d", d)
+            or _SET(self, "e", e) or _SET(self, "f", f)
+        ),
+        lambda self, a, b, c, d, e, f, g: (
+            _SET(self, "a", a) or _SET(self, "b", b) or _SET(self, "c", c) or _SET(self, "d", d)
+            or _SET(self, "e", e) or _SET(self, "f", f) or _SET(self, "g", g)
+        ),
+    )  # fmt: skip
+    _NEWS = (
+        lambda cls: _NEW(cls, ()),
+        lambda cls, a: _NEW(cls, (a,)),
+        lambda cls, a, b: _NEW(cls, (a, b)),
+        lambda cls, a, b, c: _NEW(cls, (a, b, c)),
+        lambda cls, a, b, c, d: _NEW(cls, (a, b, c, d)),
+        lambda cls, a, b, c, d, e: _NEW(cls, (a, b, c, d, e)),
+        lambda cls, a, b, c, d, e, f: _NEW(cls, (a, b, c, d, e, f)),
+        lambda cls, a, b, c, d, e, f, g: _NEW(cls, (a, b, c, d, e, f, g)),
+        lambda cls, a, b, c, d, e, f, g, h: _NEW(cls, (a, b, c, d, e, f, g, h)),
+        lambda cls, a, b, c, d, e, f, g, h, i: _NEW(cls, (a, b, c, d, e, f, g, h, i)),
+        lambda cls, a, b, c, d, e, f, g, h, i, j: _NEW(cls, (a, b, c, d, e, f, g, h, i, j)),
+        lambda cls, a, b, c, d, e, f, g, h, i, j, k: _NEW(cls, (a, b, c, d, e, f, g, h, i, j, k)),
+        lambda cls, a, b, c, d, e, f, g, h, i, j, k, m: _NEW(cls, (a, b, c, d, e, f, g, h, i, j, k, m)),
+    )
+
+    def _copied(pattern, names, label, defaults):
+        """A function with other names for its parameters, and for the texts in it that are called as they are."""
+        code = pattern.__code__
+        first, *letters = code.co_varnames
+        to = dict(zip(letters, names, strict=True))
+        texts = tuple([to.get(c, c) if c.__class__ is str else c for c in code.co_consts])
+        made = code.replace(co_varnames=(f"_{first}", *names), co_consts=texts, co_name=label)
+        return FunctionType(made, globals(), label, defaults)
 
     class _Field:
         """What `field` says of one field."""
@@ -46,23 +93,25 @@ else:
     def replace(instance, /, **changes):
         """As `dataclasses.replace`."""
         cls = instance.__class__
-        names = cls.__match_args__
-        values = [changes.pop(name) if name in changes else getattr(instance, name) for name in names]
+        values = [*map(changes.pop, cls.__match_args__, cls._values_(instance))]
         return cls(*values, **changes)
 
     def _made(cls, frozen, slots, eq):
         own = [_own(cls, name) for name in _names(cls)]
         inherited = [f for f in getattr(cls, "_fields_", ()) if all(f.name != o.name for o in own)]
         fields = (*inherited, *own)
+        names = tuple(f.name for f in fields if f.init)
         space = {
             "_fields_": fields,
             "_frozen_": frozen,
-            "__match_args__": tuple(f.name for f in fields if f.init),
-            "__init__": _first_init,
+            "_values_": _getter(names),
+            "__match_args__": names,
+            "__init__": _init_of(cls, fields, names),
             "__repr__": _repr,
         }
         if eq:
-            space |= {"__eq__": _equality(fields), "__hash__": _hashing(fields) if frozen else None}
+            get = _getter([f.name for f in fields if f.compare])
+            space |= {"__eq__": _equality(get), "__hash__": _hashing(get) if frozen else None}
         for name in ("__init__", "__repr__", "__eq__", "__hash__"):
             if cls.__dict__.get(name) is not None:
                 space.pop(name, None)
@@ -100,13 +149,13 @@ else:
         made.name = name
         return made
 
-    def _getter(fields):
-        names = [f.name for f in fields if f.compare]
-        return attrgetter(*names) if names else lambda instance: ()
+    def _getter(names):
+        """A function: instance → the values of these fields, which no class has as a method."""
+        if len(names) > 1:
+            return attrgetter(*names)
+        return staticmethod(lambda instance: tuple(getattr(instance, name) for name in names))
 
-    def _equality(fields):
-        get = _getter(fields)
-
+    def _equality(get):
         def __eq__(self, other):
             if self is other:
                 return True
@@ -114,8 +163,7 @@ else:
 
         return __eq__
 
-    def _hashing(fields):
-        get = _getter(fields)
+    def _hashing(get):
         return lambda self: hash(get(self))
 
     def _repr(self):
@@ -132,35 +180,39 @@ else:
     def _refuse(self, name, value=None):
         raise AttributeError(f"cannot assign to field {name!r}")
 
-    def _first_init(self, *args, **kwargs):
-        """Stands for `__init__` until a class has so many instances that one of its own pays."""
-        cls = next(c for c in type(self).__mro__ if c.__dict__.get("__init__") is _first_init)
-        if not _is_one_of_few(cls, _FEW) or not _fill(self, cls._fields_, args, kwargs):
-            cls.__init__ = _init(cls)
-            cls.__init__(self, *args, **kwargs)
+    def _init_of(cls, fields, names):
+        plain = names == tuple(f.name for f in fields if f.factory is _ABSENT)
+        if not plain or len(names) >= len(_INITS) or hasattr(cls, "__post_init__"):
+            return _first_init(fields, names)
+        defaults = tuple([f.default for f in fields if f.default is not _ABSENT])
+        return _copied(_INITS[len(names)], names, "__init__", defaults)
 
-    def _is_one_of_few(cls, few):
-        count = _INSTANCES[cls] = _INSTANCES.get(cls, 0) + 1
-        return count <= few
+    def _first_init(fields, names):
+        """An `__init__` until a class has so many instances that one of its own pays."""
+        ready = {f.name: f.default for f in fields if f.default is not _ABSENT}
+        made = {f.name: f.factory for f in fields if f.factory is not _ABSENT}
+        every, left = {*names, *ready, *made}, _FEW
 
-    def _fill(self, fields, args, kwargs):
-        """Set the fields of an instance; whether the arguments are what `__init__` takes."""
-        given = iter(args)
-        for each in fields:
-            value = next(given, _ABSENT) if each.init else _ABSENT
-            if value is _ABSENT and each.init:
-                value = kwargs.pop(each.name, _ABSENT)
-            if value is _ABSENT:
-                value = each.default if each.factory is _ABSENT else each.factory()
-            if value is not _ABSENT:
-                _SET(self, each.name, value)
-            elif each.init:
-                return False
-        if kwargs or next(given, _ABSENT) is not _ABSENT:
-            return False
-        if hasattr(self, "__post_init__"):
-            self.__post_init__()
-        return True
+        def __init__(self, *args, **kwargs):
+            nonlocal left
+            left -= 1
+            values = {**ready, **dict(zip(names, args)), **kwargs}  # noqa: B905
+            for name in made.keys() - values.keys():
+                values[name] = made[name]()
+            if left < 0 or len(args) > len(names) or values.keys() != every or not _fit(kwargs, names, args):
+                cls = next(c for c in type(self).__mro__ if c.__dict__.get("__init__") is __init__)
+                cls.__init__ = _init(cls)
+                return cls.__init__(self, *args, **kwargs)
+            for name, value in values.items():
+                _SET(self, name, value)
+            if hasattr(self, "__post_init__"):
+                self.__post_init__()
+
+        return __init__
+
+    def _fit(kwargs, names, args):
+        """Whether arguments by name are none of those by position, and none that is not to be given."""
+        return not kwargs or kwargs.keys() <= {*names[len(args) :]}
 
     def _init(cls):
         space = {"_set": _SET, "_absent": _ABSENT}
@@ -197,9 +249,7 @@ else:
             defaults = {n: space.pop(n) for n in names if n in space}
             made = {n: _tuplegetter(i, n) for i, n in enumerate(names)}
             made |= {"__slots__": (), "_fields": names, "_field_defaults": defaults, "__match_args__": names}
-            made |= {"__new__": _first_new, "_make": classmethod(tuple.__new__)}
-            made["_positions"] = {name: at for at, name in enumerate(names)}
-            made["_defaults"] = tuple(defaults.values())
+            made |= {"__new__": _new(names, defaults), "_make": classmethod(_NEW)}
             return type(name, (_Tuple,), made | space)
 
     class _Root:
@@ -214,12 +264,10 @@ else:
         __slots__ = ()
 
         def _replace(self, /, **changes):
-            values, positions = list(self), self._positions
-            for name, value in changes.items():
-                if name not in positions:
-                    raise ValueError(f"no such field: {name!r}")
-                values[positions[name]] = value
-            return self._make(values)
+            made = _NEW(self.__class__, map(changes.pop, self._fields, self))
+            if changes:
+                raise ValueError(f"no such fields: {list(changes)}")
+            return made
 
         def _asdict(self):
             return dict(zip(self._fields, self, strict=True))
@@ -231,20 +279,10 @@ else:
         def __getnewargs__(self):
             return tuple(self)
 
-    def _first_new(cls, *args, **kwargs):
-        """Stands for `__new__` until a class has so many instances that one of its own pays."""
-        spare = len(args) + len(cls._defaults) - len(cls._fields)  # defaults that arguments stand for
-        if not kwargs and 0 <= spare <= len(cls._defaults) and _is_one_of_few(cls, _SOME):
-            return tuple.__new__(cls, args + cls._defaults[spare:])
-        home = next(c for c in cls.__mro__ if c.__dict__.get("__new__") is not None)
-        if kwargs and _is_one_of_few(home, _FEW):
-            given = {**home._field_defaults, **dict(zip(home._fields, args)), **kwargs}  # noqa: B905
-            doubled = kwargs.keys() & set(home._fields[: len(args)])
-            if len(args) <= len(home._fields) and given.keys() == set(home._fields) and not doubled:
-                return tuple.__new__(cls, [given[name] for name in home._fields])
-        space = {"_new": tuple.__new__, "_defaults": home._field_defaults}
-        params = [f"{n}=_defaults[{n!r}]" if n in home._field_defaults else n for n in home._fields]
-        values = "".join(f"{n}, " for n in home._fields)
-        exec(f"def __new__({', '.join(['_cls', *params])}): return _new(_cls, ({values}))", space)
-        home.__new__ = space["__new__"]
-        return home.__new__(cls, *args, **kwargs)
+    def _new(names, defaults):
+        if len(names) < len(_NEWS):
+            return _copied(_NEWS[len(names)], names, "__new__", tuple(defaults.values()))
+        space = {"_new": _NEW, "_defaults": defaults}
+        params = [f"{n}=_defaults[{n!r}]" if n in defaults else n for n in names]
+        exec(f"def __new__({', '.join(['_cls', *params])}): return _new(_cls, ({', '.join(names)}))", space)
+        return space["__new__"]
