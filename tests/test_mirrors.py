@@ -196,7 +196,12 @@ def test_helpers_allowed(name: str) -> None:
     assert table - allowed <= ABSENT
 
 
-WIDER = {"CGROUP_SOCK", "CGROUP_SOCK_ADDR", "CGROUP_SOCKOPT"}  # what is allowed depends on the attach type
+WIDER = {
+    "CGROUP_SOCK",
+    "CGROUP_SOCK_ADDR",
+    "CGROUP_SOCKOPT",
+    "XDP",
+}  # what is allowed depends on the attach type
 
 
 @with_root

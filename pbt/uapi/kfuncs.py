@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pbt.data import NamedTuple
 
-_TRACERS = "TRACING LSM TRACEPOINT PERF_EVENT"
+_TRACERS = "TRACING LSM TRACEPOINT PERF_EVENT RAW_TRACEPOINT RAW_TRACEPOINT_WRITABLE"
 _CGROUPS = "CGROUP_SKB CGROUP_SOCK CGROUP_DEVICE CGROUP_SOCK_ADDR CGROUP_SYSCTL CGROUP_SOCKOPT SOCK_OPS"
 _SETS = {
     "all": None,
@@ -35,10 +35,10 @@ class Kfunc(NamedTuple):
 
     args: "num", "const" (a known number), "ignored", "ctx" ("ctx:STRUCT": tracing programs hand over that),
     "map", "text" (constant), "mem:N" (N bytes), "mem" and "size" behind one another (as many bytes as the size
-    says), "ptr:STRUCT", "dynptr", "new_dynptr:TYPE" (no type: that of the dynptr before), "new_iter:KIND",
-    "iter:KIND", "new_irq", "irq", "own" (an object of the program), "counted" (one that counts references),
-    "root:KIND" (a list or tree), "node:KIND" (of it), "field:KIND" (of a map's value), "func" (a function
-    of the program), "res_lock"; "?" at the end: may be null.
+    says), "ptr:STRUCT", "dynptr", "new_dynptr:TYPE" (no type: that of the dynptr before), "old_dynptr:TYPE" (that
+    ends), "new_iter:KIND", "iter:KIND", "new_irq", "irq", "own" (an object of the program), "counted" (one that
+    counts references), "root:KIND" (a list or tree), "new_node:KIND" (to be put into it), "node:KIND" (of it),
+    "field:KIND" (of a map's value), "func" (a function of the program), "res_lock"; "?" at the end: may be null.
     result: "num", "void", "ptr:STRUCT", "untrusted:STRUCT", "mem:N" (N bytes to be read), "cell:N" (to be written,
     too), "slice" (of a dynptr), "context" (the kernel's structure of it), "cast" (to the type of a known id),
     "new" (an object of the program), "shared" (the argument), "node" (of a list or tree), "zero"; "?": may be null.
@@ -55,6 +55,16 @@ class Kfunc(NamedTuple):
     types: frozenset[str] | None
     since: tuple[int, ...]
     until: tuple[int, ...] = ()
+
+    @property
+    def core(self) -> str:
+        """The name without "_impl": since Linux 7 there is one without the arguments that are ignored."""
+        return self.name.removesuffix("_impl")
+
+    @property
+    def adds(self) -> bool:
+        """Whether it puts a node into a list or tree."""
+        return any(arg.startswith("new_node:") for arg in self.args)
 
 
 def _k(name: str, args: str, result: str, flags: str, types: str, since: str, until: str = "") -> Kfunc:
@@ -92,17 +102,31 @@ _ROWS = (
     _k("obj_drop_impl", "own ignored", "void", "release", "generic", "6.2"),
     _k("percpu_obj_drop_impl", "own ignored", "void", "release", "generic", "6.7"),
     _k("refcount_acquire_impl", "counted ignored", "shared?", "acquire rcu locked", "generic", "6.4"),
-    *(_k(f"list_push_{end}_impl", "root:list_head node:list_node ignored num", "num", "locked", "generic", "6.2")
+    *(_k(f"list_push_{end}_impl", "root:list_head new_node:list_node ignored num", "num", "locked", "generic", "6.2")
       for end in ("front", "back")),
     *(_k(f"list_pop_{end}", "root:list_head", "node?", "acquire locked", "generic", "6.2")
       for end in ("front", "back")),
     *(_k(f"list_{end}", "root:list_head", "node?", "locked", "generic", "6.16") for end in ("front", "back")),
-    _k("rbtree_add_impl", "root:rb_root node:rb_node func ignored num", "num", "locked", "generic", "6.3"),
+    _k("rbtree_add_impl", "root:rb_root new_node:rb_node func ignored num", "num", "locked", "generic", "6.3"),
     _k("rbtree_remove", "root:rb_root node:rb_node", "node?", "acquire locked", "generic", "6.3"),
     _k("rbtree_first", "root:rb_root", "node?", "locked", "generic", "6.3"),
     _k("rbtree_root", "root:rb_root", "node?", "locked", "generic", "6.16"),
     *(_k(f"rbtree_{side}", "root:rb_root node:rb_node", "node?", "locked", "generic", "6.16")
       for side in ("left", "right")),
+    # the same since Linux 7, which fills in what was ignored
+    _k("obj_new", "const", "new?", "acquire", "generic", "7.0"),
+    _k("percpu_obj_new", "const", "new?", "acquire", "generic", "7.0"),
+    _k("obj_drop", "own", "void", "release", "generic", "7.0"),
+    _k("percpu_obj_drop", "own", "void", "release", "generic", "7.0"),
+    _k("refcount_acquire", "counted", "shared?", "acquire rcu locked", "generic", "7.0"),
+    *(_k(f"list_push_{end}", "root:list_head new_node:list_node", "num", "locked", "generic", "7.0")
+      for end in ("front", "back")),
+    _k("rbtree_add", "root:rb_root new_node:rb_node func", "num", "locked", "generic", "7.0"),
+    _k("list_add", "root:list_head new_node:list_node node:list_node", "num", "locked", "generic", "7.1"),
+    _k("list_del", "root:list_head node:list_node", "node?", "acquire locked", "generic", "7.1"),
+    _k("list_empty", "root:list_head", "num", "locked", "generic", "7.1"),
+    *(_k(f"list_is_{place}", "root:list_head node:list_node", "num", "locked", "generic", "7.1")
+      for place in ("first", "last")),
     # locks that may fail
     _k("res_spin_lock", "res_lock", "zero", "locked", "all", "6.15"),
     _k("res_spin_unlock", "res_lock", "void", "locked", "all", "6.15"),
@@ -114,6 +138,10 @@ _ROWS = (
     _k("wq_start", "field:wq num", "num", "", "all", "6.10"),
     *(_k(f"task_work_schedule_{how}_impl", "ptr:task_struct field:task_work map func ignored", "num", "trusted",
          "all", "6.18") for how in ("signal", "resume")),
+    _k("wq_set_callback", "field:wq func num", "num", "", "all", "7.0"),
+    *(_k(f"task_work_schedule_{how}", "ptr:task_struct field:task_work map func", "num", "trusted", "all", "7.0")
+      for how in ("signal", "resume")),
+    _k("timer_cancel_async", "field:timer", "num", "", "all", "7.0"),
     _k("arena_alloc_pages", "map ignored num num num", "num", "sleepable trusted", "all", "6.9"),
     _k("arena_free_pages", "map ignored num", "void", "sleepable trusted", "all", "6.9"),
     _k("arena_reserve_pages", "map ignored num", "num", "sleepable trusted", "all", "6.17"),
@@ -165,6 +193,8 @@ _ROWS = (
     _k("dynptr_from_skb", "ctx:sk_buff num new_dynptr:SKB", "num", "trusted", "skb", "6.4"),
     _k("dynptr_from_skb_meta", "ctx num new_dynptr:SKB_META", "num", "trusted", "skb_meta", "6.18"),
     _k("dynptr_from_xdp", "ctx num new_dynptr:XDP", "num", "", "xdp", "6.4"),
+    _k("dynptr_from_file", "ptr:file num new_dynptr:FILE", "num", "trusted", "all", "7.0"),
+    _k("dynptr_file_discard", "old_dynptr:FILE", "num", "", "all", "7.0"),
     _k("dynptr_slice", "dynptr num mem? const", "slice?", "", "all", "6.4"),
     _k("dynptr_slice_rdwr", "dynptr num mem? const", "slice?", "", "all", "6.4"),
     _k("dynptr_clone", "dynptr new_dynptr", "num", "", "all", "6.5"),
@@ -190,6 +220,10 @@ _ROWS = (
     _k("strnchr", "ignored num num", "num", "", "all", "6.17"),
     _k("strlen", "ignored", "num", "", "all", "6.17"),
     _k("stream_vprintk_impl", "num text mem size ignored", "num", "trusted", "all", "6.18"),
+    _k("stream_vprintk", "num text mem size", "num", "trusted", "all", "7.0"),
+    _k("stream_print_stack", "num", "num", "", "all", "7.0"),
+    _k("strcasestr", "ignored ignored", "num", "", "all", "7.0"),
+    *(_k(f"strn{what}", "ignored ignored num", "num", "", "all", "7.0") for what in ("casecmp", "casestr")),
     # types
     _k("cast_to_kern_ctx", "ctx", "context", "", "all", "6.2"),
     _k("rdonly_cast", "ignored const", "cast", "", "all", "6.2"),
@@ -243,8 +277,8 @@ _ROWS = (
     _k("kfunc_call_test3", "sock", "ptr:sock", "", "test", "5.13", "6.2"),
     _k("kfunc_call_test_acquire", "mem:8", "ptr:prog_test_ref_kfunc?", "acquire", "test", "5.18", "6.2"),
     _k("kfunc_call_memb_acquire", "", "ptr:prog_test_member?", "acquire", "test", "5.18", "6.2"),
-    _k("kfunc_call_test_release", "ptr:prog_test_ref_kfunc", "void", "release", "test", "5.18", "6.2"),
-    _k("kfunc_call_memb_release", "ptr:prog_test_member", "void", "release", "test", "5.18", "6.2"),
+    _k("kfunc_call_test_release", "ptr:prog_test_ref_kfunc", "void", "release", "test", "5.18"),
+    _k("kfunc_call_memb_release", "ptr:prog_test_member", "void", "release", "test", "5.18"),
     _k("kfunc_call_memb1_release", "ptr:prog_test_member1", "void", "release", "test", "5.18", "6.2"),
     _k("kfunc_call_test_ref", "ptr:prog_test_ref_kfunc", "void", "trusted", "test", "6.0", "6.2"),
     _k("kfunc_call_test_pass_ctx", "ctx", "void", "", "test", "5.17", "6.2"),

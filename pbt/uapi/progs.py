@@ -137,7 +137,7 @@ _ROWS = (
     _p(5, "TRACEPOINT", "", "8421:8-8192",
        helpers=_TRACE,
        attach="PERF_EVENT"),
-    _p(6, "XDP", "xdp_md", "4:0-20",
+    _p(6, "XDP", "xdp_md", "4:0-24",
        helpers=f"{_SKC} check_mtu csum_diff fib_lookup ktime_get_coarse_ns perf_event_output redirect "
        "redirect_map sk_lookup_tcp sk_lookup_udp sk_release skc_lookup_tcp "
        "tcp_check_syncookie tcp_gen_syncookie tcp_raw_check_syncookie_ipv4 "
@@ -284,7 +284,8 @@ _ROWS = (
        feature="btf"),
     _p(29, "LSM", "", "",
        helpers=f"{_TRACE} {_SKC} bprm_opts_set d_path get_func_arg get_func_arg_cnt get_func_ret "
-       "get_retval get_socket_cookie getsockopt ima_file_hash ima_inode_hash "
+       "get_local_storage get_retval skb_output xdp_get_buff_len xdp_output "
+       "get_socket_cookie getsockopt ima_file_hash ima_inode_hash "
        "inode_storage_delete inode_storage_get set_retval setsockopt sk_storage_delete "
        "sk_storage_get sock_from_file",
        attach="LSM_MAC LSM_CGROUP",
@@ -299,7 +300,7 @@ _ROWS = (
     _p(31, "SYSCALL", "", "8421:0-65536",
        writes="8421:0-65536",
        helpers=f"{_SKC} btf_find_by_name_kind d_path get_socket_cookie get_stack get_stackid "
-       "kallsyms_lookup_name perf_event_output probe_read probe_read_str sk_storage_delete "
+       "kallsyms_lookup_name perf_event_output probe_read probe_read_str probe_write_user sk_storage_delete "
        "sk_storage_get skb_output sock_from_file sys_bpf sys_close xdp_get_buff_len "
        "xdp_output",
        run="context",
@@ -336,35 +337,10 @@ RETURNS: dict[str, tuple[int, int]] = {
 """Return values by expected_attach_type, where these decide rather than the program type."""
 
 
-_BY4 = "CGROUP_INET4_BIND CGROUP_INET4_CONNECT CGROUP_INET4_GETPEERNAME CGROUP_INET4_GETSOCKNAME "
-_BY6 = _BY4.replace("INET4", "INET6")
-_CREATED = "CGROUP_INET_SOCK_CREATE CGROUP_INET_SOCK_RELEASE"
-_GUARDED: dict[str, tuple[tuple[int, int, str, str], ...]] = {
-    "CGROUP_SOCK": (
-        (0, 4, "rw", _CREATED),
-        (16, 24, "rw", _CREATED),
-        (24, 28, "rw", "CGROUP_INET4_POST_BIND"),
-        (28, 44, "rw", "CGROUP_INET6_POST_BIND"),
-        (44, 48, "rw", "CGROUP_INET4_POST_BIND CGROUP_INET6_POST_BIND"),
-    ),
-    "CGROUP_SOCK_ADDR": (
-        (4, 8, "rw", _BY4 + "CGROUP_UDP4_SENDMSG CGROUP_UDP4_RECVMSG"),
-        (8, 24, "rw", _BY6 + "CGROUP_UDP6_SENDMSG CGROUP_UDP6_RECVMSG"),
-        (40, 44, "rw", "CGROUP_UDP4_SENDMSG"),
-        (44, 60, "rw", "CGROUP_UDP6_SENDMSG"),
-    ),
-    "CGROUP_SOCKOPT": (
-        (24, 32, "w", "CGROUP_SETSOCKOPT"),
-        (36, 40, "rw", "CGROUP_GETSOCKOPT"),
-    ),
-}
-"""Parts of contexts that only some attach types may access: start, end, how, attach types."""
-
-
 _SINCE: dict[str, tuple[tuple[int, int, str], ...]] = {
     "SK_REUSEPORT": ((40, 56, "5.14"),),
     "__sk_buff": ((184, 192, "5.16"), (180, 184, "5.18")),
-    "bpf_sock_ops": ((216, 224, "5.16"),),
+    "bpf_sock_ops": ((216, 224, "6.2"),),
     "bpf_sk_lookup": ((68, 72, "5.17"),),
 }
 """Parts of contexts, by program type or context, that came after Linux 5.10: start, end, release."""
@@ -377,15 +353,6 @@ def context_release(prog: ProgType, offset: int, size: int) -> str:
             if offset < end and start < offset + size:
                 return release
     return ""
-
-
-def attached_access(prog_type: str, attach_type: str, offset: int, size: int, write: bool) -> bool:
-    """Whether programs of an attach type may access bytes of the context that their type offers."""
-    for start, end, how, types in _GUARDED.get(prog_type, ()):
-        if offset < end and start < offset + size and ("w" if write else "r") in how:
-            default = "CGROUP_INET_SOCK_CREATE" if prog_type == "CGROUP_SOCK" else "CGROUP_INET_INGRESS"
-            return (attach_type or default) in types.split()
-    return True
 
 
 def returns(prog_type: str, attach_type: str = "") -> tuple[int, int] | None:

@@ -115,7 +115,8 @@ def _memory_argument(
         if name == "MAP_KEY":
             given.key = reg
         size = info.key_size if name == "MAP_KEY" else info.value_size
-        helper_memory(env, state, regno, reg, size, False, name.startswith("UNINIT"), given)
+        fills = name.startswith("UNINIT") and info.map_type != "BLOOM_FILTER"  # which is asked, not read
+        helper_memory(env, state, regno, reg, size, False, fills, given)
     elif name.endswith("_FIXED"):
         fills = name.startswith("UNINIT")
         if fills:

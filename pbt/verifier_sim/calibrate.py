@@ -35,6 +35,7 @@ _LOOK = "*(u32 *)(r10 -8) = 1; r2 = r10; r2 += -8; r1 = ARRAY; call map_lookup_e
 PROBES: Final = (
     Probe("atomics", "r0 = 0; *(u64 *)(r10 -8) = r0; r0 = atomic_fetch_add((u64 *)(r10 -8), r0); r0 = 0; exit"),
     Probe("narrow_spill", f"{_RANDOM}; r0 &= 15; *(u32 *)(r10 -8) = r0; r1 = *(u32 *)(r10 -8); if r1 > 15 goto bad{_END}"),
+    Probe("registers_written", "r2 = 0; *(u64 *)(r1 +0) = r2; r0 = 0; exit", "KPROBE"),
     Probe("deep_reads", "r0 = *(u64 *)(r10 -8); exit"),
     Probe("equal_ranges", f"{_RANDOM}; if w0 < 4 goto out; w2 = 3; if w0 == w2 goto bad{_END}"),
     Probe("halves_compared", f"{_TIME}; if w0 > 20 goto out; if r0 == 24 goto bad{_END}"),

@@ -8,12 +8,14 @@ from pbt.typing import Final
 from pbt.uapi.helpers import BY_ID, Helper
 from pbt.uapi.maps import MAP_TYPES
 from pbt.verifier_sim import bounds, dynptr, fields, scalar, stack
+from pbt.verifier_sim.allowed import allows, knows
 from pbt.verifier_sim.arguments import argument, named
 from pbt.verifier_sim.attach import may_call
 from pbt.verifier_sim.callbacks import call_back, call_later
 from pbt.verifier_sim.demands import Given
 from pbt.verifier_sim.env import MOVES_PACKET, Env, Refuse, Unsupported, sleeps
 from pbt.verifier_sim.leave import in_range
+from pbt.verifier_sim.memory import RDONLY_PROG
 from pbt.verifier_sim.owned import is_own
 from pbt.verifier_sim.passed import passed
 from pbt.verifier_sim.reg import ANY, UNINIT, MapInfo, Reg, names, number
@@ -81,9 +83,9 @@ def _call_global(env: Env, state: State, pc: int, target: int) -> int:
 
 def _helper(env: Env, state: State, pc: int, number_: int) -> int:
     helper = BY_ID.get(number_)
-    if helper is None or not env.knows(helper):
+    if helper is None or not knows(env, helper):
         raise Refuse(f"invalid func unknown#{number_}")
-    if not env.allows(helper):
+    if not allows(env, helper):
         raise Refuse(
             f"program of this type cannot use helper bpf_{helper.name}#{number_}",
             f"Programs of type {env.prog.name} have no such helper on this kernel.",
@@ -102,6 +104,8 @@ def _helper(env: Env, state: State, pc: int, number_: int) -> int:
         argument(env, state, helper, given, at + 1, kind)
     if given.map is not None and "CONST_MAP_PTR" in helper.args:
         _compatible(env, helper, given.map)
+        if helper.name in _CHANGES and given.map.flags & RDONLY_PROG:
+            raise Refuse("write into map forbidden")
     for _, reg, size in given.fills:
         low = reg.off + reg.num.smin
         stack.use_stack(env, state.frames[reg.obj], low)
@@ -186,6 +190,7 @@ def _kinds(env: Env, helper: Helper) -> tuple[str, ...]:
 _SLEEPS = names(
     "copy_from_user copy_from_user_task ima_inode_hash ima_file_hash sys_bpf sys_close btf_find_by_name_kind"
 )
+_CHANGES = names("map_update_elem map_delete_elem map_push_elem map_pop_elem")
 _NO_OWNERS = names("SCHED_CLS SCHED_ACT FLOW_DISSECTOR SOCKET_FILTER")
 _CHANGES_SOCKMAPS = names("SCHED_CLS SCHED_ACT XDP SK_REUSEPORT FLOW_DISSECTOR SK_LOOKUP SOCKET_FILTER")
 

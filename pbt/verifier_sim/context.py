@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pbt.typing import Final
-from pbt.uapi import progs
+from pbt.uapi import expected, progs
 from pbt.verifier_sim import bounds, casts, kernels, scalar, unprivileged
 from pbt.verifier_sim.env import Env, Refuse
 from pbt.verifier_sim.reg import ANY, Reg, names, number
@@ -55,14 +55,15 @@ def _allowed(env: Env, offset: int, size: int, write: bool) -> bool:
     key = (offset, size, write)
     known = env.context_access.get(key)
     if known is None:
-        rules = env.prog.writes if write else env.prog.reads
+        written = env.prog.name == "KPROBE" and "registers_written" in env.rules
+        rules = env.prog.writes if write and not written else env.prog.reads
         known = offset >= 0 and progs.may_access(rules, offset, size)
         if env.prog.name == "SYSCALL" and "syscall_context" in env.rules:
             known = True  # see _within
         if offset < 0 and env.prog.name == "TRACEPOINT" and not write:
             known = offset % size == 0  # tp_prog_is_valid_access() compares it with a size_t
         known = known and (env.privileged or unprivileged.sees(env.prog.name, offset))
-        known = known and progs.attached_access(env.prog.name, env.attach, offset, size, write)
+        known = known and expected.attached_access(env.prog.name, env.attach, offset, size, write)
         since = progs.context_release(env.prog, offset, size)
         known = known and (not since or not env.release or kernels.release(since) <= env.release)
         env.context_access[key] = known
@@ -103,7 +104,11 @@ def _read_arguments(env: Env, at: int, size: int, sign: bool) -> Reg:
             return ANY
         return known._replace(id=env.new_id()) if known.null else known
     if known.kind != "scalar":
-        raise Refuse(f"invalid bpf_context access off={at} size={size}")
+        if "whole_pointers" in env.rules:
+            raise Refuse(f"invalid bpf_context access off={at} size={size}")
+        if known.kind == "address":
+            return number(scalar.of_size(size, sign=sign))
+        return known._replace(id=env.new_id()) if known.null else known
     if known.num is not scalar.UNKNOWN and not sign:
         return number(casts.truncate(known.num, size, env.rules))
     return number(scalar.of_size(size, sign=sign))
@@ -136,7 +141,9 @@ def _pointer(env: Env, text: str) -> Reg:
 
 def write_context(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, value: Reg) -> None:
     at = _offset(reg, regno, offset, size, env)
-    if not _allowed(env, at, size, True):
+    if env.prog.name == "LSM":
+        _read_arguments(env, at, size, False)  # what may be read may be written
+    elif not _allowed(env, at, size, True):
         raise Refuse(
             f"invalid bpf_context access off={at} size={size}",
             f"The context of {env.prog.name} programs cannot be written there.",

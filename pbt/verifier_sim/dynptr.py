@@ -7,7 +7,7 @@ from pbt.verifier_sim.env import Env, Refuse
 from pbt.verifier_sim.reg import ANY, Reg
 from pbt.verifier_sim.state import DYNPTR, INVALID, SPILL, Frame, Slot, State
 
-_COUNTED: Final = ("RINGBUF",)  # dynptrs that hold a reference
+_COUNTED: Final = ("RINGBUF", "FILE")  # dynptrs that hold a reference
 _WHOLE = DYNPTR * 8
 
 

@@ -8,9 +8,8 @@ from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
 from pbt.source import PbtError
 from pbt.typing import TYPE_CHECKING, Any, Final
-from pbt.uapi import progs
-from pbt.uapi.helpers import BY_ID, Helper
-from pbt.verifier_sim import kernels
+from pbt.uapi import expected, progs
+from pbt.uapi.helpers import BY_ID
 from pbt.verifier_sim.kernels import Features
 from pbt.verifier_sim.reg import MapInfo, Reg, names
 from pbt.verifier_sim.state import Later, State
@@ -26,46 +25,14 @@ _PACKET_READ = names(
     "FLOW_DISSECTOR CGROUP_SKB CGROUP_SOCKOPT"
 )
 _PACKET_WRITE = names("SCHED_CLS SCHED_ACT XDP LWT_XMIT SK_SKB SK_MSG CGROUP_SOCKOPT")
-_OF_TASK = frozenset(  # in network programs since 6.18 ("comm_everywhere")
-    [
-        "get_current_comm",
-        "get_current_uid_gid",
-        "current_task_under_cgroup",
-        "get_current_cgroup_id",
-        "get_current_ancestor_cgroup_id",
-        "get_cgroup_classid",
-    ]
-)
 MOVES_PACKET = names(
     "skb_store_bytes skb_vlan_push skb_vlan_pop skb_change_proto skb_change_head skb_change_tail "
     "skb_pull_data skb_adjust_room clone_redirect l3_csum_replace l4_csum_replace xdp_adjust_head "
     "xdp_adjust_tail xdp_adjust_meta msg_pull_data msg_push_data msg_pop_data lwt_push_encap "
     "lwt_seg6_store_bytes lwt_seg6_adjust_srh lwt_seg6_action store_hdr_opt"
 )
-_TRACING = names("SYSCALL KPROBE TRACEPOINT PERF_EVENT RAW_TRACEPOINT RAW_TRACEPOINT_WRITABLE TRACING LSM")
-_ALLOWED_SINCE: Final = {
-    "get_netns_cookie": (names("SOCKET_FILTER SCHED_CLS SCHED_ACT CGROUP_SKB"), (6, 15)),
-    "get_current_pid_tgid": (
-        frozenset(n for n in progs.PROG_TYPES if n not in _TRACING and n[:6] != "CGROUP"),
-        (6, 10),
-    ),
-    "strtol": (frozenset(progs.PROG_TYPES) - {"CGROUP_SYSCTL"}, (5, 13)),
-    "strtoul": (frozenset(progs.PROG_TYPES) - {"CGROUP_SYSCTL"}, (5, 13)),
-}
-"""Helpers that some types of programs were given later than others: the types, the release."""
-_CAPABLE: Final = names(
-    "spin_lock spin_unlock jiffies64 per_cpu_ptr this_cpu_ptr timer_init timer_set_callback timer_start "
-    "timer_cancel kptr_xchg for_each_map_elem loop user_ringbuf_drain ringbuf_reserve_dynptr "
-    "ringbuf_submit_dynptr ringbuf_discard_dynptr dynptr_from_mem dynptr_read dynptr_write dynptr_data "
-    "cgrp_storage_get cgrp_storage_delete get_current_cgroup_id get_current_ancestor_cgroup_id "
-    "trace_printk trace_vprintk get_current_task get_current_task_btf probe_read_user "
-    "probe_read_kernel probe_read_user_str probe_read_kernel_str snprintf_btf snprintf task_pt_regs "
-    "get_current_comm get_current_uid_gid current_task_under_cgroup get_cgroup_classid"
-)
-"""Helpers of bpf_base_func_proto() behind its tests of CAP_BPF and CAP_PERFMON."""
 _MAY_SLEEP: Final = {"TRACING": (5, 10), "LSM": (5, 10), "KPROBE": (6, 0), "STRUCT_OPS": (6, 0)}
 _PRIVATE = names("KPROBE TRACEPOINT PERF_EVENT RAW_TRACEPOINT")
-_WITH_RESULT = names("CGROUP_DEVICE CGROUP_SYSCTL CGROUP_SOCK CGROUP_SOCK_ADDR CGROUP_SOCKOPT")
 
 
 class Refuse(PbtError):
@@ -152,7 +119,7 @@ class Env:
         self.packet_helpers = prog.name in _PACKET_READ
         self.packet_write = prog.name in _PACKET_WRITE
         self.private_stack = "private_stack" in rules and prog.name in _PRIVATE
-        self.limits = attached.limits if attached is not None else progs.returns(prog.name, attach)
+        self.limits = attached.limits if attached is not None else expected.limits(prog.name, attach, release)
         self.state_freq = state_freq
 
     def sleep_rule(self) -> str:
@@ -227,32 +194,6 @@ class Env:
     def new_id(self) -> int:
         self.last_id += 1
         return self.last_id
-
-    def allows(self, helper: Helper) -> bool:
-        """Whether programs of this type may call the helper on this kernel."""
-        name = helper.name
-        if name in ("get_retval", "set_retval") and self.prog.name in _WITH_RESULT:
-            return True
-        if name not in self.prog.helpers or name in self.missing:
-            return False
-        if not self.privileged and name in _CAPABLE:
-            return False
-        if name in ("getsockopt", "setsockopt") and self.prog.name == "CGROUP_SOCKOPT":
-            return self.attach == "CGROUP_SETSOCKOPT"
-        since = _ALLOWED_SINCE.get(name)
-        if since and self.release and self.release < since[1] and self.prog.name in since[0]:
-            return False
-        if name in _OF_TASK and self.prog.name not in _TRACING and "comm_everywhere" not in self.rules:
-            return self.prog.name.startswith("CGROUP") or name == "get_cgroup_classid"
-        return True
-
-    def knows(self, helper: Helper) -> bool:
-        """Whether the kernel has the helper at all (none came after 6.2)."""
-        if not self.release or self.release >= (6, 2):
-            return True
-        from pbt.uapi.features import helper_release
-
-        return kernels.release(helper_release(helper.id)) <= self.release
 
     def push(self, pc: int, state: State) -> None:
         """Remember a branch for later (the kernel keeps at most 8192 of them)."""

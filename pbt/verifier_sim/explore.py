@@ -267,7 +267,7 @@ class Explorer:
 
 def repeats(name: str) -> bool:
     """Whether a kernel function is walked in rounds: iterators, and trees whose nodes are ordered."""
-    return name.endswith("_next") or name == "bpf_rbtree_add_impl"
+    return name.endswith("_next") or name.removesuffix("_impl") == "bpf_rbtree_add"
 
 
 _ROUNDS = frozenset((164, 180, 181, 209))  # helpers that call back while they run

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pbt.typing import TYPE_CHECKING, Final
 from pbt.verifier_sim import callbacks, locks, owned
-from pbt.verifier_sim.env import Refuse, Unsupported
+from pbt.verifier_sim.env import Refuse
 from pbt.verifier_sim.layout import shown
 from pbt.verifier_sim.reg import UNINIT, Field, MapInfo, Reg
 from pbt.verifier_sim.resources import forget
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pbt.verifier_sim.kfuncargs import Call
 
 _KINDS: Final = {"list_head": "list_node", "rb_root": "rb_node"}
-ADDS: Final = ("bpf_list_push_front_impl", "bpf_list_push_back_impl", "bpf_rbtree_add_impl")
 
 
 def _fields(call: Call, reg: Reg) -> tuple[Field, ...]:
@@ -58,25 +57,38 @@ def root(call: Call, regno: int, reg: Reg, kind: str) -> None:
     if not locks.holds(call.state, reg):
         raise Refuse("held lock and object are not in the same allocation")
     if found.node < 0 or not found.struct:
-        raise Unsupported(f"what the {shown(found)} holds, which no type of the program tells")
+        raise Refuse(
+            f"bpf_{kind} not found at offset={found.off}",
+            "A declaration tag says what a list or tree contains; kernels make no map without it.",
+        )
     call.root = found
 
 
+def new_node(call: Call, regno: int, reg: Reg, kind: str) -> None:
+    """A node to be put in, which the program owns."""
+    call.not_null(regno, reg)
+    if reg.kind != "own" or reg.mods:
+        raise Refuse(f"arg#{regno - 1} expected pointer to allocated object")
+    if not reg.ref:
+        raise Refuse("allocated object must be referenced")
+    _fits(call, regno, reg, kind)
+    call.object = reg
+
+
 def node(call: Call, regno: int, reg: Reg, kind: str) -> None:
-    """A node to be put in, which the program owns, or (rbtree_remove, _left, _right) one that is in already."""
+    """A node that is in already."""
     call.not_null(regno, reg)
     name = call.row.name
-    if name in ADDS:
-        if reg.kind != "own" or reg.mods:
-            raise Refuse(f"arg#{regno - 1} expected pointer to allocated object")
-        if not reg.ref:
-            raise Refuse("allocated object must be referenced")
-    else:
-        loose = reg.kind == "own" and ("non_own_" in reg.mods or reg.ref)
-        if not loose or (reg.ref and "walk_trees" not in call.env.rules):
-            raise Refuse(f"{name} can only take non-owning or refcounted bpf_rb_node pointer")
-        if locks.in_order(call.state):
-            raise Refuse(f"{name} not allowed in rbtree cb")
+    loose = reg.kind == "own" and ("non_own_" in reg.mods or reg.ref)
+    if not loose or (reg.ref and "walk_trees" not in call.env.rules):
+        raise Refuse(f"{name} can only take non-owning or refcounted bpf_rb_node pointer")
+    if locks.in_order(call.state):
+        raise Refuse(f"{name} not allowed in rbtree cb")
+    _fits(call, regno, reg, kind)
+
+
+def _fits(call: Call, regno: int, reg: Reg, kind: str) -> None:
+    """Whether the node is of the kind that the list or tree holds."""
     held = call.root
     assert held is not None
     place = _at(call, regno, reg, kind)
@@ -89,7 +101,6 @@ def node(call: Call, regno: int, reg: Reg, kind: str) -> None:
         raise Refuse(
             f"arg#1 offset={place.off}, but expected bpf_{kind} at offset={held.node} in struct {held.struct}"
         )
-    call.object = reg
 
 
 def _in_it(call: Call, held: Field) -> Reg:
@@ -132,4 +143,4 @@ def order(call: Call) -> int:
     )
 
 
-__all__ = ["ADDS", "add", "node", "order", "root", "taken"]
+__all__ = ["add", "new_node", "node", "order", "root", "taken"]

@@ -17,6 +17,8 @@ from pbt.verifier_sim.reg import Field, MapInfo
 _STRICT, _ANY, _STATE_FREQ, _SLEEPABLE = 1 << 0, 1 << 1, 1 << 3, 1 << 4
 _RDONLY_PROG = 1 << 7
 _WRITTEN = {"6.18": "6.18.44", "6.18deb": "6.18.15"}
+_UNCONFIGURED = frozenset(["override_return"])  # in all kernels of the batches that were measured
+_LOCKED = frozenset(["override_return", "probe_write_user"])  # the one that is locked down
 
 
 Rules = Callable[[str], Mapping[str, object]]
@@ -76,6 +78,7 @@ def judge(line: Mapping[str, Any], rules: Rules | None = None) -> dict[str, Any]
     flags = line.get("prog_flags", 0)
     release = _WRITTEN.get(kernel, kernel)
     options: dict[str, Any] = {"features": features(release), "kernel": release}
+    options["missing"] = _LOCKED if kernel == "6.18" else _UNCONFIGURED
     if rules is not None:
         options.update(rules(release))
     verdict = judge.verify(

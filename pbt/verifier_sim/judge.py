@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from pbt.isa.insn import Insn, decode
 from pbt.typing import TYPE_CHECKING, Any
+from pbt.uapi.expected import loads_for
 from pbt.uapi.progs import PROG_TYPES
 from pbt.verifier_sim import arena, kernels, throw, unprivileged
 from pbt.verifier_sim.check import check
@@ -181,6 +182,8 @@ def walk(
         except Refuse as refusal:
             return Walk(refusal, 0, 0, 0, {}, None)
     env = Env(insns, PROG_TYPES[prog_type], attach, maps, map_of, rules, **options)
+    if not loads_for(prog_type, attach, env.release):
+        return Walk(_misplaced(env), 0, 0, 0, {}, None)
     if not env.privileged:
         try:
             unprivileged.shape(env, flow.successors)
@@ -198,6 +201,11 @@ def walk(
         log.functions(flow.starts, flow.live if env.release >= (6, 15) else ())
     explorer = Explorer(env, flow, keep, thorough, log)
     return _judge(env, flow, explorer)._replace(remembered=explorer.counts)
+
+
+def _misplaced(env: Env) -> Refuse:
+    wanted = " or ".join(env.prog.attach_types) or "none"
+    return Refuse(f"expected_attach_type {env.attach or 0} is not for {env.prog.name}", f"There is {wanted}.")
 
 
 def _judge(env: Env, flow: Flow, explorer: Explorer) -> Walk:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 
 from pbt.data import NamedTuple
+from pbt.typing import Final
 
 Features = frozenset[str]
 
@@ -66,6 +67,8 @@ RULES = (
     Rule("hook_ranges", (6, 12), "LSM programs return an error or 0; some hooks are closed to them"),
     Rule("raw_tp_nulls", (6, 13), "arguments of some tracepoints may be null"),
     Rule("async_context", (6, 18), "callbacks of timers may not sleep"),
+    Rule("whole_pointers", (6, 13), "pointers in contexts that BTF describes are read as a whole"),
+    Rule("registers_written", (6, 18), "KPROBE programs may write the registers in their context"),
     Rule("mul_union", (6, 18), "products with an unknown factor keep more known bits"),
     Rule("untrusted_memory", (6, 17), "what pointers to other than structures point to may be read"),
     Rule(
@@ -176,10 +179,14 @@ FLAWS = (
 STABLE = (
     ((5, 10), 1, "zeros_anywhere const_shifts"),
     ((6, 1), 1, "const_shifts gotol commuted_kept zeros_anywhere low_bits loads_exit"),
-    ((6, 12), 60, "fork_bits sign_split sign_split32 scrub_variable bits_compared"),
+    ((6, 12), 60, "fork_bits sign_split sign_split32 scrub_variable bits_compared whole_pointers"),
     ((6, 18), 44, _LATE_6_18),
 )
 """What stable series took early, as far as it was measured: (series, point release, rules)."""
+
+
+_LOCKED: Final = ((6, 18, 44), "registers_written")
+"""The one kernel of this release that was measured is locked down: what it does not allow."""
 
 
 @functools.cache
@@ -196,6 +203,8 @@ def features(kernel: str) -> Features:
             names.update(taken.split())
     full = (*numbers, 999) if last and len(numbers) == 2 else numbers
     names.update(name for name, first, end, _ in FLAWS if first <= full < end)
+    if numbers == _LOCKED[0]:
+        names.discard(_LOCKED[1])
     return frozenset(names)
 
 

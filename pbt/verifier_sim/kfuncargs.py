@@ -204,11 +204,19 @@ def _new_dynptr(call: Call, regno: int, reg: Reg, kind: str) -> None:
         raise Refuse(f"arg#{regno - 1} expected pointer to stack or const struct bpf_dynptr")
     index = dynptr.prepare(call.env, call.state, regno, reg)
     like = call.dynptr
-    ref = 0
+    ref = acquire(call.env, call.state, call.pc) if dynptr.counted(kind) else 0
     if not kind:
         assert like is not None
         kind, ref = like.obj, like.ref
     dynptr.create(call.env, call.state, reg, index, kind, ref)
+
+
+def _given_dynptr(call: Call, regno: int, reg: Reg, kind: str) -> None:
+    """A dynptr that ends here."""
+    if reg.kind not in ("fp", "dynptr_ptr"):
+        raise Refuse(f"arg#{regno - 1} expected pointer to stack or const struct bpf_dynptr")
+    dynptr.releasable(call.state, regno, reg)
+    release(call.state, dynptr.existing(call.state, regno, reg, kind).ref)
 
 
 def _new_iterator(call: Call, regno: int, reg: Reg, kind: str) -> None:
@@ -258,6 +266,7 @@ _JUDGES: Final[dict[str, Judge]] = {
     "new_dynptr": _new_dynptr, "new_iter": _new_iterator, "iter": _iterator, "refused": _refused,
     "new_irq": _new_irq, "irq": _irq, "text": _text,
     "own": owned.given_back, "counted": owned.counted, "root": graph.root, "node": graph.node,
+    "new_node": graph.new_node, "old_dynptr": _given_dynptr,
     "field": _field, "func": _function, "res_lock": locks.resilient,
 }  # fmt: skip
 

@@ -37,11 +37,11 @@ def call(env: Env, state: State, pc: int) -> int:
     if row.name == "bpf_throw":
         return throw(env, state)
     entered = -1
-    if row.name == "bpf_rbtree_add_impl":
+    if row.core == "bpf_rbtree_add":
         entered = graph.order(made)
     elif made.callback >= 0:
         call_later(env, state, made.callback, made.map, TASK_WORK if "task_work" in row.name else WORK)
-    if row.name in graph.ADDS:
+    if row.adds:
         graph.add(made)
     if "release" in row.flags:
         release(state, made.held)
@@ -63,7 +63,7 @@ def _allowed(env: Env, state: State, row: Kfunc) -> None:
     if _absent(env, row):
         raise Refuse(f"kernel function {row.name} is not in this kernel")
     elsewhere = "session" in row.flags and env.attach not in ("TRACE_KPROBE_SESSION", "TRACE_UPROBE_SESSION")
-    if elsewhere or (row.types is not None and env.prog.name not in row.types):
+    if elsewhere or not _for_type(env, row):
         raise Refuse(f"calling kernel function {row.name} is not allowed")
     loops = "locked_loop" in row.flags and "locked_loops" in env.rules
     if state.lock and not (loops or "locked" in row.flags):
@@ -85,6 +85,24 @@ def _allowed(env: Env, state: State, row: Kfunc) -> None:
         sleeps(env, state) or env.attach in ("TRACE_ITER", "LSM_MAC")
     ):
         raise Refuse("css_task_iter is only allowed in bpf_lsm, bpf_iter and sleepable progs")
+
+
+_JOINED: Final = {
+    "TRACEPOINT": (6, 12), "PERF_EVENT": (6, 12), "SOCK_OPS": (6, 15), "RAW_TRACEPOINT": (7, 0),
+    "RAW_TRACEPOINT_WRITABLE": (7, 0),
+}  # fmt: skip
+"""Types of programs that call more than what all types may, since a release."""
+_KEYS: Final = ("bpf_lookup_user_key", "bpf_lookup_system_key", "bpf_key_put")
+
+
+def _for_type(env: Env, row: Kfunc) -> bool:
+    """Whether programs of this type may call the function on this kernel."""
+    kind = env.prog.name
+    if row.types is None:
+        return True
+    if row.name in _KEYS and env.release and env.release < (6, 18):
+        return kind in ("TRACING", "LSM") or (kind in ("TRACEPOINT", "PERF_EVENT") and env.release >= (6, 12))
+    return kind in row.types and (not env.release or env.release >= _JOINED.get(kind, ()))
 
 
 def _absent(env: Env, row: Kfunc) -> bool:

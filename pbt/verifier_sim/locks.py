@@ -39,7 +39,7 @@ def _held(state: State) -> list[Held]:
 def in_order(state: State) -> bool:
     """Whether this is the function that orders the nodes of a tree."""
     callback = state.frames[-1].callback
-    return callback is not None and getattr(callback, "name", "") == "bpf_rbtree_add_impl"
+    return callback is not None and getattr(callback, "core", "") == "bpf_rbtree_add"
 
 
 def holds(state: State, reg: Reg) -> bool:

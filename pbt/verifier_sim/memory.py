@@ -183,6 +183,9 @@ _MAP_STRUCTS = {
     "CPUMAP": "bpf_cpu_map", "XSKMAP": "xsk_map", "QUEUE": "bpf_queue_stack", "STACK": "bpf_queue_stack",
     "REUSEPORT_SOCKARRAY": "reuseport_array", "RINGBUF": "bpf_ringbuf_map",
     "USER_RINGBUF": "bpf_ringbuf_map", "BLOOM_FILTER": "bpf_bloom_filter",
+    "CGROUP_STORAGE": "bpf_cgroup_storage_map", "PERCPU_CGROUP_STORAGE": "bpf_cgroup_storage_map",
+    "SK_STORAGE": "bpf_local_storage_map", "INODE_STORAGE": "bpf_local_storage_map",
+    "TASK_STORAGE": "bpf_local_storage_map", "CGRP_STORAGE": "bpf_local_storage_map", "ARENA": "bpf_arena",
 }  # fmt: skip
 
 

@@ -282,8 +282,9 @@ REASONS: Final = (
     Reason(93, r"Only fentry.* can be sleepable|Syscall programs can only be sleepable", "this type of program may not sleep, or has to",
            "Load it without, or with, the flag that says it sleeps.", "SYSCALL: r0 = 0; exit"),
     # what programs attach to
-    Reason(94, r"attach_type \d+ is unknown to this kernel|points to disabled hook .*|bpf_lsm_\w* is not sleepable",
-           "no such program can be attached there", "See what this kernel offers, and which hooks may sleep.", ""),
+    Reason(94, r"attach_type \d+ is unknown to this kernel|expected_attach_type .*|points to disabled hook .*|bpf_lsm_\w* is not sleepable",
+           "no such program can be attached there", "See what this kernel offers, and which hooks may sleep.",
+           "SK_LOOKUP: r0 = 0; exit"),
     Reason(95, r"func '.*' (?:arg|offset|returns).*", "this slot of the context cannot be read", "See the function's prototype.", ""),
     Reason(96, r"helper call is not allowed in probe", "the helper is safe in few functions alone, and this is none of them", "Attach elsewhere, such as to vfs_getattr.", ""),
     Reason(97, r"R(\d+) is ptr_\S* access (\w+) memory.*", "r{0} points to {1} memory, which is not read directly", "Use a helper that reads it.", ""),

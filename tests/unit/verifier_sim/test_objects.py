@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pbt.verifier_sim.kerneltypes import KernelTypes
 from tests.unit.verifier_sim.objects import MAPS, Case, cases
 from tests.unit.verifier_sim.test_kfuncs import TYPES
 
@@ -27,3 +28,19 @@ def test_old_kernels_know_no_such_functions() -> None:
     verdict = case.judge(types=TYPES, kernel="6.12")
     assert verdict.error is not None
     assert "is not in this kernel" in verdict.error.reason
+
+
+def test_since_linux_7_what_is_ignored_may_be_left_out() -> None:
+    """bpf_obj_new does what bpf_obj_new_impl did, and so on."""
+    types, asked = KernelTypes(TYPES.source, False), 0
+    for case in cases():
+        shorter = {at: name.removesuffix("_impl") for at, name in case.kfuncs.items()}
+        if shorter != case.kfuncs:
+            before = case.judge(types=types, kernel="7.3")
+            after = case._replace(kfuncs=shorter).judge(types=types, kernel="7.3")
+            if before.error is not None and "is not a scalar" in before.error.reason:
+                continue  # what is ignored was not set
+            assert (after.kind, after.unsupported) == (before.kind, ""), case.text
+            assert not case._replace(kfuncs=shorter).judge(types=types, kernel="6.18").ok
+            asked += 1
+    assert asked > 50
