@@ -44,4 +44,6 @@ def verdict_of(lines: Sequence[Line]) -> tuple[int, str]:
             pc, said = line.pc, []
         elif line.text and not _NOISE.match(line.text):
             said.append(line.text)
-    return pc, next(filter(find, said), said[0] if said else "")
+    why = next(filter(find, said), said[0] if said else "")
+    named = re.search(r" at insn (\d+)$", why)  # a loop is found out before its instruction is shown
+    return int(named[1]) if named else pc, why

@@ -49,6 +49,24 @@ def mend(number: str, refused: Refuse, insn: Insn, state: State, origins: Mappin
     return told(Place(refused, insn, state, origins)) if told else ""
 
 
+def _unset(place: Place) -> str:
+    """A register that a call cleared."""
+    origin = place.origins.get(place.regno)
+    if origin is None or not 1 <= place.regno <= 5:
+        return ""
+    takes = f"{place.refused.hint} " if "takes" in place.refused.hint else ""
+    return f"{takes}The call at {origin.pc} cleared r1 to r5: keep what is needed later in r6 to r9, or on the stack."
+
+
+def _negative(place: Place) -> str:
+    """A number that may be below zero, or a pointer that it moved."""
+    reg = place.reg
+    if reg is None or reg.num.smin >= 0:
+        return ""
+    which = "The size" if reg.kind == "scalar" else "The number that was added to the pointer"
+    return f"{which} may be negative: compare it as an unsigned one with a constant limit, or mask it."
+
+
 def _no_pointer(place: Place) -> str:
     """A number is followed as if it were a pointer."""
     reg, origin = place.reg, place.origins.get(place.regno)
@@ -76,7 +94,8 @@ def _packet(place: Place) -> str:
             f"plus {offset + size} with data_end."
         )
     checked = f"{reg.size} are checked" if reg.size else "none are checked on this way"
-    return f"{need} bytes are needed from the start, {checked}: go on only if data + {need} <= data_end."
+    bytes_ = "1 byte is" if need == 1 else f"{need} bytes are"
+    return f"{bytes_} needed from the start, {checked}: go on only if data + {need} <= data_end."
 
 
 def _no_limits(place: Place) -> str:
@@ -144,8 +163,10 @@ def _leak(place: Place) -> str:
 
 _MEND: Final[Mapping[str, Callable[[Place], str]]] = {
     "PBT-V019": _depth,
+    "PBT-V021": _unset,
     "PBT-V024": _null,
     "PBT-V025": _no_pointer,
+    "PBT-V030": _negative,
     "PBT-V031": _packet,
     "PBT-V040": _stack,
     "PBT-V052": _no_limits,

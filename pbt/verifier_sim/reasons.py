@@ -126,7 +126,7 @@ REASONS: Final = (
            f"KPROBE: call get_prandom_u32; r7 = r0; r7 &= 16; {_LOOK}; if r0 == 0 goto out; r0 += r7; r1 = *(u8 *)(r0 +0); {_END}"),
     Reason(29, r"R(\d+) unbounded memory access.*", "nothing limits how far r{0} reaches", "Compare the index or the size with a constant first.",
            f"KPROBE: r2 = *(u64 *)(r1 +0); r1 = r10; r1 += -16; r3 = 0; r2 >>= 1; call probe_read_kernel; {_END}"),
-    Reason(30, r"R(\d+) min value is negative.*", "r{0} may be negative", "Compare it as unsigned, or mask it.",
+    Reason(30, r"R(\d+) min value is negative.*", "r{0} may be negative, or point before its memory", "Compare it as unsigned, or mask it.",
            "KPROBE: r6 = *(u64 *)(r1 +0); r1 = r10; r1 += -16; r2 = r6; if r2 s> 16 goto out; r3 = 0;"
            f" call probe_read_kernel; {_END}"),
     Reason(31, r"R(\d+) offset is outside of the packet", "r{0} may reach past the end of the packet",
@@ -398,7 +398,10 @@ def plain(reason: str) -> str:
         return reason
     found = re.fullmatch(row.pattern, reason)
     assert found is not None
-    return row.words.format(*(group or "" for group in found.groups()))
+    first = next(
+        filter(None, found.groups()), ""
+    )  # of patterns with alternatives: what the one that fits names
+    return row.words.format(*(group or first for group in found.groups()))
 
 
 def page() -> str:

@@ -49,6 +49,8 @@ def span(num: Scalar) -> str:
 
 def describe(reg: Reg) -> str:
     """A register's value."""
+    if reg.mods.startswith("?"):
+        return "a pointer of the kernel, which may not be followed here"
     if reg.kind == "scalar":
         if not reg.num.mask:
             return f"the number {_figure(reg.num.smin)}"

@@ -122,7 +122,34 @@ _KNOWN = {
             "r1 is the stack, at fp-16",
             "r2 is a number at most 16, perhaps negative, by 0: r2 = *(u64 *)(r1 +0)",
         ],
-        "below zero",
+        "may be negative",
+    ),
+    "what a call cleared": (
+        "r6 = r1; r2 = 4; call ktime_get_ns; r0 = r2; exit",
+        "KPROBE",
+        [],
+        "The call at 2 cleared r1 to r5",
+    ),
+    "the wrong side of a check": (
+        f"{_LOOK}; if r0 != 0 goto out; r1 = *(u64 *)(r0 +0); out: r0 = 0; exit",
+        "KPROBE",
+        ["r0 is the number 0, by 5: call bpf_map_lookup_elem#1"],
+        "r0 is null on this way",
+    ),
+    "a number as memory": (
+        "r1 = HASH; r2 = 8; call map_lookup_elem; r0 = 0; exit",
+        "KPROBE",
+        ["r1 is map HASH", "r2 is the number 8"],
+        "the helper wants memory: pass an address",
+    ),
+    "an index into a map's value": (
+        f"{_LOOK}; r6 = r0; if r6 == 0 goto out; call ktime_get_ns; r6 += r0; out: r0 = 0; exit",
+        "KPROBE",
+        [
+            "r0 is a number without known limits, by 8: call bpf_ktime_get_ns#5",
+            "r6 is a value of map HASH (16 bytes), by 5: call bpf_map_lookup_elem#1",
+        ],
+        "compare it as an unsigned one with a constant limit (16 bytes lie there)",
     ),
 }
 

@@ -89,7 +89,7 @@ def test_a_log_is_read_back() -> None:
          "R7 min value is outside of the allowed memory range\nprocessed 60 insns (limit 1000000)\n",
          62, "R7 min value is outside of the allowed memory range"),
         ("9: (7b) *(u64 *)(r10 -32) = r2\ninfinite loop detected at insn 10\ncur state: R2=3\nold state: R2=P3\n",
-         9, "infinite loop detected at insn 10"),
+         10, "infinite loop detected at insn 10"),
         # Linux 7.3, accepted
         ("0: (b7) r0 = 0\n1: (95) exit\nverification time 2639 usec\nstack depth max 64\n"
          "subprog 0 (<unknown>) main insns_self 2 insns_total 2 stack 64\nprocessed 2 insns (limit 1000000)\n", 1, ""),
