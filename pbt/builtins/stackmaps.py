@@ -9,6 +9,8 @@ room, which is counted. Ids that are negative are errors of bpf_get_stackid().
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from pbt.builtins.process import remember
 from pbt.bundle import Map
 from pbt.data import NamedTuple
@@ -43,6 +45,7 @@ class Form(NamedTuple):
     flags: int
 
     @staticmethod
+    @lru_cache(maxsize=64)  # asked for each stack that is drawn
     def of(detail: str, user: bool) -> Form:
         """From the detail of the type, "mode,depth"."""
         mode, _, depth = detail.partition(",")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from operator import itemgetter
@@ -141,9 +141,10 @@ class Kallsyms:
     def symbol(self, address: int) -> Symbol | None:
         """The symbol that covers an address; None when no symbol is near below it."""
         for beginning in (self._kept_beginning, self._beginning):
-            if found := _covering(beginning.around(address), address):
-                return found
-        return _covering(self._lines, address)
+            if lines := beginning.around(address):
+                return _covering(lines, address)
+        near = (*self._beginning.last(address), *_group(self._beginning.rest, address))
+        return _covering(sorted(near, key=_ADDRESS), address)
 
     def size(self, address: int) -> int:
         """Bytes from a symbol's address to the next symbol, what fills them up included; 0 if there is none."""
@@ -197,6 +198,12 @@ def _covering(lines: Sequence[bytes], address: int) -> Symbol | None:
     return Symbol(name, offset, module.strip("[]"))
 
 
+def _group(lines: Sequence[bytes], address: int) -> Sequence[bytes]:
+    """The lines of the greatest address up to this one, of lines sorted by theirs."""
+    end = bisect_right(lines, b"%016x\xff" % address)
+    return lines[bisect_left(lines, lines[end - 1][:_DIGITS]) : end] if end else ()
+
+
 class _Reading:
     """A file in pieces of whole lines, read as far as somebody asks; lines of one address are not parted.
 
@@ -234,6 +241,19 @@ class _Beginning:
         self._firsts: list[bytes] = []  # the address of the first line of each piece, in digits
         self._over = False
 
+    @cached_property
+    def rest(self) -> Sequence[bytes]:
+        """Lines of modules, BPF programs and what else the kernel got later, sorted by address."""
+        while self._grow():
+            pass
+        return sorted(b"".join(self._file.all()[len(self._firsts) :]).splitlines(), key=_ADDRESS)
+
+    def last(self, address: int) -> list[bytes]:
+        """The lines of the greatest address up to this one, of what was read."""
+        digits = b"%016x" % address
+        at = bisect_right(self._firsts, digits) - 1
+        return _last(self._file.texts[at], digits) if at >= 0 else []
+
     def around(self, address: int) -> Sequence[bytes]:
         """The lines of the greatest address up to this one; () where only the whole file can tell."""
         digits = b"%016x" % address
@@ -241,8 +261,7 @@ class _Beginning:
             if self._over or not self._grow():
                 self._over = True
                 return ()
-        at = bisect_right(self._firsts, digits) - 1
-        return _last(self._file.texts[at], digits) if at >= 0 else ()
+        return self.last(address)
 
     def _grow(self) -> bool:
         """Take the next piece, if it is one of the kernel itself."""

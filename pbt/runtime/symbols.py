@@ -45,8 +45,10 @@ class Symbols:
 
     def kernel_frames(self, addresses: Sequence[int]) -> list[str]:
         """`name+offset` of each kernel address; most have been asked for before."""
-        known = self._kernel_texts.get
-        return [known(address) or self.kernel(address, True) for address in addresses]
+        try:
+            return list(map(self._kernel_texts.__getitem__, addresses))
+        except KeyError:
+            return [self.kernel(address, True) for address in addresses]
 
     def kernel_module(self, address: int) -> str:
         """The kernel module that an address belongs to, "" for the kernel itself."""

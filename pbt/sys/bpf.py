@@ -11,7 +11,7 @@ from functools import lru_cache
 from pbt.data import NamedTuple
 from pbt.source import KernelError
 from pbt.sys.hints import hint, refused_helper
-from pbt.sys.syscall import Fd, call
+from pbt.sys.syscall import Fd, call, repeated
 from pbt.typing import TYPE_CHECKING
 from pbt.uapi import structs
 from pbt.uapi.consts import ATTACH_TYPE, CMD, MAP_TYPE, PROG_TYPE
@@ -150,10 +150,11 @@ def map_reader(fd: int, key_size: int, value_size: int) -> Callable[[bytes], byt
     """`map_lookup` for many keys of one map, in memory that is made once."""
     key, value = ctypes.create_string_buffer(key_size), ctypes.create_string_buffer(value_size)
     attr = structs.MapElem(fd, _address(key), _address(value), 0)
+    look = repeated("bpf", CMD["MAP_LOOKUP_ELEM"], ctypes.byref(attr), ctypes.sizeof(attr))
 
     def read(wanted: bytes) -> bytes | None:
         key.raw = wanted
-        result = _bpf("MAP_LOOKUP_ELEM", attr)
+        result = look()
         return None if result == -errno.ENOENT else (_check(result, "cannot read a map"), value.raw)[1]
 
     return read

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Callable
 from types import TracebackType
 
 from pbt import arch
@@ -30,6 +31,17 @@ def call(name: str, *args: object) -> int:
     longs = [ctypes.c_long(a) if isinstance(a, int) else a for a in args]
     result: int = _syscall(ctypes.c_long(number(name)), *longs)
     return result if result >= 0 else -ctypes.get_errno()
+
+
+def repeated(name: str, *args: object) -> Callable[[], int]:
+    """`call` with the same arguments each time, made ready once."""
+    longs = [ctypes.c_long(a) if isinstance(a, int) else a for a in (number(name), *args)]
+
+    def again() -> int:
+        result: int = _syscall(*longs)
+        return result if result >= 0 else -ctypes.get_errno()
+
+    return again
 
 
 class Fd:
