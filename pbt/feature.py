@@ -399,9 +399,6 @@ class Gen(Protocol):
     def load(self, address: Value, offset: int, type_: Type) -> Value:
         """A number from the kernel's memory, 0 where there is none."""
 
-    def copy(self, to: Mem, address: Value, offset: int, size: int) -> None:
-        """Bytes from the kernel's memory, zeros where there is none."""
-
     def read(self, to: Mem, size: Number, address: Value, space: str) -> Value:
         """Probe-read bytes from kernel or user memory; the helper's result (0: good)."""
 

@@ -81,12 +81,10 @@ def _number(gen: Gen, call: Call) -> Value:
 
 
 def _text(gen: Gen, call: Call, to: Mem) -> None:
+    """Up to its NUL: behind it some kernels leave what was there before."""
     at, offset = _last(gen, call)
-    if gen.has("comm_padded"):
-        gen.copy(to, at, offset, TASK_COMM_LEN)
-    else:  # what was there before the name may stand behind its NUL
-        gen.zero_text(to, TASK_COMM_LEN)
-        gen.read_str(to, TASK_COMM_LEN, gen.b.add(at, offset), "kernel")
+    gen.zero_text(to, TASK_COMM_LEN)
+    gen.read_str(to, TASK_COMM_LEN, gen.b.add(at, offset), "kernel")
 
 
 def _check_comm(checks: Checks, call: Call) -> Type:

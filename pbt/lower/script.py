@@ -374,9 +374,6 @@ class Body(Gen):
     def load(self, address: ir.Value, offset: int, type_: Type) -> ir.Value:
         return memory.load(self, memory.Loc("kernel", address, offset), type_)
 
-    def copy(self, to: Mem, address: ir.Value, offset: int, size: int) -> None:
-        memory.copy(self, to, memory.Loc("kernel", address, offset), size)
-
     def read(self, to: Mem, size: Number, address: ir.Value, space: str) -> ir.Value:
         return memory.probe_read(self, to, size, address, space)
 
