@@ -312,6 +312,9 @@ class Checks(Protocol):
         `about`: what it is for, as the script's own help says it.
         """
 
+    def default(self, name: str, value: bool | int | str) -> bool | int | str:
+        """What an option is where it is not given: `value`, if no call said otherwise before."""
+
     def without_value(self, name: str) -> str | None:
         """The word after an option `--name` that stands alone, "" if none follows; None if no such option does."""
 

@@ -94,8 +94,9 @@ def show(level: str, message: str, span: Span, hint: str = "") -> str:
     """
     rows = list(_place(level, message, span))
     while span.use is not None:
-        span = span.use
-        rows += _place(level, "expanded from", span)
+        inner, span = span, span.use
+        if (inner.source, inner.start) != (span.source, span.start):  # a macro that calls itself, again
+            rows += _place(level, "expanded from", span)
     return "\n".join([*rows, f"HINT: {hint}"] if hint else rows)
 
 
@@ -239,13 +240,17 @@ _MANY = 500  # difflib takes seconds for the functions of a kernel
 
 
 def nearest(name: str, known: Iterable[str], most: int = 3, likeness: float = 0.6) -> list[str]:
-    """Known names that look like `name`, best first: for "did you mean" hints. `likeness`: from 0 to 1."""
+    """Known names that look like `name`, best first: for "did you mean" hints. `likeness`: from 0 to 1.
+
+    Those with the same letters in another order come before all others; much shorter ones look like anything.
+    """
     from difflib import get_close_matches
 
-    names = list(known)
+    names = [other for other in known if other != name and 5 * len(other) >= 3 * len(name)]
     if len(names) > _MANY:
         names = _likely(name, names, likeness)
-    return get_close_matches(name, names, most, likeness)
+    close = get_close_matches(name, names, max(most, 3), likeness)
+    return sorted(close, key=lambda other: sorted(other) != sorted(name))[:most]
 
 
 def _likely(name: str, names: Sequence[str], likeness: float) -> list[str]:

@@ -180,6 +180,12 @@ def _check_linear(checks: Checks, call: Call, literals: Sequence[int]) -> None:
         raise checks.error(
             f"lhist() min must be less than max (provided min {low} and max {high})", call.span
         )
+    if step > high - low:
+        raise checks.error(
+            f"lhist() step is too large for the given range (provided step {step} for range {high - low})",
+            call.span,
+            "no bucket would fit between min and max",
+        )
     buckets = (high - low) // step
     if buckets > _LHIST_BUCKETS:
         raise checks.error(

@@ -26,26 +26,26 @@ def _keep(gen: Gen, call: Call, to: Mem) -> None:
 
 
 def _errno(number: int, machine: str) -> str:
+    """What the C library says; the kernel's functions return errors as negative numbers."""
     import os
 
-    return os.strerror(number) if abs(number) < 1 << 31 else f"Unknown error {number}"
+    code = abs((number + (1 << 31)) % (1 << 32) - (1 << 31))  # an int, as in C
+    return os.strerror(code) if code < 1 << 31 else f"Unknown error {number}"
 
 
 def _signal(number: int, machine: str) -> str:
-    """As `kill -l` spells it; realtime signals without a name of their own count from SIGRTMIN."""
+    """What the shell says of a process that the signal ended."""
     import signal
 
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        first = int(signal.SIGRTMIN)
-        return f"SIGRTMIN+{number - first}" if first < number < signal.NSIG else str(number)
+    if not 0 <= number < signal.NSIG:
+        return "N/A"
+    return (number and signal.strsignal(number)) or f"Unknown signal {number}"
 
 
 def _syscall(number: int, machine: str) -> str:
     from pbt.uapi.syscalls import name
 
-    return name(machine, number) or str(number)
+    return name(machine, number) or "Unknown syscall"
 
 
 def _presentation(kind: str, text: Callable[[int, str], str]) -> Presentation:

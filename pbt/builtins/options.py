@@ -15,6 +15,7 @@ def _check_getopt(checks: Checks, call: Call) -> Type:
     given = checks.option(name, about)
     if len(call.args) < 2 or isinstance(checks.type_of(call.args[1]), Bool):
         default = bool(len(call.args) > 1 and checks.known_int(call.args[1]))
+        _one_default(checks, call, name, default)
         if given is not None and given.lower() not in _TRUTH:
             raise checks.error(f"--{name} is true or false, not {given}", call.span)
         return checks.become(call.node, default if given is None else _TRUTH[given.lower()])
@@ -22,10 +23,12 @@ def _check_getopt(checks: Checks, call: Call) -> Type:
     if isinstance(kind, Str):
         _with_value(checks, call, name, "a text")
         text = checks.literal_str(call.args[1], "getopt() default")
+        _one_default(checks, call, name, text)
         return checks.become(call.node, text if given is None else given)
     if not is_integral(kind):
         raise checks.error("getopt() default must be a boolean, a number or a string", call.span)
     number = checks.literal_int(call.args[1], "getopt() default")
+    _one_default(checks, call, name, number)
     _with_value(checks, call, name, "a number")
     if given is None:
         return checks.become(call.node, number)
@@ -33,6 +36,20 @@ def _check_getopt(checks: Checks, call: Call) -> Type:
         return checks.become(call.node, int(given, 0))
     except ValueError:
         raise checks.error(f"--{name} is a number, not {given!r}", call.span) from None
+
+
+def _one_default(checks: Checks, call: Call, name: str, default: bool | int | str) -> None:
+    known = checks.default(name, default)
+    if (type(known), known) != (type(default), default):
+        raise checks.error(
+            f"option --{name} has two defaults: {_shown(known)} and {_shown(default)}",
+            call.span,
+            "all calls of getopt() with one name have the same default",
+        )
+
+
+def _shown(value: bool | int | str) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value).lower()
 
 
 def _with_value(checks: Checks, call: Call, name: str, what: str) -> None:

@@ -20,7 +20,18 @@ def _length(checks: Checks, call: Call, index: int) -> int:
     return most
 
 
+def _check_length(checks: Checks, call: Call) -> None:
+    """Refuse a length that is no integer, or known to be negative."""
+    for node, kind in zip(call.args[1:2], call.types[1:2], strict=True):
+        if not is_integral(kind):
+            raise checks.error(f"{call.name}() length must be an integer ({kind} provided)", checks.span(node))
+        known = checks.known_int(node)
+        if known is not None and known < 0:
+            raise checks.error(f"{call.name}() cannot use negative length ({known})", checks.span(node))
+
+
 def _check_str(checks: Checks, call: Call) -> Type:
+    _check_length(checks, call)
     kind, given = call.types[0], checks.parameter(call.args[0])
     if given is not None:
         text = given.encode("utf-8", "surrogateescape")
@@ -63,6 +74,7 @@ def _size(gen: Gen, call: Call, most: int) -> Value | int:
 
 
 def _check_buf(checks: Checks, call: Call) -> Type:
+    _check_length(checks, call)
     kind = call.types[0]
     if isinstance(kind, Pointer) and isinstance(kind.target, Array):
         kind = kind.target

@@ -149,6 +149,9 @@ class Access(Calls):
             kind = self._tuple_item(base, node.name, node.name_span)
             return self._known_item(node) or kind
         struct = base.target if isinstance(base, Pointer) else base
+        if isinstance(node.base, ast.Int) and node.name.isdecimal():
+            hint = "divide later, or print(@x, 0, 1000)"
+            raise ScriptError("numbers are integers, without fractions", node.base.span.to(node.name_span), hint)
         if not isinstance(struct, Struct):
             raise ScriptError(
                 f"Can not access field '{node.name}' on expression of type '{base}'",

@@ -111,9 +111,18 @@ class Casts(Access):
         ):
             raise ScriptError(f'Cannot cast from "{source}" to "{kind}"', node.span)
         value = self.known_int(node.operand)
+        if isinstance(kind, Enum) and kind.values and self._is_literal(node.operand):
+            self._is_constant_of(kind, value, node)
         if value is not None and isinstance(kind, Int) and kind.size <= 8:
             self.replaced[node] = self._literal(node, cut(value, kind), kind)
         return kind
+
+    def _is_constant_of(self, kind: Enum, value: int | None, node: ast.Cast) -> None:
+        if value not in [number for _, number in kind.values]:
+            known = ", ".join(f"{name} = {number}" for name, number in kind.values[:6])
+            raise ScriptError(
+                f"Enum: {kind.name} doesn't contain a variant value of {value}", node.span, f"it has {known}"
+            )
 
     def _array_cast(self, node: ast.Cast, kind: Array, source: Type) -> Type:
         wide = isinstance(source, Natural) or self._is_literal(node.operand)

@@ -73,6 +73,7 @@ class Script:
             self.maps[declared.name] = _declared(declared, self.maps)
         self._typed: dict[Attached, Context] = {}  # contexts with typed arguments, as far as somebody asks
         self.asked: dict[str, str] = {}  # options of the script that it knows, and what they are for
+        self.defaults: dict[str, bool | int | str] = {}  # of those options
         self.used: set[str] = set()  # maps that stand somewhere, other than in their declaration
         self.assigned: set[str] = set()  # maps that get a value somewhere, rightly or wrongly
 

@@ -97,6 +97,10 @@ class Checks:
         self.shared.asked[name] = about
         return self.shared.options.named.get(name)
 
+    def default(self, name: str, value: bool | int | str) -> bool | int | str:
+        """What an option is where it is not given: `value`, if no call said otherwise before."""
+        return self.shared.defaults.setdefault(name, value)
+
     def without_value(self, name: str) -> str | None:
         words = list(self.shared.options.words)
         if f"--{name}" not in words:

@@ -155,7 +155,8 @@ class Expressions(Casts):
         kind = self._expr(node.operand)
         if not is_integral(kind):
             raise ScriptError(f"The {node.op} operator can not be used on type '{kind}'", node.span)
-        made = kind if isinstance(kind, Pointer) else I64 if both_signed(kind, _ONE) else U64
+        signed = node.op == "--" or both_signed(kind, _ONE)  # differences are signed
+        made = kind if isinstance(kind, Pointer) else I64 if signed else U64
         if isinstance(node.operand, ast.Var):
             self._set_variable(node.operand, made)
         elif not self.aggregation(node.operand):

@@ -73,7 +73,8 @@ class _Expansion:
 
     def _enter(self, name: str, recursive: str, node: ast.Expr) -> None:
         if self._names.count(name) > MOST_REPEATS:
-            raise ScriptError(f"{recursive}: {name}", node.span)
+            last = len(self._names) - self._names[::-1].index(name) - 1
+            raise ScriptError(f"{recursive}: {' > '.join([*self._names[last:], name])}", node.span)
         if len(self._names) >= MOST_DEPTH:
             raise ScriptError(f"macros and functions are nested more than {MOST_DEPTH} deep", node.span)
         self._names.append(name)

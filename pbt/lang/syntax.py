@@ -72,7 +72,7 @@ def _syntax_error(source: Source, text: str, error: Unexpected) -> ScriptError:
         message, hint = "this comment has no end", "a comment ends with */"
     elif wanted:
         message += f", expecting {wanted}"
-    return ScriptError(message, span, hint or _hint(found, text, span))
+    return ScriptError(message, span, hint or _hint(found, text, span, expected))
 
 
 def _first_word(text: str, at: int) -> str:
@@ -89,23 +89,45 @@ def _wanted(expected: set[str]) -> str:
     return " or ".join(names)
 
 
-def _hint(found: str, text: str, span: Span) -> str:
-    word = found.strip("'")
+# What is found (a pattern), what stands before it (a pattern for the end of that, "" for anything), what may stand
+# there instead (a terminal, or ""), and what to say.
+_HINTS = (
+    (r"\]|\)", r"@\w*\[", "", "a key stands between [ and ]; a map without keys has no brackets"),
+    (r"in", r"\bfor\s*\(?\s*\$\w+", "", "write for ($i : 0..10) or for ($kv : @map)"),
+    (r".*", r"\bfor\s*\(", "", "loops are for ($i : 0..10) and for ($kv : @map)"),
+    (r"=", r"@\w*\[[^\]]*", "RSQB", "a ] is missing"),
+    (r"=", r"[{;]\s*[a-z]\w*\s+\w+", "", "variables are written $name, without a type: $name = ..."),
+    (r"==?", "", "", "only variables and maps can be assigned to; comparison is =="),
+    (r"else", r"\}", "", "else is followed by { or if"),
+    (r"else", "", "", "else follows the } of an if"),
+    (r"'.*", "", "", 'strings are written with double quotes: "text"'),
+    (r"\{", r"\bmacro\s+\w+", "", "a macro without parameters is written macro name() { ... }"),
+    (r"\{", r"\bconfig", "", "write config = { name = value; ... }"),
+    (r"[};]", "", "RPAR", "a ) is missing"),
+    (r"\}", "", "ATTACH", "there is one } too many"),
+    (r"[{/]", "", "ATTACH", "statements belong to a probe: BEGIN { ... }"),
+    (r"[^{}]+", "", "LBRACE", "statements stand between { and }"),
+    (r"[^{}]+", "", "_OPEN", "statements stand between { and }"),
+    (r"[\w$@].*", r"[\w)\]\"]", "SEMICOLON", "statements end with ;"),
+)
+
+
+def _hint(found: str, text: str, span: Span, expected: set[str]) -> str:
     before = text[: span.start].rstrip()
-    if word == "=" or (word == "==" and before.endswith("=")):
-        return "only variables and maps can be assigned to; comparison is =="
-    if word == "else":
-        return "else follows the } of an if"
-    if word == "'" or word.startswith("'"):
-        return 'strings are written with double quotes: "text"'
-    if found == "end of file" and before.count("{") > before.count("}"):
-        return "a { has no }"
+    if found == "end of file":
+        return "a { has no }" if before.count("{") > before.count("}") else ""
+    word = found[1:-1]
     if (
         Regex(r"[A-Za-z_]\w*").fullmatch(word)
         and Regex(r"[\w)\]]$").search(before)
         and "\n" in text[len(before) : span.start]
     ):
         return "is a ; missing at the end of the line before?"
+    wanted = set[str]() if expected >= _EXPRESSION else expected
+    for pattern, end, instead, hint in _HINTS:
+        fits = Regex(pattern).fullmatch(word) and (not instead or instead in wanted)
+        if fits and (not end or Regex(f"(?:{end})$").search(before)):
+            return hint
     return ""
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pbt.host.cint import basic
 from pbt.lang import ast
 from pbt.lang.constexpr import evaluate
 from pbt.lang.layout import Part, lay_out
-from pbt.source import ScriptError, did_you_mean, nearest
+from pbt.source import ScriptError, Span, did_you_mean, nearest
 from pbt.types import (
     BOOL,
     CHAR,
@@ -271,6 +271,7 @@ class TypeNames:
     def _struct(self, node: ast.StructDef, name: str) -> Struct:
         """What pointers point to does not matter to the layout, and may be this very struct: it is looked
         up when somebody asks for the members."""
+        _once([(member.name, member.span) for member in node.members if member.name], f"{name} has a member")
         parts = [self._part(member) for member in node.members]
         own = 1 if node.aligned is None else self.evaluate(node.aligned)
         made = lay_out(parts, node.kind == "union", node.packed, own)
@@ -325,6 +326,14 @@ class TypeNames:
                 count = 0 if part is None else self.evaluate(part)  # type: ignore[arg-type]
                 kind = Array(kind, count)
         return kind
+
+
+def _once(names: Iterable[tuple[str, Span]], what: str) -> None:
+    seen = set[str]()
+    for name, span in names:
+        if name in seen:
+            raise ScriptError(f"{what} {name} twice", span)
+        seen.add(name)
 
 
 def spelled(node: ast.StructDef | ast.EnumDef) -> str:

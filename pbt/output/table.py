@@ -112,6 +112,6 @@ def json(
 
     if not table.keys:
         return made.whole_map(name, [], [convert(value) for value in table.values])
-    keys = Drawn(table, types, style, b",").texts()
+    keys = Drawn(table, types, style._replace(tight=True), b",").texts()
     data = made.whole_map if whole else made.rendered
     return data(name, keys, list(map(convert, table.values)))

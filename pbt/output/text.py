@@ -33,13 +33,15 @@ class Style(NamedTuple):
 
     `limit`: a string whose buffer has this many bytes (its NUL included) and is full gets `trailer`
     appended. `escape`: show control characters as \\xNN instead of sending them on (a terminal would
-    obey them). `opaque` draws a value of an Opaque type from its bytes.
+    obey them). `opaque` draws a value of an Opaque type from its bytes. `tight`: no blanks in tuples,
+    records and structs.
     """
 
     limit: int = 0
     trailer: bytes = b".."
     escape: bool = False
     opaque: Callable[[Opaque, bytes], bytes] = lambda type_, raw: raw.hex().encode()
+    tight: bool = False
 
 
 PLAIN = Style()
@@ -129,7 +131,8 @@ def _tuple(type_: Any, style: Style) -> Draw:
     if type_.names:
         return _named(list(zip(type_.names, type_.elements, strict=True)), style)
     draws = [drawer(element, style) for element in type_.elements]
-    return lambda value: b"(" + b", ".join(d(v) for d, v in zip(draws, value, strict=True)) + b")"
+    between = b"," if style.tight else b", "
+    return lambda value: b"(" + between.join(d(v) for d, v in zip(draws, value, strict=True)) + b")"
 
 
 def _struct(type_: Any, style: Style) -> Draw:
@@ -138,10 +141,11 @@ def _struct(type_: Any, style: Style) -> Draw:
 
 def _named(members: Sequence[tuple[str, Type]], style: Style) -> Draw:
     draws = [(name, name.encode(), drawer(type_, style)) for name, type_ in members]
+    between, member, whole = (b",", b".%s=%s", b"{%s}") if style.tight else (b", ", b".%s = %s", b"{ %s }")
 
     def draw(value: dict[str, Any]) -> bytes:
-        inner = b", ".join(b".%s = %s" % (text, d(value[name])) for name, text, d in draws)
-        return b"{ %s }" % inner if inner else b"{}"
+        inner = between.join(member % (text, d(value[name])) for name, text, d in draws)
+        return whole % inner if inner else b"{}"
 
     return draw
 

@@ -60,9 +60,13 @@ def matching(pattern: str, names: Iterable[str]) -> list[str]:
 
 
 def number(text: str, span: Span, what: str) -> int:
-    """A positive number, decimal or 0x hexadecimal, or a ScriptError that names `what`."""
+    """A positive number, decimal, 0x hexadecimal or as 1e6, or a ScriptError that names `what`."""
+    digits, exponent, power = text.replace("_", "").partition("e")
     try:
-        value = int(text.replace("_", ""), 0)
+        if exponent and len(digits) == 1 and power.isdecimal() and int(power) < 20:
+            value = int(digits) * 10 ** int(power)
+        else:
+            value = int(digits + exponent + power, 0)
     except ValueError:
         value = 0
     if value <= 0:

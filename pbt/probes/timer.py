@@ -23,20 +23,24 @@ LEAST = 1_000  # ns: a shorter period would do nothing but fire
 
 
 def parse(provider: str, parts: Sequence[str], span: Span) -> Place:
-    """A place: the text as written, and `ns`, the period, or `hz`, the frequency."""
+    """A place: `text`, its unit and number in the form of the longest standing, and `ns`, the period, or
+    `hz`, the frequency."""
     count_parts(provider, parts, span, 1, 2)
-    text = ":".join(parts)
     if len(parts) == 2:
         unit, digits, known = parts[0], parts[1], NAMED
     else:
-        digits = text.rstrip("abcdefghijklmnopqrstuvwxyz")
-        unit, known = text[len(digits) :] or "ns", tuple(UNITS)
+        digits = parts[0].rstrip("abcdefghijklmnopqrstuvwxyz")
+        unit, known = parts[0][len(digits) :] or "ns", tuple(UNITS)
     if unit not in known:
         raise ScriptError(
             f"Invalid unit '{unit}' for {provider} probe", span, f"units are {', '.join(known)}"
         )
     count = number(digits, span, f"{provider} rate")
-    return {"text": text, "hz": count} if unit == "hz" else _period(provider, text, count * UNITS[unit], span)
+    if unit == "hz":
+        return {"text": f"hz:{count}", "hz": count}
+    ns = count * UNITS[unit]
+    text = f"{unit}:{count}" if len(parts) == 2 else f"us:{ns // UNITS['us']}"
+    return _period(provider, text, ns, span)
 
 
 def _period(provider: str, text: str, ns: int, span: Span) -> Place:

@@ -274,9 +274,11 @@ class Session:
         return count
 
     def _say_attached(self, count: int) -> None:
-        if self.sink.messages == "json":
+        if self._quiet:
+            pass
+        elif self.sink.messages == "json":
             self.sink.emit("attached_probes", b"", {"probes": count}, count=count)
-        elif self.sink.messages == "text" and not self._quiet:
+        elif self.sink.messages == "text":
             self._notify(f"Attached {count} probe{'s' * (count != 1)}")
         self.sink.settle()
 
@@ -287,7 +289,8 @@ class Session:
             return False
         if self._process is not None and self._process.ended():
             return False
-        return self._links is not None and (self._links.count > 0 or self._listens)
+        waits = self._links is not None and (self._links.count > 0 or self._listens)
+        return waits or isinstance(self._process, Child)
 
     @property
     def _listens(self) -> bool:
