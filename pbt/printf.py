@@ -77,7 +77,11 @@ def _conversion(text: str, percent: int) -> tuple[Conversion, int]:
     name = next((each for each in _LONG if text.startswith(each, at)), text[at : at + 1])
     at += len(name)
     if not name:
-        lacks = "write %% for a percent sign" if at == percent + 1 else f"{text[percent:]} lacks its letter: {_HINT}"
+        lacks = (
+            "write %% for a percent sign"
+            if at == percent + 1
+            else f"{text[percent:]} lacks its letter: {_HINT}"
+        )
         raise FormatError("the format string ends within a conversion", lacks)
     if name == "*" and not width:
         shown = text[percent:at]

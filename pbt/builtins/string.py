@@ -24,7 +24,9 @@ def _check_length(checks: Checks, call: Call) -> None:
     """Refuse a length that is no integer, or known to be negative."""
     for node, kind in zip(call.args[1:2], call.types[1:2], strict=True):
         if not is_integral(kind):
-            raise checks.error(f"{call.name}() length must be an integer ({kind} provided)", checks.span(node))
+            raise checks.error(
+                f"{call.name}() length must be an integer ({kind} provided)", checks.span(node)
+            )
         known = checks.known_int(node)
         if known is not None and known < 0:
             raise checks.error(f"{call.name}() cannot use negative length ({known})", checks.span(node))

@@ -151,7 +151,9 @@ class Access(Calls):
         struct = base.target if isinstance(base, Pointer) else base
         if isinstance(node.base, ast.Int) and node.name.isdecimal():
             hint = "divide later, or print(@x, 0, 1000)"
-            raise ScriptError("numbers are integers, without fractions", node.base.span.to(node.name_span), hint)
+            raise ScriptError(
+                "numbers are integers, without fractions", node.base.span.to(node.name_span), hint
+            )
         if not isinstance(struct, Struct):
             raise ScriptError(
                 f"Can not access field '{node.name}' on expression of type '{base}'",

@@ -64,7 +64,7 @@ def number(text: str, span: Span, what: str) -> int:
     digits, exponent, power = text.replace("_", "").partition("e")
     try:
         if exponent and len(digits) == 1 and power.isdecimal() and int(power) < 20:
-            value = int(digits) * 10 ** int(power)
+            value = int(digits + "0" * int(power))
         else:
             value = int(digits + exponent + power, 0)
     except ValueError:
