@@ -48,9 +48,14 @@ def resolve(bundle: Bundle, program: Program) -> tuple[list[Insn], dict[int, tup
 _TYPED = "get_current_task_btf"  # a helper that gives a pointer into a structure of the kernel
 
 
+def meets_types(bundle: Bundle) -> bool:
+    """Whether programs of a bundle have pointers whose type only the kernel's BTF tells."""
+    return _TYPED in bundle.features or any(program.attach_btf for program in bundle.programs)
+
+
 def known_types(bundle: Bundle, source: Source | None) -> KernelTypes | None:
     """The types of the kernel that a bundle was made for, where its programs meet some; `source`: that kernel's BTF."""
-    if source is None or not (_TYPED in bundle.features or any(p.attach_btf for p in bundle.programs)):
+    if source is None or not meets_types(bundle):
         return None
     from pbt.verifier_sim.kerneltypes import KernelTypes
 

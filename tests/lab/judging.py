@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from pbt.host.target import Target
 from pbt.isa.insn import Insn, encode
 from pbt.verifier_sim import MapInfo, Verdict, verify
+from pbt.verifier_sim.bundles import meets_types
 from pbt.verifier_sim.calibrate import PROBES, programs
 from pbt.verifier_sim.functions import Declared
 from tests.lab import vm
@@ -83,8 +84,8 @@ def random_program(seed: int, changed: bool, privileged: bool = True) -> Asked:
 
 
 def changed_scripts(count: int, target: Target) -> Iterator[Asked]:
-    """Programs of the benchmark's scripts, with something changed."""
-    seeds = mutants.seeds(target, ("bench/scripts",))
+    """Programs of the benchmark's scripts, with something changed; none that only this machine's types explain."""
+    seeds = [seed for seed in mutants.seeds(target, ("bench/scripts",)) if not meets_types(seed.bundle)]
     for number in range(count):
         made = mutants.mutant(seeds, number)
         seed = made.seed
@@ -146,7 +147,10 @@ def compare(
     """Programs that the simulator accepts and the kernel does not, each with the kernel's reason; and the other way."""
     accepts, rejects = [], []
     for row in rows:
-        verdict, answer = row.verdict(kernel=release, cpus=said["cpus"]["count"]), said[row.name]
+        answer = said[row.name]
+        if answer["ok"] is None:  # a map that this kernel does not make
+            continue
+        verdict = row.verdict(kernel=release, cpus=said["cpus"]["count"])
         if verdict.ok and not answer["ok"]:
             accepts.append(f"{row.name} {row.line['type']}: {answer['log']}")
         elif not verdict.ok and answer["ok"]:

@@ -5,7 +5,7 @@
 FILE has a JSON object a line: {"id", "type", "attach", "insns": hex, "maps": [[type, key size, value size,
 entries, flags, fields, map inside or null] …], "refs": [[slot, position among the maps] …], "types": hex,
 "functions": hex}; a field of the kernel's in a map's value is [kind, offset, size]. For each, one line:
-{"id", "ok", "walked", "log"}, `log` being its end; before them {"id": "cpus", "count": possible CPUs}.
+{"id", "ok", "walked", "log"}, `log` being its end and `ok` null where a map cannot be made; before them {"id": "cpus", "count": possible CPUs}.
 Unprivileged programs are loaded as nobody.
 """
 
@@ -34,9 +34,12 @@ def load(line: dict[str, Any], maps: dict[str, int], stack: ExitStack) -> dict[s
     code = bytearray.fromhex(line["insns"])
     said: list[str] = []
     with ExitStack() as until_loaded:
-        for slot, index in line["refs"]:
-            fd = _map(line["maps"][index], line["type"], maps, stack)
-            code[8 * slot + 4 : 8 * slot + 8] = fd.to_bytes(4, "little")
+        try:
+            for slot, index in line["refs"]:
+                fd = _map(line["maps"][index], line["type"], maps, stack)
+                code[8 * slot + 4 : 8 * slot + 8] = fd.to_bytes(4, "little")
+        except KernelError as error:
+            return {"id": line["id"], "ok": None, "walked": 0, "log": str(error)}
         types = bytes.fromhex(line["types"])
         described = until_loaded.enter_context(bpf.btf_load(types)).fileno() if types else 0
         try:

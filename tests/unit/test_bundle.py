@@ -41,10 +41,9 @@ def test_code_is_well_formed_and_holds_no_kernel_numbers(bundle: Bundle) -> None
     for program in bundle.programs:
         insns = decode(program.code.insns)
         assert list(malformed(insns)) == [] and insns[-1].opcode in (0x95, 0x05)
-        relocated = {r.insn for r in program.code.relocs if r.kind != "func"}
-        for index, insn in enumerate(insns):
-            if insn.is_wide and index in relocated:
-                assert insn.imm == 0 and insns[index + 1].imm == 0
+        for reloc in program.code.relocs:
+            if reloc.kind != "func" and insns[reloc.insn].is_wide:
+                assert insns[reloc.insn].imm == 0 and insns[reloc.insn + 1].imm == reloc.offset
         assert len(program.code.spans) == len(insns)
         assert program.code.functions[0][1] == 0
 
