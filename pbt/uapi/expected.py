@@ -48,7 +48,10 @@ def loads_for(prog_type: str, attach_type: str, release: Release = ()) -> bool:
 
 def limits(prog_type: str, attach_type: str, release: Release = ()) -> tuple[int, int] | None:
     """The smallest and the largest value that a program may return; None if the verifier does not mind."""
-    return returns(prog_type, attach_type if _has(attach_type, release) else "")
+    known = _has(attach_type, release)
+    if attach_type in ("CGROUP_INET4_BIND", "CGROUP_INET6_BIND"):
+        known = not release or release >= (5, 12)  # before, they could not let privileged ports pass
+    return returns(prog_type, attach_type if known else "")
 
 
 _BY4 = "CGROUP_INET4_BIND CGROUP_INET4_CONNECT CGROUP_INET4_GETPEERNAME CGROUP_INET4_GETSOCKNAME "

@@ -341,7 +341,7 @@ _SINCE: dict[str, tuple[tuple[int, int, str], ...]] = {
     "SK_REUSEPORT": ((40, 56, "5.14"),),
     "__sk_buff": ((184, 192, "5.16"), (180, 184, "5.18")),
     "bpf_sock_ops": ((216, 224, "6.2"),),
-    "bpf_sk_lookup": ((68, 72, "5.17"),),
+    "bpf_sk_lookup": ((64, 72, "5.17"),),
 }
 """Parts of contexts, by program type or context, that came after Linux 5.10: start, end, release."""
 

@@ -45,6 +45,22 @@ _ALLOWED_SINCE: Final = {
     "skb_pull_data": (names("LWT_SEG6LOCAL"), (6, 2)),
 }
 """Helpers that some types of programs were given later than others: the types, the release."""
+_PROBES: Final = names("KPROBE TRACEPOINT PERF_EVENT RAW_TRACEPOINT RAW_TRACEPOINT_WRITABLE")
+_NOT_IN_5_10: Final = {
+    "spin_lock": _PROBES | {"TRACING", "LSM"},
+    "spin_unlock": _PROBES | {"TRACING", "LSM"},
+    "get_current_ancestor_cgroup_id": _TRACERS | names("CGROUP_DEVICE CGROUP_SYSCTL CGROUP_SOCKOPT"),
+    "copy_from_user": _TRACERS - {"TRACING"},
+    "get_netns_cookie": names("SOCK_OPS SK_MSG CGROUP_SOCKOPT"),
+    **dict.fromkeys(
+        ("get_current_pid_tgid", "get_current_comm", "get_cgroup_classid"),
+        names("CGROUP_DEVICE CGROUP_SYSCTL CGROUP_SOCKOPT"),
+    ),
+    "get_socket_cookie": names("SK_REUSEPORT TRACING LSM"),
+    "sk_storage_get": names("TRACING"),
+    "sk_storage_delete": names("TRACING"),
+}
+"""Helpers that these types of programs were given after Linux 5.10."""
 _CAPABLE: Final = names(
     "spin_lock spin_unlock jiffies64 per_cpu_ptr this_cpu_ptr timer_init timer_set_callback timer_start "
     "timer_cancel kptr_xchg for_each_map_elem loop user_ringbuf_drain ringbuf_reserve_dynptr "
@@ -111,12 +127,21 @@ def allows(env: Env, helper: Helper) -> bool:
         return not env.release or env.release >= (6, 10)
     if prog == "LSM" and name in ("getsockopt", "setsockopt"):
         return env.attached is not None and env.attached.name in _SOCKET_HOOKS
+    if env.release and env.release < (5, 11) and not _in_5_10(env, name):
+        return False
     since = _ALLOWED_SINCE.get(name)
     if since and env.release and env.release < since[1] and prog in since[0]:
         return False
     if "comm_everywhere" not in env.rules:
         return all(name not in few or prog in types for few, types in _EARLY)
     return True
+
+
+def _in_5_10(env: Env, name: str) -> bool:
+    prog = env.prog.name
+    if prog == "CGROUP_SOCK_ADDR" and name in ("getsockopt", "setsockopt"):
+        return env.attach in ("CGROUP_INET4_CONNECT", "CGROUP_INET6_CONNECT")
+    return prog not in _NOT_IN_5_10.get(name, ())
 
 
 def _has_result(env: Env) -> bool:
