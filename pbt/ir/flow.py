@@ -57,15 +57,14 @@ def reverse_postorder(function: Function) -> list[str]:
     """Blocks that can be reached; each one before its successors, loops apart."""
     after = {b.name: [e.block for e in edges(b.end)] for b in function.blocks}
     entry = function.blocks[0].name
-    seen, order, stack = {entry}, list[str](), [(entry, after[entry])]
+    seen, order, stack = {entry}, list[str](), [(entry, reversed(after[entry]))]
     while stack:
         name, left = stack[-1]
-        if left:
-            target, left = left[-1], left[:-1]
-            stack[-1] = (name, left)
+        for target in left:
             if target not in seen:
                 seen.add(target)
-                stack.append((target, after[target]))
+                stack.append((target, reversed(after[target])))
+                break
         else:
             order.append(name)
             stack.pop()

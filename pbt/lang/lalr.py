@@ -211,9 +211,10 @@ class Parser:
 
     def _feed(self, number: int, word: Token | None, states: list[int], values: list[Any]) -> bool:
         """Reduce as the word asks, then shift it. True at the end of all; state -1 is pushed if it does not fit."""
-        rules = self.rules
+        rules, known = self.rules, self._actions
         while True:
-            action = self.actions(states[-1]).get(number)
+            state = states[-1]
+            action = (known.get(state) or self.actions(state)).get(number)
             if action is None:
                 states.append(-1)
                 return False
@@ -299,6 +300,8 @@ def _pattern(pattern: str) -> Match:
 
 def _reduced(rule: Rule, parts: list[Any]) -> Any:
     """The tree that a rule makes of its parts."""
+    if rule.single and rule.size == 1 and rule.keep is None:
+        return parts[0]
     kept = parts if rule.keep is None else _kept(rule.keep, parts)
     made = kept[0] if rule.single and len(kept) == 1 else Tree(rule.data, kept)
     if made.__class__ is Tree and parts:

@@ -27,7 +27,7 @@ def merge_blocks(function: Function) -> Function:
         before = function
         for step in (_reachable, _equal_parameters, _thread, _reachable, _join):
             function = step(function)
-        if function == before:
+        if function is before:
             break
     return function
 
@@ -74,9 +74,11 @@ def _without(function: Function, to: Mapping[Value, Value], constants: Mapping[V
 
 def _map_edges(end: Terminator, change: Callable[[Edge], Edge]) -> Terminator:
     if isinstance(end, Jump):
-        return replace(end, to=change(end.to))
+        to = change(end.to)
+        return end if to is end.to else replace(end, to=to)
     if isinstance(end, Branch):
-        return replace(end, then=change(end.then), other=change(end.other))
+        then, other = change(end.then), change(end.other)
+        return end if then is end.then and other is end.other else replace(end, then=then, other=other)
     return end
 
 
@@ -86,28 +88,31 @@ def _map_edges(end: Terminator, change: Callable[[Edge], Edge]) -> Terminator:
 def _thread(function: Function) -> Function:
     """Edges into a block that does nothing go where that block would go."""
     threads = _Threads(function)
-    blocks = tuple(replace(b, end=_map_edges(b.end, threads.edge)) for b in function.blocks)
-    return replace(function, blocks=tuple(map(_one_way, blocks)))
+    ends = [_one_way(_map_edges(b.end, threads.edge)) for b in function.blocks]
+    if all(new is b.end for new, b in zip(ends, function.blocks, strict=True)):
+        return function
+    blocks = zip(function.blocks, ends, strict=True)
+    return replace(function, blocks=tuple([Block(b.name, b.params, b.ops, end) for b, end in blocks]))
 
 
-def _one_way(block: Block) -> Block:
-    end = block.end
-    if isinstance(end, Branch) and end.then == end.other:
-        return replace(block, end=Jump(end.then, end.span))
-    return block
+def _one_way(end: Terminator) -> Terminator:
+    if isinstance(end, Branch) and end.then.block == end.other.block and end.then.args == end.other.args:
+        return Jump(end.then, end.span)
+    return end
 
 
 class _Threads:
     def __init__(self, function: Function) -> None:
         self.blocks = {b.name: b for b in function.blocks}
         self.numbers = {o.result: o.imm for o in function.ops() if o.code == "const" and o.result is not None}
-        reads = Counter(all_operands(function))
-        self.passable = {b.name for b in function.blocks[1:] if self._empty(b, reads)}
+        only_numbers = [b for b in function.blocks[1:] if all(o.code == "const" for o in b.ops)]
+        reads = Counter(all_operands(function)) if only_numbers else Counter[Value]()
+        self.passable = {b.name for b in only_numbers if self._empty(b, reads)}
 
     def _empty(self, block: Block, reads: Counter[Value]) -> bool:
-        """Whether nothing but the block's own end reads what is made in it, numbers at most."""
+        """Whether nothing but the block's own end reads what is made in it, which is numbers."""
         targets = [e.block for e in edges(block.end)]
-        if any(o.code != "const" for o in block.ops) or not targets or block.name in targets:
+        if not targets or block.name in targets:
             return False
         own = Counter(_ends_reads(block.end))
         passed = {a for e in edges(block.end) for a in e.args}
@@ -163,6 +168,8 @@ def _join(function: Function) -> Function:
             gone.add(target.name)
             before.update(_renamed(before, target, name))
         blocks[name] = block
+    if not gone:
+        return function
     kept = tuple(b for b in blocks.values() if b.name not in gone)
     return substitute(replace(function, blocks=kept), to)
 
