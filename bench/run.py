@@ -57,8 +57,9 @@ BENCHES = {
     "code": Bench(
         "Code",
         "xlated: instructions after the kernel's rewriting; verified: instructions its verifier walked; ns per run "
-        "under the same load (`bpf_stats`). pbt counts failures of insertions, five instructions each that the "
-        "others do not have. `open_str` reads 1,024 bytes with pbt and 0.27, 64 with 0.17. Tools that want what "
+        "under the same load on a CPU of its own (`bpf_stats`), the quickest of its bursts. pbt counts "
+        "failures of insertions, five instructions each that the others do not have. "
+        "`open_str` reads 1,024 bytes with pbt and 0.27, 64 with 0.17. Tools that want what "
         "this kernel does not have show `-`; programs for BEGIN and END are not counted. Sums and ratios leave out "
         "tools of which the peer has fewer programs than pbt: it could not attach to all that they ask for.",
     ),

@@ -12,7 +12,8 @@ import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -74,6 +75,17 @@ def in_turn(tools: Sequence[Tool], rounds: int, measure: Callable[[Tool], Found]
         for tool in tools:
             found[tool.name].append(measure(tool))
     return found
+
+
+@contextmanager
+def on(cpus: Collection[int]) -> Iterator[None]:
+    """Processes that are started inside run on these CPUs alone."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def median(numbers: Iterable[float]) -> float:

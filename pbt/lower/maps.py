@@ -312,10 +312,8 @@ def _assign_number(body: Body, name: str, keys: Sequence[ast.Expr], number: Valu
     """Where keys stay, a number is written into the element that is there, which costs half of replacing it."""
     b, known = body.b, body.map_type(name)
     assert known.value is not None
-    size = known.value.size
     if known.loses_keys or known.kind not in ("", "HASH"):
-        room = _value_room(body, name, known.value)
-        b.store(room.base, room.offset, size, number)
+        room = _number_room(body, name, known.value, number)
         _put(body, name, _key(body, name, keys), room)
         return
     key = _key(body, name, keys)
@@ -323,12 +321,10 @@ def _assign_number(body: Body, name: str, keys: Sequence[ast.Expr], number: Valu
     have, insert, after = b.block("have"), b.block("insert"), b.block("after")
     b.branch("ne", found, 0, have, insert)
     b.place(insert)
-    room = _value_room(body, name, known.value)
-    b.store(room.base, room.offset, size, number)
-    _put(body, name, key, room)
+    _put(body, name, key, _number_room(body, name, known.value, number))
     b.jump(after)
     b.place(have)
-    b.store(found, 0, size, number)
+    b.store(found, 0, known.value.size, number)
     b.jump(after)
     b.place(after)
 
@@ -338,6 +334,17 @@ def _value_room(body: Body, name: str, kind: Type) -> Mem:
     room = body.temp(_round8(kind.size), f"{name} value")
     if kind.size % 8:
         body.b.zero(room.base, room.offset + kind.size // 8 * 8, 8)
+    return room
+
+
+def _number_room(body: Body, name: str, kind: Type, number: Value) -> Mem:
+    """The same with a number in it. One store of eight bytes is at once what the kernel copies from there."""
+    if body.arch.byteorder == "big":
+        room = _value_room(body, name, kind)
+        body.b.store(room.base, room.offset, kind.size, number)
+    else:
+        room = body.temp(8, f"{name} value")
+        body.b.store(room.base, room.offset, 8, number)
     return room
 
 
