@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 MapOf = Mapping[int, tuple[int, str, int]]
 
 
+_BY_BTF = ("TRACING", "LSM", "EXT")  # types of programs that attach to what BTF names
+
+
 def verify(
     insns: bytes | Sequence[Insn],
     *,
@@ -54,7 +57,7 @@ def verify(
     structs: Mapping[str, int] | None = None,
     own_types: Sequence[ProgramTypes] = (),
     types: KernelTypes | None = None,
-    target: str = "",
+    target: str | None = None,
     patience: int = 1_000_000,
     kfuncs: Mapping[int, str] | None = None,
     explain: bool = True,
@@ -71,8 +74,9 @@ def verify(
     `log`: level (1: the path that is refused, 2: all) of the log to be made;
     `structs`: sizes in bytes of structures that the types of maps name; `own_types`: the
     BTF of maps, beside that of `declared`; `types`: the kernel's own, `target`: the function, tracepoint
-    or hook that a TRACING or LSM program attaches to; `patience`: how many instructions to walk at most before the
-    program is "unsupported": a kernel walks faster; `kfuncs`: slot of a call → name of the kernel function;
+    or hook that a TRACING or LSM program attaches to, "" if it does not say, None if nobody knows;
+    `patience`: how many instructions to walk at most before the program is "unsupported": a kernel walks faster;
+    `kfuncs`: slot of a call → name of the kernel function;
     `explain`: walk a refused path once more, to tell where values came from.
     """
     slots = decode(insns) if isinstance(insns, bytes) else list(insns)
@@ -161,7 +165,7 @@ def walk(
     keep: bool = False,
     thorough: bool = False,
     log: Watch | None = None,
-    target: str = "",
+    target: str | None = None,
     **options: Any,
 ) -> Walk:
     """Check the shape of a program, then walk all its paths; `target`: what it attaches to by BTF."""
@@ -172,6 +176,10 @@ def walk(
     except Refuse as refusal:
         return Walk(refusal, refusal.pc or 0, 0, 0, {}, None)
     maps = [visible(info, options.get("release", ())) for info in maps]
+    if target == "" and prog_type in _BY_BTF:
+        return Walk(
+            Refuse("Tracing programs must provide btf_id", "Name what it attaches to.", 0), 0, 0, 0, {}, None
+        )
     if target:
         from pbt.verifier_sim.attach import attached
 

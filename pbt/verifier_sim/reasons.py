@@ -4,7 +4,10 @@
 runs every example, and finds each message of the simulator here.
 
 An example is "TYPE [words]: assembly", instructions separated by ";". Words: a release to judge for,
-`unprivileged`, `strict` (alignment), `proprietary` (the license). The names of `EXAMPLE_MAPS` stand for the wide loads of these maps; `kcall NAME` calls a kernel function; an empty example means that the reason needs the program's types (BTF).
+`unprivileged`, `strict` (alignment), `proprietary` (the license), `attach=TYPE` (the expected attach type, to what the
+small BTF of tests/unit/verifier_sim/attached.py has), `objects` (with the types, maps and short-hands of
+tests/unit/verifier_sim/objects.py; TYPE is SCHED_CLS where none is given). The names of `EXAMPLE_MAPS` stand for the
+wide loads of these maps; `kcall NAME` calls a kernel function; `{instruction} * N` is it N times.
 """
 
 # ruff: noqa: E501 (a table: one reason, few lines)
@@ -56,7 +59,8 @@ _END = "out: r0 = 0; exit"
 REASONS: Final = (
     # instructions
     Reason(1, r"the program is empty", "there is no instruction", "A program has at least r0 = 0; exit.", "SOCKET_FILTER:"),
-    Reason(2, r"the program is too large", "there are more than a million instructions", "Split the program.", ""),
+    Reason(2, r"the program is too large", "there are more than a million instructions", "Split the program.",
+           "SOCKET_FILTER: {r0 = 0} * 1000000; exit"),
     Reason(3, r"unknown opcode (\w+)", "opcode 0x{0} is no instruction of this kernel",
            "Compile for an older instruction set, or run on a newer kernel.", "SOCKET_FILTER 6.1: r0 = 0; r0 = bswap16 r0; exit"),
     Reason(4, r"(.*) uses reserved fields|invalid (?:bpf_ld_imm64|BPF_LD_IMM) insn|unrecognized bpf_ld_imm64 insn",
@@ -95,7 +99,7 @@ REASONS: Final = (
            "Fewer rounds, fewer branches in loops, or a callback (bpf_loop).",
            "SOCKET_FILTER: r1 = 0; a: r1 += 1; if r1 < 500000 goto a; r0 = 0; exit"),
     Reason(18, r"The sequence of \d+ jumps is too complex\.", "too many branches are open at once (8192 at most)",
-           "Fewer branches before the first exit.", ""),
+           "Fewer branches before the first exit.", "SOCKET_FILTER: call get_prandom_u32; {if r0 == 5 goto +0} * 8193; exit"),
     Reason(19, r"the call stack of (\d+) frames is too deep.*", "functions call each other more than 8 deep",
            "Call less deep, or put functions into their callers.",
            "SOCKET_FILTER 6.18: a: call b; exit; b: call c; exit; c: call d; exit; d: call e; exit; e: call f; exit; f: call g; exit;"
@@ -150,7 +154,7 @@ REASONS: Final = (
            "SOCKET_FILTER: r6 = r1; call get_prandom_u32; r2 = r6; if r0 == 7 goto a; r2 = r10; r2 += -8; *(u64 *)(r10 -8) = 0;"
            " a: r0 = *(u32 *)(r2 +0); exit"),
     Reason(39, r"access beyond (?:the end of member|struct) .*|cannot access ptr member .*|struct \S* (?:doesn't have field at offset|is not known to this kernel|contains itself).*|type \d+ refers to itself", "the access does not fit the fields of the structure",
-           "Read a field as a whole, from its start.", ""),
+           "Read a field as a whole, from its start.", "TRACING attach=TRACE_FENTRY: r1 = *(u64 *)(r1 +0); r0 = *(u32 *)(r1 +2); r0 = 0; exit"),
     # stack
     Reason(40, r"invalid(?: variable-offset)?(?: read from| write to) stack R(\d+) (?:var_off=\S+ \S+ )?off=(-?\d+) size=(\d+)|"
            r"invalid(?: variable-offset)?(?: read from| write to) stack R(\d+) var_off.*",
@@ -174,7 +178,8 @@ REASONS: Final = (
     Reason(47, r"(?:dereference of modified|negative offset) (\w+) ptr R(\d+).*|variable \w+ access var_off=.* disallowed|"
            r"dereference of modified ctx ptr R6 off=.*",
            "the pointer has to be as it was given, and it was moved", "Keep a copy that is not moved.", "KPROBE 6.18: r1 += 8; r0 = *(u64 *)(r1 +0); exit"),
-    Reason(48, r"func '.*' doesn't have (\d+)-th argument", "what the program attaches to has fewer arguments", "See the function's prototype.", ""),
+    Reason(48, r"func '.*' doesn't have (\d+)-th argument", "what the program attaches to has fewer arguments", "See the function's prototype.",
+           "TRACING attach=TRACE_FENTRY: r0 = *(u64 *)(r1 +32); r0 = 0; exit"),
     # arithmetic with pointers
     Reason(49, r"R(\d+) pointer arithmetic on (\w+)_or_null(?:_)? prohibited.*", "r{0} may be null and is used in arithmetic without a check",
            "Compare the pointer with 0 first.", f"KPROBE: {_LOOK}; r0 += 8; if r0 == 0 goto out; {_END}"),
@@ -210,7 +215,8 @@ REASONS: Final = (
            f" call get_current_comm; {_END}"),
     Reason(63, r"get_local_storage\(\) doesn't support non-zero flags", "the flags of get_local_storage have to be 0", "Pass 0.",
            "CGROUP_SKB: r1 = STORAGE; r2 = 7; call get_local_storage; r0 = 1; exit"),
-    Reason(64, r"R(\d+) is of type (\w+) but (\w+) is expected", "r{0} points to a {1}, and a {2} is wanted", "Pass a pointer to that structure.", ""),
+    Reason(64, r"R(\d+) is of type (\w+) but (\w+) is expected", "r{0} points to a {1}, and a {2} is wanted", "Pass a pointer to that structure.",
+           "TRACING attach=TRACE_RAW_TP: r2 = *(u64 *)(r1 +0); r1 = *(u64 *)(r2 +8); call task_pt_regs; r0 = 0; exit"),
     Reason(65, r"Possibly NULL pointer passed to helper arg(\d+)", "argument {0} may be null and is given away", "Compare it with 0 first.",
            f"TRACEPOINT: {_LOOK_KPTR}; if r0 == 0 goto out; r6 = r0; r1 = r0; r2 = 0; call kptr_xchg; r1 = r6; r2 = r0; call kptr_xchg; {_END}"),
     # references, locks
@@ -260,13 +266,17 @@ REASONS: Final = (
            "Return one of these.", "CGROUP_SKB: r0 = 2; exit"),
     Reason(82, r"At (.*) the register R0 is not a (?:known|scalar) value.*", "a pointer is returned at {0} where a number is due", "Return a number.",
            "CGROUP_SKB: r0 = r1; exit"),
-    Reason(83, r"Caller passes invalid args into func#(\d+)(?: \('(\w+)'\))?", "the arguments do not fit the global function {1}", "See its prototype.", ""),
-    Reason(84, r"R(\d+) is not a scalar|arg#\d+ (?!is neither|expected for|doesn't point to|expected pointer to (?:map value|allocated)).*|Arg#\d+ type .*", "an argument does not fit the parameter's type", "See the function's prototype.", ""),
-    Reason(85, r"Global function .*", "the kernel does not support this global function", "Return a number, and take at most five arguments.", ""),
+    Reason(83, r"Caller passes invalid args into func#(\d+)(?: \('(\w+)'\))?", "the arguments do not fit the global function {1}", "See its prototype.",
+           "objects: r1 = r10; call given; r0 = 0; exit; given: r0 = 0; exit"),
+    Reason(84, r"R(\d+) is not a scalar|arg#\d+ (?!is neither|expected for|doesn't point to|expected pointer to (?:map value|allocated)).*|Arg#\d+ type .*", "an argument does not fit the parameter's type", "See the function's prototype.",
+           "TRACEPOINT: r1 = 5; r2 = 6; kcall bpf_strnchr; r0 = 0; exit"),
+    Reason(85, r"Global function .*", "the kernel does not support this global function", "Return a number, and take at most five arguments.",
+           "SCHED_CLS 6.1 objects: r0 = 0; if r0 == 0 goto out; call many; END; many: r0 = 0; exit"),
     Reason(86, r"(?:LD_ABS|tail_call) is .*",
            "the function has to return int, and its types have to say so", "Compile with types (BTF), and declare it so.",
            "SOCKET_FILTER: call f; exit; f: r6 = r1; .insn 0x20 0 0 0 0; exit"),
-    Reason(87, r"number of funcs in func_info .*|func_info BTF section .*", "the types describe other functions than the program has", "Make the types anew.", ""),
+    Reason(87, r"number of funcs in func_info .*|func_info BTF section .*", "the types describe other functions than the program has", "Make the types anew.",
+           "objects: call undescribed; exit; undescribed: r0 = 0; exit"),
     # maps in the code, old loads, atomics
     Reason(88, r"fd (-?\d+) is not pointing to valid bpf_map", "the instruction names a map that was not given", "Give the map with the program.",
            "KPROBE: r1 = map_fd[77][0]; r0 = 0; exit"),
@@ -278,16 +288,20 @@ REASONS: Final = (
            "SOCKET_FILTER: r6 = 0; r0 = *(u8 *)skb[0]; exit"),
     Reason(91, r"BPF_ATOMIC (?:stores into|loads from) R(\d+) (\w+) is not allowed", "atomic operations do not work on {1}", "Use a map's value or the stack.",
            "KPROBE: r0 = 0; lock *(u64 *)(r1 +0) += r0; exit"),
-    Reason(92, r"Tracing programs must provide btf_id", "the program does not say what it attaches to", "Name the function or tracepoint.", ""),
+    Reason(92, r"Tracing programs must provide btf_id", "the program does not say what it attaches to", "Name the function or tracepoint.",
+           "TRACING: r0 = 0; exit"),
     Reason(93, r"Only fentry.* can be sleepable|Syscall programs can only be sleepable", "this type of program may not sleep, or has to",
            "Load it without, or with, the flag that says it sleeps.", "SYSCALL: r0 = 0; exit"),
     # what programs attach to
     Reason(94, r"attach_type \d+ is unknown to this kernel|expected_attach_type .*|points to disabled hook .*|bpf_lsm_\w* is not sleepable",
            "no such program can be attached there", "See what this kernel offers, and which hooks may sleep.",
            "SK_LOOKUP: r0 = 0; exit"),
-    Reason(95, r"func '.*' (?:arg|offset|returns).*", "this slot of the context cannot be read", "See the function's prototype.", ""),
-    Reason(96, r"helper call is not allowed in probe", "the helper is safe in few functions alone, and this is none of them", "Attach elsewhere, such as to vfs_getattr.", ""),
-    Reason(97, r"R(\d+) is ptr_\S* access (\w+) memory.*", "r{0} points to {1} memory, which is not read directly", "Use a helper that reads it.", ""),
+    Reason(95, r"func '.*' (?:arg|offset|returns).*", "this slot of the context cannot be read", "See the function's prototype.",
+           "TRACING attach=TRACE_FENTRY: r0 = *(u32 *)(r1 +12); r0 = 0; exit"),
+    Reason(96, r"helper call is not allowed in probe", "the helper is safe in few functions alone, and this is none of them", "Attach elsewhere, such as to vfs_getattr.",
+           "TRACING attach=TRACE_FENTRY: r1 = *(u64 *)(r1 +0); *(u64 *)(r10 -8) = 0; r2 = r10; r2 += -8; r3 = 8; call d_path; r0 = 0; exit"),
+    Reason(97, r"R(\d+) is ptr_\S* access (\w+) memory.*", "r{0} points to {1} memory, which is not read directly", "Use a helper that reads it.",
+           "objects: r1 = PLAIN; r2 = 0; kcall bpf_percpu_obj_new_impl; if r0 == 0 goto out; r6 = *(u64 *)(r0 +0); END"),
     Reason(98, r"R(\d+) does not point to a readonly map'|R(\d+) is not a constant address'|string is not zero-terminated",
            "the text has to be constant: in a map that is frozen and that programs only read", "Pass a string literal.",
            f"KPROBE: {_LOOK}; if r0 == 0 goto out; r6 = r0; r1 = r0; r2 = 8; r3 = r6; call strncmp; {_END}"),
@@ -336,11 +350,12 @@ REASONS: Final = (
            "there is no such iterator or flags at this place of the stack, or there is one already", "Make it first, and destroy it once.",
            "TRACEPOINT: r1 = r10; r1 += -8; kcall bpf_iter_num_next; r0 = 0; exit"),
     Reason(115, r"backtracking misuse", "bpf_loop is given something else than a number of rounds",
-           "Put the number of rounds into r1.", ""),
+           "Put the number of rounds into r1.", "objects: r1 = r10; r2 = FUNC; r3 = 0; r4 = 0; call loop; r0 = 0; exit; fn: r0 = 0; exit"),
     Reason(116, r"No program to jit at insn (\d+)", "the function at instruction {0} is passed, but nothing ever calls it",
-           "Call it, or do not take its address.", ""),
+           "Call it, or do not take its address.", "objects: r1 = 5; r2 = FUNC; r3 = 0; kcall bpf_throw; exit; fn: r0 = 0; exit"),
     Reason(117, r"subprog exit from frame 0", "this kernel cannot follow back where a number came from that was there before the call",
-           "Compute the number after the call of a function that loads from a packet, or run a kernel without this flaw.", ""),
+           "Compute the number after the call of a function that loads from a packet, or run a kernel without this flaw.",
+           "SOCKET_FILTER 6.18.44 objects: r7 = -8; call fn; r1 = r10; r1 += r7; *(u64 *)(r1 +0) = 0; r0 = 0; exit; fn: r6 = r1; .insn 0x20 0 0 0 0; exit"),
     Reason(118, r".*bpf_spin_lock-ed region", "the program ends, or goes elsewhere, while it holds a lock", "Unlock before, on every path.",
            f"SCHED_CLS: {_LOCKED}; {_END}"),
     # more of kernel functions
@@ -359,26 +374,34 @@ REASONS: Final = (
     Reason(135, r"bpf_obj_new/bpf_percpu_obj_new (?:type ID argument must be of a struct|requires prog BTF)|local type ID argument must be in range .*|"
            r"bpf_percpu_obj_new type .*", "there is no such kind of object", "Give the BTF id of a structure of the program; one for each CPU holds numbers alone, 512 bytes at most.",
            "TRACEPOINT: r1 = 1; r2 = 0; kcall bpf_obj_new_impl; r0 = 0; exit"),
-    Reason(136, r"direct access to (\w+) is disallowed", "{0} belongs to the kernel", "Use the functions made for it.", ""),
+    Reason(136, r"direct access to (\w+) is disallowed", "{0} belongs to the kernel", "Use the functions made for it.",
+           "objects: r1 = ELEM; NEW; r6 = r0; r7 = *(u64 *)(r6 +8); END"),
     Reason(137, r"arg#(\d+) (?:is neither owning or non-owning ref|doesn't point to a type with bpf_refcount field|expected for \w+\(\)|expected pointer to (?:map value or )?allocated object)|"
            r"allocated object must be referenced|\w+ can only take non-owning or refcounted bpf_rb_node pointer|arg#\d+ doesn't point to map value or allocated object|arg#\d+ doesn't point to a (?:const string|map value)",
            "this is no object that the program made (or holds) as the function wants it", "Pass what bpf_obj_new or the list gave, and each once.",
            "TRACEPOINT: r1 = r10; r2 = 0; kcall bpf_obj_drop_impl; r0 = 0; exit"),
     Reason(138, r"bpf_spin_lock at off=-?\d+ must be held for (\w+)|held lock and object are not in the same allocation",
-           "the lock beside the list or tree is not held", "Take that very lock before, and give it back after.", ""),
+           "the lock beside the list or tree is not held", "Take that very lock before, and give it back after.",
+           "objects: r1 = GRAPH; r1 += 8; kcall bpf_list_pop_back; r0 = 0; exit"),
     Reason(139, r"operation on (\w+) expects .*|arg#1 offset=.*|(\w+) not found at offset=.*", "the argument is not the node, list or tree that is meant",
-           "Pass the address of the member that the list's or tree's declaration names.", ""),
-    Reason(140, r"(?:can't spin_\{lock,unlock\}|\w+ not allowed) in rbtree cb", "the function that orders nodes may only compare them", "Do it outside.", ""),
+           "Pass the address of the member that the list's or tree's declaration names.",
+           "objects: LOCK; r1 = GRAPH; r1 += 24; kcall bpf_list_pop_back; UNLOCK; END"),
+    Reason(140, r"(?:can't spin_\{lock,unlock\}|\w+ not allowed) in rbtree cb", "the function that orders nodes may only compare them", "Do it outside.",
+           "objects: r1 = ELEM; NEW; r6 = r0; LOCK; r1 = GRAPH; r1 += 24; r2 = r6; r2 += 32; r3 = FUNC; r4 = 0; r5 = 0; kcall bpf_rbtree_add_impl; UNLOCK; END; fn: UNLOCK; r0 = 0; exit"),
     Reason(141, r"\w+_unlock (?:without taking a lock|of different lock|cannot be out of order)|"
            r"Acquiring the same lock again, AA deadlock detected|local 'kptr' has no valid \w+|kernel func \w+ .*IRQ-disabled region",
-           "locks are given back in the reverse order, each by its own function, and not taken twice", "Give back what was taken last.", ""),
-    Reason(142, r"arg(\d+) expected pointer to func", "argument {0} (from 0) has to be a function of the program", "Pass the address of one.", ""),
+           "locks are given back in the reverse order, each by its own function, and not taken twice", "Give back what was taken last.",
+           "objects: r1 = PLAIN; NEW; r1 = r0; call spin_lock; END"),
+    Reason(142, r"arg(\d+) expected pointer to func", "argument {0} (from 0) has to be a function of the program", "Pass the address of one.",
+           "objects: r1 = WORKS; LOOK; if r0 == 0 goto out; r1 = r0; r2 = r10; r3 = 0; kcall bpf_wq_set_callback_impl; END"),
     Reason(143, r"bpf_throw kfunc .*|insn \d+ cannot call exception cb directly|multiple exception callback tags .*|exception (?:callback|cb) .*",
-           "exceptions cannot be thrown, or handled, this way", "The handler is a global function of one number that nothing calls; callbacks do not throw.", ""),
+           "exceptions cannot be thrown, or handled, this way", "The handler is a global function of one number that nothing calls; callbacks do not throw.",
+           "objects: r1 = 5; call handler; r0 = 0; exit; handler: r0 = 0; exit"),
     Reason(144, r"addr_space_cast insn .*|Only one arena per program|R(\d+) is not a pointer to arena or scalar\.",
            "this is no use of the one arena that a program may have", "Refer to one map of type arena, and cast what comes from it.",
            "TRACEPOINT: r1 = addr_space_cast(r1, 0, 1); r0 = 0; exit"),
-    Reason(145, r"\w+ pointer in R\d+ map_uid=.*", "the map is not that in whose value the work lies", "Pass that map.", ""),
+    Reason(145, r"\w+ pointer in R\d+ map_uid=.*", "the map is not that in whose value the work lies", "Pass that map.",
+           "objects: r1 = WORKS; LOOK; if r0 == 0 goto out; r1 = r0; r2 = OTHER; r3 = 0; kcall bpf_wq_init; END"),
 )  # fmt: skip
 
 _compiled: list[tuple[re.Pattern[str], Reason]] = []
@@ -404,6 +427,12 @@ def plain(reason: str) -> str:
     return row.words.format(*(group or first for group in found.groups()))
 
 
+_HEADS: Final = (
+    "`attach=TYPE`: attached to a function or tracepoint of the small BTF of tests/unit/verifier_sim/attached.py; "
+    "`objects`: with the types, maps and short-hands of tests/unit/verifier_sim/objects.py."
+)
+
+
 def page() -> str:
     """docs/verifier.md's list of reasons."""
     maps = "; ".join(
@@ -416,9 +445,8 @@ def page() -> str:
     ]  # fmt: skip
     for row in REASONS:
         words = re.sub(r"\{\d+\}", "…", row.words)
-        example = f"`{row.example}`" if row.example else "needs types or flags of the program"
-        lines.append(f"| {row.id} | {words} | {row.mend} | {example} |".replace("|IND", "\\|IND"))
-    return "\n".join([f"Maps of the examples: {maps}.", "", *lines, ""])
+        lines.append(f"| {row.id} | {words} | {row.mend} | `{row.example}` |".replace("|IND", "\\|IND"))
+    return "\n".join([f"Maps of the examples: {maps}.", _HEADS, "", *lines, ""])
 
 
 if __name__ == "__main__":

@@ -67,7 +67,12 @@ class Types:
         self.called = self.function("called", number, *((f"a{n}", self.u64) for n in range(5)))
         self.caught = self.function("caught", number, ("ctx", void))
         self.maker.add(DECL_TAG, "exception_callback:handler", self.caught, -1)
-        self.handler = self.function("handler", number, ("cookie", self.u64), linkage=1)
+        self.seconds = {
+            "fn": self.called,
+            "handler": self.function("handler", number, ("cookie", self.u64), linkage=1),
+            "given": self.function("given", number, ("a", self.u64), linkage=1),
+            "many": self.function("many", number, *((f"a{n}", self.u64) for n in range(6)), linkage=1),
+        }
         self.data = m.bytes()
         self.types = ProgramTypes.parse(self.data)
 
@@ -97,20 +102,21 @@ class Types:
 
 
 TYPES = Types()
-STRUCTS = ("graph", "bare", "resilient", "works", "")  # of the values of MAPS
+STRUCTS = ("graph", "bare", "resilient", "works", "", "works")  # of the values of MAPS
 MAPS = (
     TYPES.map("GRAPH", "ARRAY", 1, "graph"),
     TYPES.map("BARE", "HASH", 4, "bare"),
     TYPES.map("RES", "HASH", 4, "resilient"),
     TYPES.map("WORKS", "ARRAY", 4, "works"),
     MapInfo("ARENA", "ARENA", 0, 0, 10, flags=1 << 10),  # BPF_F_MMAPABLE
+    TYPES.map("OTHER", "ARRAY", 4, "works"),
 )
 """GRAPH in a program is the address of its value, the others are the maps."""
 _KINDS = ("plain", "elem", "item", "holder", "owner", "large")
 
 
 class Case(NamedTuple):
-    """A program; `function`: where its second function begins, -1 if it has none; `catches`: it handles exceptions."""
+    """A program; `function`: where its second function begins, -1 if it has none; `second`: what its types call it."""
 
     reason: str  # "" if accepted
     prog_type: str
@@ -118,14 +124,14 @@ class Case(NamedTuple):
     kfuncs: dict[int, str]
     map_of: dict[int, tuple[int, str, int]]
     function: int
-    catches: bool
+    second: str
     text: str
 
     @property
     def func_info(self) -> list[tuple[int, int]]:
-        if self.catches:
-            return [(0, TYPES.caught), (self.function, TYPES.handler)]
-        return [(0, TYPES.main), *([(self.function, TYPES.called)] if self.function > 0 else [])]
+        main = TYPES.caught if self.second == "handler" else TYPES.main
+        described = self.function > 0 and self.second in TYPES.seconds
+        return [(0, main), *([(self.function, TYPES.seconds[self.second])] if described else [])]
 
     def judge(self, **options: Any) -> Verdict:
         known = Declared(functions(TYPES.types, self.func_info), TYPES.types, TYPES.types.struct_sizes())
@@ -161,7 +167,8 @@ def expanded(text: str) -> str:
 def made(reason: str, text: str) -> Case:
     """A program: [TYPE: ]instructions, separated by ";", with the macros above, names of kinds and maps.
 
-    "fn:" begins a second function, "handler:" one that handles exceptions.
+    "fn:" begins a second function, "handler:" one that handles exceptions, "given:" a global one of a number, "many:"
+    one of too many, "undescribed:" one that the types do not have.
     """
     prog_type, colon, rest = text.partition(": ")
     prog_type, body = (prog_type, rest) if colon and prog_type.isupper() else ("SCHED_CLS", text)
@@ -171,7 +178,8 @@ def made(reason: str, text: str) -> Case:
         body = body.replace(f"r1 = {name.upper()}", f"r1 = {TYPES.ids[name]}")
     for at, info in enumerate(MAPS):
         body = body.replace(f"= {info.name}", f"= {'map_value' if at == 0 else 'map_fd'}[{at}][0]")
-    catches, body = "handler:" in body, body.replace("handler:", "fn:")
+    second = next((name for name in (*TYPES.seconds, "undescribed") if f"{name}:" in body), "fn")
+    body = body.replace(f"{second}:", "fn:").replace(f"call {second}", "call fn")
     first = body.partition("fn:")[0].rstrip("; ")
     insns, kfuncs = build(body)
     first = first.replace("call fn", "call pc+0")
@@ -186,7 +194,7 @@ def made(reason: str, text: str) -> Case:
         if insn.src_reg in (1, 2)
     }
     return Case(
-        "" if reason == "accepted" else reason, prog_type, insns, kfuncs, map_of, function, catches, text
+        "" if reason == "accepted" else reason, prog_type, insns, kfuncs, map_of, function, second, text
     )
 
 

@@ -6,44 +6,13 @@ from typing import Any
 
 import pytest
 
-from pbt.host.btf import CONST, FUNC, FUNC_PROTO, INT, PTR, STRUCT, TYPEDEF, UNION, Btf
+from pbt.host.btf import PTR, TYPEDEF, Btf
 from pbt.verifier_sim import verify
 from pbt.verifier_sim.env import Refuse
 from pbt.verifier_sim.kerneltypes import KernelTypes
 from tests.unit.host.test_btf import Maker
 from tests.unit.verifier_sim import programs
-
-
-def _types(exact: bool = True) -> KernelTypes:
-    """int, char; struct inner {int a; inner *next}; struct outer {inner in; union; int bits:3; …}; functions."""
-    m = Maker()
-    integer = m.add(INT, "int", 4, 32)
-    char = m.add(INT, "char", 1, 8)
-    inner = m.add(STRUCT, "inner", 16, m.text("a"), integer, 0, m.text("next"), 4, 64, count=2)
-    to_inner = m.add(PTR, "", inner)
-    assert (inner, to_inner) == (3, 4)
-    either = m.add(UNION, "", 8, m.text("p"), to_inner, 0, m.text("n"), integer, 0, count=2)
-    to_char = m.add(PTR, "", char)
-    void = m.add(PTR, "", 0)
-    outer = m.add(
-        STRUCT, "outer", 48,
-        m.text("in"), inner, 0, m.text("u"), either, 128, m.text("bits"), integer, 3 << 24 | 192,
-        m.text("text"), to_char, 256, m.text("any"), void, 320, count=5, flag=1,
-    )  # fmt: skip
-    constant = m.add(CONST, "", outer)
-    to_outer = m.add(PTR, "", constant)
-    to_int = m.add(PTR, "", integer)
-    proto = m.add(
-        FUNC_PROTO, "", integer, m.text("o"), to_outer, m.text("n"), integer, m.text("t"), to_char,
-        m.text("i"), to_int, count=4,
-    )  # fmt: skip
-    for name in ("traced", "bpf_lsm_hook", "bpf_lsm_audit_rule_known", "bpf_lsm_vm_enough_memory", "d_path"):
-        m.add(FUNC, name, proto)
-    nothing = m.add(FUNC_PROTO, "", 0, m.text("o"), to_outer, count=1)
-    m.add(FUNC, "bpf_lsm_free", nothing)
-    traced = m.add(FUNC_PROTO, "", 0, m.text("__data"), void, m.text("o"), to_outer, count=2)
-    m.add(TYPEDEF, "btf_trace_event", m.add(PTR, "", traced))
-    return KernelTypes(Btf(m.bytes()), exact)
+from tests.unit.verifier_sim.attached import small_types
 
 
 def _judge(text: str, attach: str = "TRACE_FENTRY", target: str = "traced", **options: Any) -> str:
@@ -55,7 +24,7 @@ def _judge(text: str, attach: str = "TRACE_FENTRY", target: str = "traced", **op
         target=target,
         maps=programs.MAPS,
         map_of=references,
-        **{"types": _types()} | options,
+        **{"types": small_types()} | options,
     )
     return verdict.error.reason if verdict.error else verdict.unsupported
 
@@ -69,7 +38,7 @@ def _judge(text: str, attach: str = "TRACE_FENTRY", target: str = "traced", **op
     ],
 )  # fmt: skip
 def test_walks(at: int, size: int, found: str) -> None:
-    types = _types()
+    types = small_types()
     try:
         member = types.walk("outer", at, size)
     except Refuse as refusal:
@@ -80,7 +49,7 @@ def test_walks(at: int, size: int, found: str) -> None:
 
 
 def test_a_structure_is_also_what_it_begins_with() -> None:
-    types = _types()
+    types = small_types()
     assert types.holds("outer", 0, "inner") and types.holds("outer", 0, "outer")
     assert not types.holds("outer", 8, "inner") and not types.holds("inner", 0, "outer")
 
@@ -139,9 +108,9 @@ def test_results() -> None:
         assert got.startswith(reason) and bool(got) == bool(reason), (value, attach, target, kernel, got)
 
 
-def test_without_the_very_types() -> None:
+def test_without_the_verysmall_types() -> None:
     """Types of another kernel tell the arguments, and nothing of what lies inside."""
-    near = _types(exact=False)
+    near = small_types(exact=False)
     text = "r2 = *(u64 *)(r1 +0); r3 = *(u32 *)(r2 +2); r0 = 0; exit"
     assert _judge(text, types=near) == ""
     deeper = "r2 = *(u64 *)(r1 +0); r3 = *(u64 *)(r2 +8); r3 = *(u64 *)(r3 +8); r0 = 0; exit"
