@@ -55,7 +55,7 @@ def frames(data: dict[str, Any]) -> set[tuple[str, ...]]:
 
 def test_all_kernel_stacks_are_there(pbt):
     script = f'{SAID} /comm == "python" || comm == "python3"/ {{ @[kstack(raw)] = count(); }}'
-    made = pbt("-q", "-f", "json", "-e", script, load=lambda: calls(4000))  # of 16,384 buckets
+    made = pbt("-f", "json", "-e", script, load=lambda: calls(4000))  # of 16,384 buckets
     (data,) = [json.loads(line)["data"]["@"] for line in made.lines() if '"map"' in line]
     assert made.err == "" and len(frames(data)) == 4000 and set(data.values()) == {1}
 
@@ -63,7 +63,7 @@ def test_all_kernel_stacks_are_there(pbt):
 @pytest.mark.parametrize("mode", ["bpftrace", "perf", "build_id"])
 def test_all_stacks_of_a_process_are_there(pbt, tree, mode):
     script = f"uprobe:{tree}:bottom {{ @[ustack({mode}, 16)] = count(); }}"
-    made = pbt("-q", "-f", "json", "-e", script, "-c", tree)
+    made = pbt("-f", "json", "-e", script, "-c", tree)
     (data,) = [json.loads(line)["data"]["@"] for line in made.lines() if '"map"' in line]
     assert made.err == "" and len(frames(data)) == 4096 and set(data.values()) == {1}
     names = {re.sub(r"\+.*|^\t\w+ ", "", line) for key in data for line in key.splitlines()}

@@ -55,10 +55,10 @@ ROWS = (
         rf"^{T} \d+ +{{pid}} +ends +0\.\d{{3}} status 3$", rf"^{T} \d+ +{{pid}} +ends +0\.\d{{3}} signal 9$")),
     Row("exitsnoop", "ends", "--comm=ends --failed", (r"status 3\n.*signal 9\n\Z",)),
     Row("killsnoop", "kills", "--comm=kills", (
-        rf"^{T} {{pid}} +kills +SIGCONT +{{pid}} +0$", rf"^{T} {{pid}} +kills +\S+ +{{pid}} +0$",
-        rf"^{T} {{pid}} +kills +SIGTERM +4194303 +3$")),
-    Row("killsnoop", "kills", "--comm=kills --signal=15", (r"\n.*SIGTERM +4194303 +3\n\Z",)),
-    Row("sigsnoop", "kills", "--comm=kills --signal=18", (rf"^{T} {{pid}} +kills +SIGCONT +{{pid}} +kills +[01]$",)),
+        rf"^{T} {{pid}} +kills +Continued +{{pid}} +0$", rf"^{T} {{pid}} +kills +Unknown signal 0 +{{pid}} +0$",
+        rf"^{T} {{pid}} +kills +Terminated +4194303 +3$")),
+    Row("killsnoop", "kills", "--comm=kills --signal=15", (r"\n.*Terminated +4194303 +3\n\Z",)),
+    Row("sigsnoop", "kills", "--comm=kills --signal=18", (rf"^{T} {{pid}} +kills +Continued +{{pid}} +kills +[01]$",)),
     Row("statsnoop", "stats", "--comm=stats", (
         rf"^{T} {{pid}} +stats +0 /etc/hostname$", rf"^{T} {{pid}} +stats +2 /no/such/file$")),
     Row("syncsnoop", "syncs", "--comm=syncs", (
