@@ -76,7 +76,7 @@ class Links:
             self.count -= each.places
 
     def close(self) -> None:
-        """Detach, last first; say so where that takes long."""
+        """Detach, begun with the last; say so where that takes long."""
         owned, self._owned = self._owned[::-1], []
         _release(
             owned, lambda: self._say(f"Detaching {self.count} probes: the kernel waits for every CPU at each")

@@ -63,11 +63,11 @@ def test_reverse_providers_attach_last_first_and_auto_ones_never(known):
     assert order(bundle.programs, known[1]) == [2, 3, 0]
 
 
-def test_links_close_in_reverse(known):
+def test_links_close_side_by_side(known):
     links = attach(loaded(script(("a", "k"), ("b", "k"))), HOST, print)
     assert links.count == 2
     links.close()
-    assert known[0] == ["+a", "+b", "-b", "-a"]
+    assert known[0][:2] == ["+a", "+b"] and sorted(known[0][2:]) == ["-a", "-b"]
 
 
 def test_a_failure_detaches_what_was_attached_and_points(known):
