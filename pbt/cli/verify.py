@@ -24,7 +24,7 @@ OPTIONS = (
         "",
         "kernel",
         "RELEASE",
-        "judge as this release does, such as 6.1; default: the program's own, or 6.18",
+        "judge as this release does, such as 6.1 (and compile scripts for it); default: the program's own, or 6.18",
     ),
     Option(
         "",
@@ -200,10 +200,19 @@ def _script(name: str, data: bytes, args: Arguments, options: dict[str, object])
 
     text = args.get("e") if args.has("e") else text_of(data, name)
     params = args.rest if args.has("e") else ()
-    work = run(
-        Source(name, text), target_of(args), Options(params, args.has("unsafe"), headers=headers_of(args))
-    )
+    target = target_of(args)
+    if "kernel" in options and not args.has("target"):
+        target.without |= _later(str(options["kernel"]))
+    work = run(Source(name, text), target, Options(params, args.has("unsafe"), headers=headers_of(args)))
     yield from _bundle(name, work.bundle, options)
+
+
+def _later(kernel: str) -> frozenset[str]:
+    """The features that came after a release: a script is compiled as for it, not only judged."""
+    from pbt.uapi.features import FEATURES
+    from pbt.verifier_sim.kernels import release
+
+    return frozenset(name for name, row in FEATURES.items() if release(row.release) > release(kernel)[:2])
 
 
 def _bundle(name: str, bundle: object, options: dict[str, object]) -> Iterator[Judged]:

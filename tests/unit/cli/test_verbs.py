@@ -168,6 +168,14 @@ def test_verify_for_a_release_as_target(capsys: Capture, tmp_path: Path) -> None
     assert run(capsys, "verify", "--target", "6.1", tmp_path / "p")[0] == 1
 
 
+@pytest.mark.parametrize("release", ["5.10", "6.1", "7.3"])
+def test_verify_compiles_scripts_for_the_release(capsys: Capture, release: str) -> None:
+    """Without bpf_loop, ring buffers and what else came later."""
+    script = 'BEGIN { for ($i : 0..1000) { @[$i] = 1; } printf("%d", curtask != 0); }'
+    status, out, err = run(capsys, "verify", "--target", release, "-e", script)
+    assert status == 0 and "BEGIN: accepted" in out, out + err
+
+
 def test_verify_refuses_unknown_words(capsys: Capture, tmp_path: Path) -> None:
     (tmp_path / "p").write_text(PROGRAM)
     assert "unknown program type X" in run(capsys, "verify", "--type", "x", tmp_path / "p")[2]
