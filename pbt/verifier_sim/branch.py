@@ -190,7 +190,8 @@ def _refined(
         if unknown and (holds != "JEQ" or not wide) and "register_branches" not in env.rules:
             return ()
         if insn.src_reg == insn.dst_reg:
-            return ()  # compared with itself (older kernels take more from it than is true)
+            itself = compare.refine_itself(holds, dst.num, wide, env.rules)
+            return () if itself is None else (itself, itself)
     try:
         return compare.refine(holds, dst.num, src.num, wide, env.rules)
     except bounds.Empty:

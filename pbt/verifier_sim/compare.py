@@ -105,6 +105,28 @@ def refine(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -> Lear
     )
 
 
+_RECOVERS: Final = {
+    ("JLT", True): "tnum_steps", ("JLT", False): "", ("JSLT", True): "mixed_bounds", ("JSLT", False): "tnum_steps",
+}  # fmt: skip
+
+
+def refine_itself(name: str, a: Scalar, wide: bool, rules: Features) -> Scalar | None:
+    """A register of which `a < a` is said to hold: from 6.8 to 6.18 both ends of its range move; None: as it was.
+
+    Where they pass each other the kernel forgets all ranges, but not the bits; `_RECOVERS` tells which ranges do not.
+    """
+    name = MIRROR[name] if name in ("JGT", "JSGT") else name
+    if name not in ("JLT", "JSLT") or "mixed_bounds" not in rules or "same_register" in rules:
+        return None
+    if _RECOVERS[name, wide] in rules:
+        return None
+    low = (2 if wide else 6) + _ORDERS[name][0]
+    least, most = a[low] + 1, a[low + 1] - 1
+    if least > most:
+        return Scalar(a.value, a.mask, 0, M64, S64_MIN, S64_MAX, 0, M32, S32_MIN, S32_MAX)
+    return sync(_bounded(_bounded(a, low, least), low + 1, most), rules)
+
+
 def _bounded(s: Scalar, at: int, bound: int) -> Scalar:
     """With one bound (a position in Scalar) replaced."""
     return s if s[at] == bound else Scalar._make((*s[:at], bound, *s[at + 1 :]))

@@ -13,6 +13,8 @@ from tests.unit.verifier_sim.test_attach import _judge
 KERNELS = ("5.10", "6.1", "6.12", "6.18.15", "6.18.44", "7.3")
 _LOOK = "*(u32 *)(r10 -4) = 0; r2 = r10; r2 += -4; r1 = MAP; call map_lookup_elem; r8 = r0"
 _AT = {kernel: 16 for kernel in KERNELS} | {"6.18.15": 48, "6.18.44": 56, "7.3": 48}  # bpf_map.security
+_BIT = "call get_prandom_u32; r0 &= 1; r2 = r0"
+_READ = "next: r1 = r10; r1 += -40; r3 = 0; call probe_read_kernel_str; r0 = 0; exit"
 
 ROWS = (
     ("part of map_extra", "r1 = MAP; r0 = *(u32 *)(r1 +41); r0 = 0; exit", "6.1 6.12"),
@@ -22,6 +24,11 @@ ROWS = (
      " if r8 != r6 goto out; r0 = *(u64 *)(r8 +0); out: r0 = 0; exit", "6.18.15 6.18.44"),
     ("untrusted memory against 0", "r1 = MAP; r6 = *(u64 *)(r1 +SECURITY); if r6 != 0 goto out; r0 = r9;"
      " out: r0 = 0; exit", ""),
+    ("a number less than itself", f"{_BIT}; if w0 < w0 goto next; {_READ}", "6.1 7.3"),
+    ("a wide number less than itself", f"{_BIT}; if r0 < r0 goto next; {_READ}", "6.1 6.18.44 7.3"),
+    ("a signed number less than itself", f"{_BIT}; if w0 s< w0 goto next; {_READ}", "6.1 6.18.44 7.3"),
+    ("a wide signed number less than itself", f"{_BIT}; if r0 s< r0 goto next; {_READ}",
+     "6.1 6.12 6.18.15 6.18.44 7.3"),
 )  # fmt: skip
 
 
