@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from pbt.typing import Final
 from pbt.verifier_sim import tnum
 from pbt.verifier_sim.bounds import Empty, sync
@@ -122,9 +124,10 @@ def refine_itself(name: str, a: Scalar, wide: bool, rules: Features) -> Scalar |
         return None
     low = (2 if wide else 6) + _ORDERS[name][0]
     least, most = a[low] + 1, a[low + 1] - 1
-    if least > most:
-        return Scalar(a.value, a.mask, 0, M64, S64_MIN, S64_MAX, 0, M32, S32_MIN, S32_MAX)
-    return sync(_bounded(_bounded(a, low, least), low + 1, most), rules)
+    with suppress(Empty):
+        if least <= most:
+            return sync(_bounded(_bounded(a, low, least), low + 1, most), rules)
+    return Scalar(a.value, a.mask, 0, M64, S64_MIN, S64_MAX, 0, M32, S32_MIN, S32_MAX)
 
 
 def _bounded(s: Scalar, at: int, bound: int) -> Scalar:
