@@ -26,7 +26,7 @@ ROWS = (
      " out: r0 = 0; exit", ""),
     ("a number less than itself", f"{_BIT}; if w0 < w0 goto next; {_READ}", "6.1 7.3"),
     ("a wide number less than itself", f"{_BIT}; if r0 < r0 goto next; {_READ}", "6.1 6.18.44 7.3"),
-    ("an even number less than itself", f"call get_prandom_u32; r0 &= 2; if w0 < w0 goto next; next: r0 = 0; exit",
+    ("an even number less than itself", "call get_prandom_u32; r0 &= 2; if w0 < w0 goto next; next: r0 = 0; exit",
      "5.10 6.1 6.12 6.18.15 6.18.44 7.3"),
     ("a signed number less than itself", f"{_BIT}; if w0 s< w0 goto next; {_READ}", "6.1 6.18.44 7.3"),
     ("a wide signed number less than itself", f"{_BIT}; if r0 s< r0 goto next; {_READ}",
