@@ -89,6 +89,7 @@ class Btf:
         self._spelled: dict[int, str] = {0: "void"}
         self._open: set[int] = set()
         self._scans: dict[str, int] = {}
+        self._found: dict[tuple[str, str], int | None] = {}
         self._tables: dict[str, dict[str, int]] = {}
 
     @staticmethod
@@ -224,12 +225,14 @@ class Btf:
         """The id of the first type of that kind and name, this BTF before its base, or None."""
         if not name:
             return None
-        found = self._find(kind, name)
-        if found is None and kind == "enum":
-            found = self._find("enum64", name)
-        if found is None and self.base:
-            found = self.base.find(kind, name)
-        return found
+        if (kind, name) not in self._found:
+            found = self._find(kind, name)
+            if found is None and kind == "enum":
+                found = self._find("enum64", name)
+            if found is None and self.base:
+                found = self.base.find(kind, name)
+            self._found[kind, name] = found
+        return self._found[kind, name]
 
     def _find(self, kind: str, name: str) -> int | None:
         table = self._tables.get(kind)

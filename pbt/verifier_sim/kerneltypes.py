@@ -79,6 +79,9 @@ class KernelTypes:
         return self.name_of(id, row) if row.kind == STRUCT else ""
 
     def name_of(self, id: int, row: Row) -> str:
+        """What a structure or union is called here; `struct` need not search for it then."""
+        if row.name and row.kind in (STRUCT, UNION):
+            self._structs.setdefault(row.name, id)
         return row.name or f"#{id}"
 
     def pointed(self, id: int) -> tuple[str, Row, frozenset[str]]:
