@@ -116,9 +116,9 @@ def tool(path: str) -> Tool:
     bundle = compile(Source(path, Path(path).read_text()), target, Options(unsafe=True))
     compiled = time.process_time() - start
     from pbt.cli.kernel import judging
-    from pbt.verifier_sim import known_types, verify_bundle
+    from pbt.verifier_sim import verify_bundle
 
-    verdicts = verify_bundle(bundle, types=known_types(bundle, target.types), **judging(bundle.release))
+    verdicts = verify_bundle(bundle, target, **judging(bundle.release))
     judged = time.process_time() - start - compiled
     found: list[int] = []
     try:

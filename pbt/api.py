@@ -138,11 +138,10 @@ def trace(
 def judge(bundle: Bundle, target: Target | None = None) -> None:
     """Have every program judged as the kernel would; ScriptError for the first that fails."""
     from pbt.source import NOWHERE, ScriptError
-    from pbt.verifier_sim import known_types, verify_bundle
+    from pbt.verifier_sim import verify_bundle
 
     source = Source(bundle.name, bundle.source)
-    types = known_types(bundle, (target or Target.live()).types)
-    for verdict in verify_bundle(bundle, types=types):
+    for verdict in verify_bundle(bundle, target or Target.live()):
         if verdict.error is not None:
             raise ScriptError(verdict.error.words, verdict.error.span(source) or NOWHERE, verdict.error.hint)
 

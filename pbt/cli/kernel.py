@@ -12,18 +12,14 @@ if TYPE_CHECKING:
 
 
 def kernel_types(release: str, target: Target | None = None) -> KernelTypes | None:
-    """The types of the kernel of a release, else those of this machine's (or the target's) as the next best.
-
-    A release without its point release, such as 6.18, is no kernel's: offsets may differ.
-    """
+    """The types of the kernel of a release, else those of this machine's (or the target's) as the next best."""
     from pbt.host.target import Target as Machine
-    from pbt.verifier_sim.kerneltypes import KernelTypes
+    from pbt.verifier_sim.kerneltypes import KernelTypes, same_kernel
 
     target = target or Machine.live()
     if target.types is None:
         return None
-    exact = release.count(".") > 1 and (target.release + "-").startswith((release + "-", release + "+"))
-    return KernelTypes(target.types, exact)
+    return KernelTypes(target.types, same_kernel(release, target.release))
 
 
 def judging(release: str, ask: bool = False) -> dict[str, object]:

@@ -438,12 +438,11 @@ class VerifierError(PbtError):
 def judge(bundle: Bundle, target: Target, verbose: bool = False) -> None:
     """Have every program judged before the kernel of the target sees it; VerifierError for the first that fails."""
     from pbt.cli.kernel import judging
-    from pbt.verifier_sim import known_types, verify_bundle
+    from pbt.verifier_sim import verify_bundle
 
     source = Source(bundle.name, bundle.source)
     walked = 0
-    types = known_types(bundle, target.types)
-    for verdict in verify_bundle(bundle, patience=_PATIENCE, types=types, **judging(bundle.release)):
+    for verdict in verify_bundle(bundle, target, patience=_PATIENCE, **judging(bundle.release)):
         walked += verdict.insns_processed
         if not verdict.ok:
             text = verdict.story(source)

@@ -15,7 +15,8 @@ from pbt.source import Source, Span, UsageError
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pbt.bundle import Code
+    from pbt.bundle import Bundle, Code
+    from pbt.host.target import Target
     from pbt.verifier_sim import Verdict
     from pbt.verifier_sim.kernellog import Line
 
@@ -171,6 +172,7 @@ def _running(release: str) -> dict[str, object]:
 
 def _judged(name: str, args: Arguments) -> Iterator[Judged]:
     from pbt.aot import is_tool, load
+    from pbt.cli.trace import target_of
 
     data = b"" if args.has("e") else read_bytes(name)
     options: dict[str, object] = {"keep_states": args.has("states"), "log": _level(args)}
@@ -179,7 +181,7 @@ def _judged(name: str, args: Arguments) -> Iterator[Judged]:
     if data[:4] == b"\x7fELF" and not is_tool(data):
         yield from _object(name, data, args, options)
     elif is_tool(data):
-        yield from _bundle(name, load(data, name), options)
+        yield from _bundle(name, load(data, name), target_of(args), options)
     elif args.has("e") or name.endswith(".bt") or data.startswith(b"#!"):
         yield from _script(name, data, args, options)
     else:
@@ -204,7 +206,8 @@ def _script(name: str, data: bytes, args: Arguments, options: dict[str, object])
     if "kernel" in options and not args.has("target"):
         target.without |= _later(str(options["kernel"]))
     work = run(Source(name, text), target, Options(params, args.has("unsafe"), headers=headers_of(args)))
-    yield from _bundle(name, work.bundle, options)
+    assert work.bundle is not None
+    yield from _bundle(name, work.bundle, target, options)
 
 
 def _later(kernel: str) -> frozenset[str]:
@@ -215,15 +218,14 @@ def _later(kernel: str) -> frozenset[str]:
     return frozenset(name for name, row in FEATURES.items() if release(row.release) > release(kernel)[:2])
 
 
-def _bundle(name: str, bundle: object, options: dict[str, object]) -> Iterator[Judged]:
-    from pbt.bundle import Bundle
+def _bundle(name: str, bundle: Bundle, target: Target, options: dict[str, object]) -> Iterator[Judged]:
     from pbt.verifier_sim import verify_bundle
 
-    assert isinstance(bundle, Bundle)
     source = Source(bundle.name, bundle.source)
-    release = str(options.get("kernel", bundle.release))
-    options = judging(bundle.release) | {"types": kernel_types(release)} | options
-    for program, verdict in zip(bundle.programs, verify_bundle(bundle, **options), strict=True):
+    if "kernel" not in options:
+        options = judging(bundle.release) | options
+    verdicts = verify_bundle(bundle, target, **options)
+    for program, verdict in zip(bundle.programs, verdicts, strict=True):
         yield Judged(f"{name}: {program.name}", verdict, program.code, _in_script(program.code, source))
 
 
@@ -270,10 +272,14 @@ def _bare(name: str, data: bytes, args: Arguments, options: dict[str, object]) -
     from pbt.bundle import Code
     from pbt.cli.asm import assembled
     from pbt.cli.disasm import instructions, is_text
+    from pbt.cli.trace import target_of
     from pbt.verifier_sim import verify
 
     kind, attach = _kind(args)
-    options = {"types": kernel_types(str(options.get("kernel", "6.18")))} | options
+    target = target_of(args)
+    if args.has("target") and "kernel" not in options:
+        options = judging(target.release) | options
+    options = {"types": kernel_types(str(options.get("kernel", "6.18")), target)} | options
     hexadecimal = is_text(data) and re.fullmatch(rb"[0-9a-fA-F\sx]+", data)
     if hexadecimal or not is_text(data):
         insns = instructions(data, name)

@@ -27,12 +27,12 @@ _SMALL_KEY = 512  # bytes: MAX_BPF_STACK, the limit before Linux 5.11
 class LoadError(KernelError):
     """The kernel refused a program: its own reason, and the place in the script that it is about."""
 
-    def __init__(self, error: KernelError, name: str, reason: str, span: Span | None) -> None:
+    def __init__(self, error: KernelError, program: Program, reason: str, span: Span | None) -> None:
         super().__init__(error.what, error.errno, error.hint, error.log)
-        self.program, self.reason, self.span = name, reason, span
+        self.program, self.reason, self.span = program, reason, span
 
     def __str__(self) -> str:
-        message = f"the kernel refused the program of {self.program} ({self.name}): {self.reason}"
+        message = f"the kernel refused the program of {self.program.name} ({self.name}): {self.reason}"
         if not self.reason:  # it was not the verifier's to give
             message = f"{self.what}: {self.name} ({os.strerror(self.errno)})"
         if self.span is None:
@@ -190,7 +190,7 @@ def _ask(
         )
     except KernelError as error:
         reason, insn = refusal(error.log)
-        raise LoadError(error, program.name, reason, place(bundle, program, insn)) from error
+        raise LoadError(error, program, reason, place(bundle, program, insn)) from error
 
 
 def attach_btf(program: Program, target: Target, until_loaded: ExitStack) -> tuple[int, int]:

@@ -50,11 +50,10 @@ def explain(work: Work) -> str:
 
 
 def _unit(unit: Unit, work: Work) -> Iterator[str]:
-    from pbt.verifier_sim import known_types, verify_program
+    from pbt.verifier_sim import verify_program
 
     assert work.bundle is not None
-    types = known_types(work.bundle, work.target.types)
-    verdict = verify_program(work.bundle, unit.program, keep_states=True, types=types)
+    verdict = verify_program(work.bundle, unit.program, work.target, keep_states=True)
     yield from underlined(f"program {unit.title}", "=")
     yield from _summary(unit, work, verdict)
     by_line = _by_line(rows(unit.program.code, work.source))

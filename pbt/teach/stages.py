@@ -156,12 +156,11 @@ def _with_lines(unit: Unit, work: Work) -> Iterator[str | tuple[int, str]]:
 
 
 def _verifier(work: Work) -> Iterator[str]:
-    from pbt.verifier_sim import known_types, verify_program
+    from pbt.verifier_sim import verify_program
 
     assert work.bundle is not None
-    types = known_types(work.bundle, work.target.types)
     for unit in units(work):
-        verdict = verify_program(work.bundle, unit.program, keep_states=True, types=types)
+        verdict = verify_program(work.bundle, unit.program, work.target, keep_states=True)
         yield from _head(unit)
         for row in rows(unit.program.code, work.source):
             for state in verdict.before(row.first).splitlines() or ["(no path was walked to here)"]:

@@ -1,8 +1,8 @@
 """A simulator of the kernel's BPF verifier: bytecode → Verdict, with reasons in words."""
 
-from pbt.verifier_sim.bundles import known_types, verify_bundle, verify_program
+from pbt.verifier_sim.bundles import verify_bundle, verify_program
 from pbt.verifier_sim.judge import verify
 from pbt.verifier_sim.reg import MapInfo
 from pbt.verifier_sim.verdict import Refusal, Verdict
 
-__all__ = ["MapInfo", "Refusal", "Verdict", "known_types", "verify", "verify_bundle", "verify_program"]
+__all__ = ["MapInfo", "Refusal", "Verdict", "verify", "verify_bundle", "verify_program"]

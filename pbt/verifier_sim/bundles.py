@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pbt.isa.insn import Insn, decode
-from pbt.typing import TYPE_CHECKING, Any
+from pbt.typing import TYPE_CHECKING, Any, Protocol
 from pbt.verifier_sim.judge import verify
 from pbt.verifier_sim.reg import MapInfo
 from pbt.verifier_sim.verdict import Fact, Turn, Verdict
@@ -53,20 +53,35 @@ def meets_types(bundle: Bundle) -> bool:
     return _TYPED in bundle.features or any(program.attach_btf for program in bundle.programs)
 
 
-def known_types(bundle: Bundle, source: Source | None) -> KernelTypes | None:
-    """The types of the kernel that a bundle was made for, where its programs meet some; `source`: that kernel's BTF."""
-    if source is None or not meets_types(bundle):
+class Machine(Protocol):
+    """The machine that a bundle was made for, such as pbt.host.target.Target."""
+
+    @property
+    def release(self) -> str: ...
+
+    @property
+    def types(self) -> Source | None: ...
+
+
+def known_types(bundle: Bundle, machine: Machine | None, release: str) -> KernelTypes | None:
+    """The kernel's types, where a bundle's programs meet some: those of a machine, as far as the release is its own."""
+    if machine is None or not meets_types(bundle) or machine.types is None:
         return None
-    from pbt.verifier_sim.kerneltypes import KernelTypes
+    from pbt.verifier_sim.kerneltypes import KernelTypes, same_kernel
 
-    return KernelTypes(source, exact=True)
+    return KernelTypes(machine.types, same_kernel(release, machine.release))
 
 
-def verify_program(bundle: Bundle, program: Program, **options: Any) -> Verdict:
-    """Judge one program of a bundle for the kernel that the bundle was made for; options as `verify`."""
-    slots, references = resolve(bundle, program)
+def verify_program(bundle: Bundle, program: Program, machine: Machine | None, **options: Any) -> Verdict:
+    """Judge one program of a bundle for the kernel that the bundle was made for.
+
+    `machine`: whose kernel's types the program may meet, None if nobody knows any; options as `verify`.
+    """
     options.setdefault("kernel", bundle.release or "6.18")
-    if options.get("types") and program.attach_btf and ":" not in program.attach_btf[1]:
+    if "types" not in options:
+        options["types"] = known_types(bundle, machine, options["kernel"])
+    slots, references = resolve(bundle, program)
+    if options["types"] and program.attach_btf and ":" not in program.attach_btf[1]:
         options["target"] = program.attach_btf[1]
     verdict = verify(
         slots,
@@ -98,14 +113,17 @@ def _placed(verdict: Verdict, program: Program) -> Verdict:
     return verdict._replace(error=error, name=program.name)
 
 
-def verify_bundle(bundle: Bundle, **options: Any) -> list[Verdict]:
-    """A verdict for each program, in order; programs with the same code are judged once."""
+def verify_bundle(bundle: Bundle, machine: Machine | None, **options: Any) -> list[Verdict]:
+    """A verdict for each program, in order; programs with the same code are judged once. See `verify_program`."""
+    kernel = options.setdefault("kernel", bundle.release or "6.18")
+    if "types" not in options:
+        options["types"] = known_types(bundle, machine, kernel)
     known: dict[Any, Verdict] = {}
     out = []
     for program in bundle.programs:
         code = program.code
         key = (code.insns, code.relocs, program.prog_type, program.expected_attach_type, program.attach_btf)
         if key not in known:
-            known[key] = verify_program(bundle, program, **options)
+            known[key] = verify_program(bundle, program, machine, **options)
         out.append(_placed(known[key], program))
     return out

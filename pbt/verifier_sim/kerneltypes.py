@@ -26,6 +26,13 @@ class Source(Protocol):
     def find(self, kind: str, name: str) -> int | None: ...
 
 
+def same_kernel(release: str, machine: str) -> bool:
+    """Whether a release names the very kernel of a machine: 6.18 alone is no kernel's, its structures may differ."""
+    return release == machine or (
+        release.count(".") > 1 and (machine + "-").startswith((release + "-", release + "+"))
+    )
+
+
 class Member(NamedTuple):
     """What a walk found: a number, or a pointer to `struct` ("" if it points to something else).
 

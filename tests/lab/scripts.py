@@ -4,8 +4,8 @@
 
 Nothing is attached. A line of JSON for each script as it is done: {"name", "why", "programs", "refused",
 "accepted", "seconds"}. `why`: the message of what does not compile for this kernel, or whose maps cannot be made;
-`programs`: their names; `refused`: the one that the kernel did not take, and its reason, or nothing; `accepted`:
-the names of those that the built-in verifier accepts. Rows of the language are tried some together, and one by
+`programs`: their names, numbered, for a script may have several of a name; `refused`: the one of them that the kernel
+did not take (its reason is in `why`), or nothing; `accepted`: those that the built-in verifier accepts. Rows of the language are tried some together, and one by
 one where they cannot be. `N OF`: only the N-th of so many shares (from 0), for emulation is slow.
 """
 
@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pbt.cli.kernel import judging, kernel_types
+from pbt.cli.kernel import judging
 from pbt.host.target import Target
 from pbt.pipeline import Options, compile
 from pbt.runtime.load import LoadError, load
@@ -44,13 +44,13 @@ def outcome(name: str, text: str, target: Target, options: dict[str, Any]) -> di
     start = time.monotonic()
     try:
         bundle = compile(Source(name, text), target, Options(environment={}, unsafe=True))
-        verdicts = verify_bundle(bundle, **options)
-        named = list(zip(bundle.programs, verdicts, strict=True))
-        row["programs"] = [program.name for program, _ in named]
-        row["accepted"] = [program.name for program, verdict in named if verdict.ok]
+        row["programs"] = names = [f"{at} {program.name}" for at, program in enumerate(bundle.programs)]
+        verdicts = verify_bundle(bundle, target, **options)
+        row["accepted"] = [name for name, verdict in zip(names, verdicts, strict=True) if verdict.ok]
         load(bundle, target).close()
     except LoadError as error:
-        row["refused"], row["why"] = error.program, f"{error.reason}\n{error.log[-600:]}"
+        row["refused"] = names[bundle.programs.index(error.program)]
+        row["why"] = f"{error.reason}\n{error.log[-600:]}"
     except PbtError as error:
         row["why"] = str(error)
     return row | {"seconds": round(time.monotonic() - start, 2)}
@@ -71,7 +71,7 @@ def rows(
 
 def main() -> None:
     target = Target.live()
-    options = judging(target.release, ask=True) | {"types": kernel_types(target.release, target)}
+    options = judging(target.release, ask=True)
     number, of = map(int, sys.argv[1:3] or (0, 1))
     for name, text in list(scripts())[number::of]:
         print(json.dumps(outcome(name, text, target, options)), flush=True)

@@ -22,7 +22,7 @@ from pbt.pipeline import Options, compile
 from pbt.runtime.session import Session
 from pbt.source import PbtError, Source
 from pbt.sys import bpf
-from pbt.verifier_sim import known_types, verify_bundle
+from pbt.verifier_sim import verify_bundle
 from tests.live import published
 
 PATIENCE = 60  # seconds for one script
@@ -64,7 +64,7 @@ def run(path: str, target: Target) -> dict[str, object]:
         row["compile"] = round(time.monotonic() - start, 3)
         row["programs"] = len(bundle.programs)
         row["slots"] = sum(len(program.code.insns) // 8 for program in bundle.programs)
-        verdicts = verify_bundle(bundle, types=known_types(bundle, target.types))
+        verdicts = verify_bundle(bundle, target)
         row["accepted"] = sum(verdict.kind == "accept" for verdict in verdicts)
         session = Session(bundle, target, sink=Collector(), quiet=True)
         helper = threading.Thread(target=drive, args=(session, row, over), daemon=True)

@@ -174,7 +174,7 @@ def test_ranges_without_bpf_loop(script: str, answer: str) -> None:
     target = Target.live()
     target.without = frozenset({"bpf_loop"})
     bundle = api.compile(f"BEGIN {{ {script} exit(); }}", target=target)
-    assert all(verdict.ok for verdict in verify_bundle(bundle))
+    assert all(verdict.ok for verdict in verify_bundle(bundle, target))
     assert not any(len(program.code.functions) > 1 for program in bundle.programs)
     with api.load(bundle, target=target) as trace:
         messages = list(trace)

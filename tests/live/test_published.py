@@ -22,7 +22,7 @@ from pbt.host.target import Target
 from pbt.pipeline import Options, run
 from pbt.runtime.load import load
 from pbt.source import Source
-from pbt.verifier_sim import known_types, verify_bundle
+from pbt.verifier_sim import verify_bundle
 from tests.live import published
 from tests.live.test_tools import Work, free_ports
 
@@ -51,9 +51,7 @@ def compiled(name: str, target: Target) -> Bundle:
 def test_compiles_and_is_accepted(name: str, machine: Target) -> None:
     bundle = compiled(name, machine)
     assert bundle.programs
-    for program, verdict in zip(
-        bundle.programs, verify_bundle(bundle, types=known_types(bundle, machine.types)), strict=True
-    ):
+    for program, verdict in zip(bundle.programs, verify_bundle(bundle, machine), strict=True):
         assert verdict.kind == "accept", f"{program.name}: {verdict.error}"
 
 

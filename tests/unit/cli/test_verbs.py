@@ -9,6 +9,7 @@ import pytest
 from pbt.cli import main as command
 from pbt.cli.options import Option
 from pbt.cli.verbs import mixed
+from pbt.verifier_sim.kernels import features
 from tests.unit.saved import machine
 
 Capture = pytest.CaptureFixture[str]
@@ -124,6 +125,23 @@ def test_verify_judges_scripts_for_another_kernel(capsys: Capture, target: Path)
     assert status == 0 and "tracepoint:sched:sched_switch: accepted" in out
     status, out, _ = run(capsys, "verify", "--target", target, "--kernel", "5.10", "-e", script)
     assert status == 1 and "refused" in out and "stdin:1:" in out
+
+
+def test_verify_built_files_for_another_kernel(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, target: Path
+) -> None:
+    """What the running kernel's verifier answered is not held for that of a release that was asked for."""
+    answered = {"features": features("6.18")}
+    monkeypatch.setattr(
+        "pbt.cli.verify.judging",
+        lambda release: {"kernel": release} | (answered if release != "5.10" else {}),
+    )
+    script = "t:sched:sched_switch { @[args.prev_pid] = count(); }"
+    built = tmp_path / "built"
+    assert run(capsys, "build", "-q", "--target", target, "-o", built, "-e", script)[0] == 0
+    assert run(capsys, "verify", built)[0] == 0
+    status, out, _ = run(capsys, "verify", "--kernel", "5.10", built)
+    assert status == 1 and "refused" in out
 
 
 def test_verify_in_batches(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:

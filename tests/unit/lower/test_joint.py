@@ -48,7 +48,7 @@ def test_each_half_runs_at_its_end(name: str) -> None:
         assert set(ran.maps) == left and set(ran.results) == {0}
     both = InSession(script, times=({"rand": 0}, {"rand": 1}), target=machine(CAN))
     assert set(both.maps) == {"@start", "@loops", "@arg", "@took", "@back"}
-    assert all(verdict.kind == "accept" for verdict in verify_bundle(both.made, kernel="6.18"))
+    assert all(verdict.kind == "accept" for verdict in verify_bundle(both.made, None, kernel="6.18"))
 
 
 def test_which_probes_are_halves() -> None:

@@ -62,7 +62,7 @@ def test_a_refusal_shows_the_line_of_its_instruction():
     inside, outside = place(script, program, 0), place(script, program, 1)
     assert inside is not None and inside.text == "@ = 1"
     assert outside is not None and outside.text == "kprobe:f"
-    error = LoadError(KernelError("cannot load", 13, "", LOG), "kprobe:f", "R2 !read_ok", inside)
+    error = LoadError(KernelError("cannot load", 13, "", LOG), program, "R2 !read_ok", inside)
     assert str(error).splitlines()[:2] == [
         "a.bt:2:3: ERROR: the kernel refused the program of kprobe:f (EACCES): R2 !read_ok",
         "{ @ = 1 }",
@@ -70,13 +70,13 @@ def test_a_refusal_shows_the_line_of_its_instruction():
 
 
 def test_a_refusal_without_a_reason_is_plain():
-    error = LoadError(KernelError("cannot load", 1, "be root"), "kprobe:f", "", None)
+    error = LoadError(KernelError("cannot load", 1, "be root"), bundle()[1], "", None)
     assert str(error) == "ERROR: cannot load: EPERM (Operation not permitted)\nHINT: be root"
 
 
 def test_a_refusal_without_a_reason_shows_the_probe():
     script, program = bundle()
-    error = LoadError(KernelError("cannot load", 1, "be root"), "kprobe:f", "", place(script, program, None))
+    error = LoadError(KernelError("cannot load", 1, "be root"), program, "", place(script, program, None))
     said = "cannot load: EPERM (Operation not permitted)\nkprobe:f\n^~~~~~~~\nHINT: be root"
     assert str(error) == f"a.bt:1:1: ERROR: {said}"
 

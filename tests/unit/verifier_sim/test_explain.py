@@ -31,7 +31,7 @@ def _bundle(
 
 def test_a_refusal_points_into_the_script() -> None:
     spans = (Place(13, 21), Place(13, 21), Place(-1, -1))
-    verdict = verify_bundle(_bundle("r2 = 0; r0 = *(u64 *)(r2 +0); exit", spans=spans))[0]
+    verdict = verify_bundle(_bundle("r2 = 0; r0 = *(u64 *)(r2 +0); exit", spans=spans), None)[0]
     source = Source("s.bt", SCRIPT)
     assert verdict.kind == "reject" and verdict.error is not None
     assert verdict.error.pc == 1 and verdict.error.reason == "R2 invalid mem access 'scalar'"
@@ -48,13 +48,13 @@ def test_relocations_become_pointers() -> None:
         "*(u32 *)(r10 -4) = 1; r1 = 0 ll; r2 = r10; r2 += -4; call 1; if r0 == 0 goto +1;"
         "r1 = *(u64 *)(r0 +{}); r0 = 0; exit"
     )
-    assert verify_bundle(_bundle(text.format(0), relocs))[0].kind == "accept"
-    refused = verify_bundle(_bundle(text.format(8), relocs))[0]
+    assert verify_bundle(_bundle(text.format(0), relocs), None)[0].kind == "accept"
+    refused = verify_bundle(_bundle(text.format(8), relocs), None)[0]
     assert refused.error is not None and "outside of the allowed memory range" in refused.error.reason
 
 
 def test_equal_code_is_judged_once() -> None:
-    verdicts = verify_bundle(_bundle("r0 = 0; exit", copies=3))
+    verdicts = verify_bundle(_bundle("r0 = 0; exit", copies=3), None)
     assert [v.name for v in verdicts] == ["kprobe:f0", "kprobe:f1", "kprobe:f2"]
     assert len({id(v.states) for v in verdicts}) == 1
 
@@ -167,7 +167,7 @@ def test_a_story_tells_what_is_known(name: str) -> None:
 
 def test_facts_have_their_lines() -> None:
     spans = (Place(0, 11), Place(13, 21), Place(13, 21), Place(-1, -1))
-    verdict = verify_bundle(_bundle("call 5; r2 = r0; r0 = *(u64 *)(r2 +0); exit", spans=spans))[0]
+    verdict = verify_bundle(_bundle("call 5; r2 = r0; r0 = *(u64 *)(r2 +0); exit", spans=spans), None)[0]
     assert (
         "known here: r2 is a number without known limits, by 0: call bpf_ktime_get_ns#5  (line 1: kprobe:f {)"
         in (verdict.story(Source("s.bt", SCRIPT)))
