@@ -16,14 +16,20 @@ from pbt.verifier_sim.resources import nothing_held
 from pbt.verifier_sim.state import State
 
 
-def _same_pointer(env: Env, pc: int, reg: Reg, loads: bool = False) -> None:
+def _same_pointer(env: Env, pc: int, regno: int, reg: Reg, loads: bool = False) -> None:
     """One load or store, rewritten for the kind of its pointer, may not meet another kind."""
     kind = reg.kind
     before = env.pointer_at.setdefault(pc, kind)
     if loads and "untrusted_memory" in env.rules and {kind, before} == {"mem", "ptr_"}:
         return
     if before != kind and (kind in _REWRITTEN or before in _REWRITTEN):
-        raise Refuse("same insn cannot be used with different pointers")
+        from pbt.verifier_sim.words import describe, kind_words
+
+        raise Refuse(
+            "same insn cannot be used with different pointers",
+            f"On this way r{regno} is {describe(reg)}; on one walked before, it was {kind_words(before)}. "
+            "Let each kind of pointer have a load or store of its own, where the ways have not met yet.",
+        )
 
 
 _REWRITTEN = names("ctx sock sock_common tcp_sock xdp_sock ptr_ own arena")
@@ -41,7 +47,7 @@ def _ldx(env: Env, state: State, pc: int, operands: tuple[int, int, int, int, bo
     if not env.privileged and reg.kind == "fp":
         unprivileged.readable(state, src_reg, reg, offset, size)
     got = load(env, state, src_reg, reg, offset, size, sign)
-    _same_pointer(env, pc, reg, loads=True)
+    _same_pointer(env, pc, src_reg, reg, loads=True)
     if reg.kind == "ctx" and size == 8 and "results_kept" in env.rules:
         got = result_kept(env, got, regs[dst_reg])
     regs[dst_reg] = got
@@ -63,7 +69,7 @@ def _stx(env: Env, state: State, pc: int, operands: tuple[int, int, int, int]) -
         _leak(src_reg, value, reg)
         value = unprivileged.stored(state, dst_reg, reg, offset, size, value)
     store(env, state, dst_reg, reg, offset, size, value, False, src_reg)
-    _same_pointer(env, pc, reg)
+    _same_pointer(env, pc, dst_reg, reg)
     return pc + 1
 
 
@@ -84,7 +90,7 @@ def _st(env: Env, state: State, pc: int, operands: tuple[int, int, int, Reg]) ->
     if not env.privileged:
         value = unprivileged.stored(state, regno, reg, offset, size, value)
     store(env, state, regno, reg, offset, size, value, True)
-    _same_pointer(env, pc, reg)
+    _same_pointer(env, pc, regno, reg)
     return pc + 1
 
 

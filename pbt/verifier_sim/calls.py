@@ -91,7 +91,7 @@ def _helper(env: Env, state: State, pc: int, number_: int) -> int:
             f"Programs of type {env.prog.name} have no such helper on this kernel.",
         )
     if not may_call(env.attached, env.attach, helper.name, env.sleepable):
-        raise Refuse("helper call is not allowed in probe", "Few functions alone are safe for it.")
+        raise Refuse("helper call is not allowed in probe")
     if helper.gpl and not env.gpl:
         raise Refuse(
             "cannot call GPL-restricted function from non-GPL compatible program",
@@ -207,9 +207,10 @@ def _compatible(env: Env, helper: Helper, info: MapInfo) -> None:
         changes = helper.name in ("map_update_elem", "map_delete_elem")
         allowed = not (changes and env.prog.name in _NO_OWNERS)
     if not allowed:
+        fitting = ", ".join(other.name for other in MAP_TYPES.values() if helper.name in other.helpers)
         raise Refuse(
             f"cannot pass map_type {row.id} into func bpf_{helper.name}#{helper.id}",
-            f"bpf_{helper.name} does not work on a map of type {row.name}.",
+            f"This map is of type {row.name}; bpf_{helper.name} works on {fitting or 'none'}.",
         )
 
 

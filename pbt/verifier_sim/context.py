@@ -70,15 +70,26 @@ def _allowed(env: Env, offset: int, size: int, write: bool) -> bool:
     return known
 
 
+def _outside(env: Env, at: int, size: int, write: bool) -> Refuse:
+    """An access that the context does not allow, and what it does allow there."""
+    done, name = "written" if write else "read", f"The context of {env.prog.name} programs"
+    sizes = [str(other) for other in (1, 2, 4, 8) if _allowed(env, at, other, write)]
+    ends = [end for _, _, end in progs.ranges(env.prog.writes if write else env.prog.reads)]
+    if sizes:
+        hint = f"There, {' or '.join(sizes)} bytes may be {done} at once."
+    elif at >= max(ends, default=0) > 0:
+        hint = f"{name} ({env.prog.context or 'its event'}) is {done} up to byte {max(ends)}."
+    else:
+        hint = f"{name} cannot be {done} there." if ends else f"{name} cannot be {done} at all."
+    return Refuse(f"invalid bpf_context access off={at} size={size}", hint)
+
+
 def read_context(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
     at = _offset(reg, regno, offset, size, env)
     if env.prog.name in BY_BTF:
         return _read_arguments(env, at, size, sign)
     if not _allowed(env, at, size, False):
-        raise Refuse(
-            f"invalid bpf_context access off={at} size={size}",
-            f"The context of {env.prog.name} programs cannot be read there.",
-        )
+        raise _outside(env, at, size, False)
     pointer = env.prog.pointers.get(at)
     if pointer is not None:
         if sign:
@@ -144,7 +155,4 @@ def write_context(env: Env, state: State, regno: int, reg: Reg, offset: int, siz
     if env.prog.name == "LSM":
         _read_arguments(env, at, size, False)  # what may be read may be written
     elif not _allowed(env, at, size, True):
-        raise Refuse(
-            f"invalid bpf_context access off={at} size={size}",
-            f"The context of {env.prog.name} programs cannot be written there.",
-        )
+        raise _outside(env, at, size, True)

@@ -237,7 +237,7 @@ Decoded = tuple[Step, Any]
 def read_reg(state: State, regno: int) -> Reg:
     reg = state.frames[-1].regs[regno]
     if reg.kind == "uninit":
-        raise Refuse(f"R{regno} !read_ok", "Nothing was put into this register on the way here.")
+        raise Refuse(f"R{regno} !read_ok")
     return reg
 
 

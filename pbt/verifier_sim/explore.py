@@ -156,10 +156,7 @@ class Explorer:
         env = self.env
         if env.patience < LIMIT:
             raise Unsupported(f"all that would take more than {env.patience} instructions to walk")
-        raise Refuse(
-            f"BPF program is too large. Processed {env.processed} insn",
-            "The kernel walks at most a million instructions over all paths.",
-        )
+        raise Refuse(f"BPF program is too large. Processed {env.processed} insn")
 
     def _finished(self, node: Node | None) -> None:
         """A path came to its end: its checkpoints are complete once all their branches are."""

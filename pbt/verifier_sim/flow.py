@@ -110,7 +110,7 @@ def _reachable(
         return
     for pc, visited in enumerate(seen):
         if not visited and pc not in seconds:
-            raise Refuse(f"unreachable insn {pc}", "No path leads to this instruction.", pc=pc)
+            raise Refuse(f"unreachable insn {pc}", pc=pc)
 
 
 def _back_edges(
@@ -139,7 +139,7 @@ def _back_edges(
         if mark[target] == open_:
             plain = insns[pc].opcode & 7 not in (op.JMP, op.JMP32) or insns[pc].opcode == op.JMP | op.CALL
             if plain and insns[pc].opcode != op.LD_IMM64:
-                raise Refuse(f"back-edge from insn {pc} to {target}", "Loops end in a jump.", pc=pc)
+                raise Refuse(f"back-edge from insn {pc} to {target}", pc=pc)
         elif not mark[target]:
             enter(target)
 

@@ -213,7 +213,10 @@ def walk(
 
 def _misplaced(env: Env) -> Refuse:
     wanted = " or ".join(env.prog.attach_types) or "none"
-    return Refuse(f"expected_attach_type {env.attach or 0} is not for {env.prog.name}", f"There is {wanted}.")
+    return Refuse(
+        f"expected_attach_type {env.attach or 0} is not for {env.prog.name}",
+        f"Programs of this type attach as {wanted}.",
+    )
 
 
 def _judge(env: Env, flow: Flow, explorer: Explorer) -> Walk:

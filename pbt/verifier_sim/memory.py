@@ -42,8 +42,11 @@ _REGIONS = {"map_value": ("map value", "value_size"), "map_key": ("map key", "ke
 
 def outside(end: str, regno: int, reg: Reg, start: int, size: int, limit: int) -> Refuse:
     """An access that may start at `start` does not fit; `end`: "min" for the lowest such offset, else "max"."""
+    from pbt.verifier_sim.words import octets
+
     what, bytes_ = _REGIONS.get(reg.kind, ("memory", "mem_size"))
-    hint = f"{size} bytes at offset {start} do not fit into {limit} bytes"
+    verb = "does" if size == 1 else "do"
+    hint = f"{octets(size)} at offset {start} {verb} not fit into {octets(limit)}"
     most = limit - size - (start - reg.num.umax)
     return Refuse(
         f"R{regno} min value is outside of the allowed memory range"

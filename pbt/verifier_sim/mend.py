@@ -13,7 +13,7 @@ from pbt.verifier_sim.env import Refuse
 from pbt.verifier_sim.reg import MapInfo, Reg
 from pbt.verifier_sim.state import State
 from pbt.verifier_sim.trail import Origin
-from pbt.verifier_sim.words import describe
+from pbt.verifier_sim.words import describe, octets
 
 
 class Place(NamedTuple):
@@ -34,6 +34,14 @@ class Place(NamedTuple):
     def reg(self) -> Reg | None:
         """That register, if it is one of r0 to r10."""
         return self.state.frame.regs[self.regno] if 0 <= self.regno <= 10 else None
+
+    @property
+    def reg_of_access(self) -> Reg | None:
+        """The register that a load or store goes by, None for other instructions."""
+        kind = self.insn.opcode & 7
+        if kind not in (op.LDX, op.ST, op.STX):
+            return None
+        return self.state.frame.regs[self.insn.src_reg if kind == op.LDX else self.insn.dst_reg]
 
     @property
     def access(self) -> tuple[int, int]:
@@ -123,7 +131,8 @@ def _stack(place: Place) -> str:
         return f"{room} bytes lie between r{place.regno} and the end of the stack: limit the index to {room - size}."
     if not size and low >= -512:
         return f"{room} bytes lie between r{place.regno} and the end of the stack: limit the size to {room}."
-    return "The stack is 512 bytes below the frame pointer."
+    at = f"fp{reg.off + offset + reg.num.smin:+d}"
+    return f"{octets(size)} at {at} do not lie between fp-512 and fp+0." if size else ""
 
 
 def _null(place: Place) -> str:
@@ -142,6 +151,64 @@ def _argument(place: Place) -> str:
         expected[0], ""
     )
     return f"r{place.regno} is {describe(reg)}, and the helper wants {wanted}." if wanted else ""
+
+
+def _unaligned(place: Place) -> str:
+    """Where an access starts, and the nearest place below where it may."""
+    reg, (offset, size) = place.reg_of_access, place.access
+    if reg is None or not size:
+        return ""
+    at = reg.off + offset
+    if reg.num.mask:
+        return f"The offset varies: let it be a multiple of {size}, by a mask or a shift."
+    here, near = (f"fp{n:+d}" if reg.kind == "fp" else f"offset {n}" for n in (at, at - at % size))
+    return f"It starts at {here}: a multiple of {size} is needed, such as {near}."
+
+
+def _trusted(place: Place) -> str:
+    """What a kernel function, or a helper that takes ownership, is given."""
+    found = re.search(r"arg#?(\d+)$", place.refused.reason)
+    regno = place.regno if found is None else int(found[1]) + ("trusted" in place.refused.reason)
+    if not 0 <= regno <= 5:
+        return ""
+    reg = place.state.frame.regs[regno]
+    if "constant" in place.refused.reason:
+        return f"r{regno} is {describe(reg)}: write the number itself."
+    if reg.null:
+        return f"r{regno} is {describe(reg)}: leave, or go around this, if it is null."
+    return f"r{regno} is {describe(reg)}: pass a pointer that holds a reference, or stay inside of an RCU section."
+
+
+def _given_back(place: Place) -> str:
+    """What is given back instead of something that is held."""
+    found = re.search(r"\b(?:R|arg )(\d+)", place.refused.reason)
+    reg = place.state.frame.regs[int(found[1])] if found and int(found[1]) <= 5 else None
+    if found is None or reg is None:
+        return ""
+    return f"r{found[1]} is {describe(reg)}: give back what a reserve or lookup returned, once."
+
+
+def _field(place: Place) -> str:
+    """The field that a map's value lacks."""
+    found = re.fullmatch(r"map '(.*)' has no valid (\w+)", place.refused.reason)
+    return f"Give the value of map {found[1]} a field of type struct {found[2]}." if found else ""
+
+
+def _field_place(place: Place) -> str:
+    """Where a field is, and where the pointer points."""
+    found = re.fullmatch(r"off (-?\d+) doesn't point to '(.*)' that is at (-?\d+)", place.refused.reason)
+    if found is None:
+        return ""
+    return f"It points to offset {found[1]}, and {found[2]} lies at offset {found[3]}: pass the address of the field."
+
+
+def _parameter(place: Place) -> str:
+    """What a global function, or one of the kernel, is given instead of what it wants."""
+    found = re.search(r"\bR(\d+) is not a scalar", f"{place.refused.reason} {place.refused.hint}")
+    reg = place.state.frame.regs[int(found[1])] if found else None
+    if found is None or reg is None:
+        return ""
+    return f"r{found[1]} is {'unset' if reg.kind == 'uninit' else describe(reg)}, and a number is wanted."
 
 
 def _depth(place: Place) -> str:
@@ -168,8 +235,17 @@ _MEND: Final[Mapping[str, Callable[[Place], str]]] = {
     "PBT-V025": _no_pointer,
     "PBT-V030": _negative,
     "PBT-V031": _packet,
+    "PBT-V032": _unaligned,
     "PBT-V040": _stack,
+    "PBT-V042": _no_limits,
     "PBT-V052": _no_limits,
     "PBT-V058": _argument,
+    "PBT-V065": _trusted,
     "PBT-V066": _leak,
+    "PBT-V067": _given_back,
+    "PBT-V069": _field,
+    "PBT-V070": _field_place,
+    "PBT-V083": _parameter,
+    "PBT-V084": _parameter,
+    "PBT-V100": _trusted,
 }

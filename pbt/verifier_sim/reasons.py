@@ -64,7 +64,7 @@ REASONS: Final = (
     Reason(3, r"unknown opcode (\w+)", "opcode 0x{0} is no instruction of this kernel",
            "Compile for an older instruction set, or run on a newer kernel.", "SOCKET_FILTER 6.1: r0 = 0; r0 = bswap16 r0; exit"),
     Reason(4, r"(.*) uses reserved fields|invalid (?:bpf_ld_imm64|BPF_LD_IMM) insn|unrecognized bpf_ld_imm64 insn",
-           "a field of the instruction that has to be 0 is set", "Assemble the instruction anew.",
+           "a field of the instruction that has to be 0 is set", "Set those of src_reg, offset and imm to 0 that this opcode does not use.",
            "SOCKET_FILTER: .insn 0xb7 0 1 0 0; exit"),
     Reason(5, r"R(\d+) is invalid", "there is no register r{0}", "Registers are r0 to r10.",
            "SOCKET_FILTER: .insn 0xb7 11 0 0 0; exit"),
@@ -113,7 +113,7 @@ REASONS: Final = (
     Reason(22, r"frame pointer is read only", "r10 is the frame pointer; a program cannot change it", "Copy it to another register first.",
            "SOCKET_FILTER: r10 = 1; r0 = 0; exit"),
     Reason(23, r"R(\d+) leaks addr .*|R(\d+) sign-extension part of pointer",
-           "an address of the kernel may not leave the program", "Load with CAP_PERFMON, or do not store pointers.",
+           "r{0} holds an address of the kernel, which may not leave the program", "Load with CAP_PERFMON, or do not store pointers.",
            "SOCKET_FILTER unprivileged: r0 = r1; exit"),
     # memory
     Reason(24, r"R(\d+) invalid mem access '(\w+)_or_null(?:_)?'", "r{0} may be null here and is used without a check",
@@ -135,9 +135,9 @@ REASONS: Final = (
            f" call probe_read_kernel; {_END}"),
     Reason(31, r"R(\d+) offset is outside of the packet", "r{0} may reach past the end of the packet",
            "Compare the end of the access with data_end before.", "XDP: r2 = *(u32 *)(r1 +0); r0 = *(u8 *)(r2 +0); exit"),
-    Reason(32, r"misaligned (\w+) ?access.*", "the {0} access does not start at a multiple of its size", "Align it.",
+    Reason(32, r"misaligned (\w+) ?access.*", "the {0} access does not start at a multiple of its size", "Choose an offset that is a multiple of the size.",
            "SOCKET_FILTER: *(u32 *)(r10 -7) = 0; r0 = 0; exit"),
-    Reason(33, r"(write into|read from) map forbidden.*", "the map does not allow programs to {0} it", "Make the map without that flag.",
+    Reason(33, r"(write into|read from) map forbidden.*", "the flags of the map do not allow programs to {0} it", "Make the map without that flag.",
            f"KPROBE: {_LOOK_RDONLY}; if r0 == 0 goto out; *(u64 *)(r0 +0) = 1; {_END}"),
     Reason(34, r"cannot write into packet", "this type of program may only read the packet", "Use skb_store_bytes where the type has it.",
            "CGROUP_SKB: r2 = *(u32 *)(r1 +76); r3 = *(u32 *)(r1 +80); r4 = r2; r4 += 1; if r4 > r3 goto out;"
@@ -162,7 +162,7 @@ REASONS: Final = (
            "SOCKET_FILTER: *(u64 *)(r10 -520) = 0; r0 = 0; exit"),
     Reason(41, r"invalid (?:indirect )?read from stack.*", "stack bytes are read that nobody wrote", "Write them first; from Linux 6.1 on privileged programs need not.",
            "SOCKET_FILTER 5.10: r0 = *(u64 *)(r10 -8); exit"),
-    Reason(42, r"invalid unbounded variable-offset.* stack R(\d+)", "nothing limits where on the stack r{0} points", "Limit the index first.",
+    Reason(42, r"invalid unbounded variable-offset.* stack R(\d+)", "nothing limits where on the stack r{0} points", "Compare the index with a constant first, or mask it.",
            "SOCKET_FILTER: call ktime_get_ns; r2 = r10; if r0 s< -99 goto a; r2 += r0; *(u8 *)(r2 +0) = 0; a: r0 = 0; exit"),
     Reason(43, r"variable stack write prohibited.*", "this kernel writes to the stack at constant offsets alone", "Use a map's value instead.",
            "SOCKET_FILTER 5.8: call get_prandom_u32; r0 &= 7; r2 = r10; r2 += -16; r2 += r0; *(u8 *)(r2 +0) = 1; r0 = 0; exit"),
@@ -178,12 +178,12 @@ REASONS: Final = (
     Reason(47, r"(?:dereference of modified|negative offset) (\w+) ptr R(\d+).*|variable \w+ access var_off=.* disallowed|"
            r"dereference of modified ctx ptr R6 off=.*",
            "the pointer has to be as it was given, and it was moved", "Keep a copy that is not moved.", "KPROBE 6.18: r1 += 8; r0 = *(u64 *)(r1 +0); exit"),
-    Reason(48, r"func '.*' doesn't have (\d+)-th argument", "what the program attaches to has fewer arguments", "See the function's prototype.",
+    Reason(48, r"func '.*' doesn't have (\d+)-th argument", "what the program attaches to has fewer arguments", "Read one of the arguments that the function's prototype has: 8 bytes each.",
            "TRACING attach=TRACE_FENTRY: r0 = *(u64 *)(r1 +32); r0 = 0; exit"),
     # arithmetic with pointers
     Reason(49, r"R(\d+) pointer arithmetic on (\w+)_or_null(?:_)? prohibited.*", "r{0} may be null and is used in arithmetic without a check",
            "Compare the pointer with 0 first.", f"KPROBE: {_LOOK}; r0 += 8; if r0 == 0 goto out; {_END}"),
-    Reason(50, r"R(\d+) pointer arithmetic on (\w+) prohibited", "a pointer of kind {1} cannot be moved", "Use it as it is.",
+    Reason(50, r"R(\d+) pointer arithmetic on (\w+) prohibited", "a pointer of kind {1} cannot be moved", "Use it as it is; take another register for the number.",
            "SOCKET_FILTER: r1 = HASH; r1 += 8; r0 = 0; exit"),
     Reason(51, r"R(\d+) (?:pointer \S+ pointer|bitwise operator \S+ on pointer|32-bit pointer arithmetic|pointer arithmetic with \S+ operator) prohibited|"
            r"R\d+ subtraction from stack pointer prohibited|R\d+ tried to subtract pointer from scalar",
@@ -206,7 +206,7 @@ REASONS: Final = (
            "KPROBE: r1 = HASH; r2 = r10; r2 += -16; r3 = 0; call map_push_elem; r0 = 0; exit"),
     Reason(58, r"R(\d+) type=(\w+) expected=(.*)", "r{0} is of the kind {1}, and the helper wants one of: {2}", "Pass what the helper's prototype names.",
            "KPROBE: r1 = 1; r2 = r10; r2 += -4; call map_lookup_elem; r0 = 0; exit"),
-    Reason(59, r"R(\d+) invalid zero-sized read.*|invalid zero-sized read", "the size may be 0", "Compare it with 0 first.",
+    Reason(59, r"R(\d+) invalid zero-sized read.*|invalid zero-sized read", "the size may be 0", "Go on only if the size is not 0.",
            "KPROBE: r1 = r10; r1 += -8; r2 = 0; call get_current_comm; r0 = 0; exit"),
     Reason(60, r"R(\d+) is not a known constant'?", "the size in r{0} has to be a constant", "Write the number itself.",
            "KPROBE: call get_prandom_u32; r2 = r0; r1 = RING; r3 = 0; call ringbuf_reserve; r0 = 0; exit"),
@@ -217,7 +217,7 @@ REASONS: Final = (
            "CGROUP_SKB: r1 = STORAGE; r2 = 7; call get_local_storage; r0 = 1; exit"),
     Reason(64, r"R(\d+) is of type (\w+) but (\w+) is expected", "r{0} points to a {1}, and a {2} is wanted", "Pass a pointer to that structure.",
            "TRACING attach=TRACE_RAW_TP: r2 = *(u64 *)(r1 +0); r1 = *(u64 *)(r2 +8); call task_pt_regs; r0 = 0; exit"),
-    Reason(65, r"Possibly NULL pointer passed to helper arg(\d+)", "argument {0} may be null and is given away", "Compare it with 0 first.",
+    Reason(65, r"Possibly NULL pointer passed to helper arg(\d+)", "r{0} (argument {0}) may be null and is given away", "Compare it with 0 first.",
            f"TRACEPOINT: {_LOOK_KPTR}; if r0 == 0 goto out; r6 = r0; r1 = r0; r2 = 0; call kptr_xchg; r1 = r6; r2 = r0; call kptr_xchg; {_END}"),
     # references, locks
     Reason(66, r"BPF_EXIT instruction in main prog would lead to reference leak|tail_call would lead to reference leak|"

@@ -95,9 +95,7 @@ def _readable(env: Env, types: str, where: str, size: int) -> None:
     if at >= 0:
         raise Refuse(
             f"invalid read from stack {where}+{at} size {size}",
-            "A dynptr or an iterator lies there."
-            if types[at] in _SPECIAL
-            else "Nothing was written there before.",
+            "A dynptr or an iterator lies there." if types[at] in _SPECIAL else "",
         )
 
 
@@ -158,7 +156,7 @@ def _fill(env: Env, slot: Slot, at: int, size: int, sign: bool) -> Reg | None:
         if reg.kind == "uninit" and slot.types[0] != SPILL:
             return None
         if size != 8 or slot.types != SPILL * 8:
-            raise Refuse("invalid size of register fill", "A pointer on the stack is read as 8 bytes.")
+            raise Refuse("invalid size of register fill")
         return reg
     if at + size > 8 or slot.types[at : at + size] != SPILL * size:
         return None

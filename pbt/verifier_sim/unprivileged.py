@@ -24,7 +24,7 @@ _WITHOUT = {"CGROUP_SKB": ((76, 84), (152, 160))}  # data, data_end; tstamp
 def shape(env: Env, successors: Sequence[tuple[int, ...]]) -> None:
     """Refuse types of programs, lengths, functions and loops that take CAP_BPF."""
     if env.prog.name not in _TYPES:
-        raise Refuse("Operation not permitted", "Programs of this type take CAP_BPF.", pc=0)
+        raise Refuse("Operation not permitted", pc=0)
     if len(env.insns) > _LONGEST:
         raise Refuse("the program is too large", "Without CAP_BPF a program has 4096 instructions.", pc=0)
     for pc, insn in enumerate(env.insns):

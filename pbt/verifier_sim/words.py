@@ -47,6 +47,25 @@ def span(num: Scalar) -> str:
     return ""
 
 
+def octets(count: int) -> str:
+    """How many bytes: "1 byte", "4 bytes"."""
+    return f"{count} byte" if count == 1 else f"{count} bytes"
+
+
+_POINTERS: Final = {
+    "map_value": "a value of a map",
+    "map_key": "a key of a map",
+    "mem": "memory of a helper",
+    "ptr_": "a pointer to a structure of the kernel",
+    "scalar": "a number",
+}
+
+
+def kind_words(kind: str) -> str:
+    """A kind of value, of which nothing else is known."""
+    return _POINTERS.get(kind) or _KINDS.get(kind, kind)
+
+
 def describe(reg: Reg) -> str:
     """A register's value."""
     if reg.mods.startswith("?"):
@@ -85,5 +104,5 @@ def _where(reg: Reg) -> str:
         limits = span(reg.num).replace("from ", "")
         out += f" plus {limits or 'anything'}" if out else f", at offset {limits or 'anything'}"
     if reg.kind in ("pkt", "pkt_meta"):
-        out += f", {reg.size or 'no'} bytes of it checked"
+        out += f", {octets(reg.size) if reg.size else 'no bytes'} of it checked"
     return out

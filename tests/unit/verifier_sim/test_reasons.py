@@ -59,3 +59,21 @@ def test_every_message_of_the_simulator_has_one() -> None:
                 known = (any(map(find, texts)) for texts in zip(*tries, strict=True))
                 missing.extend(text for text, found in zip(tries[0], known, strict=True) if not found)
     assert not missing
+
+
+@pytest.mark.parametrize("number, hint", [
+    (32, "It starts at fp-7: a multiple of 4 is needed, such as fp-8."),
+    (38, "On this way r2 is the context of the program; on one walked before, it was the stack."),
+    (40, "8 bytes at fp-520 do not lie between fp-512 and fp+0."),
+    (46, "(pt_regs) is read up to byte 168"),
+    (57, "This map is of type HASH; bpf_map_push_elem works on QUEUE, STACK"),
+    (65, "r2 is a pointer to the kernel's struct task_struct, or null"),
+    (67, "r1 is the stack, at fp-16"),
+    (69, "Give the value of map HASH a field of type struct bpf_spin_lock."),
+    (70, "It points to offset 4, and struct bpf_spin_lock lies at offset 0"),
+    (83, "r1 is the stack, at fp+0, and a number is wanted."),
+    (100, "r1 is a pointer to the kernel's struct task_struct, or null"),
+])  # fmt: skip
+def test_hints_name_the_register_and_its_value(number: int, hint: str) -> None:
+    error = run_example(next(row for row in REASONS if row.number == number)).error
+    assert error is not None and hint in error.hint, error
