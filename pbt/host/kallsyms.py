@@ -8,7 +8,6 @@ kernel.kptr_restrict) the kernel writes zeros for all addresses: then nothing ha
 from __future__ import annotations
 
 import io
-import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -16,10 +15,14 @@ from operator import itemgetter
 
 from pbt.data import NamedTuple
 from pbt.host import keptsyms
+from pbt.regex import Regex
+from pbt.source import KernelError
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import BinaryIO
+
+Namer = Callable[[int], str]
 
 KERNEL = "vmlinux"
 _PIECE = 1 << 15  # bytes
@@ -28,8 +31,8 @@ _DIGITS = 16
 _TYPE = 17  # where the letter is in a line
 _HIDDEN = b"0" * _DIGITS
 _ADDRESS = itemgetter(slice(_DIGITS))  # of a line
-_FUNCTION = re.compile(" [tTwW] (?!__pfx_)(.+)")  # that prefix is for the padding before a function
-_OWN = re.compile(rb"^([0-9a-f]{16}) [tTwW] ([^\t\n]+)$", re.MULTILINE)
+_FUNCTION = Regex(" [tTwW] (?!__pfx_)(.+)")  # that prefix is for the padding before a function
+_OWN = Regex(rb"(?m)^([0-9a-f]{16}) [tTwW] ([^\t\n]+)$")
 _MADE_UP = 0xFFFF_FFFF_8100_0000
 
 
@@ -63,9 +66,14 @@ class Symbol(NamedTuple):
 class Kallsyms:
     """The symbols in a file of the form of /proc/kallsyms; an unreadable file has none."""
 
-    def __init__(self, path: str = "/proc/kallsyms", keeps: bool = False) -> None:
-        """`keeps`: it is the running kernel's, whose own symbols are kept from start to start (see keptsyms)."""
-        self.path, self._keeps = path, keeps
+    def __init__(
+        self, path: str = "/proc/kallsyms", keeps: bool = False, namer: Callable[[], Namer] | None = None
+    ) -> None:
+        """`keeps`: it is the running kernel's, whose own symbols are kept from start to start (see keptsyms).
+
+        `namer` makes what names addresses as the kernel does (pbt/sys/ksym.py), so that the file need not be read.
+        """
+        self.path, self._keeps, self._namer = path, keeps, namer
         self._file = _Reading(lambda: open(path, "rb"))  # noqa: SIM115
         self._beginning = _Beginning(self._file)
 
@@ -140,6 +148,20 @@ class Kallsyms:
 
     def symbol(self, address: int) -> Symbol | None:
         """The symbol that covers an address; None when no symbol is near below it."""
+        return _told(self._name(address)) or self._listed(address)
+
+    @cached_property
+    def _name(self) -> Namer:
+        try:
+            return self._namer() if self._namer else _unknown
+        except KernelError:
+            return _unknown
+
+    def close(self) -> None:
+        """Free what names addresses; it is made anew for whoever asks later."""
+        self.__dict__.pop("_name", None)
+
+    def _listed(self, address: int) -> Symbol | None:
         for beginning in (self._kept_beginning, self._beginning):
             if lines := beginning.around(address):
                 return _covering(lines, address)
@@ -173,8 +195,21 @@ class Kallsyms:
         return b"".join(rows)
 
 
+def _unknown(address: int) -> str:
+    return ""
+
+
+def _told(text: str) -> Symbol | None:
+    """What the kernel's `%pS` says: "name+0xOFFSET/0xSIZE", and for one of a module, " [MODULE]"."""
+    place, _, module = text.partition(" ")
+    name, found, numbers = place.rpartition("+0x")
+    return Symbol(name, int(numbers.partition("/")[0], 16), module.strip("[]")) if found else None
+
+
 def _rows(data: bytes, name: bytes = b"") -> list[tuple[bytes, bytes]]:
     """(address, name) of the functions that have a name."""
+    import re
+
     pattern = rb"^([0-9a-f]{16}) [tTwW] (%s)$" % re.escape(name)
     return re.findall(pattern, data, re.MULTILINE)
 

@@ -13,7 +13,7 @@ live one gave when it was saved, and needs neither root nor that machine. Its fo
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 
 from pbt.source import UsageError
@@ -33,6 +33,7 @@ _BTF_HINT = (
     "name a file like /sys/kernel/btf/vmlinux, or an ELF file with a section .BTF, in --btf or BPFTRACE_BTF"
 )
 _ELF = b"\x7fELF"
+_NAMING = {"snprintf", "syscall_prog"}  # features that naming addresses takes
 _FIRST_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
 
 
@@ -258,7 +259,7 @@ class _Live(Target):
     def kallsyms(self) -> Kallsyms:
         from pbt.host.kallsyms import Kallsyms
 
-        return Kallsyms(keeps=True)
+        return Kallsyms(keeps=True, namer=None if self.without & _NAMING else _namer)
 
     def keep(self) -> None:
         if "kallsyms" in self.__dict__:
@@ -284,6 +285,12 @@ class _Live(Target):
 
     def features(self) -> frozenset[str]:
         return self._features.all() - self.without
+
+
+def _namer() -> Callable[[int], str]:
+    from pbt.sys.ksym import Namer
+
+    return Namer()
 
 
 class _Saved(Target):

@@ -92,12 +92,11 @@ def _write(known: Mapping[str, bool]) -> None:
 def _load(programs: Programs) -> dict[str, bool] | None:
     from pbt.source import KernelError
     from pbt.sys import bpf
-    from pbt.sys.attempt import native
 
     with ExitStack() as stack:
         try:
             array = stack.enter_context(bpf.map_create("ARRAY", 4, 16, 4))
-            bpf.prog_load("SOCKET_FILTER", native(_RETURN)).close()
+            bpf.prog_load("SOCKET_FILTER", bpf.native(_RETURN)).close()
         except KernelError:
             return None
         known = {}
@@ -106,7 +105,7 @@ def _load(programs: Programs) -> dict[str, bool] | None:
             for slot in maps:
                 code[8 * slot + 4 : 8 * slot + 8] = array.fileno().to_bytes(4, "little")
             try:
-                bpf.prog_load(prog_type, native(bytes(code))).close()
+                bpf.prog_load(prog_type, bpf.native(bytes(code))).close()
                 known[name] = True
             except KernelError as error:
                 if error.log:  # else the type of program itself is not for us

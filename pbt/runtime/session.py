@@ -186,6 +186,7 @@ class Session:
         self.world = World(
             self._bundle, self._loaded, self.target, self.sink, self._warn, self._escape, self._notify
         )
+        owned.callback(self.world.close)
         self.world.detach = self._detach
         if isinstance(self.sink, Collector):
             self.sink.values = self.world.arguments

@@ -193,6 +193,11 @@ class World:
 
         return Symbols(self._target.kallsyms, self.config)
 
+    def close(self) -> None:
+        """Free what naming addresses took of the kernel."""
+        if "_symbols" in self.__dict__:
+            self._target.kallsyms.close()
+
     def remember(self, pid: int) -> None:
         """Keep what names the addresses of a process that may be gone when they are drawn, if any are."""
         if self._names_users:

@@ -37,7 +37,7 @@ def _helper(detail: Detail, _: BtfId) -> bool:
     call = b"\x85\0\0\0" + HELPERS[str(name)].id.to_bytes(4, "little")
     flags = BPF_F_SLEEPABLE if place == "SYSCALL" else 0
     try:
-        bpf.prog_load(str(place) or "SOCKET_FILTER", native(call + _RETURN), flags=flags).close()
+        bpf.prog_load(str(place) or "SOCKET_FILTER", bpf.native(call + _RETURN), flags=flags).close()
     except KernelError as error:
         known = bool(error.log) and not any(word in error.log for word in _UNKNOWN)
         return known or (not place and bool(error.log) and f"_{name}#" in error.log)
@@ -55,7 +55,7 @@ def _uses(detail: Detail, _: BtfId) -> bool:
     kind, key, value, entries, flags = detail[1:]
     with bpf.map_create(str(kind), int(key), int(value), int(entries), int(flags)) as map_:
         address = b"\x18\x11\0\0" + map_.fileno().to_bytes(4, "little") + bytes(8)  # r1 = map
-        bpf.prog_load(str(detail[0]), native(address + _RETURN)).close()
+        bpf.prog_load(str(detail[0]), bpf.native(address + _RETURN)).close()
     return True
 
 
@@ -83,17 +83,17 @@ def _loaded(detail: Detail, btf_id: BtfId) -> bpf.Fd | None:
         return None
     flags = BPF_F_SLEEPABLE if prog_type == "SYSCALL" else 0
     return bpf.prog_load(
-        prog_type, native(_RETURN), expected_attach_type=attach_type, attach_btf_id=target, flags=flags
+        prog_type, bpf.native(_RETURN), expected_attach_type=attach_type, attach_btf_id=target, flags=flags
     )
 
 
 def _insns(detail: Detail, _: BtfId) -> bool:
-    bpf.prog_load(str(detail[0]), native(bytes.fromhex(str(detail[1])))).close()
+    bpf.prog_load(str(detail[0]), bpf.native(bytes.fromhex(str(detail[1])))).close()
     return True
 
 
 def _run(detail: Detail, _: BtfId) -> bool:
-    with bpf.prog_load(str(detail[0]), native(bytes.fromhex(str(detail[1])))) as prog:
+    with bpf.prog_load(str(detail[0]), bpf.native(bytes.fromhex(str(detail[1])))) as prog:
         return bpf.prog_test_run(prog.fileno()).retval == 1
 
 
@@ -101,7 +101,7 @@ def _link(detail: Detail, _: BtfId) -> bool:
     """Attach to something that cannot be: a kernel that knows how says EBADF, ENOENT or the like."""
     prog_type, attach_type = map(str, detail)
     expected = "" if attach_type == "PERF_EVENT" else attach_type
-    with bpf.prog_load(prog_type, native(_RETURN), expected_attach_type=expected) as prog:
+    with bpf.prog_load(prog_type, bpf.native(_RETURN), expected_attach_type=expected) as prog:
         try:
             _attach(prog.fileno(), attach_type).close()
         except KernelError as error:
@@ -132,17 +132,6 @@ def _stats(_: Detail, __: BtfId) -> bool:
 
 def _file(detail: Detail, _: BtfId) -> bool:
     return any(os.access(str(path), os.R_OK) for path in detail)
-
-
-def native(insns: bytes) -> bytes:
-    """Little-endian instructions in this machine's byte order."""
-    import struct
-    import sys
-
-    if sys.byteorder == "little":
-        return insns
-    slots = struct.iter_unpack("<BBhi", insns)
-    return b"".join(struct.pack(">BBhi", c, r >> 4 | r << 4 & 0xF0, o, i) for c, r, o, i in slots)
 
 
 _KINDS: dict[str, Callable[[Detail, BtfId], bool]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import struct
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
@@ -260,6 +261,14 @@ def map_freeze(fd: int) -> None:
 
 
 # --- programs --------------------------------------------------------------------------------
+
+
+def native(insns: bytes) -> bytes:
+    """Little-endian instructions in this machine's byte order."""
+    if sys.byteorder == "little":
+        return insns
+    slots = struct.iter_unpack("<BBhi", insns)
+    return b"".join(struct.pack(">BBhi", c, r >> 4 | r << 4 & 0xF0, o, i) for c, r, o, i in slots)
 
 
 def prog_load(

@@ -161,6 +161,8 @@ FALLBACKS: dict[str, tuple[tuple[str, str], ...]] = {
     "ktime_get_boot_ns": (("", "ktime_get_ns, which stands still while the machine sleeps"),),
     "ktime_get_tai_ns": (("", "none: write nsecs(sw_tai)"),),
     "get_ns_current_pid_tgid": (("", "none: pid and tid are those outside of a PID namespace"),),
+    "snprintf": (("", "addresses in the kernel are named by kallsyms"),),
+    "syscall_prog": (("", "addresses in the kernel are named by kallsyms"),),
     "per_cpu_ptr": (("", "addresses of kallsyms"),),
 }
 """What pbt does without a feature: (feature that this takes, or "", what it is), the first that can be had.

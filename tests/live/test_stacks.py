@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -86,6 +87,41 @@ def counted(count: int) -> tuple[dict[str, Any], list[Report]]:
         calls(count)
         session.wind_up()
         return dict(session.maps["@"]), Failures(bundle, session.loaded).news()
+
+
+def test_the_kernel_names_addresses_as_kallsyms_does():
+    """Every symbol of the code is asked for in its first byte, each hundredth, and all of modules and programs."""
+    listed: dict[int, set[tuple[str, str]]] = {}
+    for line in Path("/proc/kallsyms").read_text().splitlines():
+        place, kind, name, *module = line.split()
+        if kind in "tT":
+            listed.setdefault(int(place, 16), set()).add((name, "".join(module).strip("[]")))
+    own = [address for address, names in listed.items() if not any(module for _, module in names)]
+    others = [a for a, names in listed.items() if any(m and m.isalnum() and m != "bpf" for _, m in names)]
+    symbols = Target.live().kallsyms
+    for address in (*own[::100], *others[:1000]):
+        found = symbols.symbol(address)
+        assert found is not None and found.offset == 0 and (found.name, found.module) in listed[address]
+    near = symbols.symbol(own[500] + 1)
+    assert near is not None and near.offset == 1 and (near.name, near.module) in listed[own[500]]
+    assert symbols.symbol(5) is None
+
+
+@pytest.mark.parametrize("without", [(), ("--no-feature", "snprintf")], ids=["asked", "read"])
+def test_names_with_and_without_the_kernels_help(pbt, without):
+    script = 'tracepoint:syscalls:sys_enter_getpgid { printf("%s.\\n", kstack(9)); @[ksym(5)] = 1; exit(); }'
+    made = pbt(*without, "-e", script, load=lambda: os.getpgid(0))
+    assert "do_syscall_64+" in made.out and "@[0x5]: 1" in made.out
+
+
+def test_naming_leaves_nothing_behind():
+    bundle = api.compile('BEGIN { print(ksym(kaddr("vfs_read"))); exit(); }')
+    target = Target.live()
+    for turn in range(2):
+        before = len(os.listdir("/proc/self/fd"))
+        with Session(bundle, target, sink=(sink := Collector()), quiet=True) as session:
+            session.run()
+        assert "vfs_read" in str([*sink.take()]) and len(os.listdir("/proc/self/fd")) == before, turn
 
 
 def test_nearly_all_in_one_bucket(monkeypatch):

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pbt.host.kallsyms import Kallsyms, Symbol
+from pbt.source import KernelError
 
 TEXT = """0000000000000000 A percpu_start
 ffffffff81000000 T _stext
@@ -49,6 +51,29 @@ def test_symbols(kallsyms: Kallsyms) -> None:
     assert kallsyms.symbol(0xFFFFFFFFC0000010) == Symbol("in_module", 0, "ext4")
     assert kallsyms.symbol(0xFFFFFFFFC000000F) == Symbol("first", 15, "ext4")
     assert kallsyms.symbol(0x1000) is None and kallsyms.symbol((1 << 64) - 1) is None
+
+
+def test_the_kernel_names_addresses(tmp_path: Path) -> None:
+    """The file is read for addresses alone that the kernel gives no name to."""
+    said = {1: "vfs_read+0x1f/0x40", 2: "a.cold+0x0/0x12 [ext4]", 3: "0x3", 4: ""}
+    path = tmp_path / "kallsyms"
+    symbols = Kallsyms(str(path), namer=lambda: lambda address: said.get(address, f"{address:#x}"))
+    assert symbols.symbol(1) == Symbol("vfs_read", 31, "") and symbols.symbol(2) == Symbol(
+        "a.cold", 0, "ext4"
+    )
+    path.write_text(TEXT)  # only now
+    assert symbols.symbol(3) is None and symbols.symbol(4) is None
+    assert symbols.symbol(0xFFFFFFFF81000200) == Symbol("data_word", 0, "")
+
+
+def test_a_kernel_that_names_nothing(tmp_path: Path) -> None:
+    def refused() -> Callable[[int], str]:
+        raise KernelError("cannot load", 22)
+
+    (tmp_path / "kallsyms").write_text(TEXT)
+    assert Kallsyms(str(tmp_path / "kallsyms"), namer=refused).symbol(0xFFFFFFFF81000045) == Symbol(
+        "vfs_read", 5, ""
+    )
 
 
 def test_sizes(kallsyms: Kallsyms) -> None:

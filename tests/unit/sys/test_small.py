@@ -9,7 +9,7 @@ import pytest
 
 from pbt.source import KernelError
 from pbt.sys import bpf, mount
-from pbt.sys.attempt import native
+from pbt.sys.bpf import native
 from pbt.sys.epoll import Epoll, wait
 from pbt.sys.fence import fence
 from pbt.sys.hints import hint
