@@ -3,7 +3,8 @@
     python -m bench.pyz [FILE]
 
 What every script needs is in it as byte code of the Python that builds it, and the file is for that Python;
-the rest as sources. Printed are its size, and those of a wheel and of what pip installs.
+the rest as sources without comments, as in a wheel. Printed are its size, and those of a wheel and of what pip
+installs.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from tempfile import TemporaryDirectory
 from types import CodeType
 
 from bench.tools import flag, table
+from setup import bare
 
 ROOT = Path(__file__).parent.parent
 _MAIN = """\
@@ -55,9 +57,13 @@ def build(made: Path) -> int:
                 if name in compiled:
                     archive.writestr(_entry(name + "c"), _code(name))
                 else:
-                    archive.writestr(_entry(name), sources[name])
+                    archive.writestr(_entry(name), _bare(name, sources[name]))
     made.chmod(0o755)
     return made.stat().st_size
+
+
+def _bare(name: str, data: bytes) -> bytes:
+    return bare(data.decode(), False).encode() if name.endswith(".py") else data
 
 
 def _code(name: str) -> bytes:
@@ -85,23 +91,25 @@ def _path(module: str, sources: dict[str, bytes]) -> str:
     return f"{path}.py" if f"{path}.py" in sources else f"{path}/__init__.py"
 
 
-def wheel() -> int:
-    """The size of a wheel in bytes."""
+def wheel() -> tuple[int, int]:
+    """The size of a wheel, and of the files in it, in bytes."""
     with TemporaryDirectory() as folder:
         words = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, str(ROOT)]
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
-        return next(Path(folder).glob("*.whl")).stat().st_size
+        made = next(Path(folder).glob("*.whl"))
+        with zipfile.ZipFile(made) as archive:
+            return made.stat().st_size, sum(entry.file_size for entry in archive.infolist())
 
 
 def run(made: Path) -> dict[str, object]:
     rows: list[list[object]] = [["pbt.pyz", build(made) / 1e6]]
+    packed, files = wheel()
     lark = find_spec("lark")
     if lark is not None and lark.origin is not None:
-        files = [p for p in Path(lark.origin).parent.rglob("*") if p.is_file() and p.suffix != ".pyc"]
-        package = [p for p in (ROOT / "pbt").rglob("*") if p.is_file() and p.suffix != ".pyc"]
-        installed = sum(p.stat().st_size for p in (*files, *package))
+        beside = [p for p in Path(lark.origin).parent.rglob("*") if p.is_file() and p.suffix != ".pyc"]
+        installed = files + sum(p.stat().st_size for p in beside)
         rows.append(["installed with lark, byte code not counted", installed / 1e6])
-    rows.append(["wheel", wheel() / 1e6])
+    rows.append(["wheel", packed / 1e6])
     return {"rows": rows, "text": table(["what", "MB"], rows)}
 
 
