@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.code import Running, program_ids
+from bench.running import Running, program_ids
 from bench.tools import HERE, PBT, Tool, flag, in_turn, machine, median, option, peers, table
 
 PROBE = 'tracepoint:syscalls:sys_enter_getppid /comm == "python3" || comm == "python"/'

@@ -57,7 +57,10 @@ BENCHES = {
     "code": Bench(
         "Code",
         "xlated: instructions after the kernel's rewriting; verified: instructions its verifier walked; ns per run "
-        "under the same load on a CPU of its own (`bpf_stats`), the quickest of its bursts. pbt counts "
+        "under the same load (`bpf_stats`). The load has a CPU of its own and works in bursts; those count in which "
+        "that CPU was as fast as ever, by a computation before and after that no tool sees. Each tool is started "
+        "several times, since where code and maps lie makes 5 %, in turn and as often as the others; its figure is "
+        "the quickest start (lower quartile of the bursts) that another one confirms within 3 %. pbt counts "
         "failures of insertions, five instructions each that the others do not have. "
         "`open_str` reads 1,024 bytes with pbt and 0.27, 64 with 0.17. Tools that want what "
         "this kernel does not have show `-`; programs for BEGIN and END are not counted. Sums and ratios leave out "

@@ -19,6 +19,7 @@ from typing import NamedTuple, TypeVar
 
 HERE = Path(__file__).parent
 SCRIPTS = HERE / "scripts"
+CPUS = sorted(os.sched_getaffinity(0))
 
 
 class Tool(NamedTuple):
