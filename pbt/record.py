@@ -33,11 +33,15 @@ class Record:
     size: int
 
     @staticmethod
-    def of(fields: Sequence[tuple[str, Type]], align: int = 8) -> Record:
-        """Lay fields out one after another, each naturally aligned; the size is a multiple of `align`."""
+    def of(fields: Sequence[tuple[str, Type]], align: int = 8, wide: bool = False) -> Record:
+        """Lay fields out one after another, each naturally aligned; the size is a multiple of `align`.
+
+        `wide`: texts and the like stand where they can be written by stores as wide as they are, up to 8 bytes.
+        """
         at, placed = 0, []
         for name, type_ in fields:
-            at = -(-at // type_.align) * type_.align
+            step = max(type_.align, min(8, 1 << type_.size.bit_length() >> 1) if wide else 0)
+            at = -(-at // step) * step
             placed.append(Field(name, type_, at))
             at += type_.size
         return Record(tuple(placed), -(-at // align) * align)

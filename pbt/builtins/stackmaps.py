@@ -1,10 +1,10 @@
 """Where stacks are kept while a script runs: each different one once, under an id of 8 bytes.
 
 Usually that is a STACK_TRACE map, whose ids are numbers of buckets: s32 bucket, u32 process (0 for kernel stacks).
-The kernel keeps one stack in a bucket. One whose bucket is taken is looked for, all its frames compared, in a hash
-beside it: its key is u64 process and the frames, its value the id, of a form that no bucket has: s32 `ELSEWHERE` +
-a number, u16 CPU, u16 program that saw it first. So no stack is taken for another, and none is lost but for want of
-room, which is counted. Ids that are negative are errors of bpf_get_stackid().
+The kernel keeps one stack in a bucket. One whose bucket is taken is kept, unless it is there already, in a hash
+beside it: its key is u64 process and the frames, its value the id, of a form that no bucket has: u32 number, u32
+`ELSEWHERE` + the program and the CPU that saw it first. So no stack is taken for another, and none is lost but for
+want of room, which is counted. Buckets that are negative are errors of bpf_get_stackid().
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from pbt.builtins.process import remember
 from pbt.bundle import Map
 from pbt.data import NamedTuple
 from pbt.feature import Gen, Mem
-from pbt.typing import TYPE_CHECKING
 from pbt.uapi.consts import (
     BPF_F_NO_PREALLOC,
     BPF_F_STACK_BUILD_ID,
@@ -24,10 +23,8 @@ from pbt.uapi.consts import (
     BPF_NOEXIST,
 )
 
-if TYPE_CHECKING:
-    from pbt.ir.core import Value
-
-ELSEWHERE = 1 << 30  # in the s32 of an id: the stack is in the hash
+ELSEWHERE = 1 << 31  # in the second half of an id, where no process has it: the stack is in the hash
+_PROGRAM = 16  # where there the number of the program begins, above that of the CPU
 PROCESS = 8  # bytes of the hash's keys before the frames
 BUILD_ID = 32  # bytes of struct bpf_stack_build_id: s32 status, 20 bytes of id, u64 offset in the file
 _BUCKETS, _MORE = 1 << 14, 1 << 17  # stacks that the maps have room for
@@ -92,7 +89,7 @@ def _keep_elsewhere(gen: Gen, form: Form, to: Mem) -> None:
     on_demand = gen.has("alloc_on_demand")
     entries, flags = (_MORE, BPF_F_NO_PREALLOC) if on_demand else (_MORE_EARLY, 0)
     name = gen.declare(Map(more(form.name), "HASH", longest, 8, entries, flags))
-    with gen.rarely(8 + PROCESS + form.size) as (room, program):  # how many it has made ids for, and the key
+    with gen.rarely(8 + PROCESS + form.size) as (room, program):  # its next id, and the key
         frames = room + (8 + PROCESS)
         length = b.call("get_stack", b.ctx(), gen.address(frames), form.size, form.flags)
         most = longest - PROCESS
@@ -101,30 +98,26 @@ def _keep_elsewhere(gen: Gen, form: Form, to: Mem) -> None:
                 gen.lost("get_stack", -_E2BIG, name)
         with b.when("ult", b.sub(length, 1), most):  # neither an error nor too long
             b.store(room.base, room.offset + 8, 8, b.load(to.base, to.offset + 4, 4))
-            b.store(to.base, to.offset, 8, _id(gen, name, room, program))
+            _take_id(gen, name, room, program, to)
 
 
-def _id(gen: Gen, name: str, room: Mem, program: int) -> Value:
+def _take_id(gen: Gen, name: str, room: Mem, program: int, to: Mem) -> None:
     """That of the stack in `room`, which is put into the hash if it is not there."""
-    b = gen.b
-
-    def lookup() -> Value:
-        return b.call("map_lookup_elem", b.map(name), gen.address(room + 8), kind="value")
-
-    def insert() -> Value:
-        made = b.slot(8, "id of a stack")
-        number = b.add(b.load(room.base, room.offset, 8), 1)
-        b.store(room.base, room.offset, 8, number)
-        b.store(made, 0, 4, b.op("or", b.op("and", number, ELSEWHERE - 1), ELSEWHERE))
-        b.store(made, 4, 2, b.call("get_smp_processor_id"))
-        b.store(made, 6, 2, program)
-        result = b.call("map_update_elem", b.map(name), gen.address(room + 8), made, BPF_NOEXIST)
-        now = lookup()  # another CPU may have been quicker
-        return b.choose("ne", now, 0, lambda: b.load(now, 0, 8), lambda: lost(result))
-
-    def lost(result: Value) -> int:
-        gen.lost("map_update_elem", result, name)
-        return -_EEXIST
-
-    found = lookup()
-    return b.choose("ne", found, 0, lambda: b.load(found, 0, 8), insert)
+    b, key = gen.b, room + 8
+    low = (ELSEWHERE | program << _PROGRAM) - (
+        1 << 32
+    )  # as an instruction can hold it: only 32 bits are stored
+    b.store(room.base, room.offset + 4, 4, b.op("or", b.call("get_smp_processor_id"), low))
+    result = b.call("map_update_elem", b.map(name), gen.address(key), gen.address(room), BPF_NOEXIST)
+    with b.when("eq", result, 0):
+        b.store(room.base, room.offset, 4, b.add(b.load(room.base, room.offset, 4), 1))
+    known = b.call("map_lookup_elem", b.map(name), gen.address(key), kind="value")
+    found, missing, after = b.block("found"), b.block("missing"), b.block("after")
+    b.branch("ne", known, 0, found, missing)
+    b.place(found)
+    b.store(to.base, to.offset, 8, b.load(known, 0, 8))
+    b.jump(after)
+    b.place(missing)
+    gen.lost("map_update_elem", result, name)
+    b.jump(after)
+    b.place(after)

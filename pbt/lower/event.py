@@ -33,7 +33,7 @@ def event(
             body.b.span or NOWHERE,
             "printf() alone works there; without the name of a file all do",
         )
-    record = Record.of([("id", U32), ("_", U32), *fields])
+    record = Record.of([("id", U32), ("_", U32), *fields], wide=True)
     number = body.add_event(Event(action, record, text, tuple(args), body.place_of(body.b.span)))
     send = _ring if body.has("ringbuf") else _perf
     with send(body, record.size) as base:

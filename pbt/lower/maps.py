@@ -133,9 +133,9 @@ def _gaps(record: Record) -> Iterator[tuple[int, int]]:
 
 
 def _padded_number(body: Body, record: Record) -> bool:
-    """Whether the last part is a u32 before 4 bytes of padding, so that one store writes both."""
+    """Whether the last part is a number before padding, up to 8 bytes together, so that one store writes both."""
     last = record.fields[-1]
-    fits = is_integral(last.type) and last.type.size == 4 and not is_signed(last.type)
+    fits = is_integral(last.type) and last.type.size < 8 and not is_signed(last.type)
     return fits and body.arch.byteorder == "little" and last.offset + 8 == record.size
 
 

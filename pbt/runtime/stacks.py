@@ -28,13 +28,11 @@ class Stacks:
     def find(self, raw: bytes) -> tuple[int, bytes]:
         """The process that a stack belongs to, and its frames; b"" when it is not there."""
         bucket, process = _ID.unpack(raw)
-        if bucket < 0:
-            return process, b""
-        if bucket < ELSEWHERE:
-            return process, self._read(_BUCKET.pack(bucket)) or b""
-        if raw not in self._elsewhere:
-            self._look()
-        return self._elsewhere.get(raw, (0, b""))
+        if process & ELSEWHERE:
+            if raw not in self._elsewhere:
+                self._look()
+            return self._elsewhere.get(raw, (0, b""))
+        return process, (self._read(_BUCKET.pack(bucket)) or b"") if bucket >= 0 else b""
 
     def _look(self) -> None:
         """Read the hash: many at once, as they become known together when a map is printed."""

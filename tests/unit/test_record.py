@@ -129,3 +129,10 @@ def test_records_that_need_more_than_struct_say_so() -> None:
     batch = Record.of([("a", U8), ("s", Str(4)), ("b", U32)]).struct
     assert batch is not None and batch.unpack(b"\1ab\0\0\0\0\0\2\0\0\0\0\0\0\0") == (1, b"ab\0\0", 2)
     assert struct.calcsize(batch.format) == 16
+
+
+def test_texts_stand_where_wide_stores_reach_them() -> None:
+    fields = [("a", U8), ("long", Str(13)), ("b", U8), ("short", Str(3)), ("c", U32), ("none", Tuple(()))]
+    offsets = [field.offset for field in Record.of(fields, wide=True).fields]
+    assert offsets == [0, 8, 21, 22, 28, 32]
+    assert [field.offset for field in Record.of(fields).fields] == [0, 1, 14, 15, 20, 24]
