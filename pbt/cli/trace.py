@@ -13,7 +13,7 @@ from pbt.cli.remembered import Remembered
 from pbt.cli.say import say
 from pbt.cli.verbs import HEADERS, headers_of
 from pbt.data import NamedTuple
-from pbt.source import PbtError, Source, UsageError
+from pbt.source import PbtError, Source, UsageError, nearest
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -187,6 +187,22 @@ def source_of(args: Arguments) -> tuple[Source, list[str]]:
     return read(name), params
 
 
+def _meant(name: str) -> str:
+    """What a word that is no file may stand for."""
+    from pbt.cli.main import VERBS
+    from pbt.cli.tool import names
+
+    if any(c in name for c in "{}:"):
+        return "a program on the command line goes after -e"
+    if name.removesuffix(".bt") in names():
+        return f"pbt tool {name.removesuffix('.bt')}"
+    options = [option.long for option in OPTIONS if option.long and option.doc]
+    close = nearest(name, (*VERBS, *options), 1)
+    if name in options or (close and close[0] in options):
+        return f"did you mean pbt --{name if name in options else close[0]}?"
+    return f"did you mean pbt {close[0]}?" if close else ""
+
+
 def read(name: str) -> Source:
     """A script from a file, or from standard input for "-". UsageError if it cannot be read as text."""
     try:
@@ -195,9 +211,7 @@ def read(name: str) -> Source:
         with open(name, "rb") as file:
             return Source(name, file.read().decode())
     except OSError as error:
-        hint = ""
-        if not os.path.exists(name) and any(c in name for c in "{}:"):
-            hint = "a program on the command line goes after -e"
+        hint = "" if os.path.exists(name) else _meant(name)
         raise UsageError(f"cannot read {name}: {error.strerror}", hint) from None
     except UnicodeDecodeError as error:
         raise UsageError(
@@ -249,7 +263,6 @@ def mode_of(args: Arguments) -> str:
 
 
 def _known_features(names: frozenset[str]) -> None:
-    from pbt.source import nearest
     from pbt.uapi.features import FEATURES
 
     for name in sorted(names - FEATURES.keys()):
@@ -333,9 +346,10 @@ def trace(args: Arguments) -> int:
 
         write_bytes(args.get("emit-elf"), write(bundle, len(target.cpus)))
         return 0
-    if args.has("target"):
+    if args.has("target") and not args.has("no-run"):
         raise UsageError(
-            "a program for another machine cannot run here", "pbt build -o FILE --target DIR SCRIPT"
+            "a program for another machine cannot run here",
+            "pbt build -o FILE --target DIR SCRIPT compiles it, --no-run only judges it",
         )
     if not args.has("no-verify"):
         judge(bundle, target, args.count("verbose") > 0)
@@ -451,4 +465,4 @@ def judge(bundle: Bundle, target: Target, verbose: bool = False) -> None:
             )
     if verbose:
         count = len(bundle.programs)
-        say(f"built-in verifier: {count} programs accepted, {walked} instructions walked")
+        say(f"built-in verifier: {count} program{'s' * (count != 1)} accepted, {walked} instructions walked")

@@ -25,7 +25,7 @@ OPTIONS = (
         "",
         "kernel",
         "RELEASE",
-        "judge as this release does, such as 6.1 (and compile scripts for it); default: the program's own, or 6.18",
+        "compile scripts for this release, and judge as it does; default: the program's own, or 6.18",
     ),
     Option(
         "",

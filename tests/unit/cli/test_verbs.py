@@ -127,6 +127,14 @@ def test_verify_judges_scripts_for_another_kernel(capsys: Capture, target: Path)
     assert status == 1 and "refused" in out and "stdin:1:" in out
 
 
+def test_a_script_for_another_machine_is_judged_here(capsys: Capture, target: Path) -> None:
+    script = "t:sched:sched_switch { @[args.prev_pid] = count(); }"
+    status, _, err = run(capsys, "--target", target, "--no-run", "-v", "-e", script)
+    assert status == 0 and "built-in verifier: 1 program accepted" in err
+    status, _, err = run(capsys, "--target", target, "-e", script)
+    assert status == 1 and "a program for another machine cannot run here" in err
+
+
 def test_verify_built_files_for_another_kernel(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, target: Path
 ) -> None:
