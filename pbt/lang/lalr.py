@@ -93,8 +93,8 @@ class Context(NamedTuple):
 class Parser:
     """A table made ready. `terminals` stand in the order in which the lexer tries them.
 
-    `rows`: for each state "terminal action ..." as text, an action being 2 * state for a shift and
-    2 * rule + 1 for a reduction; `gotos`: "origin state ..." likewise; `start`, `final`: states.
+    `rows`: for each state, as text, the number of one of the `sets` of terminals, and for each of these an action,
+    2 * state for a shift and 2 * rule + 1 for a reduction; `gotos`: "origin state ..."; `start`, `final`: states.
     `reduce`: what a rule makes of its parts, a `Tree` of those that it keeps unless said otherwise.
     """
 
@@ -102,13 +102,14 @@ class Parser:
         self,
         terminals: Sequence[Terminal],
         rules: Sequence[Rule],
+        sets: Sequence[str],
         rows: Sequence[str],
         gotos: Sequence[str],
         start: int,
         final: int,
         reduce: Callable[[Rule, list[Any]], Any] | None = None,
     ) -> None:
-        self.terminals, self.rules, self.rows, self.gotos = terminals, rules, rows, gotos
+        self.terminals, self.rules, self.sets, self.rows, self.gotos = terminals, rules, sets, rows, gotos
         self.start, self.final, self.end = start, final, len(terminals)
         self._reduce = reduce or _reduced
         self._actions: dict[int, dict[int, int]] = {}
@@ -120,21 +121,20 @@ class Parser:
 
     # --- rows
 
-    def _pairs(self, row: str) -> dict[int, int]:
-        numbers = list(map(int, row.split()))
-        return dict(zip(numbers[::2], numbers[1::2], strict=True))
-
     def actions(self, state: int) -> dict[int, int]:
         """Terminal → action."""
         found = self._actions.get(state)
         if found is None:
-            found = self._actions[state] = self._pairs(self.rows[state])
+            number, *actions = map(int, self.rows[state].split())
+            terminals = map(int, self.sets[number].split())
+            found = self._actions[state] = dict(zip(terminals, actions, strict=True))
         return found
 
     def target(self, state: int, origin: int) -> int:
         found = self._targets.get(state)
         if found is None:
-            found = self._targets[state] = self._pairs(self.gotos[state])
+            numbers = list(map(int, self.gotos[state].split()))
+            found = self._targets[state] = dict(zip(numbers[::2], numbers[1::2], strict=True))
         return found[origin]
 
     # --- the lexer
@@ -193,7 +193,9 @@ class Parser:
 
     def reducing(self, reduce: Callable[[Rule, list[Any]], Any]) -> Parser:
         """A parser of the same table that makes something else of it."""
-        return Parser(self.terminals, self.rules, self.rows, self.gotos, self.start, self.final, reduce)
+        return Parser(
+            self.terminals, self.rules, self.sets, self.rows, self.gotos, self.start, self.final, reduce
+        )
 
     def parse(self, text: str) -> Any:
         """The tree of the whole text, or Unexpected."""

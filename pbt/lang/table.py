@@ -86,7 +86,7 @@ def _rule_of(data: str, origin: str, size: str, single: str, keep: str) -> Rule:
 
 
 def _table(made: Lark) -> tuple[Any, ...]:
-    """Terminals, rules, rows, gotos, start and final state: see `lalr.Parser`."""
+    """Terminals, rules, sets, rows, gotos, start and final state: see `lalr.Parser`."""
     table = made.parser.parser._parse_table
     lexer = made.parser.lexer.root_lexer
     terminals = {t.name: n for n, t in enumerate(lexer.terminals)}
@@ -97,22 +97,24 @@ def _table(made: Lark) -> tuple[Any, ...]:
         origins.setdefault(rule.origin.name, len(origins))
     order = _order(table)
     states = {state: n for n, state in enumerate(order)}
+    sets: dict[tuple[int, ...], int] = {}
     rows, gotos = [], []
     for state in order:
-        row: list[int] = []
+        row: dict[int, int] = {}
         goto: list[int] = []
         for name, (_, argument) in sorted(table.states[state].items()):
             if name in origins:
                 goto += (origins[name], states[argument])
             elif type(argument) is int:
-                row += (numbers[name], 2 * states[argument])
+                row[numbers[name]] = 2 * states[argument]
             else:
-                row += (numbers[name], 2 * rules[argument] + 1)
-        rows.append(" ".join(map(str, row)))
+                row[numbers[name]] = 2 * rules[argument] + 1
+        rows.append(" ".join(map(str, (sets.setdefault(tuple(row), len(sets)), *row.values()))))
         gotos.append(" ".join(map(str, goto)))
     return (
         [_terminal(t, lexer, terminals) for t in lexer.terminals],
         [_rule(rule, origins) for rule in made.rules],
+        [" ".join(map(str, terminals)) for terminals in sets],
         rows,
         gotos,
         states[table.start_states["start"]],
@@ -164,10 +166,11 @@ def parser() -> Parser:
     """The parser of scripts, from the saved table."""
     _, *lists, start, final = zlib.decompress(read(TABLE)).decode().split("\0")
     terminals, rules = ([row.split("\2") for row in part.split("\1")] for part in lists[:2])
-    rows, gotos = (part.split("\n") for part in lists[2:])
+    sets, rows, gotos = (part.split("\n") for part in lists[2:])
     return Parser(
         [_terminal_of(*t) for t in terminals],
         [_rule_of(*r) for r in rules],
+        sets,
         rows,
         gotos,
         int(start),
