@@ -49,7 +49,7 @@ _HINT = "conversions are d i u x X o c p s r rx rh gr"
 
 
 def split(text: str) -> tuple[list[str], list[Conversion]]:
-    """Literal texts (one more than conversions) and conversions, in turn."""
+    """Literal texts (one more than conversions) and conversions, in turn. A percent sign that begins none is text."""
     literals, found, at = [""], [], 0
     while (percent := text.find("%", at)) >= 0:
         literals[-1] += text[at:percent]
@@ -57,11 +57,27 @@ def split(text: str) -> tuple[list[str], list[Conversion]]:
             literals[-1] += "%"
             at = percent + 2
             continue
-        conversion, at = _conversion(text, percent)
+        try:
+            conversion, at = _conversion(text, percent)
+        except FormatError:
+            literals[-1] += "%"
+            at = percent + 1
+            continue
         found.append(conversion)
         literals.append("")
     literals[-1] += text[at:]
     return literals, found
+
+
+def stray(text: str) -> FormatError | None:
+    """What is wrong with the first percent sign that begins no conversion."""
+    at = 0
+    while (percent := text.find("%", at)) >= 0:
+        try:
+            at = percent + 2 if text.startswith("%%", percent) else _conversion(text, percent)[1]
+        except FormatError as error:
+            return error
+    return None
 
 
 def _conversion(text: str, percent: int) -> tuple[Conversion, int]:
@@ -101,18 +117,12 @@ def _run(text: str, at: int, characters: str) -> tuple[str, int]:
 
 
 def conversions(text: str) -> list[str]:
-    """The conversion of each argument that a format wants: "d u x X o c p s r rx rh gr" (`%i` is "d").
-
-    Raises FormatError when a conversion is malformed or unknown.
-    """
+    """The conversion of each argument that a format wants: "d u x X o c p s r rx rh gr" (`%i` is "d")."""
     return [conversion.name for conversion in split(text)[1]]
 
 
 def pieces(text: str) -> list[tuple[str, str]]:
-    """Each literal text of a format with the conversion behind it, "" behind the last one.
-
-    Raises FormatError when a conversion is malformed or unknown.
-    """
+    """Each literal text of a format with the conversion behind it, "" behind the last one."""
     literals, found = split(text)
     return list(zip(literals, [*(conversion.name for conversion in found), ""], strict=True))
 
@@ -125,7 +135,6 @@ class Format(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Format:
-        """Raises FormatError when a conversion is malformed or unknown."""
         literals, found = split(text)
         parts = [_quoted(literals[0])]
         for conversion, literal in zip(found, literals[1:], strict=True):

@@ -97,6 +97,8 @@ class Writer:
             return [_TUPLE, *(self.value(item, far) for item in value)]
         if isinstance(value, dict):
             return [_DICT, *(part for key in value for part in (str(key), self.value(value[key], far)))]
+        if isinstance(value, types.Natural):  # one that never became anything else
+            return self.value(types.Natural(value.size, value.signed))
         assert isinstance(value, list), f"a bundle cannot hold {value!r}"
         return [_LIST, *(self.value(item, far) for item in value)]
 

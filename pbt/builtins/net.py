@@ -79,7 +79,8 @@ def _pton(gen: Gen, call: Call, to: Mem) -> None:
 
 def _check_macaddr(checks: Checks, call: Call) -> Type:
     kind = call.types[0]
-    if not is_integral(kind) and _bytes_of(kind) != 6:
+    text = isinstance(kind, Str) and kind.size in (6, 7)  # with its NUL or without
+    if not is_integral(kind) and not text and _bytes_of(kind) != 6:
         raise checks.error(f"macaddr() expects 6 bytes or their address ({kind} provided)", call.span)
     return MAC
 
@@ -88,6 +89,11 @@ def _macaddr(gen: Gen, call: Call, to: Mem) -> None:
     kind = call.types[0]
     if is_integral(kind):
         gen.read(to, 6, gen.value(call.args[0]), gen.space(kind))
+    elif isinstance(kind, Str):
+        room = gen.temp(kind.size, "macaddr")
+        gen.into(call.args[0], room, kind)
+        for at, width in gen.b.pieces(6, room.offset, to.offset):
+            gen.b.store(to.base, to.offset + at, width, gen.b.load(room.base, room.offset + at, width))
     else:
         gen.into(call.args[0], to, Array(U8, 6))
 

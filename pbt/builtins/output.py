@@ -21,11 +21,12 @@ JOIN_SIZE = 1024
 def check_format(checks: Checks, call: Call) -> Type:
     """The literal format and its arguments agree in number and kind."""
     text = checks.literal_str(call.args[0], f"{call.name}() format")
-    try:
-        wanted = printf.conversions(text)
-    except printf.FormatError as error:
-        raise checks.error(f"{call.name}: {error}", checks.span(call.args[0]), error.hint) from error
+    wanted, odd = printf.conversions(text), printf.stray(text)
     given = len(call.args) - 1
+    if odd is not None and given != len(wanted):
+        raise checks.error(f"{call.name}: {odd}", checks.span(call.args[0]), odd.hint)
+    if odd is not None:
+        checks.warn(f"{call.name}: {odd}", checks.span(call.args[0]), "write %% for a percent sign")
     if given != len(wanted):
         less = "Not enough" if given < len(wanted) else "Too many"
         raise checks.error(

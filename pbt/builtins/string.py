@@ -59,20 +59,36 @@ def _str(gen: Gen, call: Call, to: Mem) -> None:
         gen.bytes(to, given)
         return
     if not is_integral(kind):
-        gen.into(call.args[0], to, result)
+        _cut(gen, call, to, result)
         return
     gen.zero_text(to, result.size)
     address = gen.value(call.args[0])
     gen.read_str(to, _size(gen, call, result.size), address, gen.space(kind))
 
 
-def _size(gen: Gen, call: Call, most: int) -> Value | int:
-    """How many bytes to read: the length that is asked for, 1 at least and `most` at most."""
+def _cut(gen: Gen, call: Call, to: Mem, result: Type) -> None:
+    """A text that is none too long, or what it is cut to when the program runs."""
+    size = _size(gen, call, result.size)
+    if size == result.size:
+        gen.into(call.args[0], to, result)
+        return
+    room = gen.scratch(result.size, "text")
+    gen.into(call.args[0], room, result)
+    gen.zero_text(to, result.size)
+    gen.read_str(to, size, gen.address(room), "kernel")
+
+
+def _size(gen: Gen, call: Call, most: int, least: int = 1) -> Value | int:
+    """How many bytes to read: the length that is asked for, `least` at least (0 or 1) and `most` at most."""
     if len(call.args) < 2:
         return most
     length = gen.value(call.args[1])
     known = gen.b.known(length)
-    return gen.at_most(length, most) if known is None else most if known < 0 else max(1, min(known, most))
+    if known is not None:
+        return most if known < 0 else max(least, min(known, most))
+    if least:
+        return gen.at_most(length, most)
+    return gen.b.choose("ugt", length, most, lambda: most, lambda: length)
 
 
 def _check_buf(checks: Checks, call: Call) -> Type:
@@ -100,9 +116,11 @@ def _check_buf(checks: Checks, call: Call) -> Type:
 def _buf(gen: Gen, call: Call, to: Mem) -> None:
     result, kind = gen.type(call.node), call.types[0]
     assert isinstance(result, Buffer)
-    size = _size(gen, call, result.capacity)
+    size = _size(gen, call, result.capacity, least=0)
     gen.b.store(to.base, to.offset, 4, size)
-    if is_integral(kind):
+    if size == 0:
+        gen.zero(to + 4, result.capacity)
+    elif is_integral(kind):
         gen.read(to + 4, size, gen.value(call.args[0]), gen.space(kind))
     else:
         gen.into(call.args[0], to + 4, Array(Int(1), result.capacity))

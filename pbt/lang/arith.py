@@ -95,6 +95,8 @@ def fold(op: str, a: int, b: int, as_signed: bool, strict: bool = False) -> int 
 
     OverflowError where a signed result (`strict`: any) does not fit; a shift counts modulo 64.
     """
+    if op in "&|^":
+        a, b = wrap(a, as_signed), wrap(b, as_signed)
     if op == "+":
         value = a + b
     elif op == "-":
@@ -129,6 +131,14 @@ def holds(op: str, a: int, b: int, as_signed: bool) -> bool:
         return bool(a and b) if op == "&&" else bool(a or b)
     a, b = wrap(a, as_signed), wrap(b, as_signed)
     return {"==": a == b, "!=": a != b, "<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b}[op]
+
+
+def fold_text(op: str, a: str, b: str) -> str | bool:
+    """Two literal texts as one, or how they compare: byte by byte, up to a NUL."""
+    if op == "+":
+        return a + b
+    x, y = (text.encode("utf-8", "surrogateescape").partition(b"\0")[0] for text in (a, b))
+    return holds(op, (x > y) - (x < y), 0, True)
 
 
 def fold_unary(op: str, a: int) -> int:

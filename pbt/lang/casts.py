@@ -135,6 +135,8 @@ class Casts(Access):
             self.replaced[node.operand] = cast
             self.types[node.operand] = Int(size, value < 0)
             return Array(kind.element, size // kind.element.size)
+        if is_integral(source) and size > source.size and size not in (1, 2, 4, 8):
+            return kind  # zeros behind the number
         if size != source.size:
             raise ScriptError(f'Cannot cast from "{source}" to "{kind}"', node.span, "sizes differ")
         return Array(kind.element, size // kind.element.size)

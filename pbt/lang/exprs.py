@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from pbt.lang import ast
-from pbt.lang.arith import binary_type, both_signed, cut, fold, fold_unary, holds, signed
+from pbt.lang.arith import (
+    COMPARISONS,
+    binary_type,
+    both_signed,
+    cut,
+    fold,
+    fold_text,
+    fold_unary,
+    holds,
+    signed,
+)
 from pbt.lang.casts import Casts
 from pbt.lang.typenames import is_open
 from pbt.lang.unify import UNKNOWN, Mismatch, stored, unify
@@ -145,8 +155,11 @@ class Expressions(Casts):
         kept: Int = Int(kind.size) if isinstance(kind, Int) and not kind.signed else I64
         if value is None:
             return kept
+        written = self._is_literal(node.operand)
+        if node.op == "~" and written:
+            kept = U64  # the bits of a number as the script writes it
         made = cut(fold_unary(node.op, value), kept)
-        if node.op == "-" and kept == I64 and self._is_literal(node.operand):
+        if written and (node.op == "~" or kept == I64):
             kept = literal(made)
         self.replaced[node] = self._literal(node, made, kept)
         return kept
@@ -167,6 +180,9 @@ class Expressions(Casts):
         left, right = self._expr(node.left), self._expr(node.right)
         if isinstance(node.left, ast.Param) and isinstance(left, Str) and node.op == "+":
             return self._rest_of(node)
+        texts = self.real(node.left), self.real(node.right)
+        if isinstance(texts[0], ast.Str) and isinstance(texts[1], ast.Str) and node.op in ("+", *COMPARISONS):
+            return self.become(node, fold_text(node.op, texts[0].value, texts[1].value))
         kind = binary_type(node.op, left, right, node.span)
         self._no_zero_division(node.op, node.right)
         self._shift_fits(node.op, node.right)
@@ -250,9 +266,13 @@ class Expressions(Casts):
         then, other = stored(self._expr(node.then)), stored(self._expr(node.other))
         if isinstance(then, Void) and isinstance(other, Void):
             return VOID
+        truth = self.known_int(node.condition)
         try:
             return unify(then, other, self._is_zero(node.then) or self._is_zero(node.other))
         except Mismatch:
+            if truth is not None:  # nobody asks for the other one
+                self.replaced[node] = node.then if truth else node.other
+                return then if truth else other
             raise ScriptError(
                 f"Ternary operator must return the same type: have '{then}' and '{other}'", node.span
             ) from None

@@ -39,6 +39,7 @@ class Body(Expressions):
         for name, var in declared.items():
             if name not in assigned:
                 self.warn(f"Variable {shown(var)} was never assigned to.", var.span)
+                self.variables.setdefault(name, I64)
 
     def _guard(self, check: Callable[[N], None], node: N) -> None:
         """Report the mistakes of a node, but not those that only follow from earlier ones."""

@@ -12,7 +12,7 @@ from pbt.lang.typed import Instance
 from pbt.lower import expr, loops, maps, memory
 from pbt.lower.memory import Loc
 from pbt.source import ScriptError
-from pbt.types import Array, Int, Pointer, Str, Tuple, Type, is_integral, is_text
+from pbt.types import Array, Int, Opaque, Pointer, Str, Tuple, Type, is_integral, is_text
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -181,9 +181,17 @@ def _into(body: Body, node: ast.Expr, to: Mem, kind: Type) -> None:
         assert builtin.into is not None, builtin.name
         builtin.into(body, call, to)
     elif isinstance(node, ast.Cast) and is_integral(body.type(node.operand)):
-        body.b.store(to.base, to.offset, kind.size, expr.value(body, node.operand))
+        _bytes_of_number(body, node.operand, to, kind.size)
     else:
         _copy(body, node, to, kind)
+
+
+def _bytes_of_number(body: Body, node: ast.Expr, to: Mem, size: int) -> None:
+    """A number as an array: of its size, or with zeros behind it."""
+    width = size if size in (1, 2, 4, 8) else body.type(node).size
+    if width < size:
+        body.b.zero(to.base, to.offset, size)
+    body.b.store(to.base, to.offset, width, expr.value(body, node))
 
 
 def _copy(body: Body, node: ast.Expr, to: Mem, kind: Type) -> None:
@@ -271,6 +279,8 @@ def equal(body: Body, left: ast.Expr, right: ast.Expr) -> Value:
         return same(body, left, right, min(a.size, c.size))
     if isinstance(a, Tuple) and isinstance(c, Tuple):
         return _same_tuple(body, locate(body, left), a, locate(body, right), c)
+    if isinstance(a, Opaque) and a != c:  # drawn by different formats
+        return body.b.const(0)
     return _same_bytes(body, _near(body, left), _near(body, right), min(a.size, c.size))
 
 

@@ -3,7 +3,7 @@ import itertools
 
 import pytest
 
-from pbt.printf import Format, FormatError, conversions, escaped
+from pbt.printf import Format, conversions, escaped, stray
 from pbt.types import I8, I32, I64, U8, U32, U64, Buffer, Str
 
 
@@ -44,10 +44,15 @@ def test_conversions_name_what_they_take():
 
 
 @pytest.mark.parametrize("text", ["%", "%y", "%5", "a %l", "%*d", "%f", "%5.1e"])
-def test_other_conversions_are_errors(text):
-    with pytest.raises(FormatError) as caught:
-        conversions(text)
-    assert caught.value.message and caught.value.hint
+def test_what_begins_no_conversion_is_text_and_said(text):
+    assert conversions(text + " %d") == ["d"] or text in ("%", "%5", "a %l")
+    assert Format.parse(text).template % () == text.encode()
+    odd = stray(text)
+    assert odd is not None and odd.message and odd.hint
+
+
+def test_what_does_is_not():
+    assert stray("%d %% %-5s %#x %rh") is None and stray("%% %d %!") is not None
 
 
 def test_wide_numbers_print_in_full_and_short_modifiers_narrow():

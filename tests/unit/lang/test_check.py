@@ -57,7 +57,7 @@ T = "$t = (struct thing *)arg0;"
         ("true", BOOL), ("pid", U32), ("nsecs", U64),
         ("comm", Str(16)), ("pid + 1", U64), ("pid - 1", I64), ("(int8)pid", Int(1, True)),
         ("(int8)pid + 1", I64), ("(int8)pid + pid", I64),
-        ("pid + -1", I64), ("pid == 1", BOOL), ("!pid", BOOL), ("~pid", U32), ("-pid", U32), ("-(int8)pid", I64), ("~nsecs", U64), ("~5", I64), ("1 + 2", NATURAL), ("100 + 100", Natural(2, True)), ("(int8)1 + 2", I64),
+        ("pid + -1", I64), ("pid == 1", BOOL), ("!pid", BOOL), ("~pid", U32), ("-pid", U32), ("-(int8)pid", I64), ("~nsecs", U64), ("~5", U64), ("1 + 2", NATURAL), ("100 + 100", Natural(2, True)), ("(int8)1 + 2", I64),
         ("pid ? 1 : 2", NATURAL), ("pid ? 1 : -300", I16),
         ("pid ? comm : \"x\"", Str(16)), ("pid ? pid : -1", I64), ("(1, comm)", Tuple((NATURAL, Str(16)))),
         ("(pid, 1).0", U32),

@@ -136,7 +136,6 @@ def test_numbers(text: str, value: int) -> None:
         ("12e3", "one digit before e"),
         ("5x", "invalid number: 5x"),
         ("0xg", "invalid number"),
-        ("1__0", "invalid number"),
         ("1_", "invalid number"),
         ("1_000d3", "invalid number"),
         ("-9223372036854775809", "does not fit 64 bits"),
