@@ -29,7 +29,6 @@ _PREFIX = {
     ("PERF_EVENT", ""): "perf_event", ("RAW_TRACEPOINT", ""): "raw_tp", ("TRACING", "TRACE_RAW_TP"): "tp_btf",
     ("TRACING", "TRACE_FENTRY"): "fentry", ("TRACING", "TRACE_FEXIT"): "fexit", ("TRACING", "TRACE_ITER"): "iter",
 }  # fmt: skip
-_SLASHES = ("tracepoint", "tp_btf", "fentry", "fexit", "iter")  # of these the parts of the place follow
 
 
 def section_name(program: Program) -> str:

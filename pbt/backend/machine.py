@@ -22,7 +22,6 @@ VIRTUAL = 16
 FRAME = 10  # r10, the read-only frame pointer
 ALLOCATABLE = range(10)
 CLOBBERED = (0, 1, 2, 3, 4, 5)  # by every call (RFC 9669 section 2)
-KEPT = (6, 7, 8, 9)
 
 
 class Symbol(NamedTuple):

@@ -7,7 +7,7 @@ the capabilities of whoever asks. So they are kept as long as the process, no lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from pbt.typing import TYPE_CHECKING
 
@@ -67,9 +67,3 @@ class Features:
     def _btf_id(self, kind: str, name: str) -> int:
         types = self._types()
         return types.find(kind, name) or 0 if types is not None else 0
-
-
-def detect(names: Iterable[str], features: Features | None = None) -> frozenset[str]:
-    """Those of the named features that the running kernel has."""
-    features = features or Features()
-    return frozenset(name for name in names if features.has(name))

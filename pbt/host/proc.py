@@ -57,11 +57,6 @@ def maps(pid: int, proc: str = "/proc") -> list[Mapping]:
     return parse_maps(_read(f"{proc}/{pid}/maps").decode("utf-8", "surrogateescape"))
 
 
-def pid_exists(pid: int, proc: str = "/proc") -> bool:
-    """Whether there is a process or thread with that id."""
-    return pid > 0 and os.path.isdir(f"{proc}/{pid}")
-
-
 def threads(pid: int, proc: str = "/proc") -> list[int]:
     """Ids of a process's threads, sorted; [] when it is gone."""
     try:

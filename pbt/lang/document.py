@@ -69,7 +69,7 @@ class Fill(NamedTuple):
 
 Doc: TypeAlias = "Text | Line | Fresh | Flush | Cat | Nest | Align | Group | Fill"
 
-LINE, SOFT, FRESH = Line(), Line(""), Fresh()
+LINE, FRESH = Line(), Fresh()
 
 
 def cat(*parts: Doc | str) -> Cat:

@@ -255,16 +255,6 @@ class Headers:
         return Read(made.defines, definitions, cdefs.by_constant(definitions.values()))
 
 
-def read_header(path: str, where: Search) -> Read:
-    """One header by its path. ScriptError where the packages for it are missing."""
-    headers = Headers(where)
-    headers._add(os.path.abspath(path))
-    found = headers.read
-    if headers._outside:
-        raise ScriptError(f"cannot read {path}", _at(path, path), EXTRA)
-    return found
-
-
 def _written(include: Include) -> str:
     return f'"{include.name}"' if include.quoted else f"<{include.name}>"
 

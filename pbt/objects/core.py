@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     _VALUE_EXISTS, _VALUE, _TYPE_MATCHES,
 ) = range(13)  # fmt: skip
 _TESTS: Final = (_EXISTS, _TYPE_EXISTS, _VALUE_EXISTS, _TYPE_MATCHES)
-_FIELDS: Final = (_OFFSET, _SIZE, _EXISTS, _SIGNED, _LSHIFT, _RSHIFT)
 _POISON = 195896080  # the "helper" that libbpf puts where a kernel lacks something: 0xbad2310
 _KIND = {STRUCT: "struct", UNION: "union", ENUM: "enum", ENUM64: "enum", INT: "int"}
 _RDONLY_PROG = 1 << 7

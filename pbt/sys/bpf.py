@@ -25,7 +25,6 @@ __all__ = ["Fd"]
 _LOG_SIZES = (1 << 16, 1 << 20, 1 << 24)  # the kernel takes at most 16 MiB of log (UINT_MAX >> 8)
 _SUMMARY = 4  # BPF_LOG_STATS: no line for each of a million instructions, which takes most of the time
 _RETRIES = 5  # PROG_LOAD answers EAGAIN when a signal interrupts the verifier
-_ENOTSUPP = 524  # the kernel's own number, in no libc
 
 
 def _bpf(command: str, attr: Structure) -> int:
@@ -170,13 +169,6 @@ def map_delete(fd: int, key: bytes) -> bool:
     """Remove a key; whether it was there."""
     result = _elem("MAP_DELETE_ELEM", fd, key, None)
     return result != -errno.ENOENT and _check(result, "cannot delete from a map") >= 0
-
-
-def map_pop(fd: int, value_size: int) -> bytes | None:
-    """Take the next value of a queue or stack; None when it is empty."""
-    value = ctypes.create_string_buffer(value_size)
-    result = _elem("MAP_LOOKUP_AND_DELETE_ELEM", fd, b"", value)
-    return None if result == -errno.ENOENT else (_check(result, "cannot pop from a map"), value.raw)[1]
 
 
 def map_next_key(fd: int, key: bytes | None, key_size: int) -> bytes | None:
@@ -652,11 +644,3 @@ def obj_pin(fd: int, path: str) -> None:
 
     text = _buffer(os.fsencode(path) + b"\0")
     _check(_bpf("OBJ_PIN", structs.ObjPin(_address(text), fd)), f"cannot pin to {path}")
-
-
-def obj_get(path: str) -> Fd:
-    """Open a pinned object."""
-    import os
-
-    text = _buffer(os.fsencode(path) + b"\0")
-    return Fd(_check(_bpf("OBJ_GET", structs.ObjPin(_address(text))), f"cannot open {path}"))

@@ -193,22 +193,6 @@ class ObjInfo(ctypes.Structure):
     info: ptr
 
 
-@mirror("bpf_attr", "query")
-class ProgQuery(ctypes.Structure):
-    """BPF_PROG_QUERY."""
-
-    target_fd: u32
-    attach_type: u32
-    query_flags: u32
-    attach_flags: u32
-    prog_ids: ptr
-    prog_cnt: u32
-    prog_attach_flags: ptr
-    link_ids: ptr
-    link_attach_flags: ptr
-    revision: u64
-
-
 @mirror("bpf_attr", "raw_tracepoint")
 class RawTracepointOpen(ctypes.Structure):
     """BPF_RAW_TRACEPOINT_OPEN."""
@@ -230,21 +214,6 @@ class BtfLoad(ctypes.Structure):
     btf_log_true_size: u32
     btf_flags: u32
     btf_token_fd: s32
-
-
-@mirror("bpf_attr", "task_fd_query")
-class TaskFdQuery(ctypes.Structure):
-    """BPF_TASK_FD_QUERY."""
-
-    pid: u32
-    fd: u32
-    flags: u32
-    buf_len: u32
-    buf: ptr
-    prog_id: u32
-    fd_type: u32
-    probe_offset: u64
-    probe_addr: u64
 
 
 @mirror("bpf_attr", "link_create.tracing")
@@ -314,16 +283,6 @@ class LinkCreateUprobeMulti(ctypes.Structure):
     pid: u32
 
 
-@mirror("bpf_attr", "link_update")
-class LinkUpdate(ctypes.Structure):
-    """BPF_LINK_UPDATE."""
-
-    link_fd: u32
-    new_prog_fd: u32
-    flags: u32
-    old_prog_fd: u32
-
-
 @mirror("bpf_attr", "link_detach")
 class LinkDetach(ctypes.Structure):
     """BPF_LINK_DETACH."""
@@ -344,14 +303,6 @@ class IterCreate(ctypes.Structure):
 
     link_fd: u32
     flags: u32
-
-
-@mirror("bpf_attr", "token_create")
-class TokenCreate(ctypes.Structure):
-    """BPF_TOKEN_CREATE."""
-
-    flags: u32
-    bpffs_fd: u32
 
 
 @mirror("bpf_prog_info")
@@ -523,12 +474,3 @@ class PerfMmapPage(ctypes.Structure):
     aux_tail: u64
     aux_offset: u64
     aux_size: u64
-
-
-@mirror("perf_event_header")
-class PerfEventHeader(ctypes.Structure):
-    """struct perf_event_header, before each record of a perf buffer."""
-
-    type: u32
-    misc: u16
-    size: u16

@@ -118,7 +118,6 @@ def _plain(size: int, sign: bool) -> Reg:
 
 
 Loader = Callable[[Env, State, int, Reg, int, int, bool], Reg]
-Storer = Callable[[Env, State, int, Reg, int, int, Reg, bool], None]
 
 
 def _load_value(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:

@@ -149,10 +149,6 @@ class ProgramTypes:
                 return None
         raise BadTypes(f"type {id} refers to itself")
 
-    def has_tag(self, prefix: str) -> bool:
-        """Whether something is tagged with a word that begins so."""
-        return any(row.kind == DECL_TAG and row.name.startswith(prefix) for row in self.rows)
-
     def struct_sizes(self) -> dict[str, int]:
         return {row.name: row.size for row in self.rows if row.kind in (STRUCT, UNION) and row.name}
 

@@ -96,13 +96,6 @@ def test_per_cpu_values_have_one_part_for_each_cpu(kind: str) -> None:
         assert (u32(1), parts) in bpf.map_items(fd.fileno(), 4, size)
 
 
-def test_queues_pop_in_order() -> None:
-    with bpf.map_create("QUEUE", 0, 4, 3) as fd:
-        for i in range(3):
-            bpf.map_update(fd.fileno(), b"", u32(i))
-        assert [bpf.map_pop(fd.fileno(), 4) for _ in range(4)] == [u32(0), u32(1), u32(2), None]
-
-
 def test_a_frozen_map_refuses_writes() -> None:
     with bpf.map_create("ARRAY", 4, 4, 1) as fd:
         bpf.map_freeze(fd.fileno())

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pbt.host.probe import BtfId, Features, detect
+from pbt.host.probe import BtfId, Features
 from pbt.uapi.features import FEATURES, Feature
 
 TABLE = {
@@ -24,7 +24,6 @@ def test_each_feature_is_tried_once_and_only_when_asked_for() -> None:
     assert features.has("old") and features.has("old") and not features.has("new") and not features.has("new")
     assert tried == ["old", "new"]
     assert features.all() == {"old", "typed"} and tried == ["old", "new", "typed"]
-    assert detect(["old", "new"], features) == {"old"}
 
 
 def test_without_btf_there_are_no_ids() -> None:

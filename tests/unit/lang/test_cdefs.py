@@ -8,7 +8,7 @@ import pytest
 
 from pbt.arch import get
 from pbt.host.target import Target
-from pbt.lang.headers import Headers, Search, read_header, search
+from pbt.lang.headers import Headers, Search, search
 from pbt.lang.preprocess import Include
 from pbt.lang.typenames import TypeNames
 from pbt.pipeline import HeaderOptions, Options, run
@@ -150,13 +150,6 @@ def test_kernel_tree(tmp_path: Path) -> None:
     made.directive("", Include("linux/thing.h", False, NOWHERE))
     found = TypeNames((), None, made).find("struct thing")
     assert found is not None and found.size == 16
-
-
-def test_read_header(tmp_path: Path) -> None:
-    (tmp_path / "one.h").write_text("#define ONE 1\nstruct one { int x; };\nenum { UNO = 1 };\n")
-    found = read_header(str(tmp_path / "one.h"), Search())
-    assert found.defines["ONE"].span.text == "1" and "struct one" in found.definitions
-    assert [name for name, _ in found.enumerations["UNO"].values] == ["UNO"]
 
 
 def checked(text: str, folder: Path, include: tuple[str, ...] = ()) -> None:
