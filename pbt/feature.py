@@ -644,7 +644,8 @@ class Presentation:
     """How user space draws the values of an `Opaque` type: raw bytes → text and JSON-able data.
 
     `json` None: the text. `key`: as the name of a JSON member, if that is neither. `spelled`: what scripts
-    call the type, "" if they cannot; `size`: of its values.
+    call the type, "" if they cannot; `size`: of its values. `numbers`: (text, detail) → the values, which are
+    int64, that are drawn so: scripts may compare them with literal texts.
     """
 
     name: str
@@ -653,6 +654,7 @@ class Presentation:
     key: Callable[[World, bytes, str], bytes] | None = None
     spelled: str = ""
     size: int = 8
+    numbers: Callable[[str, str], Sequence[int]] | None = None
 
     @property
     def aliases(self) -> tuple[str, ...]:

@@ -7,8 +7,9 @@ from pbt.types import Opaque, Type, is_integral
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+MOST = 1024  # above all numbers that have names
 KINDS = {"strerror": "errno", "signal_name": "signal", "syscall_name": "syscall"}
 
 
@@ -55,7 +56,12 @@ def _presentation(kind: str, text: Callable[[int, str], str]) -> Presentation:
         order = "little" if sys.byteorder == "little" else "big"
         return text(int.from_bytes(raw, order, signed=True), detail)  # type: ignore[arg-type]
 
-    return Presentation(kind, lambda world, raw, detail: draw(world, raw, detail).encode(), draw)
+    def numbers(wanted: str, machine: str) -> Sequence[int]:
+        return [number for number in range(-MOST, MOST) if text(number, machine) == wanted]
+
+    return Presentation(
+        kind, lambda world, raw, detail: draw(world, raw, detail).encode(), draw, numbers=numbers
+    )
 
 
 STRERROR = Builtin("strerror", "(number) -> errno_t", "What an error number means.", _check, into=_keep)

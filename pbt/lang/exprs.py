@@ -15,6 +15,7 @@ from pbt.lang.arith import (
     signed,
 )
 from pbt.lang.casts import Casts
+from pbt.lang.typed import numbers_of
 from pbt.lang.typenames import is_open
 from pbt.lang.unify import UNKNOWN, Mismatch, stored, unify
 from pbt.source import ScriptError
@@ -26,6 +27,7 @@ from pbt.types import (
     Bool,
     Int,
     Natural,
+    Opaque,
     Pointer,
     Str,
     Tuple,
@@ -183,6 +185,8 @@ class Expressions(Casts):
         texts = self.real(node.left), self.real(node.right)
         if isinstance(texts[0], ast.Str) and isinstance(texts[1], ast.Str) and node.op in ("+", *COMPARISONS):
             return self.become(node, fold_text(node.op, texts[0].value, texts[1].value))
+        if self._compares_names(node, left, right):
+            return BOOL
         kind = binary_type(node.op, left, right, node.span)
         self._no_zero_division(node.op, node.right)
         self._shift_fits(node.op, node.right)
@@ -195,6 +199,17 @@ class Expressions(Casts):
         elif isinstance(kind, Bool):
             self._known_truth(node, holds(node.op, a, b, both_signed(left, right)))
         return kind
+
+    def _compares_names(self, node: ast.Binary, left: Type, right: Type) -> bool:
+        """Whether a number that prints as a name is compared with a literal text: with the numbers of that name."""
+        named, other = (right, node.left) if isinstance(right, Opaque) else (left, node.right)
+        literal_ = self.real(other)
+        if not (isinstance(named, Opaque) and isinstance(literal_, ast.Str) and node.op in ("==", "!=")):
+            return False
+        numbers = numbers_of(named, literal_.value)
+        if numbers is not None:
+            self.keep(literal_, numbers)
+        return numbers is not None
 
     def _folded(self, node: ast.Binary, a: int, b: int, kind: Int) -> Int:
         """A constant takes its place; literals that come to more than int64 holds make it unsigned."""

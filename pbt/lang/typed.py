@@ -81,6 +81,12 @@ def named_type(name: str) -> Type | None:
     return Opaque(found.name, found.size) if found is not None and found.spelled == name else None
 
 
+def numbers_of(kind: Opaque, text: str) -> Sequence[int] | None:
+    """The numbers that are drawn as a text; None where values of the type cannot be compared with texts."""
+    numbers = collect("pbt.builtins", Presentation)[kind.name].numbers
+    return None if numbers is None else numbers(text, kind.detail)
+
+
 def aggregations() -> Mapping[str, Aggregation]:
     """By name and alias."""
     return collect("pbt.builtins", Aggregation, aliases=True)

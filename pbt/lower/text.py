@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from pbt.feature import Mem
 from pbt.ir.build import Label, pieces
@@ -279,9 +279,21 @@ def equal(body: Body, left: ast.Expr, right: ast.Expr) -> Value:
         return same(body, left, right, min(a.size, c.size))
     if isinstance(a, Tuple) and isinstance(c, Tuple):
         return _same_tuple(body, locate(body, left), a, locate(body, right), c)
+    if isinstance(a, Str) and isinstance(c, Opaque):
+        return equal(body, right, left)
+    if isinstance(a, Opaque) and isinstance(c, Str):
+        return _one_of(body, left, body.kept(body.real(right)))
     if isinstance(a, Opaque) and a != c:  # drawn by different formats
         return body.b.const(0)
     return _same_bytes(body, _near(body, left), _near(body, right), min(a.size, c.size))
+
+
+def _one_of(body: Body, node: ast.Expr, numbers: Sequence[int]) -> Value:
+    b, loc = body.b, _near(body, node)
+    number, found = b.load(loc.base, loc.offset, 8), b.const(0)
+    for each in numbers:
+        found = b.op("or", found, b.compare("eq", number, each))
+    return found
 
 
 def _text(kind: Type) -> bool:
