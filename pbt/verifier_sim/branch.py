@@ -61,9 +61,9 @@ def _jump_if(
         _compared(env, insn, name, dst, src, outcome)
     if outcome is None:
         return _both_ways(env, state, pc, insn, name, dst, src, wide)
-    if dst.deps and dst.kind == "scalar":
+    if dst.kind == "scalar" and (dst.deps or env.followed):
         env.precise(dst)
-    if src.deps and src.kind == "scalar":
+    if src.kind == "scalar" and constant is None and (src.deps or env.followed):
         env.precise(src)
     if not env.privileged:
         unprivileged.dead_side(env, state, insn, pc + 1 if outcome else target)
@@ -129,7 +129,6 @@ def _decide(env: Env, name: str, dst: Reg, src: Reg, wide: bool, itself: bool) -
             )
             and (pointer.kind != "map_ptr" or "register_null" in env.rules)
         ):
-            env.precise(other)
             if name == "JEQ":
                 return False
             if name == "JNE":

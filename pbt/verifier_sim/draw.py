@@ -82,27 +82,35 @@ def _parts(reg: Reg) -> list[str]:
     return parts + ([f"imm={_signed(reg.num.smin)}"] if reg.num.value else [])
 
 
-def draw_slot(slot: Slot, level: int = -1) -> str:
+def draw_slot(slot: Slot, level: int = -1, precise: bool = False) -> str:
     """Eight bytes of stack: the spilled value, behind the bytes above it, or a letter for each byte."""
     types = slot.types[::-1]
     if slot.reg is None or types[-1] != SPILL:
         return types
-    return types.partition(SPILL)[0] + draw(slot.reg, level)
+    return types.partition(SPILL)[0] + "P" * precise + draw(slot.reg, level)
 
 
-def draw_frame(state: State, level: int = -1, only: Collection[int] = EVERYTHING) -> str:
+def draw_frame(
+    state: State,
+    level: int = -1,
+    only: Collection[int] = EVERYTHING,
+    precise: Collection[tuple[int, int]] = (),
+) -> str:
     """One line: "R1=ctx() R10=fp0 fp-8=mmmmmmmm"; functions are told apart by "frame1: " before it.
 
-    level: of the frame, the innermost if not given; only: numbers of registers, and of slots (-1: fp-8 …).
+    level: of the frame, the innermost if not given; only: numbers of registers, and of slots (-1: fp-8 …);
+    precise: what is marked as needed exactly, by frame and such a number.
     """
     level = level % len(state.frames)
     frame = state.frames[level]
     parts = [f"frame{level}:"] if level else []
     parts += [
-        f"R{i}={draw(reg, level)}" for i, reg in enumerate(frame.regs) if i in only and reg.kind != "uninit"
+        f"R{i}={'P' * ((level, i) in precise)}{draw(reg, level)}"
+        for i, reg in enumerate(frame.regs)
+        if i in only and reg.kind != "uninit"
     ]
     parts += [
-        f"fp-{8 * (i + 1)}={draw_slot(slot, level)}"
+        f"fp-{8 * (i + 1)}={draw_slot(slot, level, (level, -1 - i) in precise)}"
         for i, slot in sorted(frame.stack.items())
         if -1 - i in only and slot.types != INVALID * 8
     ]

@@ -121,6 +121,7 @@ class Env:
         self.private_stack = "private_stack" in rules and prog.name in _PRIVATE
         self.limits = attached.limits if attached is not None else expected.limits(prog.name, attach, release)
         self.state_freq = state_freq
+        self.followed: Callable[[Reg], None] | None = None  # told of each number whose exact value matters
 
     def sleep_rule(self) -> str:
         """Why a program of this type may not sleep, or has to; "" if all is well."""
@@ -203,11 +204,13 @@ class Env:
             state.node.branches += 1
         self.pending.append((pc, state))
 
-    def precise(self, reg: Reg, certain: bool = True) -> None:
+    def precise(self, reg: Reg, certain: bool = True, told: bool = False) -> None:
         """The exact value of `reg` matters: no earlier state may stand for another value of it.
 
-        `certain`: it does; else it may turn out to.
+        `certain`: it does; else it may turn out to. `told`: who follows it knows already.
         """
+        if self.followed is not None and certain and not told:
+            self.followed(reg)
         work = list(reg.deps)
         while work:
             node, place = work.pop()

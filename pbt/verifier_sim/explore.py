@@ -44,6 +44,9 @@ if TYPE_CHECKING:
         def safe(self, pc: int) -> None:
             """A path needs no walking from a slot on."""
 
+        def inherits(self, pc: int, state: State, node: Node) -> None:
+            """The path needs no walking from a slot on: a remembered state covers it, whose needs become its own."""
+
         def step(self, env: Env, state: State, pc: int, decoded: Decoded) -> int:
             """Walk one instruction; the slot after it."""
 
@@ -222,13 +225,15 @@ class Explorer:
 
     def _inherit(self, node: Node, state: State) -> None:
         """What the earlier walk needed, this path needs as well."""
+        if self.log is not None:
+            self.log.inherits(self.pc, state, node)
         for level, index in node.reads:
             if level < len(state.frames):
                 note_read(state, level, index)
         for place in node.precise:
             reg = find(state, place)
             if reg is not None:
-                self.env.precise(reg)
+                self.env.precise(reg, told=True)
 
     def _needs_all(self, state: State) -> None:
         """Compared with an unfinished state: everything may still turn out to be needed."""

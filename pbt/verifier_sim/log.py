@@ -14,6 +14,7 @@ from pbt.isa.disasm import disasm
 from pbt.isa.insn import Insn
 from pbt.typing import TYPE_CHECKING, Final
 from pbt.uapi.helpers import BY_ID
+from pbt.verifier_sim.backtrack import Backtracker, spilled, stepped
 from pbt.verifier_sim.draw import EVERYTHING, draw_frame
 from pbt.verifier_sim.reg import Reg
 from pbt.verifier_sim.require import uses
@@ -21,7 +22,9 @@ from pbt.verifier_sim.state import State
 from pbt.verifier_sim.tnum import M32
 
 if TYPE_CHECKING:
+    from pbt.verifier_sim.backtrack import Step
     from pbt.verifier_sim.env import Decoded, Env
+    from pbt.verifier_sim.prune import Node
 
 _NAMES = {helper.id: helper.name for helper in BY_ID.values()}
 _COLUMN: Final = 40  # BPF_LOG_ALIGNMENT: where states stand, or a multiple of 8 behind longer instructions
@@ -35,13 +38,17 @@ class Log:
         self.insns, self.level = insns, level
         self.lines: list[str] = []
         # by path to be walked: how many lines were before it, the last of them, the slot of the branch
-        self._marks: list[tuple[int, str, int]] = []
+        self._marks: list[tuple[int, str, int, Step | None]] = []
         self._used: set[int] = set()  # registers, and slots (-1: fp-8), used since the last state was shown
         self._open = False  # the last line is an instruction, whose state may stand behind it
         self._came = -1  # where the path came from, if that was not told yet
+        self._path: Step | None = None
+        self._live: Sequence[int] = ()
+        self._back = Backtracker(insns, self._followed, self._insn)
 
     def functions(self, starts: Sequence[int], live: Sequence[int]) -> None:
         """What the program consists of, before anything is walked; `live`: registers still to be read, by slot."""
+        self._live = live
         if self.level < 2:
             return
         self.lines += [f"func#{number} @{start}" for number, start in enumerate(starts)]
@@ -51,11 +58,11 @@ class Log:
 
     def starts(self) -> None:
         """The walk of a function begins: everything is told of its first state."""
-        self._used, self._came, self._open = set(EVERYTHING), -1, False
+        self._used, self._came, self._open, self._path = set(EVERYTHING), -1, False, None
 
     def goes_on(self) -> None:
         """The path that was left last, of those still to be walked, is taken up."""
-        length, text, self._came = self._marks.pop()
+        length, text, self._came, self._path = self._marks.pop()
         if self.level < 2:
             self.lines[length - 1 :] = [text]
         self._used, self._open = set(EVERYTHING), False
@@ -69,14 +76,30 @@ class Log:
         """The path needs no walking: an earlier one showed that all is well."""
         self.lines += ["", f"from {self._came} to {pc}: safe"] if self._came >= 0 else [f"{pc}: safe"]
 
+    def inherits(self, pc: int, state: State, node: Node) -> None:
+        """A path ends, for a remembered state covers it."""
+        if self.level > 1:
+            self._back.inherits(self._path, state, pc, node)
+
+    def _followed(self, line: str) -> None:
+        """A line of how a number is followed back; what is known now stands on a line of its own then."""
+        self.lines.append(line)
+        self._open = False
+
     def step(self, env: Env, state: State, pc: int, decoded: Decoded) -> int:
         """Walk one instruction, and tell of it."""
         self._before(pc, state)
         insn, depth = self.insns[pc], len(state.frames)
         leaving, stack = draw_frame(state), dict(state.frame.stack)
+        path = None
+        if self.level > 1:
+            path = stepped(self._path, state, pc, self.insns, self._live)
+            env.followed = lambda reg: self._back.asked(path, state, reg)
         after = decoded[0](env, state, pc, decoded[1])
+        if path is not None:
+            self._path = spilled(path, state, insn)
         while len(self._marks) < len(env.pending):
-            self._marks.append((len(self.lines), self.lines[-1], pc))
+            self._marks.append((len(self.lines), self.lines[-1], pc, self._path))
         if after < 0:
             return after
         if len(state.frames) > depth:

@@ -14,6 +14,7 @@ from pbt.verifier_sim.state import State
 
 if TYPE_CHECKING:
     from pbt.verifier_sim.env import Decoded, Env
+    from pbt.verifier_sim.prune import Node
 
 LONGEST: Final = 20_000  # instructions; what takes longer to walk is not walked again
 
@@ -55,6 +56,9 @@ class Trail:
 
     def safe(self, pc: int) -> None:
         """The next path goes back itself."""
+
+    def inherits(self, pc: int, state: State, node: Node) -> None:
+        """What else is needed of this path says nothing of where values came from."""
 
     def step(self, env: Env, state: State, pc: int, decoded: Decoded) -> int:
         """Remember an instruction, and walk it."""

@@ -2,8 +2,8 @@
 
     python -m tests.live.logs [--show]   the share of the kernel's lines that ours has too, by level; what differs
 
-Not compared: addresses and names of maps, and what ours has none of: how the kernel follows numbers and stack slots
-back (`mark_precise`, `live stack update`).
+Not compared: addresses and names of maps, and what ours has none of: which slots of the stack are still to be read
+(`live stack update`), the strongly connected parts of the flow, and how long it took.
 """
 
 from __future__ import annotations
@@ -28,9 +28,7 @@ from tests.property import mutants
 from tests.unit.verifier_sim.programs import CASES, MAPS, build
 
 RELEASE = os.uname().release
-_FOLLOWED = re.compile(
-    r"mark_precise|\(\d[\d,]*\) (frame|live stack)|SCC (enter|exit)|frame \d+: propagating|verification time|stack depth"
-)
+_ABSENT = re.compile(r"\(\d[\d,]*\) (frame|live stack)|SCC (enter|exit)|verification time|stack depth")
 
 
 class Pair(NamedTuple):
@@ -53,15 +51,15 @@ class Pair(NamedTuple):
                 yield from (f"+ {line}" for line in self.kernels[k:m])
 
 
-def _lines(log: str, followed: bool) -> list[str]:
-    """The lines to compare; `followed`: with those that ours has none of.
+def _lines(log: str, whole: bool) -> list[str]:
+    """The lines to compare; `whole`: with those that ours has none of.
 
     Without them, a state that they pushed to a line of its own stands behind its instruction again.
     """
     out, pushed = [""], False
     log = re.sub(r"(goto pc[+-]\d+) *(\d+: )", r"\1\n\2", log)  # level 1: what is taken back leaves blanks
     for line in log.splitlines():
-        if not followed and _FOLLOWED.match(line):
+        if not whole and _ABSENT.match(line):
             pushed = True
             continue
         line = re.sub(r"\bmap=[^,)]*,", "", line)
@@ -121,7 +119,7 @@ def _programs(stack: ExitStack, count: int) -> Iterator[tuple[str, tuple[object,
         yield name, given, known[seed.bundle.name]
 
 
-def pairs(level: int, count: int, followed: bool = False) -> Iterator[Pair]:
+def pairs(level: int, count: int, whole: bool = False) -> Iterator[Pair]:
     """Both logs of many programs."""
     options = judging(RELEASE, ask=True)
     with ExitStack() as stack:
@@ -133,20 +131,20 @@ def pairs(level: int, count: int, followed: bool = False) -> Iterator[Pair]:
                 log=level, patience=5000, **options,
             )  # type: ignore[arg-type]  # fmt: skip
             if log and not verdict.unsupported:
-                yield Pair(name, _lines(verdict.log, followed), _lines(log, followed))
+                yield Pair(name, _lines(verdict.log, whole), _lines(log, whole))
 
 
 def main(argv: Sequence[str]) -> None:
     for level in (1, 2):
-        for followed in (False, True) if level == 2 else (False,):
-            found = list(pairs(level, 60, followed))
+        for whole in (False, True) if level == 2 else (False,):
+            found = list(pairs(level, 60, whole))
             lines, shared = sum(len(pair.kernels) for pair in found), sum(pair.shared() for pair in found)
-            whole = sum(pair.ours == pair.kernels for pair in found)
+            equal = sum(pair.ours == pair.kernels for pair in found)
             print(
-                f"level {level}{', all lines' if followed else ''}: {len(found)} programs, {shared} of {lines} lines "
-                f"({100 * shared / lines:.1f}%), {whole} logs equal"
+                f"level {level}{', all lines' if whole else ''}: {len(found)} programs, {shared} of {lines} lines "
+                f"({100 * shared / lines:.1f}%), {equal} logs equal"
             )
-            if "--show" in argv and not followed:
+            if "--show" in argv and not whole:
                 kinds: Counter[str] = Counter()
                 for pair in found:
                     for line in pair.differences():

@@ -6,7 +6,7 @@ import pytest
 
 from pbt.isa.asm import assemble
 from pbt.uapi.helpers import HELPERS
-from pbt.verifier_sim import verify
+from pbt.verifier_sim import MapInfo, verify
 from pbt.verifier_sim.kernellog import read, verdict_of
 
 _IDS = {name: helper.id for name, helper in HELPERS.items()}
@@ -97,3 +97,75 @@ def test_a_log_is_read_back() -> None:
 )  # fmt: skip
 def test_logs_of_kernels(text: str, pc: int, why: str) -> None:
     assert verdict_of(list(read(text))) == (pc, why)
+
+
+_INDEX = """
+call get_prandom_u32
+r7 = r0
+r7 &= 15
+*(u32 *)(r10 -4) = 1
+r2 = r10
+r2 += -4
+r1 = map_fd[0][0]
+call map_lookup_elem
+if r0 == 0 goto +2
+r0 += r7
+r1 = *(u8 *)(r0 +0)
+r0 = 0
+exit
+"""
+_BACK = """
+10: (0f) r0 += r7
+mark_precise: frame0: last_idx 10 first_idx 9 subseq_idx -1
+mark_precise: frame0: regs=r7 stack= before 9: (15) if r0 == 0x0 goto pc+2
+mark_precise: frame0: parent state regs=r7 stack=:  R0=map_value_or_null(id=2,map=M,ks=4,vs=16) R7=Pscalar(smin=smin32=0,smax=umax=smax32=umax32=15,var_off=(0x0; 0xf)) R10=fp0 fp-8=mmmm????
+mark_precise: frame0: last_idx 8 first_idx 0 subseq_idx 9
+mark_precise: frame0: regs=r7 stack= before 8: (85) call bpf_map_lookup_elem#1
+mark_precise: frame0: regs=r7 stack= before 6: (18) r1 = map_fd[0][0]
+mark_precise: frame0: regs=r7 stack= before 5: (07) r2 += -4
+mark_precise: frame0: regs=r7 stack= before 4: (bf) r2 = r10
+mark_precise: frame0: regs=r7 stack= before 3: (62) *(u32 *)(r10 -4) = 1
+mark_precise: frame0: regs=r7 stack= before 2: (57) r7 &= 15
+mark_precise: frame0: regs=r7 stack= before 1: (bf) r7 = r0
+mark_precise: frame0: regs=r0 stack= before 0: (85) call bpf_get_prandom_u32#7
+11: R0=map_value(map=M,ks=4,vs=16,smin=smin32=0,smax=umax=smax32=umax32=15,var_off=(0x0; 0xf)) R7=scalar(smin=smin32=0,smax=umax=smax32=umax32=15,var_off=(0x0; 0xf))
+"""
+
+
+def _all(text: str, kind: str = "KPROBE") -> list[str]:
+    insns = assemble(text, _IDS)
+    references = {at: (0, "map_fd", 0) for at, insn in enumerate(insns) if insn.is_wide and insn.src_reg == 1}
+    verdict = verify(insns, prog_type=kind, maps=(MapInfo("M", "HASH", 4, 16, 4),), map_of=references, log=2)
+    return [line.rstrip() for line in verdict.log.splitlines()]
+
+
+def test_where_a_number_came_from_is_told_as_the_kernel_tells_it() -> None:
+    assert _BACK.strip() in "\n".join(_all(_INDEX))
+    assert not any("mark_precise" in line for line in verify(b"\x95" + bytes(7), prog_type="XDP", log=1).log)
+
+
+@pytest.mark.parametrize("text, told", [
+    pytest.param(  # in the function, out of it with the argument, and on in the caller
+        "r6 = 5; r1 = r6; call f; r0 = 0; exit; f: r2 = r10; r3 = r1; r3 -= 8; r3 &= -8; r2 += r3; r0 = 0; exit",
+        ["frame1: regs=r3 stack= before 6: (bf) r3 = r1", "frame0: regs=r6 stack= before 0: (b7) r6 = 5"],
+        id="argument",
+    ),
+    pytest.param(
+        "call f; r1 = r10; r1 += -16; r1 += r0; r0 = 0; exit; f: r0 = 8; exit",
+        ["frame0: regs=r0 stack= before 7: (95) exit", "frame1: regs=r0 stack= before 6: (b7) r0 = 8"],
+        id="result",
+    ),
+    pytest.param(
+        "r0 = 8; *(u64 *)(r10 -8) = r0; r2 = *(u64 *)(r10 -8); r1 = r10; r1 += -16; r1 += r2; r0 = 0; exit",
+        [
+            "frame0: regs=r2 stack= before 2: (79) r2 = *(u64 *)(r10 -8)",
+            "frame0: regs= stack=-8 before 1: (7b) *(u64 *)(r10 -8) = r0",
+            "frame0: regs=r0 stack= before 0: (b7) r0 = 8",
+        ],
+        id="stack",
+    ),
+])  # fmt: skip
+def test_numbers_are_followed_through_calls_and_the_stack(text: str, told: list[str]) -> None:
+    lines = _all(text.replace(";", "\n").replace(": ", ":\n"))
+    found = [line.removeprefix("mark_precise: ") for line in lines if "before" in line]
+    assert [line for line in found if line in told] == told, found
