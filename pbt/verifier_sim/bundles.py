@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pbt import arch
 from pbt.isa.insn import Insn, decode
 from pbt.typing import TYPE_CHECKING, Any, Protocol
 from pbt.verifier_sim.judge import verify
@@ -78,6 +79,7 @@ def verify_program(bundle: Bundle, program: Program, machine: Machine | None, **
     `machine`: whose kernel's types the program may meet, None if nobody knows any; options as `verify`.
     """
     options.setdefault("kernel", bundle.release or "6.18")
+    options.setdefault("regs_size", arch.get(bundle.arch).regs_size)
     if "types" not in options:
         options["types"] = known_types(bundle, machine, options["kernel"])
     slots, references = resolve(bundle, program)

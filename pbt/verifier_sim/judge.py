@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pbt.isa.insn import Insn, decode
 from pbt.typing import TYPE_CHECKING, Any
 from pbt.uapi.expected import loads_for
-from pbt.uapi.progs import PROG_TYPES
+from pbt.uapi.progs import PROG_TYPES, for_regs
 from pbt.verifier_sim import arena, kernels, throw, unprivileged
 from pbt.verifier_sim.check import check
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
@@ -59,6 +59,7 @@ def verify(
     types: KernelTypes | None = None,
     target: str | None = None,
     patience: int = 1_000_000,
+    regs_size: int = 168,
     kfuncs: Mapping[int, str] | None = None,
     explain: bool = True,
 ) -> Verdict:
@@ -76,7 +77,7 @@ def verify(
     BTF of maps, beside that of `declared`; `types`: the kernel's own, `target`: the function, tracepoint
     or hook that a TRACING or LSM program attaches to, "" if it does not say, None if nobody knows;
     `patience`: how many instructions to walk at most before the program is "unsupported": a kernel walks faster;
-    `kfuncs`: slot of a call → name of the kernel function;
+    `regs_size`: bytes of struct pt_regs, as programs see it; `kfuncs`: slot of a call → name of the kernel function;
     `explain`: walk a refused path once more, to tell where values came from.
     """
     slots = decode(insns) if isinstance(insns, bytes) else list(insns)
@@ -116,6 +117,7 @@ def verify(
             thorough=thorough,
             log=watch,
             target=target,
+            regs_size=regs_size,
             **options,
         )
 
@@ -166,6 +168,7 @@ def walk(
     thorough: bool = False,
     log: Watch | None = None,
     target: str | None = None,
+    regs_size: int = 168,
     **options: Any,
 ) -> Walk:
     """Check the shape of a program, then walk all its paths; `target`: what it attaches to by BTF."""
@@ -189,7 +192,7 @@ def walk(
             )
         except Refuse as refusal:
             return Walk(refusal, 0, 0, 0, {}, None)
-    env = Env(insns, PROG_TYPES[prog_type], attach, maps, map_of, rules, **options)
+    env = Env(insns, for_regs(PROG_TYPES[prog_type], regs_size), attach, maps, map_of, rules, **options)
     if not loads_for(prog_type, attach, env.release):
         return Walk(_misplaced(env), 0, 0, 0, {}, None)
     if not env.privileged:

@@ -15,6 +15,7 @@ from pbt.host.target import Target
 from pbt.pipeline import STAGES, Options, compile, run
 from pbt.source import ScriptError, ScriptErrors, Source
 from pbt.types import Struct
+from pbt.verifier_sim.bundles import verify_program
 from tests.unit.lower.machine import MODERN, machine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -115,9 +116,8 @@ def test_warnings_travel_with_the_bundle() -> None:
     assert len(bundle.warnings) == 2 and "taken for a comment" in bundle.warnings[0]
 
 
-@pytest.mark.parametrize("arch", ["x86_64", "aarch64", "s390x", "riscv64"])
-def test_any_machine(arch: str) -> None:
-    """Code for other processors differs in their registers and in their byte order alone."""
+def on(arch: str) -> Target:
+    """The tests' machine, with another processor."""
 
     class Other(type(machine())):  # type: ignore[misc]
         @property
@@ -126,10 +126,22 @@ def test_any_machine(arch: str) -> None:
 
             return get(arch)
 
-    bundle = made(
-        "kprobe:do_it { @[arg0, retval_of] = 1; }".replace(", retval_of", ""), Other(machine().folder)
-    )  # type: ignore[attr-defined]
+    return Other(machine().folder)  # type: ignore[no-any-return,attr-defined]
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "aarch64", "s390x", "riscv64"])
+def test_any_machine(arch: str) -> None:
+    """Code for other processors differs in their registers and in their byte order alone."""
+
+    bundle = made("kprobe:do_it { @[arg0] = 1; }", on(arch))
     assert bundle.arch == arch and bundle.programs
+
+
+@pytest.mark.parametrize("arch, register", [("x86_64", "ip"), ("aarch64", "pc"), ("s390x", "r15")])
+def test_registers_are_read_wherever_the_machine_has_them(arch: str, register: str) -> None:
+    bundle = made(f'kprobe:do_it {{ @ = reg("{register}"); }}', on(arch))
+    verdict = verify_program(bundle, bundle.programs[0], None)
+    assert verdict.ok, verdict.error
 
 
 @pytest.mark.live
