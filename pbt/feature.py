@@ -162,7 +162,7 @@ class Provider:
     files: bool = False
     reverse: bool = False  # attach the last probe first, so that same-event probes fire in source order
     listed: bool = True  # part of `-l` without a pattern
-    cookies: bool = False  # `attach` gives the program the cookie that it is to see
+    cookies: str = ""  # the feature with which `attach` gives the program the cookie that it is to see
     attach_many: Callable[[AttachHost, int, Sequence[Program]], tuple[Sequence[Closeable], int]] | None = None
     of_process: Callable[[Place, int], Place] = lambda place, pid: place
     typed: Callable[[Place, Context, Target], Context] | None = None

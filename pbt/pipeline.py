@@ -243,6 +243,7 @@ def _relied_on(work: Work) -> tuple[str, ...]:
     assert work.typed is not None
     attach_types = {instance.context.expected_attach_type for instance in work.typed.instances}
     found |= {_ATTACH_FEATURES.get(name, "") for name in attach_types}
+    found |= {each.places[0].provider.cookies for each in work.typed.instances if each.context.labels}
     return tuple(sorted((found | set(work.lowered.features)) - {""}))
 
 

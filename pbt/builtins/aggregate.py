@@ -126,17 +126,15 @@ _LENGTHS = sum(n.bit_length() << 4 * n for n in range(16))  # four bits for each
 def _bit_length(gen: Gen, value: Value, plus: int) -> Value:
     """The number of a value's bits and `plus`: four halving steps, then a number tells that of the last four bits.
 
-    Every further step would be one branch more, for which the verifier walks what follows once more.
+    What a step shifts out may be all: a number of as many bits leaves 0, which has none. So what is left after the
+    step may be any number that is left without it, and the verifier, which walks the step first, needs to walk on
+    from there only once.
     """
     b = gen.b
-    high = b.op("lshr", value, 32)
     b.assign("bits.left", value)
     b.assign("bits.found", plus)
-    with b.when("ne", high, 0):
-        b.assign("bits.left", high)
-        b.assign("bits.found", 32 + plus)
-    for bits in (16, 8, 4):
-        with b.when("uge", b.read("bits.left"), 1 << bits):
+    for bits in (32, 16, 8, 4):
+        with b.when("ugt", b.read("bits.left"), (1 << bits - 1) - 1):
             b.assign("bits.left", b.op("lshr", b.read("bits.left"), bits))
             b.assign("bits.found", b.add(b.read("bits.found"), bits))
     last = b.op("lshr", b.const(_LENGTHS), b.op("shl", b.read("bits.left"), 2))

@@ -141,7 +141,8 @@ class Script:
         """Whether one program can do for places that its body tells apart."""
         if self._uses(probe, lambda builtin: builtin.per_place and not builtin.by_cookie):
             return False
-        return all(place.provider.cookies for place in places) and self.target.has("get_attach_cookie")
+        wanted = {place.provider.cookies for place in places}
+        return "" not in wanted and all(map(self.target.has, wanted))
 
     def _uses(self, probe: ast.Probe, wanted: Callable[[Builtin], bool]) -> bool:
         """Whether a body uses a builtin of some kind."""

@@ -43,7 +43,8 @@ def paired(instances: Sequence[Instance], target: Target) -> tuple[list[Instance
             continue
         if any(probes[name, key] > 1 for name in (_name(instance), joint.other) for key in several):
             continue
-        contexts = _contexts(joint, (instance, instances[second]), target)
+        halves = instance, instances[second]
+        contexts = _contexts(joint, halves, target) if _one_cookie(halves) else ()
         if contexts:
             found[first], found[second] = (
                 replace(found[n], context=context)
@@ -60,6 +61,12 @@ def _name(instance: Instance) -> str:
 def _key(place: Place) -> tuple[object, ...]:
     """What tells places apart; one function is one place, however it was named."""
     return tuple(sorted((name, value) for name, value in place.items() if name != "matched"))
+
+
+def _one_cookie(halves: Sequence[Instance]) -> bool:
+    """Whether one number tells both halves at which place they are, or neither wants to know."""
+    first, second = ([_key(each.place) for each in half.places if half.context.labels] for half in halves)
+    return first == second
 
 
 def _contexts(joint: Joint, halves: Sequence[Instance], target: Target) -> list[Context]:

@@ -51,9 +51,9 @@ def attach(
         try:
             pmu = perf.pmu_type("kprobe")
         except KernelError:
-            return _attach_text(returns, host, fd, program.place)
+            return _attach_text(returns, host, fd, program)
         try:
-            return _attach_pmu(pmu, returns, host, fd, program.place, addresses)
+            return _attach_pmu(pmu, returns, host, fd, program, addresses)
         except KernelError as error:
             if program.place.get("matched") and error.errno in _UNTRACEABLE:
                 return ()  # a wildcard stands for what can be traced
@@ -92,16 +92,16 @@ def attach_many(
     if kind not in (MULTI, SESSION):
         return _attach_each(returns, host, fd, programs)
     with explained(programs[0].name, _HINTS), ExitStack() as stack:
-        names = sorted({program.place["function"] for program in programs})
+        cookies = {program.place["function"]: program.cookie for program in programs}
         kinds = (
             {"session": True} if kind == SESSION else {"flags": BPF_F_KPROBE_MULTI_RETURN if returns else 0}
         )
         must = not programs[0].place.get("matched")
-        links, count = _links(partial(bpf.link_kprobe_multi, fd, **kinds), names, must)
+        links, count = _links(partial(bpf.link_kprobe_multi, fd, **kinds), sorted(cookies.items()), must)
         for link in links:
             stack.callback(link.close)
         stack.pop_all()
-        return links, count * len(programs) // len(names)
+        return links, count * len(programs) // len(cookies)
 
 
 def _attach_each(
@@ -124,26 +124,30 @@ def _attach_each(
 
 
 def _links(
-    link: Callable[..., Closeable], names: Sequence[str], must: bool = False
+    link: Callable[..., Closeable], places: Sequence[tuple[str, int]], must: bool = False
 ) -> tuple[list[Closeable], int]:
-    """Links to these functions, and to how many; those that the kernel refuses are left out unless they `must` be."""
+    """Links to functions, each with its cookie, and to how many; those that the kernel refuses are left out unless they
+    `must` be.
+    """
     try:
-        return [link(syms=names)], len(names)
+        names, cookies = zip(*places, strict=True)
+        return [link(syms=names, cookies=cookies if any(cookies) else ())], len(names)
     except KernelError as error:
         if must or error.errno not in _UNTRACEABLE:
             raise
-        if len(names) == 1:
+        if len(places) == 1:
             return [], 0
-    half = len(names) // 2
-    first, second = _links(link, names[:half]), _links(link, names[half:])
+    half = len(places) // 2
+    first, second = _links(link, places[:half]), _links(link, places[half:])
     return [*first[0], *second[0]], first[1] + second[1]
 
 
 def _attach_pmu(
-    pmu: int, returns: bool, host: AttachHost, fd: int, place: Place, addresses: Sequence[int]
+    pmu: int, returns: bool, host: AttachHost, fd: int, program: Program, addresses: Sequence[int]
 ) -> Sequence[Closeable]:
     """config1 points to the name or is 0, and config2 is the offset or the address (perf_event_attr)."""
-    each = partial(on_event, fd, type=pmu, config=perf.retprobe_bit("kprobe") if returns else 0)
+    place, config = program.place, perf.retprobe_bit("kprobe") if returns else 0
+    each = partial(on_event, fd, cookie=program.cookie, type=pmu, config=config)
     if "address" in place:
         return each(config2=place["address"])
     if addresses:
@@ -195,9 +199,9 @@ class _TextProbe:
         self._write(f"-:pbt/{self._name}")
 
 
-def _attach_text(returns: bool, host: AttachHost, fd: int, place: Place) -> Sequence[Closeable]:
+def _attach_text(returns: bool, host: AttachHost, fd: int, program: Program) -> Sequence[Closeable]:
     """`p:GROUP/NAME MODULE:FUNCTION+OFFSET` makes a tracepoint (Documentation/trace/kprobetrace.rst)."""
-    root = host.target.tracefs.root
+    root, place = host.target.tracefs.root, program.place
     name = f"{'r' if returns else 'p'}{os.getpid()}_{fd}_{_identifier(name_of(place))}"
     with ExitStack() as stack:
         try:
@@ -209,7 +213,7 @@ def _attach_text(returns: bool, host: AttachHost, fd: int, place: Place) -> Sequ
         stack.callback(probe.close)
         with open(f"{root}/events/pbt/{name}/id") as file:
             event = perf.perf_event_open(PERF_TYPE_TRACEPOINT, int(file.read()), cpu=0)
-        bind(stack, event, fd)
+        bind(stack, event, fd, program.cookie)
         return (stack.pop_all(),)
 
 

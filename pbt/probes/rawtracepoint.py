@@ -111,7 +111,7 @@ def _attach(host: AttachHost, fd: int, program: Program) -> Sequence[Closeable]:
     with explained(
         program.name, {ENOENT: "the running kernel has no such tracepoint: pbt -l 'rawtracepoint:*'"}
     ):
-        return (bpf.raw_tracepoint_open(program.place["event"], fd),)
+        return (bpf.raw_tracepoint_open(program.place["event"], fd, program.cookie),)
 
 
 def _list(parts: Sequence[str], target: Target) -> Sequence[str]:
@@ -138,4 +138,5 @@ RAWTRACEPOINT = Provider(
     list=_list,
     fields=_fields,
     aliases=("rt",),
+    cookies="raw_tp_cookie",
 )

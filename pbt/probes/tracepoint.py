@@ -78,6 +78,6 @@ TRACEPOINT = Provider(
     attach=_attach,
     list=_list,
     fields=_fields,
-    cookies=True,
+    cookies="get_attach_cookie",
     aliases=("t",),
 )

@@ -387,9 +387,8 @@ def attach(
         spot = _mapped(find(program.place))
         flags = (perf.retprobe_bit("uprobe") if returns else 0) | spot.counter << _COUNTER_BIT
         who = {"pid": -1, "cpu": 0} if host.pid is None else {"pid": host.pid, "cpu": -1}
-        return on_event(
-            fd, type=perf.pmu_type("uprobe"), config=flags, name=spot.path, config2=spot.offset, **who
-        )
+        where: dict[str, Any] = {"name": spot.path, "config2": spot.offset, **who}
+        return on_event(fd, cookie=program.cookie, type=perf.pmu_type("uprobe"), config=flags, **where)
 
 
 def attach_many(
@@ -401,28 +400,32 @@ def attach_many(
         each = [attach(find, returns, host, fd, program) for program in programs]
         return [link for links in each for link in links], len(each)
     with explained(programs[0].name, HINTS), ExitStack() as stack:
-        spots = [_mapped(find(program.place)) for program in programs]
+        marked = [(_mapped(find(program.place)), program.cookie) for program in programs]
         ends = (
             {"session": True} if kind == SESSION else {"flags": BPF_F_UPROBE_MULTI_RETURN if returns else 0}
         )
-        links = [_link(fd, path, spots, ends, host) for path in dict.fromkeys(s.path for s in spots)]
+        spots, paths = sorted(set(marked)), dict.fromkeys(spot.path for spot, _ in marked)
+        links = [_link(fd, path, [s for s in spots if s[0].path == path], ends, host) for path in paths]
         for link in links:
             stack.callback(link.close)
         stack.pop_all()
         return links, len(programs)
 
 
-def _link(fd: int, path: str, spots: Sequence[Spot], ends: Mapping[str, Any], host: AttachHost) -> Closeable:
-    """`ends`: which of the functions' ends, as bpf.link_uprobe_multi takes it."""
+def _link(
+    fd: int, path: str, spots: Sequence[tuple[Spot, int]], ends: Mapping[str, Any], host: AttachHost
+) -> Closeable:
+    """`spots`: places of the file, each with its cookie; `ends`: which of the functions' ends, as
+    bpf.link_uprobe_multi takes it."""
     from pbt.sys import bpf
 
-    here = sorted({spot for spot in spots if spot.path == path})
-    counters = [spot.counter for spot in here]
+    counters, cookies = [spot.counter for spot, _ in spots], [cookie for _, cookie in spots]
     return bpf.link_uprobe_multi(
         fd,
         path,
-        [spot.offset for spot in here],
+        [spot.offset for spot, _ in spots],
         ref_ctr_offsets=counters if any(counters) else (),
+        cookies=cookies if any(cookies) else (),
         pid=host.pid or 0,
         **ends,
     )
@@ -469,6 +472,7 @@ def _provider(name: str, alias: str, doc: str) -> Provider:
         files=True,
         reverse=True,
         listed=False,
+        cookies="get_attach_cookie",
         joint=None if name == "uretprobe" else Joint("uretprobe", IS_RETURN, _in_session),
     )
 

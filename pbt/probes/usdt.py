@@ -188,4 +188,5 @@ USDT = Provider(
     files=True,
     reverse=True,
     listed=False,
+    cookies="get_attach_cookie",
 )

@@ -57,16 +57,19 @@ ROWS = (
         r"@\[tracepoint:syscalls:sys_enter_openat\]: [1-9]", READ),
     Row("rawtracepoint, args.NAME", "rawtracepoint:sched_switch { @[args.next->comm] = count(); }",
         r"@\[(sh|cat)\]: [1-9]", READ, feature="btf"),
-    Row("rawtracepoint, argN", "rawtracepoint:sys_enter { @[arg1 < 1000] = count(); }", r"@\[true\]: [1-9]", READ),
+    Row("rawtracepoint, argN", "rawtracepoint:sys_e* { @[probe, arg1 < 1000] = count(); }",
+        r"@\[rawtracepoint:sys_enter, true\]: [1-9]", READ),
     Row("kprobe", "kprobe:vfs_read { @[func, arg2 > 100] = count(); }", r"@\[vfs_read, true\]: [1-9]", READ),
     Row("kretprobe", "kretprobe:vfs_read { @[retval > 100] = count(); }",
         r"@\[true\]: [1-9]", READ),
     Row("kprobe, module", "kprobe:overlay:ovl_open { @ = count(); }", COUNT, READ),
     Row("kprobe, address", "kprobe:{vfs_read} { @ = count(); }", COUNT, READ),
-    Row("kprobe, wildcard", "kprobe:vfs_r* { @[func] = count(); }", r"@\[vfs_read\]: [1-9]", READ),
-    Row("kretprobe, wildcard", "kretprobe:vfs_r* { @[retval > 100] = count(); }", r"@\[true\]: [1-9]", READ),
-    Row("kprobe, wildcard as one link", "kprobe:vfs_r* { @[func] = count(); }", r"@\[vfs_read\]: [1-9]", READ,
-        feature="kprobe_multi", links=1),
+    Row("kprobe, wildcard", "kprobe:vfs_r* { @[func, probe] = count(); }", r"@\[vfs_read, kprobe:vfs_read\]: [1-9]",
+        READ),
+    Row("kretprobe, wildcard", "kretprobe:vfs_r* { @[probe, retval > 100] = count(); }",
+        r"@\[kretprobe:vfs_read, true\]: [1-9]", READ),
+    Row("kprobe, wildcard as one link", "kprobe:vfs_r* { @[func, probe] = count(); }",
+        r"@\[vfs_read, kprobe:vfs_read\]: [1-9]", READ, feature="kprobe_multi", links=1),
     Row("kprobe, session", """
         kprobe:vfs_read /comm == "cat"/ { @e = count(); @start[tid] = nsecs; @f[func] = count(); }
         kretprobe:vfs_read /comm == "cat" && @start[tid]/ {
@@ -75,9 +78,9 @@ ROWS = (
         """, r"@e: (\d+)\n@f\[vfs_read\]: \1\n@r: \1\n(?s:.*)@slow\[vfs_read, true\]: 0",
         READ, feature="kprobe_session", links=1),
     Row("kprobe, session of a wildcard", """
-        kprobe:vfs_r* /comm == "cat"/ { @e[func] = count(); }
-        kretprobe:vfs_r* /comm == "cat"/ { @r[func] = count(); @[retval > 100] = count(); }
-        """, r"@\[true\]: [1-9](?s:.*)@e\[vfs_read\]: (\d+)\n(?s:.*)@r\[vfs_read\]: \1\n", READ,
+        kprobe:vfs_r* /comm == "cat"/ { @e[func, probe] = count(); }
+        kretprobe:vfs_r* /comm == "cat"/ { @r[func, probe] = count(); @[retval > 100] = count(); }
+        """, r"@\[true\]: [1-9](?s:.*)@e\[vfs_read, kprobe:vfs_read\]: (\d+)\n(?s:.*)@r\[vfs_read, kretprobe:vfs_read\]: \1\n", READ,
         feature="kprobe_session", links=1),
     Row("kprobe and kretprobe", """
         kprobe:vfs_read /comm == "cat"/ { @e = count(); @k[kstack(1)] = count(); }

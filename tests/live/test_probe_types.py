@@ -69,6 +69,15 @@ def test_a_wildcard_knows_its_places(pbt, without):
     assert len(loaded) > 2 if without else len(loaded) == 1
 
 
+@pytest.mark.needs("raw_tp_cookie")
+def test_raw_tracepoints_know_their_places(pbt):
+    done = pbt("-v", "-c", f"{PYTHON} -S -c '{ASKS}'", "-e", """
+        rawtracepoint:sys_e* /pid == cpid/ { @[probe] = count(); }""")  # fmt: skip
+    found = rows(done.out)
+    assert all(int(found[f"@[rawtracepoint:{name}]"]) > 8 for name in ("sys_enter", "sys_exit")), done
+    assert len([line for line in done.err.splitlines() if line.startswith("loaded rawtracepoint:")]) == 1
+
+
 # --- functions of the kernel ------------------------------------------------------------------
 
 
@@ -345,6 +354,36 @@ def test_many_functions_of_a_file_are_one_link(pbt):
     texts = [file.read_text() for file in Path(f"/proc/{run.pid}/fdinfo").iterdir()]
     count = int(run.interrupt().err.split("Attached ")[1].split()[0])
     assert count > 20 and sum("link_type" in text for text in texts) == 1
+
+
+ALIASES = """
+int work_a(int n) { __asm__ volatile("" : "+r"(n)); return n; }
+int work_b(int n) { __asm__ volatile("" : "+r"(n)); return n + 1; }
+int work_c(int n) __attribute__((alias("work_b")));
+int main(void) { for (int n = 0; n < 3; n++) work_a(work_b(n)); return 0; }
+"""
+WITHOUT = {
+    "session": (), "one link for each end": ("--no-feature", "uprobe_session"),
+    "perf events": ("--no-feature", "uprobe_session,uprobe_multi"),
+    "no cookies": ("--no-feature", "get_attach_cookie"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WITHOUT)
+def test_functions_of_a_file_know_their_names(pbt, tmp_path, way):
+    """Two names of one function are two places."""
+    (tmp_path / "a.c").write_text(ALIASES)
+    subprocess.run(["cc", "-O0", "a.c", "-o", "a"], cwd=tmp_path, check=True, timeout=60)
+    path = f"{tmp_path}/a"
+    script = (
+        f"uprobe:{path}:work_* {{ @[probe] = count(); }} uretprobe:{path}:work_* {{ @[probe] = count(); }}"
+    )
+    done = pbt("-v", *WITHOUT[way], "-e", script, "-c", path)
+    found = {key: count for key, count in rows(done.out).items() if key.startswith("@[")}
+    ends = ("uprobe", "uretprobe")
+    assert found == {f"@[{end}:{path}:work_{name}]": "3" for end in ends for name in "abc"}, done
+    loaded = len([line for line in done.err.splitlines() if re.match("loaded u(ret)?probe:", line)])
+    assert loaded == {"session": 1, "no cookies": 3}.get(way, 2), done.err
 
 
 ENDS = """

@@ -61,6 +61,29 @@ def test_which_probes_are_halves() -> None:
     ) == 4 * [TYPES]
 
 
+COOKIES = (*CAN, "get_attach_cookie")
+BOTH = "kprobe:{} {{ @[probe] = count(); }} kretprobe:{} {{ @b[probe] = count(); }}"
+
+
+def test_one_cookie_names_the_place_of_both_halves() -> None:
+    script = BOTH.format("do_*", "do_*")
+    bundle = compiled(script, target=machine(COOKIES)).bundle
+    assert bundle is not None and len({program.code for program in bundle.programs}) == 1
+    cookies = {(program.place["function"], program.cookie) for program in bundle.programs}
+    assert len(bundle.programs) == 4 and cookies == {("do_it", 0), ("do_more", 1)}
+    tables = sorted(each.data.replace(b"\0", b" ").split() for each in bundle.maps if each.data)
+    assert tables == [[b"kprobe:do_it", b"kprobe:do_more"], [b"kretprobe:do_it", b"kretprobe:do_more"]]
+
+
+def test_halves_that_number_their_places_otherwise_stay_apart() -> None:
+    other = BOTH.format("do_it, kprobe:do_more", "do_more, kretprobe:do_it")
+    one = "kprobe:do_* { @ = count(); } kretprobe:do_* { @b[probe] = count(); }"
+    for script in (other, one):
+        bundle = compiled(script, target=machine(COOKIES)).bundle
+        assert bundle is not None and len({program.code for program in bundle.programs}) == 2
+        assert TYPES not in {program.expected_attach_type for program in bundle.programs}
+
+
 @pytest.mark.parametrize(
     "script",
     [

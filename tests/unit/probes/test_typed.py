@@ -172,18 +172,19 @@ def test_what_the_kernel_refuses_is_left_out_of_the_link():
 
     calls = []
 
-    def link(*, syms):
-        calls.append(syms)
+    def link(*, syms, cookies):
+        calls.append(dict(zip(syms, cookies, strict=True)) if cookies else syms)
         if "bad" in syms:
             raise KernelError("no", ESRCH)
         return SimpleNamespace(close=lambda: None)
 
-    names = ["a", "b", "bad", "c", "d", "e"]
-    links, count = kattach._links(link, names)
-    assert count == 5 and len(links) < 5
-    assert kattach._links(link, ["bad"]) == ([], 0)
+    places = [(name, cookie) for cookie, name in enumerate(["a", "b", "bad", "c", "d", "e"])]
+    links, count = kattach._links(link, places)
+    assert count == 5 and len(links) < 5 and calls[0] == dict(places) and {"c": 3, "d": 4, "e": 5} in calls
+    calls.clear()
+    assert kattach._links(link, [("bad", 0)]) == ([], 0) and calls == [("bad",)]
     with pytest.raises(KernelError):
-        kattach._links(link, ["bad"], must=True)
+        kattach._links(link, [("bad", 0)], must=True)
 
 
 @pytest.mark.parametrize("errno", [EBUSY, EPERM])
@@ -194,24 +195,25 @@ def test_other_refusals_are_errors(errno):
         raise KernelError("no", errno)
 
     if errno == EBUSY:
-        assert kattach._links(link, ["a", "b"]) == ([], 0)
+        assert kattach._links(link, [("a", 0), ("b", 0)]) == ([], 0)
     else:
         with pytest.raises(KernelError):
-            kattach._links(link, ["a", "b"])
+            kattach._links(link, [("a", 0), ("b", 0)])
 
 
 class Events:
     """Stands for on_event: what was asked for; names in `ambiguous` and addresses in `refused` cannot be had."""
 
     def __init__(self, ambiguous=(), refused=()):
-        self.ambiguous, self.refused, self.asked = ambiguous, refused, []
+        self.ambiguous, self.refused, self.asked, self.cookies = ambiguous, refused, [], []
 
-    def __call__(self, fd, *, type, config, name="", config2=0):
+    def __call__(self, fd, *, cookie, type, config, name="", config2=0):
         if name in self.ambiguous:
             raise KernelError("several", EADDRNOTAVAIL)
         if config2 in self.refused:
             raise KernelError("no", EINVAL)
         self.asked.append(name or config2)
+        self.cookies.append(cookie)
         return (SimpleNamespace(close=lambda: None),)
 
 
@@ -240,7 +242,10 @@ def kprobes(monkeypatch, tmp_path):
         kallsyms = Kallsyms(str(tmp_path / "kallsyms"))
         target = SimpleNamespace(kallsyms=kallsyms, arch=SimpleNamespace(name=machine))
         host = SimpleNamespace(say=said.append, target=target)
-        programs = [SimpleNamespace(name="p", expected_attach_type="", place=place) for place in places]
+        programs = [
+            SimpleNamespace(name="p", expected_attach_type="", place=place, cookie=number)
+            for number, place in enumerate(places)
+        ]
         links, count = kattach.attach_many(returns, host, 3, programs)
         return len(links), count, events.asked, said
 
@@ -253,7 +258,9 @@ def place(function, module="", offset=0, **more):
 
 def test_wildcards_attach_by_address(kprobes):
     wild = [place(name, matched=True) for name in ("one", "two", "hidden")]
-    assert kprobes(Events(), *wild) == (4, 3, [0x10, 0x20, 0x30, "hidden"], [])
+    events = Events()
+    assert kprobes(events, *wild) == (4, 3, [0x10, 0x20, 0x30, "hidden"], [])
+    assert events.cookies == [0, 1, 1, 2]  # all functions of one name are one place
     assert kprobes(Events(refused=[0x10, 0x20]), *wild) == (2, 2, [0x30, "hidden"], [])
     assert kprobes(Events(), place("one", "some", matched=True)) == (1, 1, ["some:one"], [])
 
