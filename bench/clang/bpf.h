@@ -1,5 +1,6 @@
 /* What the C versions need: helpers by their numbers in <linux/bpf.h>, and maps as libbpf declares them. */
 typedef unsigned char u8;
+typedef unsigned short u16;
 typedef unsigned int u32;
 typedef unsigned long long u64;
 typedef long long s64;
@@ -22,25 +23,44 @@ static long (*update)(void *map, const void *key, const void *value, u64 flags) 
 static long (*drop)(void *map, const void *key) = (void *)3;
 static u64 (*ktime)(void) = (void *)5;
 static u64 (*pid_tgid)(void) = (void *)14;
+static u32 (*this_cpu)(void) = (void *)8;
 static long (*get_comm)(void *to, u32 size) = (void *)16;
 static long (*stackid)(void *ctx, void *map, u64 flags) = (void *)27;
 static u64 (*current_task)(void) = (void *)35;
+static long (*get_stack)(void *ctx, void *to, u32 size, u64 flags) = (void *)67;
 static long (*read_kernel)(void *to, u32 size, const void *from) = (void *)113;
 static long (*read_user_str)(void *to, u32 size, const void *from) = (void *)114;
 static void *(*reserve)(void *ring, u64 size, u64 flags) = (void *)131;
 static void (*submit)(void *data, u64 flags) = (void *)132;
 
-static inline __attribute__((always_inline)) void bump(void *map, const void *key, u64 by)
+/* Insertions that failed, and the last error: a map that is full must not go unnoticed. */
+struct { u64 count; s64 error; } failures;
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE void insert(void *map, const void *key, const void *value)
+{
+    long error = update(map, key, value, 0);
+
+#ifndef UNCOUNTED
+    if (error < 0) {
+        __sync_fetch_and_add(&failures.count, 1);
+        failures.error = error;
+    }
+#endif
+}
+
+INLINE void bump(void *map, const void *key, u64 by)
 {
     u64 *cell = lookup(map, key);
 
     if (cell)
         *cell += by;
     else
-        update(map, key, &by, 0);
+        insert(map, key, &by);
 }
 
-static inline __attribute__((always_inline)) u32 log2_bucket(s64 n)
+INLINE u32 log2_bucket(s64 n)
 {
     u64 v = n;
     u32 r = 0;

@@ -6,7 +6,7 @@ SEC("tp") int begin(u64 *ctx)
 {
     u64 now = ktime(), tid = (u32)pid_tgid();
 
-    update(&start, &tid, &now, 0);
+    insert(&start, &tid, &now);
     return 1;
 }
 SEC("tp") int end(u64 *ctx)
