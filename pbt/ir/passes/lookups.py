@@ -4,6 +4,7 @@ Two lookups of one map are the same if their keys hold the same bytes and nothin
 them: a program that looks up a key twice so soon could as well have met the same element both times. Helpers
 that take longer end that, for the element may be deleted meanwhile, and its memory be another key's.
 Where a later key holds the bytes of one that is still there, that one is used; the other is written for nobody.
+The same goes for the name of the thread, which stays the same during a run: keys and comparisons use the first.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ def _same(one: dict, other: dict) -> dict:  # type: ignore[type-arg]
 
 def merge_lookups(function: Function) -> Function:
     """Replace lookups and keys by equal ones that are known on every path."""
-    if sum(op.name in _KEYED for op in function.ops()) < 2:
+    names = [op.name for op in function.ops()]
+    if sum(name in _KEYED for name in names) < 2 and names.count(_COMM) < 2:
         return function
     return _Merging(function).run()
 
@@ -111,6 +113,8 @@ class _Merging:
         return replace(block, ops=tuple(ops))
 
     def op(self, op: Op) -> Op | None:
+        if op.code == "load":
+            return self.load(op)
         if op.code == "store":
             self.store(op)
         elif op.code == "atomic_add":
@@ -132,6 +136,13 @@ class _Merging:
                 break
             pointer, offset = made.args[0], offset + number.imm
         return None
+
+    def load(self, op: Op) -> Op:
+        """The same from an earlier slot with the name of the thread, if this one has no more than that."""
+        key = self.content(op.args[0])
+        if key is None or not _is_comm(key[1]):
+            return op
+        return replace(op, args=self.state.keys.get(key[1], (0, op.args[0]))[1:])
 
     def store(self, op: Op) -> None:
         at = self.place(op.args[0])
@@ -202,6 +213,18 @@ class _Merging:
             at = self.place(pointer)
             size = self.defs.get(op.args[1]) if op.name == _COMM else None
             if at is not None and size is not None and size.code == "const":
-                self.write(at[0], (at[1], size.imm), (op.name, size.imm))
+                self.write_comm(op.args[0], at[0], (at[1], size.imm))
             else:
                 self.state.forget(self.points.get(pointer, 0))
+
+    def write_comm(self, pointer: Value, slot: int, piece: _Piece) -> None:
+        """What is behind the NUL may stay, so the same name over zeros is not the same as over anything."""
+        over = 0 if self.state.bytes.get(slot, {}).get(piece) == 0 else None
+        self.write(slot, piece, (_COMM, piece[1], over))
+        if (key := self.content(pointer)) is not None and _is_comm(key[1]):
+            self.state.keys.setdefault(key[1], (slot, pointer))
+
+
+def _is_comm(content: _Content) -> bool:
+    """Whether the name of the thread is all there is."""
+    return len(content) == 1 and isinstance(content[0][1], tuple) and content[0][1][0] == _COMM

@@ -1,4 +1,4 @@
-"""Remove stores to the stack that are overwritten, or forgotten, before anybody reads them."""
+"""Remove what is written to the stack, by stores or helpers, and overwritten or forgotten before anybody reads it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from collections.abc import Callable
 
 from pbt.data import replace
 from pbt.ir.core import Block, Function, Op, Value, edges
-from pbt.ir.effects import FILLS
-from pbt.ir.flow import definitions, points_to, reverse_postorder
+from pbt.ir.effects import FILLS, TEXTS
+from pbt.ir.flow import all_operands, definitions, points_to, reverse_postorder
+
+_WRITERS = FILLS | TEXTS
 
 
 def drop_overwritten(function: Function) -> Function:
     """Walk backwards with the bytes of all slots that somebody may still read."""
-    if not any(op.code == "store" for op in function.ops()) or not function.slots:
+    if not function.slots or not any(op.code == "store" or op.name in _WRITERS for op in function.ops()):
         return function
     reading = _Reading(function)
     order = reverse_postorder(function)[::-1]
@@ -47,6 +49,7 @@ class _Reading:
             self.starts.append(at)
             at += slot.size
         self.sizes = [slot.size for slot in function.slots]
+        self.operands = set(all_operands(function))
         self.always = 0  # bytes that others may read at any time: their address is in memory
         for op in function.ops():
             if op.code == "store":
@@ -76,7 +79,7 @@ class _Reading:
         return 0
 
     def before(self, block: Block, starts: dict[str, int], tell: Callable[[Op, bool], None]) -> int:
-        """Bytes that are read after the start of a block; `tell` is told of stores whether they are in vain."""
+        """Bytes that are read after the start of a block; `tell` is told of writes whether they are in vain."""
         live = self.always
         for edge in edges(block.end):
             live |= starts[edge.block]
@@ -85,14 +88,24 @@ class _Reading:
                 own = self.exact(op.args[0], op.imm, op.size)
                 tell(op, own != 0 and not own & live)
                 live &= ~own | self.always
+            elif op.name in _WRITERS and self.in_vain(op, live):
+                tell(op, True)
             elif op.info.memory:
                 live = live & ~self.filled(op) | self.read(op) | self.always
         return live
 
+    def in_vain(self, op: Op, live: int) -> bool:
+        """Whether nobody reads what a helper wrote, nor how it went."""
+        own = self.written(op)
+        return own != 0 and not own & live and op.result not in self.operands
+
     def filled(self, op: Op) -> int:
-        size = self.defs.get(op.args[1]) if op.name in FILLS else None
-        known = size is not None and size.code == "const"
-        return self.exact(op.args[0], 0, size.imm) if known and size is not None else 0
+        return self.written(op) if op.name in FILLS else 0
+
+    def written(self, op: Op) -> int:
+        """The most that a helper writes; 0 where it is not known which bytes."""
+        size = self.defs.get(op.args[1])
+        return self.exact(op.args[0], 0, size.imm) if size is not None and size.code == "const" else 0
 
     def read(self, op: Op) -> int:
         if op.code in ("load", "sload"):

@@ -351,11 +351,50 @@ def test_stores_that_are_overwritten_go():
     assert stores() == 1
     assert stores("  %4 = load %2 1 7", "  store %0 %4 1 0") == 3
     assert stores("  %4 = call probe_read_kernel(%2 %3 %1)") == 1
-    assert stores("  %4 = call get_current_comm(%2 %3)") == 2  # some kernels leave what is behind the NUL
-    assert stores("  %4 = call probe_read_kernel_str(%2 %3 %1)") == 2  # writes as much as there is
+    read = "  %5 = load %2 1 7"
+    assert (
+        stores("  %4 = call get_current_comm(%2 %3)", read) == 2
+    )  # some kernels leave what is behind the NUL
+    assert stores("  %4 = call probe_read_kernel_str(%2 %3 %1)", read) == 2  # writes as much as there is
     assert stores("  %4 = call f(%2)") == 2 and stores("  store %0 %2 8 0") == 3
     tail[0] = "  store %2 %1 4 4"
     assert stores() == 2
+
+
+def test_helpers_that_write_what_nobody_reads_go():
+    def calls(*lines):
+        body = ["  %2:stack = slot 0", "  %3 = const 8", "  %4 = call get_current_comm(%2 %3)", *lines]
+        return sum("comm" in line for line in after(body, drop_overwritten))
+
+    read, end = "  %5 = load %2 1 7", "  return %1"
+    assert calls(end) == 0 and calls("  store %2 %1 8 0", read, end) == 0
+    assert calls(read, end) == 1 and calls("  return %4") == 1  # who asks whether it went well
+    assert calls("  store %0 %2 8 0", end) == 1  # somebody else may read it
+    assert calls("  branch eq %1 %3 a else b", "a:", read, end, "b:", end) == 1
+
+
+COMMS = [
+    "  %3:stack = slot 0", "  %4:stack = slot 1", "  %5 = const 8", "  %6 = call get_current_comm(%3 %5)",
+    "  %7 = load %3 8 0", "  %8 = call get_current_comm(%4 %5)", "  %9 = load %4 4 2", "  %2:map = map @m",
+    "  %10:value = call map_lookup_elem(%2 %4)", "  return %9",
+]  # fmt: skip
+
+
+def test_the_name_of_the_thread_is_asked_once():
+    def calls(*changes):
+        body = list(COMMS)
+        for at, line in sorted(changes, reverse=True):
+            body.insert(at, line)
+        return sum("comm" in line for line in after(body, merge_lookups, drop_overwritten))
+
+    made = after(COMMS, merge_lookups, drop_overwritten)
+    assert calls() == 1 and "%9 = load %3 4 2" in made and "%10:value = call map_lookup_elem(%2 %3)" in made
+    assert calls((4, "  store %3 %0 1 3")) == 2  # the first is no longer a name
+    assert calls((6, "  store %4 %0 1 3")) == 2 and calls((8, "  %11 = call f(%4)")) == 2
+    zeros = ["  %11 = const 0", "  store {} %11 8 0"]
+    assert calls((3, zeros[0]), (3, zeros[1].format("%3"))) == 2  # what is behind the NUL may differ
+    both = [(3, zeros[0]), *((3, zeros[1].format(slot)) for slot in ("%4", "%3"))]
+    assert calls(*both) == 1
 
 
 def test_stores_in_loops_are_read_in_the_next_turn():
