@@ -9,14 +9,14 @@ installs.
 
 from __future__ import annotations
 
+import ast
 import json
 import marshal
-import py_compile
 import re
 import subprocess
 import sys
 import zipfile
-from importlib.util import find_spec
+from importlib.util import MAGIC_NUMBER, find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import CodeType
@@ -33,8 +33,6 @@ from pbt.cli.main import main
 sys.exit(main())
 """
 _START = b"#!/usr/bin/env python3\n"
-_HEAD = 16  # bytes before the code in a .pyc
-_UNCHECKED = py_compile.PycInvalidationMode.UNCHECKED_HASH
 
 
 def needed() -> list[str]:
@@ -48,6 +46,7 @@ def build(made: Path) -> int:
     """Write the file; its size in bytes."""
     files = {str(p.relative_to(ROOT)): p.read_bytes() for p in (ROOT / "pbt").rglob("*") if p.is_file()}
     sources = {name: data for name, data in files.items() if "__pycache__" not in name}
+    sources |= {f"pbt/tools/{p.name}": p.read_bytes() for p in (ROOT / "tools").glob("*.bt")}
     compiled = {_path(module, sources) for module in needed()}
     with open(made, "wb") as file:
         file.write(_START)
@@ -67,11 +66,22 @@ def _bare(name: str, data: bytes) -> bytes:
 
 
 def _code(name: str) -> bytes:
-    with TemporaryDirectory() as folder:
-        made = f"{folder}/code.pyc"
-        py_compile.compile(str(ROOT / name), made, name, optimize=2, invalidation_mode=_UNCHECKED)
-        data = Path(made).read_bytes()
-    return data[:_HEAD] + marshal.dumps(_stripped(marshal.loads(data[_HEAD:])))
+    """What a .pyc holds that Python takes without asking for the source (PEP 552)."""
+    tree = _Unannotated().visit(ast.parse((ROOT / name).read_bytes()))
+    code = compile(tree, name, "exec", dont_inherit=True, optimize=2)
+    return MAGIC_NUMBER + (1).to_bytes(12, "little") + marshal.dumps(_stripped(code))
+
+
+class _Unannotated(ast.NodeTransformer):
+    """Functions without annotations: nothing reads them when pbt runs."""
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        node.annotation = None
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
 
 
 def _stripped(code: CodeType) -> CodeType:

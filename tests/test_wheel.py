@@ -1,4 +1,4 @@
-"""What setup.py makes of the sources: modules that do the same, line for line, and run."""
+"""What is made of the sources, wheels and pbt.pyz: modules that do the same, line for line, and run."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import pbt
+from bench.pyz import build
 
 ROOT = Path(__file__).parent.parent
 
@@ -158,3 +159,28 @@ def test_what_is_built(built: Path) -> None:
 def test_what_is_built_runs(built: Path) -> None:
     script = r'BEGIN { printf("hello %d\n", 41 + 1); exit(); }'
     assert "hello 42\n" in _run(built, "-m", "pbt", "-e", script)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("archive") / "pbt.pyz"
+    assert build(made) <= 1_000_000
+    return made
+
+
+def test_the_archive_has_all(archive: Path, tmp_path: Path) -> None:
+    def run(*words: str) -> str:
+        return _run(tmp_path, str(archive), *words)
+
+    assert "EXAMPLES:" in run("--help")
+    assert run("tool").splitlines()[0].startswith("bashreadline ")
+    assert len(run("tool").splitlines()) == len(list((ROOT / "tools").glob("*.bt")))
+    assert "--failed" in run("tool", "opensnoop", "--help")
+    assert "call" in run("-d", "bpf", "-e", "BEGIN { @[pid] = count(); }")
+
+
+@pytest.mark.live
+def test_the_archive_runs_tools(archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "big").write_bytes(bytes(100))
+    shown = _run(tmp_path, str(archive), "tool", "-c", f"cat {tmp_path}/big", "opensnoop")
+    assert f"{tmp_path}/big" in shown

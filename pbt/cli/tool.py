@@ -51,7 +51,16 @@ def main(argv: Sequence[str]) -> int:
 
 def names() -> list[str]:
     """The tools that are installed, sorted."""
-    return sorted(file[:-3] for file in os.listdir(_FOLDER) if file.endswith(".bt"))
+    return sorted(file[:-3] for file in _files() if file.endswith(".bt"))
+
+
+def _files() -> list[str]:
+    if os.path.isdir(_FOLDER):
+        return os.listdir(_FOLDER)
+    from zipfile import ZipFile
+
+    with ZipFile(trace.ARCHIVE) as archive:
+        return [os.path.basename(name) for name in archive.namelist() if name.startswith("pbt/tools/")]
 
 
 def path(name: str) -> str:

@@ -14,7 +14,7 @@ from pbt.cli.say import say
 from pbt.cli.verbs import HEADERS, headers_of
 from pbt.data import NamedTuple
 from pbt.source import PbtError, Source, UsageError, nearest
-from pbt.typing import TYPE_CHECKING
+from pbt.typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from pbt.bundle import Bundle
@@ -203,11 +203,18 @@ def _meant(name: str) -> str:
     return f"did you mean pbt {close[0]}?" if close else ""
 
 
+_LOADER: Any = __spec__.loader if __spec__ is not None else None
+ARCHIVE: Final[str] = getattr(_LOADER, "archive", "")
+"""The file that pbt runs from, where all of it is in one."""
+
+
 def read(name: str) -> Source:
     """A script from a file, or from standard input for "-". UsageError if it cannot be read as text."""
     try:
         if name == "-":
             return Source("stdin", sys.stdin.buffer.read().decode())
+        if ARCHIVE and name.startswith(f"{ARCHIVE}/"):
+            return Source(name, _LOADER.get_data(name).decode())
         with open(name, "rb") as file:
             return Source(name, file.read().decode())
     except OSError as error:
