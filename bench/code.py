@@ -124,6 +124,10 @@ class Row(NamedTuple):
     script: str
     costs: dict[str, Cost | None]
 
+    def unsettled(self) -> list[str]:
+        """Tools whose nanoseconds might be others the next time."""
+        return [name for name, cost in self.costs.items() if cost is not None and not cost.settled]
+
 
 def scripts_row(script: Path, tools: Sequence[Tool], work: Work) -> Row:
     found = costs(tools, lambda _: ["-e", script.read_text()], work._replace(load=load_of(script)))
@@ -205,6 +209,7 @@ def run(work: Work, short: bool, only: str = "") -> dict[str, object]:
     names = [peer.name for peer in others]
     ratios = better_peer(rows, names)
     groups = dict.fromkeys(row.group for row in rows)
+    unsettled = {row.script: names for row in rows if (names := row.unsettled())}
     found: dict[str, Any] = {
         "machine": dict(machine()),
         "rows": [(r.group, r.script, {n: c and c._asdict() for n, c in r.costs.items()}) for r in rows],
@@ -215,13 +220,8 @@ def run(work: Work, short: bool, only: str = "") -> dict[str, object]:
             if (summed_up := summary([row for row in rows if group in ("", row.group)], name))
         },
         "ns to the better peer": geometric_mean(r for _, r in ratios),
-        "slowest": ratios[:8],
-        "not settled": [
-            f"{row.script} ({name})"
-            for row in rows
-            for name, cost in row.costs.items()
-            if cost is not None and not cost.settled
-        ],
+        "slowest": [(f"{script}?" if script in unsettled else script, ratio) for script, ratio in ratios[:8]],
+        "not settled": unsettled,
     }
     return {**found, "text": f"{report(rows, names)}\n\n{summed(found)}"}
 
@@ -235,7 +235,8 @@ def summed(found: dict[str, Any]) -> str:
     worst = ", ".join(f"{name} {ratio:.2f}" for name, ratio in found["slowest"])
     lines.append(f"- highest: {worst}")
     if found["not settled"]:
-        lines.append(f"- not settled: {', '.join(found['not settled'])}")
+        parts = (f"{script} ({', '.join(names)})" for script, names in found["not settled"].items())
+        lines.append(f"- not settled: {'; '.join(parts)}")
     return "\n".join(lines)
 
 

@@ -2,15 +2,16 @@
 
 What a program takes depends on more than the program. Measured on a machine of two virtual CPUs, where one
 script under one tool gave 190 ns or 250: nearly all of that is the host, which lets another thread share the
-core for a tenth of a second or for half a minute; the rest, some 5 %, is where the kernel put code and maps,
-which is another place each time a tool starts. Hence:
+core for a tenth of a second or for half a minute; the rest, some 5 % and now and then 15, is where the kernel put
+code, maps and its statistics, which is another place each time a tool starts. Hence:
 
 - The load is one process on a CPU of its own, before others in the queue, and works in bursts of some 10 ms. Before
   and after each it takes the pace of the CPU by a computation that no tool traces. A burst counts if that pace was as
   good as the best of the whole bench: a rule that knows neither the tool nor its figure.
 - A start of a tool gives the lower quartile of the bursts that count. If these are too few, it goes on for a while.
-- Tools are started in turn, A B A B, and as often as each other. The figure of a tool is that of its quickest
-  start once another start comes within 3 %. If that is not so for each tool, all go on, up to a number of rounds.
+- Tools are started in turn, A B A B, and as often as each other. The figure of a tool is the median of its starts, and
+  settled if more than half of them are within 2 % of it. Until that is so for each tool all go on, up to a number of
+  rounds.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from bench.running import Running
-from bench.tools import CPUS, HERE, on
+from bench.tools import CPUS, HERE, median, on
 
 ENOUGH = 6  # bursts that count, for a start to have a figure
 PATIENCE = 1.0  # seconds of waiting for them
 SAME_PACE = 1.08  # of the best: another thread on the core makes it 1.15 and more
 WHOLE = 0.9  # of the runs that the fullest burst had: less, and a tool was not attached yet
 FEWEST = 200  # runs in a burst, for a time to be told
-CONFIRMED = 1.03
+NEAR = 0.02  # of the median
 NAN = float("nan")
 
 
@@ -127,9 +128,10 @@ def figure(starts: Sequence[Sequence[Burst]], paces: Paces) -> tuple[float, bool
 
     nan is settled, too, where so little runs that there is nothing to tell.
     """
-    kept = sorted(ns for bursts in starts if (ns := of_start(bursts, paces)) == ns)
-    if len(kept) > 1 and kept[1] <= CONFIRMED * kept[0]:
-        return kept[0], True
+    kept = [ns for bursts in starts if (ns := of_start(bursts, paces)) == ns]
+    if kept:
+        middle = median(kept)
+        near = sum(abs(ns - middle) <= NEAR * middle for ns in kept)
+        return middle, near > max(1, len(kept) / 2)
     told = [b for bursts in starts for b in bursts if b.runs >= FEWEST]
-    least = min((b.ns / b.runs for b in told), default=NAN)
-    return (kept[0] if kept else least), not told
+    return min((b.ns / b.runs for b in told), default=NAN), not told
