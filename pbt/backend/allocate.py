@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from pbt.backend.liveness import live_out, mask, members
+from pbt.backend.loops import depths
 from pbt.backend.machine import (
     ALLOCATABLE,
     FRAME,
@@ -117,7 +118,7 @@ class _Graph:
         self._build(work.blocks)
 
     def _build(self, blocks: Sequence[MBlock]) -> None:
-        out, depth = live_out(blocks), _depths(blocks)
+        out, depth = live_out(blocks), depths(blocks)
         for block, level in zip(blocks, depth, strict=True):
             weight = 10.0 ** min(level, 6)
             live = out[block.name] | mask(end_reads(block.end))
@@ -247,21 +248,6 @@ class _Graph:
                     hard.discard(n)
                     easy.append(n)
         return order
-
-
-def _depths(blocks: Sequence[MBlock]) -> list[int]:
-    """How many loops each block is in, loops taken as the blocks between a backward jump's ends."""
-    place = {b.name: n for n, b in enumerate(blocks)}
-    change = [0] * (len(blocks) + 1)
-    for n, block in enumerate(blocks):
-        for head in {place[t] for t in block.end.targets if place[t] <= n}:
-            change[head] += 1
-            change[n + 1] -= 1
-    depth, found = 0, []
-    for step in change[:-1]:
-        depth += step
-        found.append(depth)
-    return found
 
 
 # --- spilling -----------------------------------------------------------------------------------
