@@ -19,12 +19,12 @@ _HEAD = 16  # bytes: magic, flags, the source's time and size (PEP 552)
 
 
 class _Loader(SourceFileLoader):
-    """A loader that has the byte code already."""
+    """A loader that has the byte code already, until it has run."""
 
     code: CodeType
 
     def exec_module(self, module: ModuleType) -> None:
-        exec(self.code, module.__dict__)
+        exec(self.__dict__.pop("code"), module.__dict__)
 
 
 class Finder:

@@ -72,6 +72,7 @@ _KINDS: tuple[tuple[type, tuple[str, ...]], ...] = (
 DAMAGE = (ValueError, TypeError, LookupError, RecursionError, AssertionError)
 
 _NUMBER = {kind: number for number, (kind, _) in enumerate(_KINDS)}
+_PLAIN = frozenset({type(None), bool, int, str})
 _TUPLE, _LIST, _DICT, _BYTES, _RECORD, _RUNS = range(6)  # the first item of a list: what it stands for
 
 
@@ -87,14 +88,15 @@ class Writer:
 
     def value(self, value: Any, far: bool = False) -> Any:
         """A plain value that stands for it. `far`: behind a pointer, where a struct's name and size are enough."""
-        if value is None or isinstance(value, (bool, int, str)):
+        kind = value.__class__
+        if kind in _PLAIN:
             return value
-        if type(value) in _NUMBER:
+        if kind in _NUMBER:
             return [_RECORD, self._record(value, far)]
         if isinstance(value, (bytes, bytearray)):
             return [_BYTES, self._blob(bytes(value)), len(value)]
         if isinstance(value, tuple):
-            return [_TUPLE, *(self.value(item, far) for item in value)]
+            return [_TUPLE, *[self.value(item, far) for item in value]]
         if isinstance(value, dict):
             return [_DICT, *(part for key in value for part in (str(key), self.value(value[key], far)))]
         if isinstance(value, types.Natural):  # one that never became anything else
@@ -104,15 +106,14 @@ class Writer:
 
     def _record(self, value: Any, far: bool) -> int:
         known = (id(value), far)
-        if known not in self._done:
-            kind = type(value)
-            row = [_NUMBER[kind], *(self._field(value, name, far) for name in _KINDS[_NUMBER[kind]][1])]
-            key = repr(row)
-            if key not in self._numbers:
-                self._numbers[key] = len(self.rows)
+        number = self._done.get(known)
+        if number is None:
+            kind = _NUMBER[value.__class__]
+            row = [kind, *[self._field(value, name, far) for name in _KINDS[kind][1]]]
+            number = self._done[known] = self._numbers.setdefault(repr(row), len(self.rows))
+            if number == len(self.rows):
                 self.rows.append(row)
-            self._done[known] = self._numbers[key]
-        return self._done[known]
+        return number
 
     def _field(self, value: Any, name: str, far: bool) -> Any:
         if far and name in (_Members, "values"):

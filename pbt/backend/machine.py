@@ -7,6 +7,7 @@ named by slot number until `frame` has given every slot its offset.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 from pbt.data import NamedTuple
 from pbt.isa import opcodes as op
@@ -131,24 +132,32 @@ def end_reads(end: MEnd) -> tuple[int, ...]:
 
 
 def _effects(insn: Insn, arity: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    opcode, dst, src, _, _ = insn
+    if insn.opcode == _CALL:
+        return CLOBBERED, tuple(range(1, arity + 1))
+    written, read = _registers(insn.opcode)
+    numbers: tuple[int, ...] = insn
+    return numbers[written], numbers[read]
+
+
+_NONE, _DST, _SRC, _BOTH = slice(0), slice(1, 2), slice(2, 3), slice(1, 3)  # of an instruction
+
+
+@cache
+def _registers(opcode: int) -> tuple[slice, slice]:
+    """Where in instructions the registers stand that they write, and those that they read."""
     cls, register = opcode & 7, opcode & op.X
     if cls in (op.ALU, op.ALU64):
         code = opcode & 0xF0
         if code == op.MOV:
-            return (dst,), ((src,) if register else ())
-        return (dst,), ((dst, src) if register and code not in _IN_PLACE else (dst,))
+            return _DST, (_SRC if register else _NONE)
+        return _DST, (_BOTH if register and code not in _IN_PLACE else _DST)
     if cls == op.LDX:
-        return (dst,), (src,)
+        return _DST, _SRC
     if cls == op.STX:
-        return (), (dst, src)
-    if cls == op.ST:
-        return (), (dst,)
+        return _NONE, _BOTH
     if cls == op.LD:
-        return (dst,), ()
-    if opcode == _CALL:
-        return CLOBBERED, tuple(range(1, arity + 1))
-    return (), ((dst, src) if register else (dst,))
+        return _DST, _NONE
+    return _NONE, (_BOTH if register and cls != op.ST else _DST)
 
 
 def renamed(m: MInsn, to: dict[int, int]) -> MInsn:

@@ -7,8 +7,6 @@ name a width. Blocks take parameters; an edge passes their arguments (there are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from pbt.data import NamedTuple, dataclass, field
 from pbt.source import Span
 from pbt.typing import Literal
@@ -97,15 +95,11 @@ OPS: dict[str, OpInfo] = {
 CALLS = ("call", "kfunc")
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(NamedTuple):
     """The result of one operation, or one parameter of one block."""
 
     id: int
     kind: Kind
-
-    def __hash__(self) -> int:
-        return self.id
 
     def __str__(self) -> str:
         return f"%{self.id}"
@@ -212,9 +206,8 @@ class Function:
     def block(self, name: str) -> Block:
         return next(b for b in self.blocks if b.name == name)
 
-    def ops(self) -> Iterator[Op]:
-        for block in self.blocks:
-            yield from block.ops
+    def ops(self) -> list[Op]:
+        return [op for block in self.blocks for op in block.ops]
 
 
 @dataclass(frozen=True, slots=True)

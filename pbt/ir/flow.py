@@ -53,6 +53,19 @@ def predecessors(function: Function) -> dict[str, list[str]]:
     return found
 
 
+def reachable(function: Function) -> set[str]:
+    """Blocks that can be reached."""
+    ends = {b.name: b.end for b in function.blocks}
+    todo = [function.blocks[0].name]
+    found = set(todo)
+    while todo:
+        for edge in edges(ends[todo.pop()]):
+            if edge.block not in found:
+                found.add(edge.block)
+                todo.append(edge.block)
+    return found
+
+
 def reverse_postorder(function: Function) -> list[str]:
     """Blocks that can be reached; each one before its successors, loops apart."""
     after = {b.name: [e.block for e in edges(b.end)] for b in function.blocks}
@@ -146,6 +159,8 @@ def _block(block: Block, to: Mapping[Value, Value]) -> Block:
 
 
 def with_args(op: Op, to: Mapping[Value, Value]) -> Op:
+    if not to:
+        return op
     for arg in op.args:
         if arg in to:
             args = tuple([resolved(a, to) for a in op.args])

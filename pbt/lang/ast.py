@@ -25,6 +25,9 @@ def _annotations(cls: type) -> dict[str, Any]:
     return found
 
 
+_LEAVES = frozenset({"Span", "str", "int", "bool", "bytes", "str | None", "int | None"})
+
+
 @dataclass_transform(frozen_default=True, eq_default=False, kw_only_default=False)
 class _Fields:
     """Makes fields of a subclass's annotations, in order, as `@dataclass(frozen=True, eq=False)` would.
@@ -33,10 +36,13 @@ class _Fields:
     """
 
     fields: ClassVar[tuple[str, ...]] = ()
+    within: ClassVar[tuple[str, ...]] = ()
+    """Those of the fields in which nodes may be."""
 
     def __init_subclass__(cls) -> None:
-        own = tuple(n for n, a in _annotations(cls).items() if "ClassVar" not in str(a))
+        own = {n: str(a) for n, a in _annotations(cls).items() if "ClassVar" not in str(a)}
         cls.fields = (*cls.fields, *own)
+        cls.within = (*cls.within, *[name for name, kind in own.items() if kind not in _LEAVES])
 
     if not TYPE_CHECKING:
 
@@ -57,14 +63,16 @@ class Node(_Fields):
         inside = ", ".join(f"{name}={self.__dict__[name]!r}" for name in self.fields[1:])
         return f"{type(self).__name__}({inside})"
 
-    def children(self) -> Iterator[Node]:
+    def children(self) -> list[Node]:
         """Nodes directly below, in source order."""
-        for name in self.fields[1:]:
+        found: list[Node] = []
+        for name in self.within:
             value = self.__dict__[name]
             if isinstance(value, Node):
-                yield value
+                found.append(value)
             elif isinstance(value, tuple):
-                yield from (item for item in value if isinstance(item, Node))
+                found += [item for item in value if isinstance(item, Node)]
+        return found
 
     def walk(self) -> Iterator[Node]:
         """This node and all below it, parents first."""
@@ -72,7 +80,7 @@ class Node(_Fields):
         while pending:
             node = pending.pop()
             yield node
-            pending.extend(reversed(list(node.children())))
+            pending += reversed(node.children())
 
 
 # --- types as written -------------------------------------------------------------------------

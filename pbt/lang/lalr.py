@@ -213,7 +213,7 @@ class Parser:
 
     def _feed(self, number: int, word: Token | None, states: list[int], values: list[Any]) -> bool:
         """Reduce as the word asks, then shift it. True at the end of all; state -1 is pushed if it does not fit."""
-        rules, known = self.rules, self._actions
+        rules, known, plain = self.rules, self._actions, self._reduce is _reduced
         while True:
             state = states[-1]
             action = (known.get(state) or self.actions(state)).get(number)
@@ -225,12 +225,16 @@ class Parser:
                 values.append(word)
                 return False
             rule = rules[action >> 1]
-            parts: list[Any] = []
-            if rule.size:
-                parts = values[-rule.size :]
-                del values[-rule.size :], states[-rule.size :]
-            values.append(self._reduce(rule, parts))
-            states.append(self.target(states[-1], rule.origin))
+            _, origin, size, keep, single = rule
+            if plain and single and size == 1 and keep is None:  # most: the part itself, as `_reduced` says
+                del states[-1]
+            else:
+                parts: list[Any] = []
+                if size:
+                    parts = values[-size:]
+                    del values[-size:], states[-size:]
+                values.append(self._reduce(rule, parts))
+            states.append(self.target(states[-1], origin))
             if number == self.end and states[-1] == self.final:
                 return True
 

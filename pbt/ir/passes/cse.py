@@ -78,7 +78,7 @@ class _Sharing:
             self.remember(op)
             ops.append(op)
         self.after[block.name] = self.memory
-        return replace(block, ops=tuple(ops)), added
+        return Block(block.name, block.params, tuple(ops), block.end), added
 
     def changes_context(self, op: Op) -> bool:
         if op.code in ("store", "atomic_add"):

@@ -11,8 +11,8 @@ from pbt.ir.flow import (
     all_operands,
     incoming,
     predecessors,
+    reachable,
     resolved,
-    reverse_postorder,
     substitute,
     with_edge,
 )
@@ -23,9 +23,10 @@ _ROUNDS = 20
 
 def merge_blocks(function: Function) -> Function:
     """All simplifications of the control flow, until nothing changes."""
+    function = _reachable(function)
     for _ in range(_ROUNDS):
         before = function
-        for step in (_reachable, _equal_parameters, _thread, _reachable, _join):
+        for step in (_equal_parameters, _thread, _join):
             function = step(function)
         if function is before:
             break
@@ -33,10 +34,10 @@ def merge_blocks(function: Function) -> Function:
 
 
 def _reachable(function: Function) -> Function:
-    names = set(reverse_postorder(function))
+    names = reachable(function)
     if len(names) == len(function.blocks):
         return function
-    return replace(function, blocks=tuple(b for b in function.blocks if b.name in names))
+    return replace(function, blocks=tuple([b for b in function.blocks if b.name in names]))
 
 
 # --- parameters ---------------------------------------------------------------------------------
@@ -92,7 +93,8 @@ def _thread(function: Function) -> Function:
     if all(new is b.end for new, b in zip(ends, function.blocks, strict=True)):
         return function
     blocks = zip(function.blocks, ends, strict=True)
-    return replace(function, blocks=tuple([Block(b.name, b.params, b.ops, end) for b, end in blocks]))
+    made = tuple([Block(b.name, b.params, b.ops, end) for b, end in blocks])
+    return _reachable(replace(function, blocks=made))
 
 
 def _one_way(end: Terminator) -> Terminator:
