@@ -16,7 +16,7 @@ from pbt.ir.build import Builder, Number
 from pbt.lang import ast
 from pbt.lang.typed import Instance, MapType, Typed
 from pbt.lower import event as events
-from pbt.lower import expr, failures, loops, maps, memory, stmt, text, turns, walk
+from pbt.lower import expr, failures, loops, maps, memory, stmt, text, walk
 from pbt.record import Record
 from pbt.source import Source, Span
 from pbt.types import U64, Pointer, Struct, Tuple, Type, is_integral
@@ -393,6 +393,8 @@ class Body(Gen):
     # --- feature.Gen: the rest of the program
 
     def loop(self, times: int, room: Mem, turn: Callable[[Mem], Number]) -> None:
+        from pbt.lower import turns
+
         turns.loop(self, times, room, turn)
 
     def event(
@@ -430,6 +432,8 @@ class Body(Gen):
         return list(zip(keys, kinds, strict=True))
 
     def count(self, name: str) -> ir.Value:
+        from pbt.lower import turns
+
         return turns.count(self, name)
 
     def has_key(self, node: ast.Expr) -> ir.Value:

@@ -9,7 +9,6 @@ from functools import cached_property
 
 from pbt.bundle import Bundle, Event, Program
 from pbt.feature import Aggregation, Builtin, Presentation
-from pbt.output import native
 from pbt.output import text as drawn
 from pbt.printf import Draw, Format
 from pbt.registry import collect
@@ -140,6 +139,8 @@ class World:
 
     def native(self, type_: Type, value: Any) -> Any:
         """A decoded value as a Python program expects it."""
+        from pbt.output import native
+
         return native.converter(type_, self._native_opaque)(value)
 
     def arguments(self) -> tuple[Any, ...]:

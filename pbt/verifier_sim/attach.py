@@ -214,9 +214,9 @@ def refused(reason: str) -> Reg:
     return Reg("refused", obj=reason)
 
 
-def may_call(target: Attached | None, attach: str, helper: str, sleepable: bool) -> bool:
+def may_call(target: Attached, attach: str, helper: str) -> bool:
     """Whether a helper that is for few targets alone may be called there (bpf_d_path_allowed)."""
-    if helper != "d_path" or target is None or attach == "TRACE_ITER":
+    if helper != "d_path" or attach == "TRACE_ITER":
         return True
     if attach.startswith("LSM"):
         return target.name in _SLEEPABLE_HOOKS

@@ -10,18 +10,15 @@ from pbt.uapi.maps import MAP_TYPES
 from pbt.verifier_sim import bounds, dynptr, fields, scalar, stack
 from pbt.verifier_sim.allowed import allows, knows
 from pbt.verifier_sim.arguments import argument, named
-from pbt.verifier_sim.attach import may_call
 from pbt.verifier_sim.callbacks import call_back, call_later
 from pbt.verifier_sim.demands import Given
 from pbt.verifier_sim.env import MOVES_PACKET, Env, Refuse, Unsupported, sleeps
 from pbt.verifier_sim.leave import in_range
 from pbt.verifier_sim.memory import RDONLY_PROG
 from pbt.verifier_sim.owned import is_own
-from pbt.verifier_sim.passed import passed
 from pbt.verifier_sim.reg import ANY, UNINIT, MapInfo, Reg, names, number
 from pbt.verifier_sim.resources import acquire, forget_packets, release
 from pbt.verifier_sim.state import SPILL, ZEROED, Frame, State
-from pbt.verifier_sim.tailcall import tail_call
 
 _INNER_MAP: Final = 1 << 12  # BPF_F_INNER_MAP
 _ACQUIRES = names("sk_lookup_tcp sk_lookup_udp skc_lookup_tcp ringbuf_reserve")
@@ -61,6 +58,8 @@ def _enter(env: Env, state: State, pc: int, target: int) -> int:
 
 def _call_global(env: Env, state: State, pc: int, target: int) -> int:
     """A function that is judged by itself: its arguments must fit, its result is any number."""
+    from pbt.verifier_sim.passed import passed
+
     function = env.globals[target]
     number_ = sorted(env.starts).index(target)
     try:
@@ -90,8 +89,11 @@ def _helper(env: Env, state: State, pc: int, number_: int) -> int:
             f"program of this type cannot use helper bpf_{helper.name}#{number_}",
             f"Programs of type {env.prog.name} have no such helper on this kernel.",
         )
-    if not may_call(env.attached, env.attach, helper.name, env.sleepable):
-        raise Refuse("helper call is not allowed in probe")
+    if env.attached is not None:
+        from pbt.verifier_sim.attach import may_call
+
+        if not may_call(env.attached, env.attach, helper.name):
+            raise Refuse("helper call is not allowed in probe")
     if helper.gpl and not env.gpl:
         raise Refuse(
             "cannot call GPL-restricted function from non-GPL compatible program",
@@ -116,6 +118,8 @@ def _helper(env: Env, state: State, pc: int, number_: int) -> int:
     if given.created is not None:
         _make_dynptr(env, state, pc, helper, given)
     if helper.name == "tail_call":
+        from pbt.verifier_sim.tailcall import tail_call
+
         tail_call(env, state, pc, given.map)
     entered = -1
     if given.callback >= 0:

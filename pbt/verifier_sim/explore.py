@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from pbt.data import NamedTuple
 from pbt.isa import opcodes as op
 from pbt.typing import TYPE_CHECKING, Final
-from pbt.verifier_sim.draw import draw_frame
 from pbt.verifier_sim.env import Decoded, Env, Refuse, Unsupported
 from pbt.verifier_sim.flow import Flow
 from pbt.verifier_sim.prune import COVERS, EXACTLY, WITHIN, Node, covers, find, same_hint
@@ -206,10 +205,7 @@ class Explorer:
                         self._needs_all(state)
                         return _HIT
                 elif same and same_hint(node, state) and covers(node, state, EXACTLY, live, rules):
-                    raise Refuse(
-                        f"infinite loop detected at insn {pc}",
-                        after=f"cur state: {draw_frame(state)}\nold state: {draw_frame(node.state)}",
-                    )
+                    raise _endless(pc, state, node.state)
                 add = add and not young
             elif covers(node, state, self.cover, live, rules):
                 node.hits += 1
@@ -293,3 +289,10 @@ def _marks(env: Env, flow: Flow) -> bytearray:
             if repeats(name):
                 marks[pc] |= _COMPARED | _EVERY_TIME
     return marks
+
+
+def _endless(pc: int, state: State, before: State) -> Refuse:
+    from pbt.verifier_sim.draw import draw_frame
+
+    states = f"cur state: {draw_frame(state)}\nold state: {draw_frame(before)}"
+    return Refuse(f"infinite loop detected at insn {pc}", after=states)

@@ -14,7 +14,6 @@ from pbt.verifier_sim.env import Env, Refuse, Unsupported
 from pbt.verifier_sim.explore import Explorer, Walk
 from pbt.verifier_sim.fields import usable, visible
 from pbt.verifier_sim.flow import Flow, longest_stack
-from pbt.verifier_sim.functions import arguments, check_layout
 from pbt.verifier_sim.kernels import Features
 from pbt.verifier_sim.reg import MapInfo, Reg
 from pbt.verifier_sim.state import Frame, State
@@ -226,7 +225,10 @@ def _judge(env: Env, flow: Flow, explorer: Explorer) -> Walk:
     """The main program and the global functions, in the kernel's order; then the depth of the stack."""
     known = env.declared
     try:
-        check_layout(env.insns, flow.starts, known)
+        if known is not None or len(flow.starts) > 1:
+            from pbt.verifier_sim.functions import check_layout
+
+            check_layout(env.insns, flow.starts, known)
         if known is not None:
             env.globals.update((at, f) for at, f in known.functions.items() if at and f.is_global)
         lazy = "main_first" in env.rules
@@ -276,5 +278,7 @@ def _entry(env: Env, start: int) -> State:
     if not start:
         frame.regs[1] = Reg("ctx")
     else:
+        from pbt.verifier_sim.functions import arguments
+
         frame.regs[1:6] = arguments(env.wanted(start), env.new_id)
     return State([frame])

@@ -10,7 +10,7 @@ from pbt.uapi import trust
 from pbt.verifier_sim import scalar
 from pbt.verifier_sim.context import UNTYPED
 from pbt.verifier_sim.env import Env, Refuse, sleeps
-from pbt.verifier_sim.kerneltypes import Member
+from pbt.verifier_sim.mapstruct import Member
 from pbt.verifier_sim.reg import ANY, Reg, number, tnum_text
 from pbt.verifier_sim.state import State
 

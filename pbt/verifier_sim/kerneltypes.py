@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pbt.data import NamedTuple
 from pbt.source import PbtError
 from pbt.typing import Final, Protocol
 from pbt.verifier_sim.env import Refuse
+from pbt.verifier_sim.mapstruct import Member
 from pbt.verifier_sim.progbtf import ARRAY, ENUM, ENUM64, INT, PTR, STRUCT, TYPE_TAG, UNION, Row, chain
 
 _LONGEST_CHAIN: Final = 64
@@ -31,21 +31,6 @@ def same_kernel(release: str, machine: str) -> bool:
     return release == machine or (
         release.count(".") > 1 and (machine + "-").startswith((release + "-", release + "+"))
     )
-
-
-class Member(NamedTuple):
-    """What a walk found: a number, or a pointer to `struct` ("" if it points to something else).
-
-    name, parent: of the member and of the structure that it stands in. tags: "user", "percpu", "rcu".
-    loose: it lies in a union, where nobody knows which member is alive.
-    """
-
-    pointer: bool
-    struct: str = ""
-    name: str = ""
-    parent: str = ""
-    tags: frozenset[str] = frozenset()
-    loose: bool = False
 
 
 class KernelTypes:

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from pbt.data import NamedTuple
 from pbt.typing import Final
 from pbt.verifier_sim.env import Refuse
-from pbt.verifier_sim.kerneltypes import KernelTypes
 from pbt.verifier_sim.progbtf import ARRAY, INT, PTR, STRUCT, TYPE_TAG, UNION, ProgramTypes
 from pbt.verifier_sim.reg import Field
 
@@ -49,6 +48,8 @@ class Layout(NamedTuple):
         for field in self.fields:
             if off < field.off + field.size and field.off < off + size:
                 raise Refuse(f"direct access to {shown(field)} is disallowed")
+        from pbt.verifier_sim.kerneltypes import KernelTypes
+
         KernelTypes(self.types, exact=True).walk(f"#{self.id}", off, size)
 
 

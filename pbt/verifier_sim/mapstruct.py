@@ -5,9 +5,25 @@ For kernels whose own types are not at hand. Measured on Debian's kernels and on
 
 from __future__ import annotations
 
+from pbt.data import NamedTuple
 from pbt.typing import Final
 from pbt.verifier_sim.env import Refuse
-from pbt.verifier_sim.kerneltypes import Member
+
+
+class Member(NamedTuple):
+    """What a walk found: a number, or a pointer to `struct` ("" if it points to something else).
+
+    name, parent: of the member and of the structure that it stands in. tags: "user", "percpu", "rcu".
+    loose: it lies in a union, where nobody knows which member is alive.
+    """
+
+    pointer: bool
+    struct: str = ""
+    name: str = ""
+    parent: str = ""
+    tags: frozenset[str] = frozenset()
+    loose: bool = False
+
 
 _HEAD = "ops:bpf_map_ops inner_map_meta:bpf_map security: map_type/4 key_size/4 value_size/4 max_entries/4"
 _TYPES = "numa_node/4 btf_key_type_id/4 btf_value_type_id/4"
@@ -50,4 +66,4 @@ def member(release: tuple[int, ...], off: int, size: int) -> Member | None:
     return None
 
 
-__all__ = ["member"]
+__all__ = ["Member", "member"]

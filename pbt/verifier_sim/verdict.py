@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from pbt.data import NamedTuple
 from pbt.typing import TYPE_CHECKING
-from pbt.verifier_sim.draw import draw_frame
 from pbt.verifier_sim.state import State
 
 if TYPE_CHECKING:
@@ -99,6 +98,8 @@ class Verdict(NamedTuple):
 
     def before(self, pc: int) -> str:
         """What is known before slot `pc`, a line for each distinct state: "R1=ctx() R10=fp0"."""
+        from pbt.verifier_sim.draw import draw_frame
+
         return "\n".join(dict.fromkeys(draw_frame(state) for state in self.states.get(pc, ())))
 
     def covers(self, pc: int, registers: Sequence[int]) -> bool:
