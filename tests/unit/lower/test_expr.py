@@ -111,7 +111,7 @@ def test_operands_are_evaluated_from_left_to_right() -> None:
     ("expression", "expected"),
     [("1 || 0", True), ("0 || 0", False), ("1 && 0", False), ("2 && 1", True), ("3 > 2", True), ("-1 < 1", True),
      ("!5", False),
-     ("1 == 1 ? 7 : 8", 7), ("~0", -1), ("2 < 2", False), ("2 <= 2", True)],
+     ("1 == 1 ? 7 : 8", 7), ("~0", (1 << 64) - 1), ("2 < 2", False), ("2 <= 2", True)],
 )  # fmt: skip
 def test_conditions_known_beforehand(expression: str, expected: int) -> None:
     assert value(expression) == expected
