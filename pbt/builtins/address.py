@@ -107,7 +107,7 @@ def _check_uaddr(checks: Checks, call: Call) -> Type:
             "it is position-independent: use a uprobe, whose place is known",
         )
     checks.keep(call.node, (moves, symbol[0], _place(elf, function)))
-    return Pointer(Int(symbol[1] if symbol[1] in (1, 2, 4, 8) else 8), "user")
+    return Pointer(Int(symbol[1] if symbol[1] in (1, 2, 4, 8) else 8, True), "user")
 
 
 def _elf(path: str) -> Elf | None:

@@ -93,7 +93,7 @@ def _act_cat(world: World, event: Event, values: Sequence[Any]) -> None:
         with open(path, "rb") as file:
             text = file.read(int(world.config["max_cat_bytes"]))
     except OSError as error:
-        world.warn(f"cat(): cannot read {path.decode(errors='replace')}: {error.strerror}")
+        world.warn(f"cat(): failed to open file '{path.decode(errors='replace')}': {error.strerror}")
         return
     world.emit("cat", text, text)
 

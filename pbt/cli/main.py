@@ -27,6 +27,7 @@ VERBS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status: the script's own, or 1 for what is wrong with script, options or machine."""
+    _open_standard()
     gc.disable()  # until a script runs: compiling makes many objects and hardly a cycle
     words = list(sys.argv[1:] if argv is None else argv)
     verb = words[0] if words and words[0] in VERBS else ""
@@ -48,6 +49,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     finally:
         gc.enable()
+
+
+def _open_standard() -> None:
+    """Give the command the three descriptors that it was started without: else a map would be its output."""
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+            setattr(sys, name, os.fdopen(fd, "r+" if fd == 0 else "w", closefd=False))
 
 
 def _complain(text: str) -> None:

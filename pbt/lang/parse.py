@@ -43,7 +43,7 @@ def parse(
     script = Maker(source).script(tree)
     if whole and not script.probes and not wrong:
         raise ScriptError(
-            "syntax error, unexpected end of file, expecting a probe", Span(source, len(source.text), len(source.text)),
+            "No probes to attach", Span(source, len(source.text), len(source.text)),
             "a program has at least one probe, such as BEGIN { ... }",
         )  # fmt: skip
     return Parsed(script, defines, includes, warnings)

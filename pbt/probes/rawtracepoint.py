@@ -65,14 +65,14 @@ def _unknowable(target: Target) -> bool:
 
 
 def _expand(place: Place, target: Target) -> Sequence[Place]:
-    """The module stays as it was written: names of tracepoints are unique without it."""
+    """With the module that BTF names; without BTF as it was written: names of tracepoints are unique."""
     event, module, found = place["event"], place["module"], list[Place]()
     if not is_pattern(event + module) and _unknowable(target):
         return (place,)
     if not is_pattern(event) and target.types is not None and target.types.find("typedef", _TYPEDEF + event):
-        return (place,) if matching(module or KERNEL, (KERNEL,)) else ()
+        return ({**place, "module": KERNEL},) if matching(module or KERNEL, (KERNEL,)) else ()
     for name in _modules(module, target):
-        shown = name if module or name != KERNEL else ""
+        shown = name if module or _types(name, target) is not None else ""
         found += [{"module": shown, "event": each} for each in matching(event, _events(name, target))]
     return found
 

@@ -15,11 +15,10 @@ if TYPE_CHECKING:
     from pbt.host.target import Target
 
 
-def _parse(parts: Sequence[str], span: Span) -> Place:
-    found = [part for part in parts if part]
-    if found:
-        raise ScriptError(f"BEGIN and END take no arguments, found {len(found)}", span)
-    return {"lower": True} if span.text.endswith(("begin", "end")) else {}
+def _parse(name: str, parts: Sequence[str], span: Span) -> Place:
+    if parts:
+        raise ScriptError(f"{name} probe type requires 0 arguments, found {len(parts)}", span)
+    return {}
 
 
 def _expand(place: Place, target: Target) -> Sequence[Place]:
@@ -34,23 +33,19 @@ def _attach(host: AttachHost, fd: int, program: Program) -> Sequence[Closeable]:
     return ()
 
 
-def _label(name: str, place: Place) -> str:
-    """The name as the script spells it."""
-    return name.lower() if place else name
-
-
 def _special(name: str, doc: str) -> Provider:
+    label = name.lower()
     # RAW_TRACEPOINT is the tracing type that PROG_TEST_RUN runs without data (5.10).
     return Provider(
         name,
         doc,
-        parse=_parse,
+        parse=partial(_parse, label),
         expand=_expand,
-        label=partial(_label, name),
-        describe=lambda place, target: Context(name, _label(name, place), "RAW_TRACEPOINT", anyone=True),
+        label=lambda place: label,
+        describe=lambda place, target: Context(name, label, "RAW_TRACEPOINT", anyone=True),
         attach=_attach,
         list=_list,
-        aliases=(name.lower(),),
+        aliases=(label,),
         auto=True,
         listed=False,
     )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}  # in ns
 NAMED: tuple[str, ...] = ("hz", "ms", "s", "us")  # as a part of their own
 LEAST = 1_000  # ns: a shorter period would do nothing but fire
+MOST = 2**63 - 1  # ns: the kernel refuses a sample_period with the highest bit set
 
 
 def parse(provider: str, parts: Sequence[str], span: Span) -> Place:
@@ -50,6 +51,8 @@ def _period(provider: str, text: str, ns: int, span: Span) -> Place:
             span,
             f"at least {LEAST} ns; write a unit as in {provider}:1s or {provider}:100ms",
         )
+    if ns > MOST:
+        raise ScriptError(f"{provider} period of {ns} ns is too long", span, f"at most {MOST} ns: 292 years")
     return {"text": text, "ns": ns}
 
 

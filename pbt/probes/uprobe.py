@@ -216,6 +216,10 @@ def unusable(path: str) -> tuple[str, str] | None:
 def _no_code(place: Place) -> tuple[str, str] | None:
     """Of an ELF file: that an address in it is not one of code, or that it has no names of functions."""
     for path, elf in elves(place):
+        found = elf.symbol(place["symbol"]) if place["offset"] else None
+        if found is not None:
+            text = f"Offset outside the function bounds ('{place['symbol']}' size is {found[1]})"
+            return text, f"what follows it has an address: uprobe:{path}:{found[0] + place['offset']:#x}"
         if "cpp" not in place and not place["symbol"]:
             return f"{place['offset']:#x} is no address of code in {path}", "nm and objdump -d show addresses"
         if not elf.functions():
@@ -242,7 +246,13 @@ def _symbols(elf: Elf, place: Place) -> Sequence[str]:
         return matching(symbol, (f.name for f in elf.functions()))
     if not symbol:
         return ("",) if elf.is_code(place["offset"]) else ()
-    return (symbol,) if elf.symbol(symbol) else ()
+    found = elf.symbol(symbol)
+    return (symbol,) if found and _within(place["offset"], found[1]) else ()
+
+
+def _within(offset: int, size: int) -> bool:
+    """Whether an offset is one into a function of so many bytes; 0 where that is not known."""
+    return offset < size or not size
 
 
 def _cpp(elf: Elf, wanted: str) -> Sequence[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pbt.source import UsageError
 from pbt.typing import TYPE_CHECKING
@@ -66,12 +66,29 @@ class Child:
     def fds(self) -> Sequence[int]:
         return self._watch.fds
 
-    def go(self) -> None:
-        """Let it start its program."""
+    def go(self, look: Callable[[], None] | None = None) -> None:
+        """Let it start its program. `look` is called before that runs, where this process may stop it so long."""
         gate, self._gate = self._gate, -1
-        if gate >= 0:
-            os.write(gate, b"!")
-            os.close(gate)
+        if gate < 0:
+            return
+        stops = look is not None and _seize(self.pid)
+        os.write(gate, b"!")
+        os.close(gate)
+        if stops and look is not None:
+            self._stopped(look)
+
+    def _stopped(self, look: Callable[[], None]) -> None:
+        from pbt.sys import ptrace
+
+        _, status = os.waitpid(self.pid, 0)
+        if not os.WIFSTOPPED(status):
+            self.status = os.waitstatus_to_exitcode(status)
+            return
+        try:
+            if ptrace.at_exec(status):
+                look()
+        finally:
+            ptrace.release(self.pid, 0 if status >> 16 else os.WSTOPSIG(status))
 
     def ended(self) -> bool:
         """Whether it is gone; then `status` is its exit code, minus a signal's number if that killed it."""
@@ -105,6 +122,14 @@ def _pidfd(pid: int) -> int:
         return os.pidfd_open(pid)
     except OSError:
         return -1
+
+
+def _seize(pid: int) -> bool:
+    """Whether the process stops when it starts its program. Who is not root does without: such a process would
+    not become the owner of a program with the set-user-id bit."""
+    from pbt.sys.ptrace import seize
+
+    return os.geteuid() == 0 and seize(pid)
 
 
 def _words(command: str | Sequence[str]) -> list[str]:

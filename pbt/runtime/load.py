@@ -89,7 +89,8 @@ def load(bundle: Bundle, target: Target, log: Callable[[str, str], None] | None 
             owned.callback(fd.close)
             if map_.data:
                 bpf.map_update(fd.fileno(), bytes(map_.key_size), map_.data)
-        shared = {_same(program): program for program in reversed(bundle.programs)}
+        keys = _keys(bundle.programs)
+        shared = dict(reversed(list(zip(keys, bundle.programs, strict=True))))
         with ExitStack() as until_loaded:
             types, functions = _types(list(shared.values()), until_loaded)
             fds: dict[object, Fd | Refused] = {}
@@ -103,12 +104,22 @@ def load(bundle: Bundle, target: Target, log: Callable[[str, str], None] | None 
                     fds[key] = Refused(error)
                 else:
                     owned.callback(fd.close)
-        return Loaded(bundle, maps, [fds[_same(program)] for program in bundle.programs], owned.pop_all())
+        return Loaded(bundle, maps, [fds[key] for key in keys], owned.pop_all())
 
 
-def _same(program: Program) -> object:
-    """What programs agree in that are loaded once."""
-    return program.code, program.prog_type, program.expected_attach_type, program.attach_btf
+def _keys(programs: Sequence[Program]) -> list[object]:
+    """For each program what it has to agree in with others to be loaded once for all of them.
+
+    Those of one place stay apart: the kernel takes a program there only once.
+    """
+    seen: dict[object, int] = {}
+    keys: list[object] = []
+    for program in programs:
+        what = program.code, program.prog_type, program.expected_attach_type, program.attach_btf
+        before = seen.get((program.name, what), 0)
+        seen[program.name, what] = before + 1
+        keys.append((what, before))
+    return keys
 
 
 def _types(programs: Sequence[Program], until_loaded: ExitStack) -> tuple[int, list[bytes]]:

@@ -201,8 +201,10 @@ class Session:
         self._attach()
 
     def _attach(self) -> None:
+        self.sink.hold()
         automatic = self._run_auto("" if self._dry else "BEGIN")
         if self._mode:
+            self.sink.lead()
             self._try()
             return
         if not self.world.exiting:
@@ -212,7 +214,7 @@ class Session:
         self._say_attached((self._links.count if self._links else 0) + automatic)
         self._tell("ready")
         if isinstance(self._process, Child):
-            self._process.go()
+            self._process.go(self._look_early if self.world.names_users else None)
 
     def _try(self) -> None:
         """Run the probes of the session's mode, and say what came of them."""
@@ -223,7 +225,7 @@ class Session:
             for program, fd in zip(self._bundle.programs, self._loaded.programs, strict=True)
             if program.provider == self._mode
         ]
-        if not self.world.exiting and not MODES[self._mode](self, trials):
+        if trials and not self.world.exiting and not MODES[self._mode](self, trials):
             self.world.exit_code = 1
 
     @contextmanager
@@ -275,12 +277,13 @@ class Session:
         return count
 
     def _say_attached(self, count: int) -> None:
-        if self._quiet:
-            pass
-        elif self.sink.messages == "json":
-            self.sink.emit("attached_probes", b"", {"probes": count}, count=count)
-        elif self.sink.messages == "text":
+        """Before what BEGIN had to say, as that is of a script that runs."""
+        if not self._quiet and self.sink.messages == "text":
             self._notify(f"Attached {count} probe{'s' * (count != 1)}")
+        if self._quiet:
+            self.sink.lead()
+        else:
+            self.sink.lead("attached_probes", data={"probes": count}, count=count)
         self.sink.settle()
 
     @property
@@ -319,6 +322,9 @@ class Session:
         elif self._reader.rest():
             self._epoll.poll(timeout)
         self._came = False
+
+    def _look_early(self) -> None:
+        self.world.remember(self.pid or 0)
 
     def _look(self) -> float:
         """Seconds until the process is to be looked at again; does so if it is time.

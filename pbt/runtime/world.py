@@ -201,11 +201,12 @@ class World:
 
     def remember(self, pid: int) -> None:
         """Keep what names the addresses of a process that may be gone when they are drawn, if any are."""
-        if self._names_users:
+        if self.names_users:
             self._symbols.remember(pid)
 
     @cached_property
-    def _names_users(self) -> bool:
+    def names_users(self) -> bool:
+        """Whether the script has values that are drawn with the symbols of a process."""
         records = [event.record for event in self._bundle.events]
         records += [map_.key for map_ in self._bundle.maps if map_.key is not None]
         found = [field.type for record in records for field in record.fields]

@@ -39,11 +39,14 @@ pytestmark = pytest.mark.live
         ("interval:s:$1", 1),
         ("tracepoint:$2:sched_switch", 1),
         ("uprobe:$3:labs", 1),
+        ("$4:s:9", 1),
+        ('"tracepoint":sched:"sched_switch"', 1),
+        ("t:sched:sched_switch, t:*:sched_switch, rt:sched_switch, rt:vmlinux:sched_switch", 4),
         ("interval:9s, interval:900ms, interval:9000000us, interval:1000000000", 4),
     ],
 )  # fmt: skip
 def test_forms(pbt: Pbt, head: str, count: int) -> None:
-    made = pbt("--dry-run", "-e", f"{head} {{ @++; }}", "9", "sched", "libc")
+    made = pbt("--dry-run", "-e", f"{head} {{ @++; }}", "9", "sched", "libc", "interval")
     assert (made.status, made.err) == (0, f"Attached {count} probe{'s' * (count != 1)}\n")
 
 

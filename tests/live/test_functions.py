@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.live
 
 C = "#include <unistd.h>\nvolatile int number = 42;\n__attribute__((noinline)) int work(int a) { return a + number; }\n" \
-    "int main(void) { int result = work(1); usleep(100000); return result == 43 ? 0 : 1; }\n"  # fmt: skip
+    "int main(int n, char **words) { if (n > 1) return work(1) != 43; int result = work(1); usleep(100000); return result == 43 ? 0 : 1; }\n"  # fmt: skip
 
 
 @pytest.fixture
@@ -222,6 +222,13 @@ def test_names_of_processes_that_have_ended(pbt, program):
     script = f'uprobe:{program}:work {{ @s[ustack(1)] = count(); @u[usym(reg("ip"))] = count(); @f[func] = count(); }}'
     done = pbt("-q", "-e", script, "-c", str(program))
     assert "work+0\n]: 1\n" in done.out and "@u[work]: 1\n" in done.out and "@f[work]: 1\n" in done.out, done
+
+
+def test_names_of_a_program_that_ends_at_once(pbt, program):
+    """Its mappings are read before it runs."""
+    script = f"uprobe:{program}:work {{ print(func); print(ustack(1)); }}"
+    done = pbt("-q", "-e", script, "-c", f"{program} at once")
+    assert done.lines()[0] == "work" and "work+0\n" in done.out, done
 
 
 def test_stacks_in_their_modes(pbt):

@@ -126,8 +126,8 @@ def test_json_is_one_object_a_line(target, tmp_path):
     _, out, notes = run(script, target, tmp_path, make=JsonSink)
     attached = {"type": "attached_probes", "count": 1, "data": {"probes": 1}}
     assert [json.loads(line) for line in out.splitlines()] == [
-        {"type": "printf", "data": f"{COMM} 7\n"},
         attached,
+        {"type": "printf", "data": f"{COMM} 7\n"},
     ]
     assert notes == []
 

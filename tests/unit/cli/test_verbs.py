@@ -199,7 +199,7 @@ def test_verify_compiles_scripts_for_the_release(capsys: Capture, release: str) 
     """Without bpf_loop, ring buffers and what else came later."""
     script = 'BEGIN { for ($i : 0..1000) { @[$i] = 1; } printf("%d", curtask != 0); }'
     status, out, err = run(capsys, "verify", "--target", release, "-e", script)
-    assert status == 0 and "BEGIN: accepted" in out, out + err
+    assert status == 0 and "begin: accepted" in out, out + err
 
 
 def test_verify_refuses_unknown_words(capsys: Capture, tmp_path: Path) -> None:
@@ -270,7 +270,7 @@ def test_listing_with_arguments(capsys: Capture, target: Path) -> None:
 
 def test_listing_the_probes_of_a_program(capsys: Capture, tmp_path: Path, target: Path) -> None:
     text = "BEGIN { } tracepoint:*:* { } kprobe:vfs_r* { } BEGIN { }"
-    wanted = ["BEGIN", "tracepoint:sched:sched_switch", "tracepoint:skb:kfree_skb", "kprobe:vfs_read"]
+    wanted = ["begin", "tracepoint:sched:sched_switch", "tracepoint:skb:kfree_skb", "kprobe:vfs_read"]
     assert run(capsys, "--target", target, "-l", "-e", text)[1].splitlines() == wanted
     (tmp_path / "s.bt").write_text(text)
     assert run(capsys, "--target", target, "-l", tmp_path / "s.bt")[1].splitlines() == wanted

@@ -11,8 +11,8 @@ from pbt.source import NOWHERE, ScriptError
 PROVIDERS = collect("pbt.probes", Provider)
 
 GOOD = (  # provider, parts, label
-    ("BEGIN", [], "BEGIN"),
-    ("END", [], "END"),
+    ("BEGIN", [], "begin"),
+    ("END", [], "end"),
     ("tracepoint", ["sched", "sched_switch"], "tracepoint:sched:sched_switch"),
     ("tracepoint", ["*sleep*"], "tracepoint:*:*sleep*"),
     ("kprobe", ["vfs_read"], "kprobe:vfs_read"),
@@ -63,7 +63,9 @@ def test_label(name, parts, label):
 
 
 BAD = (  # provider, parts, words of the message
-    ("BEGIN", ["x"], "no arguments"),
+    ("BEGIN", ["x"], "begin probe type requires 0 arguments, found 1"),
+    ("END", [""], "end probe type requires 0 arguments, found 1"),
+    ("interval", ["s", "99999999999999999999"], "too long"),
     ("tracepoint", ["sched"], "tracepoint probe type requires 2 arguments, found 1"),
     ("tracepoint", ["a", "b", "c"], "requires 2 arguments, found 3"),
     ("tracepoint", ["a", ""], "requires 2 arguments, found 1"),
