@@ -1,11 +1,11 @@
 #include "bpf.h"
 #define DEPTH 5
 #define TAKEN -17 /* EEXIST: the bucket holds another stack */
-#define ELSEWHERE (1 << 30)
+#define ELSEWHERE (1u << 31) /* beside the CPU: no process has such a number */
 struct id { s32 bucket; u32 process; };
-struct other { u32 number; u16 cpu, program; };
+struct other { u32 number, cpu; };
 struct frames { u64 process, ips[DEPTH]; };
-struct scratch { u64 seen; struct frames key; };
+struct scratch { struct other next; struct frames key; };
 struct trace { u64 ips[DEPTH]; };
 MAP(counts, PERCPU_HASH, 4096, struct id, u64);
 MAP(stacks, STACK_TRACE, 16384, u32, struct trace);
@@ -17,20 +17,16 @@ INLINE s64 kept_elsewhere(void *ctx, u32 process)
 {
     u32 zero = 0;
     struct scratch *s = lookup(&scratch, &zero);
-    struct other new;
     long error;
     u64 *id;
 
     if (!s || (u64)get_stack(ctx, s->key.ips, sizeof(s->key.ips), 0) - 1 >= sizeof(s->key.ips))
         return TAKEN;
     s->key.process = process;
-    id = lookup(&more, &s->key);
-    if (id)
-        return *id;
-    new.number = (++s->seen & (ELSEWHERE - 1)) | ELSEWHERE;
-    new.cpu = this_cpu();
-    new.program = 0;
-    error = update(&more, &s->key, &new, 1);
+    s->next.cpu = this_cpu() | ELSEWHERE;
+    error = update(&more, &s->key, &s->next, 1);
+    if (!error)
+        s->next.number++;
     id = lookup(&more, &s->key);
     if (id)
         return *id;
