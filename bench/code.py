@@ -33,7 +33,7 @@ from bench.tools import (
     peers,
     table,
 )
-from pbt.sys import bpf
+from pbt.sys import objects
 
 BURST = 5000  # events of the load at a time
 SETTLING = 3  # rounds more at most, while figures are not settled
@@ -53,7 +53,7 @@ class Cost(NamedTuple):
 class Start(NamedTuple):
     """One start of a tool: its programs, and bursts of the load."""
 
-    infos: Sequence[bpf.ProgInfo]
+    infos: Sequence[objects.ProgInfo]
     bursts: Sequence[Burst]
 
 
@@ -197,7 +197,7 @@ def run(work: Work, short: bool, only: str = "") -> dict[str, object]:
     others = peers()
     rows: list[Row] = []
     less = work._replace(events=work.events * 2 // 5, rounds=max(1, work.rounds - 1))
-    with bpf.enable_stats():
+    with objects.enable_stats():
         if work.events:
             calibrate(work.paces, 0.5 if short else 3.0)
         wanted = [s for s in one_liners() if only in s.stem]

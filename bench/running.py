@@ -11,7 +11,7 @@ from tempfile import TemporaryFile
 
 from bench.tools import CPUS, Tool, on
 from pbt.source import KernelError
-from pbt.sys import bpf
+from pbt.sys import objects
 from pbt.sys.syscall import Fd
 
 START_LIMIT = 15.0  # seconds until a tool must have loaded its programs
@@ -36,7 +36,7 @@ class Running:
     """A tool that runs a script, not on the CPU of the load; `infos` holds all programs it was ever seen to have."""
 
     def __init__(self, tool: Tool, words: Sequence[str]) -> None:
-        self.infos: dict[int, bpf.ProgInfo] = {}
+        self.infos: dict[int, objects.ProgInfo] = {}
         self._fds: dict[int, Fd] = {}
         self.said = TemporaryFile()  # noqa: SIM115
         with on(CPUS[1:] or CPUS):
@@ -49,10 +49,10 @@ class Running:
         new = program_ids(self.process.pid) - self.infos.keys()
         for number in new:
             try:
-                fd = bpf.fd_by_id("prog", number)
+                fd = objects.fd_by_id("prog", number)
             except KernelError:  # gone meanwhile
                 continue
-            self.infos[number], self._fds[number] = bpf.prog_info(fd.fileno()), fd
+            self.infos[number], self._fds[number] = objects.prog_info(fd.fileno()), fd
         return len(new)
 
     def wait(self) -> bool:
@@ -80,7 +80,7 @@ class Running:
 
     def times(self) -> tuple[int, int]:
         """Nanoseconds and runs of those so far."""
-        infos = [bpf.prog_info(self._fds[number].fileno()) for number in self.counted()]
+        infos = [objects.prog_info(self._fds[number].fileno()) for number in self.counted()]
         return sum(i.run_time_ns for i in infos), sum(i.run_cnt for i in infos)
 
     def stop(self) -> None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pbt.data import NamedTuple
 from pbt.host.btf import Btf, BtfError
 from pbt.source import KernelError
-from pbt.sys import bpf
+from pbt.sys import objects
 
 
 class LoadedProgram(NamedTuple):
@@ -29,13 +29,13 @@ def loaded() -> tuple[LoadedProgram, ...]:
 
 def _described() -> Iterator[LoadedProgram]:
     known: dict[int, Btf] = {}
-    for id in bpf.ids("prog"):
+    for id in objects.ids("prog"):
         with suppress(KernelError, BtfError):  # gone meanwhile
-            with bpf.fd_by_id("prog", id) as fd:
-                btf, functions = bpf.prog_functions(fd.fileno())
+            with objects.fd_by_id("prog", id) as fd:
+                btf, functions = objects.prog_functions(fd.fileno())
             if not functions:
                 continue
             if btf not in known:
-                with bpf.btf_get_fd_by_id(btf) as fd:
-                    known[btf] = Btf(bpf.btf_data(fd.fileno()))
+                with objects.btf_get_fd_by_id(btf) as fd:
+                    known[btf] = Btf(objects.btf_data(fd.fileno()))
             yield LoadedProgram(id, known[btf], {known[btf].name(number): number for number in functions})

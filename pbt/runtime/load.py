@@ -229,18 +229,22 @@ def attach_btf(program: Program, target: Target, until_loaded: ExitStack) -> tup
 
 def _program_function(id: int, name: str, target: Target, until_loaded: ExitStack) -> tuple[int, int]:
     """A BPF program that is loaded, and the number that its function has in its own BTF."""
+    from pbt.sys import objects
+
     known = next((program for program in target.programs if program.id == id), None)
     if known is None or name not in known.functions:
         raise UsageError(f"no BPF program {id} with a function {name} is loaded", "pbt -l 'fentry:bpf:*'")
-    fd = bpf.fd_by_id("prog", id)
+    fd = objects.fd_by_id("prog", id)
     until_loaded.callback(fd.close)
     return fd.fileno(), known.functions[name]
 
 
 def _module_btf(name: str) -> Fd | None:
-    for id in bpf.ids("btf"):
-        fd = bpf.btf_get_fd_by_id(id)
-        if bpf.btf_info(fd.fileno())[1] == name:
+    from pbt.sys import objects
+
+    for id in objects.ids("btf"):
+        fd = objects.btf_get_fd_by_id(id)
+        if objects.btf_info(fd.fileno())[1] == name:
             return fd
         fd.close()
     return None

@@ -126,7 +126,9 @@ def _batch(detail: Detail, _: BtfId) -> bool:
 
 
 def _stats(_: Detail, __: BtfId) -> bool:
-    bpf.enable_stats().close()
+    from pbt.sys import objects
+
+    objects.enable_stats().close()
     return True
 
 

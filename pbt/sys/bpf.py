@@ -27,12 +27,13 @@ _SUMMARY = 4  # BPF_LOG_STATS: no line for each of a million instructions, which
 _RETRIES = 5  # PROG_LOAD answers EAGAIN when a signal interrupts the verifier
 
 
-def _bpf(command: str, attr: Structure) -> int:
-    """The result of bpf(), or minus errno."""
-    return call("bpf", CMD[command], ctypes.byref(attr), ctypes.sizeof(attr))
+def ask(name: str, attr: Structure) -> int:
+    """The result of bpf() for a command of enum bpf_cmd, or minus errno."""
+    return call("bpf", CMD[name], ctypes.byref(attr), ctypes.sizeof(attr))
 
 
-def _check(result: int, what: str) -> int:
+def checked(result: int, what: str) -> int:
+    """The result, unless it is minus errno: then a KernelError that says what was not possible."""
     if result < 0:
         raise KernelError(what, -result, hint(-result))
     return result
@@ -42,7 +43,8 @@ def _buffer(data: bytes) -> ctypes.Array[ctypes.c_char]:
     return (ctypes.c_char * len(data)).from_buffer_copy(data)
 
 
-def _address(buffer: ctypes.Array[ctypes.c_char] | None) -> int:
+def address(buffer: ctypes.Array[ctypes.c_char] | None) -> int:
+    """Where a buffer lies, 0 if there is none or nothing in it."""
     return ctypes.addressof(buffer) if buffer is not None and len(buffer) else 0
 
 
@@ -112,10 +114,10 @@ def map_create(
         map_flags=flags, inner_map_fd=inner_map_fd, map_name=object_name(name), map_extra=map_extra,
         btf_fd=btf_fd, btf_key_type_id=btf_key_type_id, btf_value_type_id=btf_value_type_id,
     )  # fmt: skip
-    result = _bpf("MAP_CREATE", attr)
+    result = ask("MAP_CREATE", attr)
     if result == -errno.EPERM and _raise_memlock():
-        result = _bpf("MAP_CREATE", attr)
-    return Fd(_check(result, f"cannot create a map of type {map_type}" + (f" ({name})" if name else "")))
+        result = ask("MAP_CREATE", attr)
+    return Fd(checked(result, f"cannot create a map of type {map_type}" + (f" ({name})" if name else "")))
 
 
 def _raise_memlock() -> bool:
@@ -136,47 +138,47 @@ def _elem(
     command: str, fd: int, key: bytes, value: ctypes.Array[ctypes.c_char] | None, flags: int = 0
 ) -> int:
     buffer = _buffer(key)
-    return _bpf(command, structs.MapElem(fd, _address(buffer), _address(value), flags))
+    return ask(command, structs.MapElem(fd, address(buffer), address(value), flags))
 
 
 def map_lookup(fd: int, key: bytes, value_size: int, flags: int = 0) -> bytes | None:
     """The value of a key, or None; `value_size` is that of `percpu_size` for per-CPU maps."""
     value = ctypes.create_string_buffer(value_size)
     result = _elem("MAP_LOOKUP_ELEM", fd, key, value, flags)
-    return None if result == -errno.ENOENT else (_check(result, "cannot read a map"), value.raw)[1]
+    return None if result == -errno.ENOENT else (checked(result, "cannot read a map"), value.raw)[1]
 
 
 def map_reader(fd: int, key_size: int, value_size: int) -> Callable[[bytes], bytes | None]:
     """`map_lookup` for many keys of one map, in memory that is made once."""
     key, value = ctypes.create_string_buffer(key_size), ctypes.create_string_buffer(value_size)
-    attr = structs.MapElem(fd, _address(key), _address(value), 0)
+    attr = structs.MapElem(fd, address(key), address(value), 0)
     look = repeated("bpf", CMD["MAP_LOOKUP_ELEM"], ctypes.byref(attr), ctypes.sizeof(attr))
 
     def read(wanted: bytes) -> bytes | None:
         key.raw = wanted
         result = look()
-        return None if result == -errno.ENOENT else (_check(result, "cannot read a map"), value.raw)[1]
+        return None if result == -errno.ENOENT else (checked(result, "cannot read a map"), value.raw)[1]
 
     return read
 
 
 def map_update(fd: int, key: bytes, value: bytes, flags: int = 0) -> None:
     """Set the value of a key. `flags`: BPF_ANY, BPF_NOEXIST (else EEXIST), BPF_EXIST (else ENOENT)."""
-    _check(_elem("MAP_UPDATE_ELEM", fd, key, _buffer(value), flags), "cannot write to a map")
+    checked(_elem("MAP_UPDATE_ELEM", fd, key, _buffer(value), flags), "cannot write to a map")
 
 
 def map_delete(fd: int, key: bytes) -> bool:
     """Remove a key; whether it was there."""
     result = _elem("MAP_DELETE_ELEM", fd, key, None)
-    return result != -errno.ENOENT and _check(result, "cannot delete from a map") >= 0
+    return result != -errno.ENOENT and checked(result, "cannot delete from a map") >= 0
 
 
 def map_next_key(fd: int, key: bytes | None, key_size: int) -> bytes | None:
     """The key after `key` (the first one for None, and for a key that is gone), or None at the end."""
     following, buffer = ctypes.create_string_buffer(key_size), None if key is None else _buffer(key)
-    attr = structs.MapElem(fd, _address(buffer), _address(following))
-    result = _bpf("MAP_GET_NEXT_KEY", attr)
-    return None if result == -errno.ENOENT else (_check(result, "cannot walk a map"), following.raw)[1]
+    attr = structs.MapElem(fd, address(buffer), address(following))
+    result = ask("MAP_GET_NEXT_KEY", attr)
+    return None if result == -errno.ENOENT else (checked(result, "cannot walk a map"), following.raw)[1]
 
 
 def map_keys(fd: int, key_size: int) -> Iterator[bytes]:
@@ -212,14 +214,14 @@ def map_batch(
     room = max(64, min(16384, (4 << 20) // (key_size + value_size)))
     token = ctypes.create_string_buffer(max(4, key_size))
     keys, values = _rooms(room, key_size, value_size)
-    attr = structs.MapBatch(0, _address(token), _address(keys), _address(values), room, fd)
+    attr = structs.MapBatch(0, address(token), address(keys), address(values), room, fd)
     found: list[tuple[bytes, bytes]] = []
     while True:
-        result = _bpf(command, attr)
+        result = ask(command, attr)
         if result == -errno.ENOSPC and room < 1 << 22:  # one bucket holds more than fits
             room *= 4
             keys, values = _rooms(room, key_size, value_size)
-            attr.keys, attr.values, attr.count = _address(keys), _address(values), room
+            attr.keys, attr.values, attr.count = address(keys), address(values), room
             continue
         if result not in (0, -errno.ENOENT):
             return None
@@ -249,7 +251,7 @@ def map_clear(fd: int, key_size: int, value_size: int) -> None:
 
 def map_freeze(fd: int) -> None:
     """Forbid user space to write to the map from now on."""
-    _check(_bpf("MAP_FREEZE", structs.MapElem(fd)), "cannot freeze a map")
+    checked(ask("MAP_FREEZE", structs.MapElem(fd)), "cannot freeze a map")
 
 
 # --- programs --------------------------------------------------------------------------------
@@ -288,13 +290,13 @@ def prog_load(
     """
     code, words, functions, lines = map(_buffer, (insns, license.encode() + b"\0", func_info, line_info))
     attr = structs.ProgLoad(
-        prog_type=PROG_TYPE[prog_type], insn_cnt=len(insns) // 8, insns=_address(code),
-        license=_address(words), kern_version=kern_version, prog_flags=flags,
+        prog_type=PROG_TYPE[prog_type], insn_cnt=len(insns) // 8, insns=address(code),
+        license=address(words), kern_version=kern_version, prog_flags=flags,
         prog_name=object_name(name), prog_btf_fd=prog_btf_fd, attach_btf_id=attach_btf_id,
         expected_attach_type=ATTACH_TYPE[expected_attach_type] if expected_attach_type else 0,
-        attach_btf_obj_fd=attach_btf_obj_fd, func_info=_address(functions),
+        attach_btf_obj_fd=attach_btf_obj_fd, func_info=address(functions),
         func_info_cnt=len(func_info) // 8, func_info_rec_size=8 if func_info else 0,
-        line_info=_address(lines), line_info_cnt=len(line_info) // 16,
+        line_info=address(lines), line_info_cnt=len(line_info) // 16,
         line_info_rec_size=16 if line_info else 0,
     )  # fmt: skip
     result = -errno.EAGAIN if log_level else _load(attr)
@@ -313,7 +315,7 @@ def prog_load(
 def _load(attr: structs.ProgLoad) -> int:
     result = -errno.EAGAIN
     for _ in range(_RETRIES):
-        result = _bpf("PROG_LOAD", attr)
+        result = ask("PROG_LOAD", attr)
         if result != -errno.EAGAIN:
             break
     return result
@@ -362,12 +364,12 @@ def prog_test_run(
     """
     packet, out, context = _buffer(data), ctypes.create_string_buffer(len(data) + 256), _buffer(ctx)
     attr = structs.ProgTestRun(
-        prog_fd=fd, data_size_in=len(data), data_in=_address(packet), flags=flags, cpu=cpu,
-        data_size_out=len(out) if data else 0, data_out=_address(out) if data else 0,
+        prog_fd=fd, data_size_in=len(data), data_in=address(packet), flags=flags, cpu=cpu,
+        data_size_out=len(out) if data else 0, data_out=address(out) if data else 0,
         repeat=repeat if repeat > 1 else 0,  # tracing programs want 0; 0 runs all others once
-        ctx_size_in=len(ctx), ctx_in=_address(context),
+        ctx_size_in=len(ctx), ctx_in=address(context),
     )  # fmt: skip
-    _check(_bpf("PROG_TEST_RUN", attr), "cannot run a program for a test")
+    checked(ask("PROG_TEST_RUN", attr), "cannot run a program for a test")
     return TestRun(attr.retval, attr.duration, out.raw[: attr.data_size_out] if data else b"", context.raw)
 
 
@@ -377,8 +379,8 @@ def prog_test_run(
 def raw_tracepoint_open(name: str, prog_fd: int, cookie: int = 0) -> Fd:
     """Attach to a tracepoint by name; the empty name attaches a TRACING program where it was loaded for."""
     text = _buffer(name.encode() + b"\0") if name else None
-    attr = structs.RawTracepointOpen(_address(text), prog_fd, cookie)
-    return Fd(_check(_bpf("RAW_TRACEPOINT_OPEN", attr), f"cannot attach to raw tracepoint {name}".rstrip()))
+    attr = structs.RawTracepointOpen(address(text), prog_fd, cookie)
+    return Fd(checked(ask("RAW_TRACEPOINT_OPEN", attr), f"cannot attach to raw tracepoint {name}".rstrip()))
 
 
 def link_create(
@@ -400,10 +402,10 @@ def link_create(
     if attach_type == "PERF_EVENT":
         attr = structs.LinkCreatePerf(prog_fd, target_fd, kind, flags, cookie)
     elif attach_type == "TRACE_ITER":
-        attr = structs.LinkCreateIter(prog_fd, target_fd, kind, flags, _address(info), len(iter_info))
+        attr = structs.LinkCreateIter(prog_fd, target_fd, kind, flags, address(info), len(iter_info))
     else:
         attr = structs.LinkCreateTracing(prog_fd, target_fd, kind, flags, target_btf_id, cookie)
-    return Fd(_check(_bpf("LINK_CREATE", attr), f"cannot attach a program ({attach_type.lower()})"))
+    return Fd(checked(ask("LINK_CREATE", attr), f"cannot attach a program ({attach_type.lower()})"))
 
 
 def _array(kind: type[ctypes.c_uint64], items: Sequence[int]) -> ctypes.Array[ctypes.c_uint64] | None:
@@ -431,7 +433,7 @@ def link_kprobe_multi(
     attr = structs.LinkCreateKprobeMulti(
         prog_fd, 0, kind, 0, flags, len(syms) or len(addrs), _at(names), _at(places), _at(marks)
     )
-    return Fd(_check(_bpf("LINK_CREATE", attr), f"cannot attach to {attr.cnt} kernel functions"))
+    return Fd(checked(ask("LINK_CREATE", attr), f"cannot attach to {attr.cnt} kernel functions"))
 
 
 def link_uprobe_multi(
@@ -455,51 +457,34 @@ def link_uprobe_multi(
     arrays = [_array(ctypes.c_uint64, items) for items in (offsets, ref_ctr_offsets, cookies)]
     kind = ATTACH_TYPE["TRACE_UPROBE_SESSION" if session else "TRACE_UPROBE_MULTI"]
     attr = structs.LinkCreateUprobeMulti(
-        prog_fd, 0, kind, 0, _address(text), *map(_at, arrays), len(offsets), flags, pid
+        prog_fd, 0, kind, 0, address(text), *map(_at, arrays), len(offsets), flags, pid
     )
-    return Fd(_check(_bpf("LINK_CREATE", attr), f"cannot attach to {len(offsets)} places of {path}"))
+    return Fd(checked(ask("LINK_CREATE", attr), f"cannot attach to {len(offsets)} places of {path}"))
 
 
 def link_detach(link_fd: int) -> None:
     """Cut a link, whoever else holds it."""
-    _check(_bpf("LINK_DETACH", structs.LinkDetach(link_fd)), "cannot detach a link")
+    checked(ask("LINK_DETACH", structs.LinkDetach(link_fd)), "cannot detach a link")
 
 
 def iter_create(link_fd: int) -> Fd:
     """A file to read an iterator's output from."""
-    return Fd(_check(_bpf("ITER_CREATE", structs.IterCreate(link_fd)), "cannot start an iterator"))
+    return Fd(checked(ask("ITER_CREATE", structs.IterCreate(link_fd)), "cannot start an iterator"))
 
 
 def prog_attach(prog_fd: int, target_fd: int, attach_type: str, flags: int = 0) -> None:
     """Attach without a link, as cgroups took programs before Linux 5.7: it outlasts this process."""
     attr = structs.ProgAttach(target_fd, prog_fd, ATTACH_TYPE[attach_type], flags)
-    _check(_bpf("PROG_ATTACH", attr), f"cannot attach a program ({attach_type.lower()})")
+    checked(ask("PROG_ATTACH", attr), f"cannot attach a program ({attach_type.lower()})")
 
 
 def prog_detach(prog_fd: int, target_fd: int, attach_type: str) -> None:
     """Undo `prog_attach`."""
     attr = structs.ProgAttach(target_fd, prog_fd, ATTACH_TYPE[attach_type])
-    _check(_bpf("PROG_DETACH", attr), f"cannot detach a program ({attach_type.lower()})")
+    checked(ask("PROG_DETACH", attr), f"cannot detach a program ({attach_type.lower()})")
 
 
 # --- objects ---------------------------------------------------------------------------------
-
-
-class ProgInfo(NamedTuple):
-    """A loaded program. Lengths in bytes, `run_time_ns` and `run_cnt` only while statistics are on."""
-
-    type: int
-    id: int
-    name: str
-    tag: str
-    jited_len: int
-    xlated_len: int
-    run_time_ns: int
-    run_cnt: int
-    recursion_misses: int
-    verified_insns: int
-    map_ids: tuple[int, ...]
-    xlated: bytes
 
 
 class MapInfo(NamedTuple):
@@ -514,128 +499,35 @@ class MapInfo(NamedTuple):
     flags: int
 
 
-class LinkInfo(NamedTuple):
-    """A link: its type (see LINK_TYPE), its id, and the id of its program."""
-
-    type: int
-    id: int
-    prog_id: int
-
-
-def _info(fd: int, into: Structure) -> None:
+def object_info(fd: int, into: Structure) -> None:
+    """Fill one of the kernel's `*_info` structures with the facts of an object."""
     attr = structs.ObjInfo(fd, ctypes.sizeof(into), ctypes.addressof(into))
-    _check(_bpf("OBJ_GET_INFO_BY_FD", attr), "cannot ask the kernel about an object")
-
-
-def prog_info(fd: int, xlated: bool = False) -> ProgInfo:
-    """Facts of a program; with `xlated` also its instructions after the verifier's rewriting."""
-    size = structs.ProgInfo()
-    _info(fd, size)
-    code = ctypes.create_string_buffer(size.xlated_prog_len if xlated else 0)
-    ids = (ctypes.c_uint32 * size.nr_map_ids)()
-    info = structs.ProgInfo(
-        xlated_prog_len=len(code), xlated_prog_insns=_address(code),
-        nr_map_ids=len(ids), map_ids=ctypes.addressof(ids) if len(ids) else 0,
-    )  # fmt: skip
-    _info(fd, info)
-    return ProgInfo(
-        info.type, info.id, info.name.decode(), bytes(info.tag).hex(), info.jited_prog_len,
-        info.xlated_prog_len, info.run_time_ns, info.run_cnt, info.recursion_misses,
-        info.verified_insns, tuple(ids), code.raw,
-    )  # fmt: skip
-
-
-def prog_functions(fd: int) -> tuple[int, tuple[int, ...]]:
-    """The id of the BTF that came with a program, and the numbers of its functions there; (0, ()) without."""
-    size = structs.ProgInfo()
-    _info(fd, size)
-    width, count = size.func_info_rec_size, size.nr_func_info
-    records = ctypes.create_string_buffer(width * count)
-    _info(fd, structs.ProgInfo(func_info=_address(records), nr_func_info=count, func_info_rec_size=width))
-    return size.btf_id, tuple(struct.unpack_from("=I", records, width * n + 4)[0] for n in range(count))
+    checked(ask("OBJ_GET_INFO_BY_FD", attr), "cannot ask the kernel about an object")
 
 
 def map_info(fd: int) -> MapInfo:
     """Facts of a map."""
     info = structs.MapInfo()
-    _info(fd, info)
+    object_info(fd, info)
     return MapInfo(
         info.type, info.id, info.name.decode(), info.key_size, info.value_size, info.max_entries,
         info.map_flags,
     )  # fmt: skip
 
 
-def link_info(fd: int) -> LinkInfo:
-    """Facts of a link."""
-    info = structs.LinkInfo()
-    _info(fd, info)
-    return LinkInfo(info.type, info.id, info.prog_id)
-
-
 def btf_load(data: bytes) -> Fd:
     """Give the kernel type information; a KernelError carries its log."""
     blob = _buffer(data)
-    attr = structs.BtfLoad(btf=_address(blob), btf_size=len(data))
-    result = _bpf("BTF_LOAD", attr)
+    attr = structs.BtfLoad(btf=address(blob), btf_size=len(data))
+    result = ask("BTF_LOAD", attr)
     if result >= 0:
         return Fd(result)
     log = ctypes.create_string_buffer(_LOG_SIZES[1])
     attr.btf_log_buf, attr.btf_log_size, attr.btf_log_level = ctypes.addressof(log), len(log), 1
-    _bpf("BTF_LOAD", attr)
+    ask("BTF_LOAD", attr)
     raise KernelError(
         "cannot load type information", -result, hint(-result), log.value.decode(errors="replace")
     )
-
-
-_KINDS = {"prog": "PROG", "map": "MAP", "btf": "BTF", "link": "LINK"}
-
-
-def next_id(kind: str, start: int = 0) -> int | None:
-    """The id after `start` of a "prog", "map", "btf" or "link"; None if there is none."""
-    attr = structs.GetId(start)
-    result = _bpf(f"{_KINDS[kind]}_GET_NEXT_ID", attr)
-    return None if result == -errno.ENOENT else (_check(result, f"cannot list every {kind}"), attr.next_id)[1]
-
-
-def ids(kind: str) -> Iterator[int]:
-    """All ids of a kind, ascending."""
-    found = next_id(kind)
-    while found is not None:
-        yield found
-        found = next_id(kind, found)
-
-
-def fd_by_id(kind: str, number: int) -> Fd:
-    """Open an object by its id."""
-    result = _bpf(f"{_KINDS[kind]}_GET_FD_BY_ID", structs.GetId(number))
-    return Fd(_check(result, f"cannot open {kind} {number}"))
-
-
-def btf_get_fd_by_id(number: int) -> Fd:
-    """Open type information by its id."""
-    return fd_by_id("btf", number)
-
-
-def btf_info(fd: int) -> tuple[int, str, int]:
-    """Type information: its id, the name of its module ("vmlinux" for the kernel), its size in bytes."""
-    name = ctypes.create_string_buffer(64)
-    info = structs.BtfInfo(name=ctypes.addressof(name), name_len=len(name))
-    _info(fd, info)
-    return info.id, name.value.decode(), info.btf_size
-
-
-def btf_data(fd: int) -> bytes:
-    """Type information as it was loaded."""
-    size = structs.BtfInfo()
-    _info(fd, size)
-    data = ctypes.create_string_buffer(size.btf_size)
-    _info(fd, structs.BtfInfo(btf=_address(data), btf_size=len(data)))
-    return data.raw
-
-
-def enable_stats() -> Fd:
-    """Make the kernel count and time every run of every program until the result is closed."""
-    return Fd(_check(_bpf("ENABLE_STATS", structs.EnableStats(0)), "cannot turn statistics on"))
 
 
 def obj_pin(fd: int, path: str) -> None:
@@ -643,4 +535,4 @@ def obj_pin(fd: int, path: str) -> None:
     import os
 
     text = _buffer(os.fsencode(path) + b"\0")
-    _check(_bpf("OBJ_PIN", structs.ObjPin(_address(text), fd)), f"cannot pin to {path}")
+    checked(ask("OBJ_PIN", structs.ObjPin(address(text), fd)), f"cannot pin to {path}")

@@ -23,7 +23,7 @@ from pbt.pipeline import Options, compile
 from pbt.probes.kprobe import traceable
 from pbt.runtime.session import Session
 from pbt.source import PbtError, Source, UsageError
-from pbt.sys import bpf
+from pbt.sys import objects
 from pbt.uapi.features import FEATURES
 from tests.lab.rows import MESSAGES, ROWS, Row
 
@@ -62,7 +62,7 @@ def drive(session: Session, row: Row, before: set[int], links: list[int]) -> Non
     end = time.monotonic() + PATIENCE
     while session._links is None and time.monotonic() < end:
         time.sleep(0.02)
-    links.append(len(set(bpf.ids("link")) - before))
+    links.append(len(set(objects.ids("link")) - before))
     if row.load or row.refused:
         subprocess.run(["/bin/sh", "-c", row.load or "true"], check=False, timeout=PATIENCE)
         CELL.value += 1
@@ -76,7 +76,7 @@ def run(row: Row, target: Target) -> dict[str, object]:
     start, links, sink = time.monotonic(), [], Collector()
     sink.messages = "text"  # and what is said beside it
     said: list[str] = []
-    before = set(bpf.ids("link"))
+    before = set(objects.ids("link"))
     try:
         options = Options(unsafe=row.unsafe, environment={})
         bundle = compile(Source(row.name, addresses(row.script, target)), target, options)

@@ -21,7 +21,7 @@ from pbt.output.sink import Collector
 from pbt.pipeline import Options, compile
 from pbt.runtime.session import Session
 from pbt.source import PbtError, Source
-from pbt.sys import bpf
+from pbt.sys import objects
 from pbt.verifier_sim import verify_bundle
 from tests.live import published
 
@@ -48,7 +48,7 @@ def drive(session: Session, row: dict[str, object], over: threading.Event) -> No
         if session._links is not None and session._loaded is not None:
             row["probes"] = session._links.count
             fds = {fd.fileno() for fd in session._loaded.programs}
-            row["xlated"] = sum(bpf.prog_info(fd).xlated_len // 8 for fd in fds)
+            row["xlated"] = sum(objects.prog_info(fd).xlated_len // 8 for fd in fds)
             time.sleep(MOMENT)
     finally:
         session.stop()

@@ -14,7 +14,7 @@ from pbt.pipeline import compile
 from pbt.runtime.attach import attach
 from pbt.runtime.load import load
 from pbt.source import KernelError, Source
-from pbt.sys import bpf
+from pbt.sys import objects
 
 pytestmark = pytest.mark.live
 
@@ -40,10 +40,10 @@ def text_events(tracefs: Path) -> str:
 def links_of(programs: set[int]) -> set[int]:
     """The kernel's links that hold one of the programs. Others may be tracing at the same time."""
     found = set()
-    for number in bpf.ids("link"):
+    for number in objects.ids("link"):
         try:
-            with bpf.fd_by_id("link", number) as fd:
-                info = bpf.link_info(fd.fileno())
+            with objects.fd_by_id("link", number) as fd:
+                info = objects.link_info(fd.fileno())
         except KernelError:
             continue  # gone meanwhile
         found |= {info.id} if info.prog_id in programs else set()
@@ -56,7 +56,7 @@ def test_a_thousand_times(tracefs: Path) -> None:
     bundle = compile(Source("often.bt", SCRIPT), target)
     before = descriptors()
     with load(bundle, target) as loaded:
-        programs = {bpf.prog_info(fd.fileno()).id for fd in loaded.programs}
+        programs = {objects.prog_info(fd.fileno()).id for fd in loaded.programs}
         between = descriptors()
         for number in range(TIMES):
             links = attach(loaded, host, pytest.fail)
@@ -66,6 +66,6 @@ def test_a_thousand_times(tracefs: Path) -> None:
         assert descriptors() == between
     assert descriptors() == before and not text_events(tracefs)
     end = time.monotonic() + 5
-    while (left := programs & set(bpf.ids("prog")) or links_of(programs)) and time.monotonic() < end:
+    while (left := programs & set(objects.ids("prog")) or links_of(programs)) and time.monotonic() < end:
         time.sleep(0.05)
     assert not left

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pbt.source import KernelError
-from pbt.sys import bpf
+from pbt.sys import bpf, objects
 
 pytestmark = pytest.mark.live
 
@@ -29,9 +29,9 @@ interval:ms:100 {{ @{TOKEN}g++; }}
 
 def info(kind: str, number: int):
     """Facts of one object, or None if it has gone meanwhile."""
-    ask = {"prog": bpf.prog_info, "map": bpf.map_info, "link": bpf.link_info}[kind]
+    ask = {"prog": objects.prog_info, "map": bpf.map_info, "link": objects.link_info}[kind]
     try:
-        with bpf.fd_by_id(kind, number) as fd:
+        with objects.fd_by_id(kind, number) as fd:
             return ask(fd.fileno())
     except KernelError:
         return None
@@ -39,7 +39,7 @@ def info(kind: str, number: int):
 
 def alive() -> dict[str, set[int]]:
     """Numbers of our maps, of the programs that use them, and of the links of these."""
-    found = {kind: [i for n in bpf.ids(kind) if (i := info(kind, n))] for kind in ("map", "prog", "link")}
+    found = {kind: [i for n in objects.ids(kind) if (i := info(kind, n))] for kind in ("map", "prog", "link")}
     maps = {i.id for i in found["map"] if TOKEN in i.name}
     progs = {i.id for i in found["prog"] if maps & set(i.map_ids)}
     return {"map": maps, "prog": progs, "link": {i.id for i in found["link"] if i.prog_id in progs}}

@@ -15,7 +15,7 @@ from pbt.isa.asm import assemble
 from pbt.isa.insn import encode
 from pbt.registry import collect
 from pbt.source import NOWHERE, KernelError
-from pbt.sys import bpf
+from pbt.sys import bpf, objects
 
 pytestmark = pytest.mark.live
 
@@ -48,7 +48,7 @@ def runs(name, *parts, load, pid=None):
         provider.label(place), name, context.prog_type, Code(EMPTY), place, context.expected_attach_type
     )
     with (
-        bpf.enable_stats(),
+        objects.enable_stats(),
         bpf.prog_load(context.prog_type, EMPTY, expected_attach_type=context.expected_attach_type) as fd,
     ):
         closeables = provider.attach(Host(pid), fd.fileno(), program)
@@ -57,9 +57,9 @@ def runs(name, *parts, load, pid=None):
         finally:
             for closeable in closeables:
                 closeable.close()
-        count = bpf.prog_info(fd.fileno()).run_cnt
+        count = objects.prog_info(fd.fileno()).run_cnt
         load()
-        assert bpf.prog_info(fd.fileno()).run_cnt == count, "still attached after close"
+        assert objects.prog_info(fd.fileno()).run_cnt == count, "still attached after close"
         return count
 
 

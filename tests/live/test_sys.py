@@ -13,7 +13,7 @@ import pytest
 from pbt.isa.asm import assemble
 from pbt.isa.insn import Insn, encode, wide
 from pbt.source import KernelError
-from pbt.sys import bpf, perf
+from pbt.sys import bpf, objects, perf
 from pbt.sys.epoll import Epoll, wait
 from pbt.sys.mount import tracefs
 from pbt.sys.ring import RingBuffer
@@ -108,12 +108,12 @@ def test_a_program_runs_on_a_packet_and_tells_about_itself() -> None:
     with bpf.prog_load("SOCKET_FILTER", code, name="length") as fd:
         run = bpf.prog_test_run(fd.fileno(), bytes(100), repeat=3)
         assert (run.retval, run.data) == (86, bytes(100))  # the Ethernet header is taken off
-        info = bpf.prog_info(fd.fileno(), xlated=True)
+        info = objects.prog_info(fd.fileno(), xlated=True)
         assert (info.type, info.name, info.verified_insns) == (1, "length", 2)
         assert len(info.xlated) == info.xlated_len >= 16
-        assert info.id in bpf.ids("prog")
-        with bpf.fd_by_id("prog", info.id) as again:
-            assert bpf.prog_info(again.fileno()).tag == info.tag
+        assert info.id in objects.ids("prog")
+        with objects.fd_by_id("prog", info.id) as again:
+            assert objects.prog_info(again.fileno()).tag == info.tag
 
 
 def test_a_refused_program_brings_the_log() -> None:
@@ -132,16 +132,16 @@ def test_a_long_log_fits_at_last() -> None:
 def test_a_raw_tracepoint_counts_what_happens() -> None:
     with bpf.map_create("ARRAY", 4, 8, 1) as map_:
         code = asm("r1 = &m\nr2 = 1\nlock *(u64 *)(r1 +0) += r2\nr0 = 0\nexit", m=map_.fileno())
-        with bpf.enable_stats(), bpf.prog_load("RAW_TRACEPOINT", code) as prog:
+        with objects.enable_stats(), bpf.prog_load("RAW_TRACEPOINT", code) as prog:
             link = bpf.raw_tracepoint_open("sys_enter", prog.fileno())
             for _ in range(10):
                 os.getppid()
-            info = bpf.link_info(link.fileno())
+            info = objects.link_info(link.fileno())
             link.close()
-            assert (info.type, info.prog_id) == (1, bpf.prog_info(prog.fileno()).id)
+            assert (info.type, info.prog_id) == (1, objects.prog_info(prog.fileno()).id)
             count = bpf.map_lookup(map_.fileno(), u32(0), 8)
             assert count is not None and int.from_bytes(count, "little") >= 10
-            assert bpf.prog_info(prog.fileno()).run_cnt >= 10
+            assert objects.prog_info(prog.fileno()).run_cnt >= 10
         with pytest.raises(KernelError, match="no_such_event"):
             bpf.raw_tracepoint_open("no_such_event", prog.fileno())
 
@@ -318,7 +318,7 @@ def test_events_that_are_let_go_of_hold_nothing_and_attach_again() -> None:
 
         for _ in range(2):
             with bpf.prog_load("TRACEPOINT", code) as prog:
-                number, events = bpf.prog_info(prog.fileno()).id, []
+                number, events = objects.prog_info(prog.fileno()).id, []
                 for folder in folders:
                     with open(f"{folder}/id") as file:
                         event = perf.perf_event_open(consts.PERF_TYPE_TRACEPOINT, int(file.read()), cpu=0)
@@ -335,6 +335,6 @@ def test_events_that_are_let_go_of_hold_nothing_and_attach_again() -> None:
             calls()
             assert count() == before
             end = time.monotonic() + 20
-            while number in bpf.ids("prog") and time.monotonic() < end:
+            while number in objects.ids("prog") and time.monotonic() < end:
                 time.sleep(0.01)
-            assert number not in bpf.ids("prog")
+            assert number not in objects.ids("prog")
