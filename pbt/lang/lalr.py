@@ -8,6 +8,7 @@ table and regular expressions are unpacked when first needed: most scripts need 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 
 from pbt.data import NamedTuple
 from pbt.lang.scan import SCANS, UNSURE
@@ -94,7 +95,8 @@ class Parser:
     """A table made ready. `terminals` stand in the order in which the lexer tries them.
 
     `rows`: for each state, as text, the number of one of the `sets` of terminals, and for each of these an action,
-    2 * state for a shift and 2 * rule + 1 for a reduction; `gotos`: "origin state ..."; `start`, `final`: states.
+    2 * state for a shift and 2 * rule + 1 for a reduction, the last one for all that are left; `gotos`: "origin
+    state ..."; `start`, `final`: states.
     `reduce`: what a rule makes of its parts, a `Tree` of those that it keeps unless said otherwise.
     """
 
@@ -127,7 +129,8 @@ class Parser:
         if found is None:
             number, *actions = map(int, self.rows[state].split())
             terminals = map(int, self.sets[number].split())
-            found = self._actions[state] = dict(zip(terminals, actions, strict=True))
+            last = actions[-1] if actions else 0
+            found = self._actions[state] = dict(zip_longest(terminals, actions, fillvalue=last))
         return found
 
     def target(self, state: int, origin: int) -> int:

@@ -109,7 +109,7 @@ def _table(made: Lark) -> tuple[Any, ...]:
                 row[numbers[name]] = 2 * states[argument]
             else:
                 row[numbers[name]] = 2 * rules[argument] + 1
-        rows.append(" ".join(map(str, (sets.setdefault(tuple(row), len(sets)), *row.values()))))
+        rows.append(_row(sets.setdefault(tuple(row), len(sets)), list(row.values())))
         gotos.append(" ".join(map(str, goto)))
     return (
         [_terminal(t, lexer, terminals) for t in lexer.terminals],
@@ -120,6 +120,13 @@ def _table(made: Lark) -> tuple[Any, ...]:
         states[table.start_states["start"]],
         states[table.end_states["start"]],
     )
+
+
+def _row(number: int, actions: list[int]) -> str:
+    """A row of `lalr.Parser`: the last action is written once, however often it comes at the end."""
+    while len(actions) > 1 and actions[-1] == actions[-2]:
+        actions.pop()
+    return " ".join(map(str, (number, *actions)))
 
 
 def _order(table: Any) -> list[int]:
