@@ -144,9 +144,9 @@ def _uaddr(gen: Gen, call: Call) -> Value:
 def _check_registers(checks: Checks, call: Call) -> None:
     if not call.probe.regs:
         raise checks.error(
-            f"{call.name} can only be used in probes with registers",
+            f"{call.name} can not be used with '{call.probe.provider.lower()}' probes",
             call.span,
-            "kprobe, uprobe, profile, interval, software, hardware and watchpoint probes",
+            "those with registers are kprobe, uprobe, profile, interval, software, hardware and watchpoint",
         )
 
 

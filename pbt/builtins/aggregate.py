@@ -164,7 +164,7 @@ def _linear_bucket(gen: Gen, sample: Sample) -> Value:
 def _check_bits(checks: Checks, call: Call, literals: Sequence[int]) -> None:
     if not 0 <= literals[0] <= 5:
         raise checks.error(
-            f"hist() bits must be between 0 and 5 (provided {literals[0]})",
+            f"hist() bits {literals[0]} must be 0..5",
             call.span,
             "2^bits buckets are kept for each power of two",
         )
@@ -173,7 +173,7 @@ def _check_bits(checks: Checks, call: Call, literals: Sequence[int]) -> None:
 def _check_linear(checks: Checks, call: Call, literals: Sequence[int]) -> None:
     low, high, step = literals
     if step <= 0:
-        raise checks.error(f"lhist() step must be >= 1 (provided {step})", call.span)
+        raise checks.error(f"lhist() step must be >= 1 ({step} provided)", call.span)
     if low >= high:
         raise checks.error(
             f"lhist() min must be less than max (provided min {low} and max {high})", call.span
@@ -187,7 +187,7 @@ def _check_linear(checks: Checks, call: Call, literals: Sequence[int]) -> None:
     buckets = (high - low) // step
     if buckets > _LHIST_BUCKETS:
         raise checks.error(
-            f"lhist() has too many buckets: {buckets}, at most {_LHIST_BUCKETS}",
+            f"lhist() too many buckets, must be <= {_LHIST_BUCKETS} (would need {buckets})",
             call.span,
             f"a step of {-(-(high - low) // _LHIST_BUCKETS)} would do",
         )

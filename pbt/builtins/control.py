@@ -35,7 +35,7 @@ def _check_whole_map(checks: Checks, call: Call) -> Type:
     name = checks.whole_map(call.args[0])
     if name is None:
         raise checks.error(
-            f"{call.name}() expects a map to be provided",
+            f"{call.name}() expects a map argument",
             checks.span(call.args[0]),
             f"write {call.name}(@name)",
         )
@@ -86,7 +86,7 @@ def _has_key(gen: Gen, call: Call) -> Value:
 def _check_find(checks: Checks, call: Call) -> Type:
     if checks.whole_map(call.args[0]) is None:
         raise checks.error(
-            "find() expects a map to be provided", checks.span(call.args[0]), "find(@map, key, $value)"
+            "find() expects a map argument", checks.span(call.args[0]), "find(@map, key, $value)"
         )
     checks.map_element(call.node, call.args[:2], keyed=True)
     if checks.aggregation(call.args[0]):
@@ -149,7 +149,7 @@ def _check_signal(checks: Checks, call: Call) -> Type:
         if number is None:
             known = [s.name.removeprefix("SIG") for s in signal.Signals]
             hint = did_you_mean(name, known)
-            raise checks.error(f"{name} is not a valid signal", checks.span(call.args[0]), hint)
+            raise checks.error(f"Invalid string for signal: {name}", checks.span(call.args[0]), hint)
         checks.keep(call.node, int(number))
     else:
         number = checks.known_int(call.args[0])

@@ -42,9 +42,9 @@ def _one_default(checks: Checks, call: Call, name: str, default: bool | int | st
     known = checks.default(name, default)
     if (type(known), known) != (type(default), default):
         raise checks.error(
-            f"option --{name} has two defaults: {_shown(known)} and {_shown(default)}",
+            f"option '{name}' needs to have the same default value in all places, not {_shown(default)}. "
+            f"Previous default value: {_shown(known)}",
             call.span,
-            "all calls of getopt() with one name have the same default",
         )
 
 

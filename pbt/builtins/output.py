@@ -28,9 +28,9 @@ def check_format(checks: Checks, call: Call) -> Type:
     if odd is not None:
         checks.warn(f"{call.name}: {odd}", checks.span(call.args[0]), "write %% for a percent sign")
     if given != len(wanted):
-        less = "Not enough" if given < len(wanted) else "Too many"
+        less = "not enough" if given < len(wanted) else "too many"
         raise checks.error(
-            f"{call.name}: {less} arguments for format string ({given} supplied, {len(wanted)} expected)",
+            f"{less} arguments for format string ({given} supplied, {len(wanted)} expected)",
             call.span,
         )
     for node, kind, conversion in zip(call.args[1:], call.types[1:], wanted, strict=True):
@@ -70,8 +70,9 @@ def _check_conversion(checks: Checks, name: str, node: Any, kind: Type, conversi
         fits, wants = isinstance(kind, (Buffer, Array, Str)), "buffer"
     if not fits:
         raise checks.error(
-            f"{name}: %{conversion} specifier expects a value of type {wants} ({kind} supplied)",
+            f"unsupported format specifier for type '{kind}': {conversion}",
             checks.span(node),
+            f"{name}: %{conversion} is for values of type {wants}",
         )
 
 

@@ -50,9 +50,9 @@ def _draw_username(world: World, raw: bytes, detail: str) -> bytes:
 def _check_args(checks: Checks, call: Call) -> Type:
     if call.probe.args is None:
         raise checks.error(
-            "The args builtin has no fields in this probe",
+            "The args builtin can only be used with tracepoint, rawtracepoint, fentry/fexit, and uprobe probes",
             call.span,
-            "it is typed in tracepoint, fentry, fexit, rawtracepoint and uprobe probes; elsewhere use arg0, arg1, ...",
+            "elsewhere use arg0, arg1, ..., or retval",
         )
     return Pointer(call.probe.args, "ctx")
 
@@ -68,9 +68,9 @@ def _ctx(gen: Gen, call: Call) -> Value:
 def _check_arg(checks: Checks, call: Call) -> Type:
     if call.probe.arg is None:
         raise checks.error(
-            f"The {call.name} builtin can only be used in probes with a register context",
+            f"The {call.name} builtin can only be used with 'kprobes', 'uprobes' and 'usdt' probes",
             call.span,
-            "kprobe, uprobe, usdt and rawtracepoint have arg0, arg1, ...; tracepoints have args.NAME",
+            "rawtracepoint probes have it, too; tracepoints have args.NAME",
         )
     return U64
 
@@ -101,9 +101,9 @@ def _retval(gen: Gen, call: Call) -> Value:
 def _check_func(checks: Checks, call: Call) -> Type:
     if call.probe.func is None:
         raise checks.error(
-            "The func builtin can only be used with kprobe, kretprobe, uprobe, uretprobe, fentry and fexit probes",
+            f"The func builtin can not be used with '{call.probe.provider.lower()}' probes",
             call.span,
-            "use the probe builtin for the name of the attach point",
+            "those of functions have it; the probe builtin is the name of the attach point",
         )
     return USYM if call.probe.user else KSYM
 

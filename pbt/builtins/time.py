@@ -28,7 +28,7 @@ def _check_nsecs(checks: Checks, call: Call) -> Type:
         mode = checks.identifier(call.args[0], "nsecs() mode")
         if mode not in CLOCKS:
             raise checks.error(
-                f"Unknown clock '{mode}'",
+                f"Invalid timestamp mode: {mode}",
                 checks.span(call.args[0]),
                 "nsecs() knows boot, monotonic, tai and sw_tai",
             )

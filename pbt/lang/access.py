@@ -116,7 +116,8 @@ class Access(Calls):
         if isinstance(base, Tuple):
             return self._tuple_item(base, str(self.literal_int(node.keys[0], "tuple index")), node.span)
         raise ScriptError(
-            f"The array index operator [] can only be used on arrays and pointers, found {base}", node.span
+            f"The array index operator [] can only be used on arrays, pointers, and tuples, found {base}.",
+            node.span,
         )
 
     def _tuple_item(self, base: Tuple, name: str, span: Span) -> Type:
@@ -127,9 +128,9 @@ class Access(Calls):
             raise ScriptError(f"Record does not contain field '{name}'", span, f"did you mean {close[0]}?")
         if not name.isdigit() or int(name) >= len(base.elements):
             raise ScriptError(
-                f"Invalid tuple index: {name}",
+                f"Invalid tuple index: {name}. Found {len(base.elements)} elements in tuple.",
                 span,
-                f"this tuple has {len(base.elements)} elements, counted from 0",
+                "they are counted from 0",
             )
         return base.elements[int(name)]
 

@@ -46,7 +46,7 @@ def binary_type(op: str, left: Type, right: Type, span: Span) -> Type:
     if op in ("&&", "||"):
         for side in (left, right):
             if not is_integral(side) and not isinstance(side, Str):
-                raise ScriptError(f"The {op} operator can not be used on type '{side}'", span)
+                raise ScriptError(f"The {op} operator can not be used on expressions of type '{side}'", span)
         return BOOL
     if op in ("==", "!=") and not (is_integral(left) and is_integral(right)):
         if _comparable(left, right):

@@ -74,17 +74,14 @@ class Calls(Maps):
         given = len(node.args)
         if least <= given <= most:
             return
-        words = ("no", "one", "two", "three", "four")
-        wanted = (
-            least
-            if least == most
-            else (f"at least {words[least]}" if given < least else f"at most {words[most]}")
-        )
-        if isinstance(wanted, int):
-            wanted = words[wanted]
-        plural = "" if wanted.endswith("one") else "s"
-        raise ScriptError(f"{node.name}() requires {wanted} argument{plural} ({given} provided)", node.span,
-                          self._signature(node.name))  # fmt: skip
+        verb, bound = ("requires ", least) if given < least else ("takes up to ", most)
+        if least == most:
+            verb = "requires "
+        elif given < least:
+            verb += "at least "
+        counted = {0: "no arguments", 1: "one argument"}.get(bound, f"{bound} arguments")
+        message = f"{node.name}() {verb}{counted} ({given} provided)"
+        raise ScriptError(message, node.span, self._signature(node.name))
 
     def _signature(self, name: str) -> str:
         record = self.shared.known_builtins.get(name) or self.shared.known_aggregations.get(name)

@@ -93,7 +93,7 @@ class Casts(Access):
         if isinstance(kind, (Struct, Void)) or (isinstance(kind, Array) and not isinstance(source, (Str, Array))
                                                 and not is_integral(source)):  # fmt: skip
             raise ScriptError(
-                f'Cannot cast to "{kind}"',
+                f'Cannot cast from "{source}" to "{kind}"',
                 node.type.span,
                 f"cast to a pointer: ({kind} *)" if isinstance(kind, Struct) else "",
             )

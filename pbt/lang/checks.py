@@ -147,7 +147,9 @@ class Checks:
         self._expr(node)
         node = self.real(node)
         if not isinstance(node, ast.Str):
-            raise ScriptError(f"{what} must be a string literal", node.span, 'write it in "double quotes"')
+            name, _, part = what.partition(" ")
+            message = f"{name} expects a string literal ({self._expr(node)} provided)"
+            raise ScriptError(message, node.span, f'the {part} is written in "double quotes"')
         return node.value
 
     def identifier(self, node: ast.Expr, what: str) -> str:
@@ -178,9 +180,7 @@ class Checks:
         base = first.base if isinstance(first, ast.Index) else first
         if not isinstance(base, ast.Map):
             name = node.name if isinstance(node, ast.Call) else "this"
-            raise ScriptError(
-                f"{name}() expects a map to be provided", first.span, f"write {name}(@name, key)"
-            )
+            raise ScriptError(f"{name}() expects a map argument", first.span, f"write {name}(@name, key)")
         if isinstance(first, ast.Index) and len(args) > 1:
             raise ScriptError(
                 "this takes one map and one key",

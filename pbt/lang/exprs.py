@@ -146,9 +146,15 @@ class Expressions(Casts):
                 return self._inherit(kind.target, kind)
             if isinstance(kind, Int):
                 return U64
-            raise ScriptError(f"Can not dereference type '{kind}'", node.span, "it needs a pointer")
+            raise ScriptError(
+                f"The * operator can not be used on expressions of type '{kind}'",
+                node.span,
+                "it needs a pointer",
+            )
         if not is_integral(kind):
-            raise ScriptError(f"The {node.op} operator can not be used on type '{kind}'", node.span)
+            raise ScriptError(
+                f"The {node.op} operator can not be used on expressions of type '{kind}'", node.span
+            )
         value = self.known_int(node.operand)
         if node.op == "!":
             if value is not None:
@@ -169,7 +175,9 @@ class Expressions(Casts):
     def _step(self, node: ast.Step) -> Type:
         kind = self._expr(node.operand)
         if not is_integral(kind):
-            raise ScriptError(f"The {node.op} operator can not be used on type '{kind}'", node.span)
+            raise ScriptError(
+                f"The {node.op} operator can not be used on expressions of type '{kind}'", node.span
+            )
         signed = node.op == "--" or both_signed(kind, _ONE)  # differences are signed
         made = kind if isinstance(kind, Pointer) else I64 if signed else U64
         if isinstance(node.operand, ast.Var):

@@ -36,7 +36,7 @@ def bring_in(parsed: Parsed, parse: Parse, headers: Known | None) -> Parsed:
     """
     if not parsed.script.imports:
         return parsed
-    parts = [*_gathered(parsed, parse, headers, set()), parsed]
+    parts = [*_gathered(parsed, parse, headers, {os.path.realpath(parsed.script.span.source.name)}), parsed]
     for part in parts[:-1]:
         if part.script.settings:
             raise ScriptError("an imported file cannot have a config block", part.script.settings[0].span)

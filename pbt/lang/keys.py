@@ -99,7 +99,7 @@ class Maps(Checks):
         if known.aggregation:
             raise ScriptError(
                 f"Type mismatch for {known.name}: trying to assign value of type '{kind}' when map "
-                f"already contains a value of type '{known.aggregation}_t'",
+                f"already has a type '{known.aggregation}_t'",
                 value.span,
                 "a map holds one kind of value; use another map",
             )
@@ -108,7 +108,7 @@ class Maps(Checks):
         except Mismatch:
             raise ScriptError(
                 f"Type mismatch for {known.name}: trying to assign value of type '{kind}' when map "
-                f"already contains a value of type '{known.value}'",
+                f"already has a type '{known.value}'",
                 value.span,
                 "a map holds one type of value; use another map",
             ) from None
@@ -126,7 +126,7 @@ class Maps(Checks):
         except Mismatch:
             raise ScriptError(
                 f"Type mismatch for {shown(var)}: trying to assign value of type '{kind}' when variable "
-                f"already contains a value of type '{known}'",
+                f"already has a type '{known}'",
                 (value or var).span,
                 "use another variable, or a cast",
             ) from None

@@ -34,10 +34,15 @@ _INT = Regex(
 )
 
 
+_LONGEST = 200  # characters: far more than 64 bits take, and fewer than Python would read
+
+
 def number(text: str, span: Span) -> int:
     """An integer literal: decimal, 0x, octal, 1e6, 1_000, C suffixes, durations in nanoseconds."""
     if text.isascii() and text.isdecimal() and len(text) < 20 and (text[0] != "0" or text == "0"):
         return int(text)
+    if len(text) > _LONGEST:
+        raise ScriptError("a number of this length does not fit 64 bits", span)
     match = _INT.fullmatch(text)
     if not match:
         hint = "one digit before e, as in 1e6" if Regex(r"\d+e\d+").fullmatch(text) else ""

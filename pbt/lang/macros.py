@@ -14,6 +14,7 @@ from pbt.source import ScriptError, Span
 from pbt.typing import Any, TypeVar
 
 MOST_DEPTH = 64  # of calls within one another
+MOST_COPIES = 10_000  # of macros and functions in one script
 MOST_REPEATS = 8  # of one name: overloads may call each other
 N = TypeVar("N", bound=ast.Node)
 
@@ -63,7 +64,7 @@ class _Expansion:
     def _call(self, node: ast.Call | ast.Ident) -> ast.Expr:
         args = node.args if isinstance(node, ast.Call) else ()
         macro = self._pick(node, args)
-        self._enter(macro.name, "Recursive macro call detected", node)
+        self._enter(macro.name, "Recursive macro call detected. Call chain", node)
         _no_other_maps(macro)
         self._copies += 1
         own = {p: a for p, a in zip(macro.params, (self.rewrite(arg) for arg in args), strict=True)}
@@ -75,6 +76,8 @@ class _Expansion:
         if self._names.count(name) > MOST_REPEATS:
             last = len(self._names) - self._names[::-1].index(name) - 1
             raise ScriptError(f"{recursive}: {' > '.join([*self._names[last:], name])}", node.span)
+        if self._copies >= MOST_COPIES:
+            raise ScriptError(f"macros and functions are put in more than {MOST_COPIES} times", node.span)
         if len(self._names) >= MOST_DEPTH:
             raise ScriptError(f"macros and functions are nested more than {MOST_DEPTH} deep", node.span)
         self._names.append(name)

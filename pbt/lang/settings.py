@@ -107,7 +107,7 @@ def _from_script(
     if row is None:
         close = nearest(name, SETTINGS)
         hint = f"did you mean {close[0]}?" if close else ""
-        raise ScriptError(f"Unrecognized config variable: {node.name}", node.span, hint)
+        raise ScriptError(f"{node.name}: not a known configuration option", node.span, hint)
     if name in RENAMED:
         warn(ScriptWarning(f"{node.name} was renamed to {row.name}", node.span))
     problem, value = _convert(row, node.value)

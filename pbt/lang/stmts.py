@@ -66,7 +66,9 @@ class Body(Expressions):
         self._statements(block.body)
 
     def _statements(self, body: Sequence[ast.Stmt]) -> None:
-        for stmt in body:
+        for before, stmt in zip((None, *body), body):  # noqa: B905
+            if before is not None and _ends(before):
+                self.warn("Unreachable statement.", stmt.span, once=True)
             self._guard(self._stmt, stmt)
 
     def _stmt(self, stmt: ast.Stmt) -> None:
@@ -84,7 +86,9 @@ class Body(Expressions):
             self._if(stmt)
         elif isinstance(stmt, ast.While):
             self.warn(
-                "While loops are deprecated", stmt.span, "for ($i : start..end) { ... } has an end for sure"
+                "While loops are deprecated and may go",
+                stmt.span,
+                "for ($i : start..end) { ... } has an end for sure",
             )
             self._guard(self._condition, stmt.condition)
             self._loop(stmt.body)
@@ -93,9 +97,8 @@ class Body(Expressions):
         elif isinstance(stmt, ast.Unroll):
             count = self.literal_int(stmt.count, "unroll() count")
             if not 1 <= count <= 100:
-                raise ScriptError(
-                    f"unroll() count must be between 1 and 100 (provided {count})", stmt.count.span
-                )
+                bound = "minimum value is 1" if count < 1 else "maximum value is 100"
+                raise ScriptError(f"unroll {bound} ({count} provided)", stmt.count.span)
             self.keep(stmt, count)
             self._loop(stmt.body)
         elif isinstance(stmt, ast.ForRange):
@@ -318,7 +321,7 @@ class Body(Expressions):
             has = f"{known.aggregation}_t" if known.aggregation else str(known.value)
             raise ScriptError(
                 f"Type mismatch for {known.name}: trying to assign value of type '{record.name}_t' when map "
-                f"already contains a value of type '{has}'",
+                f"already has a type '{has}'",
                 call.span,
                 "a map holds one kind of value; use another map",
             )
@@ -353,6 +356,13 @@ def _literals(record: Aggregation, args: Sequence[int]) -> str:
         if arg or not words
     ]
     return ", ".join(shown)
+
+
+def _ends(stmt: ast.Stmt) -> bool:
+    """Whether what stands behind a statement never runs."""
+    if isinstance(stmt, ast.ExprStmt):
+        return isinstance(stmt.value, ast.Call) and stmt.value.name == "exit"
+    return isinstance(stmt, ast.Jump)
 
 
 def _leaves(node: ast.Node) -> bool:

@@ -63,11 +63,11 @@ def test_signal(argument: str, number: int) -> None:
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
-        ('printf("%d")', "Not enough arguments for format string .0 supplied, 1 expected"),
-        ('printf("x", 1)', "Too many arguments for format string .1 supplied, 0 expected"),
-        ('printf("%d", comm)', "%d specifier expects a value of type integer"),
-        ('printf("%r", 1)', "%r specifier expects a value of type buffer"),
-        ("printf(comm)", "format must be a string literal"),
+        ('printf("%d")', "not enough arguments for format string .0 supplied, 1 expected"),
+        ('printf("x", 1)', "too many arguments for format string .1 supplied, 0 expected"),
+        ('printf("%d", comm)', "unsupported format specifier"),
+        ('printf("%r", 1)', "unsupported format specifier"),
+        ("printf(comm)", "expects a string literal"),
         ("printf()", "printf.. requires at least one argument"),
         ("print()", "print.. requires"), ("print(pid, 5)", "top and div only for a whole map"),
         ("print(exit())", "type void"),
@@ -75,11 +75,11 @@ def test_signal(argument: str, number: int) -> None:
         ("zero(@a[1]); @a[1] = 1", "zero.. expects a map"),
         ("delete(pid)", "delete.. expects a map"), ("delete(@a); @a[1] = 1; delete(@a)", ""),
         ("has_key(@a); @a[1] = 1", "has_key"),
-        ("time(5)", "must be a string literal"), ("nothing()", "Unknown function: 'nothing'"),
+        ("time(5)", "expects a string literal"), ("nothing()", "Unknown function: 'nothing'"),
         ("prinf(1)", "did you mean print"),
         ("count()", "must be assigned directly to a map"),
         ("$x = count()", "must be assigned directly to a map"),
-        ("@a = hist(1, 6)", "between 0 and 5"), ("@a = lhist(1, 5, 5, 1)", "min must be less than max"),
+        ("@a = hist(1, 6)", "must be 0..5"), ("@a = lhist(1, 5, 5, 1)", "min must be less than max"),
         ("@a = lhist(1, 0, 9, 0)", "step must be >= 1"),
         ("@a = lhist(1, 0, 100000, 1)", "too many buckets"),
         ("@a = sum(comm)", "only supports integer arguments"), ("@a = sum()", "requires one argument"),
@@ -103,5 +103,5 @@ def test_unsafe_functions(call: str) -> None:
 
 @pytest.mark.parametrize("argument", ['"NOTHING"', "0", "65"])
 def test_signals_that_do_not_exist(argument: str) -> None:
-    with pytest.raises(ScriptErrors, match="is not a valid signal"):
+    with pytest.raises(ScriptErrors, match="signal"):
         compiled(f"BEGIN {{ signal({argument}); }}", unsafe=True)

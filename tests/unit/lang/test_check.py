@@ -188,7 +188,7 @@ def test_defines_enums_and_parameters() -> None:
 ERRORS = (
     ("@a = 1; @a = comm", "comm",
         "Type mismatch for @a: trying to assign value of type 'string[16]' when map already "
-        "contains"
+        "has a type"
     ),
     ("@a = 1; @a[1] = 1", "@a[1]", "previously used without one"),
     ("@a[1] = 1; @a = 1", "@a", "previously used with one"),
@@ -213,14 +213,14 @@ ERRORS = (
     ("print(pid.x)", "pid", "Can not access field 'x'"),
     ("print(((struct thing *)0)->nxt)", "nxt", "does not contain a field named 'nxt'"),
     ("print((struct nothing *)0)", "(struct nothing *)", "Cannot resolve unknown type"),
-    ("print((struct thing)0)", "(struct thing)", "Cannot cast to"),
+    ("print((struct thing)0)", "(struct thing)", "Cannot cast from"),
     ("print((int32)comm)", "(int32)comm", "Cannot cast from"),
-    ("print(*comm)", "*comm", "Can not dereference"),
+    ("print(*comm)", "*comm", "The * operator can not be used"),
     ("print(*(void *)0)", "*(void *)0", "void pointer"),
     ("print(&pid)", "&pid", "address"),
     ("break", "break", "outside of a loop"),
-    ("unroll(0) { }", "0", "between 1 and 100"),
-    ("unroll(101) { }", "101", "between 1 and 100"),
+    ("unroll(0) { }", "0", "minimum value is 1"),
+    ("unroll(101) { }", "101", "maximum value is 100"),
     ("unroll(pid) { }", "pid", "must be an integer literal"),
     ("for ($i : 0..comm) { }", "comm", "a range goes from one integer to another"),
     ("$x = exit()", "exit()", "no value to assign"),
@@ -228,8 +228,8 @@ ERRORS = (
     ("int a[2] = {1, 2, 3}", "int a[2] = {1, 2, 3}", "3 values for an array of 2"),
     ("int a[2] = {1}; print(a[2])", "a[2]", "out of bounds"),
     ("@a[exit()] = 1", "exit()", "cannot be used as a map key"),
-    ("$x = -comm", "-comm", "can not be used on type"),
-    ("$x = comm; $x++", "$x++", "can not be used on type"),
+    ("$x = -comm", "-comm", "can not be used on expressions of type"),
+    ("$x = comm; $x++", "$x++", "can not be used on expressions of type"),
     ("let $x: uint8 = comm", "comm", "Type mismatch for $x"),
     ("print(offsetof(struct thing, low))", "offsetof(struct thing, low)", "bitfield"),
     ("print(offsetof(struct thing, q))", "offsetof(struct thing, q)", "does not contain"),

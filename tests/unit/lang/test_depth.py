@@ -48,7 +48,7 @@ def test_deep(name: str) -> None:
 def test_calls_without_end() -> None:
     chain = "".join(f"macro m{n}() {{ m{n - 1}() + 1 }} " for n in range(1, 100))
     for text, message in (
-        ("macro m(x) { m(x) } BEGIN { m(1); }", "Recursive macro call detected: m"),
+        ("macro m(x) { m(x) } BEGIN { m(1); }", "Recursive macro call detected. Call chain: m"),
         ("macro m0() { 1 } " + chain + "BEGIN { print(m99()); }", "nested more than 64 deep"),
     ):
         with pytest.raises(PbtError, match=message):

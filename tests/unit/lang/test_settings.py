@@ -55,7 +55,7 @@ def test_the_environment_wins() -> None:
 @pytest.mark.parametrize(
     ("block", "message"),
     [
-        ("max_strlne = 1", "Unrecognized config variable: max_strlne"),
+        ("max_strlne = 1", "max_strlne: not a known configuration option"),
         ("vmlinux = x", "can only be set in the environment, as BPFTRACE_VMLINUX"),
         ("missing_probes = maybe", "Invalid value for missing_probes"),
         ("max_strlen = 0", "Invalid value for max_strlen: 0"),
