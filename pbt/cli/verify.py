@@ -11,7 +11,7 @@ from pbt.cli.kernel import judging, kernel_types
 from pbt.cli.options import Arguments, Option
 from pbt.cli.verbs import HEADERS, HELP, PROGRAM, explained, headers_of, mixed, read_bytes, text_of
 from pbt.data import NamedTuple
-from pbt.source import Source, Span, UsageError
+from pbt.source import Source, Span, UsageError, did_you_mean
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -261,9 +261,15 @@ def _kind(args: Arguments) -> tuple[str, str]:
 
     kind, attach = args.get("type", "").upper(), args.get("attach", "").upper()
     if kind and kind not in PROG_TYPES:
-        raise UsageError(f"unknown program type {kind}", "one of " + ", ".join(PROG_TYPES))
+        raise UsageError(
+            f"unknown program type {kind}",
+            did_you_mean(kind, PROG_TYPES) or "one of " + ", ".join(PROG_TYPES),
+        )
     if attach and attach not in ATTACH_TYPE:
-        raise UsageError(f"unknown attach type {attach}", "one of " + ", ".join(ATTACH_TYPE))
+        raise UsageError(
+            f"unknown attach type {attach}",
+            did_you_mean(attach, ATTACH_TYPE) or "one of " + ", ".join(ATTACH_TYPE),
+        )
     return kind, attach
 
 

@@ -205,6 +205,8 @@ def test_verify_compiles_scripts_for_the_release(capsys: Capture, release: str) 
 def test_verify_refuses_unknown_words(capsys: Capture, tmp_path: Path) -> None:
     (tmp_path / "p").write_text(PROGRAM)
     assert "unknown program type X" in run(capsys, "verify", "--type", "x", tmp_path / "p")[2]
+    assert "did you mean KPROBE?" in run(capsys, "verify", "--type", "kprob", tmp_path / "p")[2]
+    assert "did you mean TRACE_FENTRY?" in run(capsys, "verify", "--attach", "trace_entry", tmp_path / "p")[2]
     assert "invalid kernel release" in run(capsys, "verify", "--kernel", "new", tmp_path / "p")[2]
 
 
