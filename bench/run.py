@@ -46,8 +46,11 @@ BENCHES = {
     "startup": Bench(
         "Start-up",
         "From exec to the end, for an installed pbt with byte code, by the distribution's Python where there is one: "
-        "wall, CPU, peak memory. Every program is judged by the built-in verifier before it is loaded, which is part "
-        "of pbt's time.",
+        "wall, CPU, peak memory. `pbt` keeps nothing from earlier starts, `pbt again` has what an earlier one kept, "
+        "`pbt run` is given a file of `pbt build`. Every program is judged by the built-in verifier before it is "
+        "loaded (when it is built, for a file), which is part of pbt's time. The wall leaves out what the kernel does "
+        "when pbt has gone: it ends the perf events of tracepoints in a thread of its own (docs/design.md), for which "
+        "the bench pauses 0.1 s for each tracepoint after every run of every tool.",
     ),
     "listing": Bench(
         "Listing",

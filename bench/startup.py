@@ -3,7 +3,8 @@
     python -m bench.startup [--rounds N] [--short] [--json]
 
 pbt is installed into a virtual environment of its own first, as pip would do it, byte code included; "pbt"
-starts with nothing kept from earlier starts (and keeps what it compiled), "pbt again" with what it kept. Each
+starts with nothing kept from earlier starts (and keeps what it compiled), "pbt again" with what it kept, and
+"pbt run" with the file that `pbt build` made of the program beforehand. Each
 round runs every program once with every tool, so that all see the same machine. Reported are medians of wall
 time and of CPU time (user + system of the process), the largest peak of memory, and ratios to each bpftrace:
 below 1 is better. Needs root.
@@ -56,7 +57,7 @@ def measure(command: list[str], environment: dict[str, str], forget: str = "") -
     return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
-COLD, WARM = "pbt", "pbt again"
+COLD, WARM, BUILT = "pbt", "pbt again", "pbt run"
 _ENDING = (
     0.1  # seconds for each tracepoint: the kernel may still end them when the tool that had them is gone
 )
@@ -92,6 +93,13 @@ def installed(folder: str) -> tuple[tuple[Tool, Tool], dict[str, str]]:
     return tools, {**kept, "XDG_CACHE_HOME": f"{folder}/kept"}
 
 
+def built(ours: Tool, script: str, file: str, environment: dict[str, str]) -> Tool:
+    """pbt with a file made of the script, which is all of its command line."""
+    words = ours.running("build", "-e", script, "-o", file)
+    subprocess.run(words, check=True, capture_output=True, env=environment)
+    return Tool(BUILT, (*ours.command, "run", file))
+
+
 def programs() -> dict[str, str]:
     """Name → script: PROGRAMS, with exactly 25 tracepoints, and the largest tool."""
     events = sorted(p.name for p in Path("/sys/kernel/tracing/events/syscalls").glob("sys_enter_*"))[:25]
@@ -116,22 +124,23 @@ def run(rounds: int) -> dict[str, object]:
             if text:
                 known["largest tool"] = text + "\ninterval:ms:1 { exit(); }\n"
         for name, script in known.items():
-            words = ["-e", script]
 
-            def once(tool: Tool, words: list[str] = words) -> Run:
+            def once(tool: Tool, script: str = script) -> Run:
                 kept = environment["XDG_CACHE_HOME"] if tool.name == COLD else ""
+                words = () if tool.name == BUILT else ("-e", script)
                 found = measure(tool.running(*words), environment, kept)
-                time.sleep(_ENDING * words[-1].count("tracepoint:"))  # not at the next one's cost
+                time.sleep(_ENDING * script.count("tracepoint:"))  # not at the next one's cost
                 return found
 
-            found = in_turn([*ours, *others], rounds + 1, once)
+            ready = built(ours[0], script, f"{folder}/built.pbt", environment)
+            found = in_turn([*ours, ready, *others], rounds + 1, once)
             medians = {n: _summary(runs[1:]) for n, runs in found.items()}  # the first warms the file cache
             for n, r in medians.items():
-                cold, warm = (_ratios(medians[mine], r, n) for mine in (COLD, WARM))
-                rows.append([name, n, *r, *cold, *warm[:2]])
+                cold, warm, run = (_ratios(medians[mine], r, n) for mine in (COLD, WARM, BUILT))
+                rows.append([name, n, *r, *cold, *warm[:2], *run[:2]])
     head = [
         "program", "tool", "wall s", "CPU s", "peak MiB", "pbt's wall", "pbt's CPU", "pbt's peak", "again: wall",
-        "again: CPU",
+        "again: CPU", "run: wall", "run: CPU",
     ]  # fmt: skip
     return {"machine": dict(machine()), "rows": rows, "text": table(head, rows)}
 
@@ -141,7 +150,7 @@ def _summary(runs: list[Run]) -> Run:
 
 
 def _ratios(mine: Run, other: Run, name: str) -> list[float | None]:
-    return [None] * 3 if name in (COLD, WARM) else [a / b for a, b in zip(mine, other, strict=True)]
+    return [None] * 3 if name in (COLD, WARM, BUILT) else [a / b for a, b in zip(mine, other, strict=True)]
 
 
 def main() -> None:
