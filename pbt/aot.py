@@ -1,13 +1,12 @@
 """Bundle ⇄ one file that runs by itself, without the compiler.
 
-The file: a line that makes it executable, `MAGIC` with the format's number, the SHA-256 of what follows,
+The file: a line that makes it executable, `MAGIC` with the format's number, the CRC-32 of what follows (u32),
 and a zlib stream: a u32 (little endian), so many bytes of JSON, then raw bytes that the JSON points into.
 What the JSON means, see rows.py: nothing in the file is code for Python.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import struct
@@ -24,9 +23,9 @@ if TYPE_CHECKING:
     from pbt.host.target import Target
 
 FIRST_LINE = b"#!/usr/bin/env -S pbt run\n"
-MAGIC, FORMAT = b"\x7fPBT", 2
+MAGIC, FORMAT = b"\x7fPBT", 3
 _MOST = 1 << 28  # bytes of an unpacked file: far more than any script makes
-_LENGTH = struct.Struct("<I")
+_LENGTH, _HEAD = struct.Struct("<I"), struct.Struct("<II")
 _DAMAGE = (zlib.error, struct.error, *DAMAGE)
 
 
@@ -39,7 +38,7 @@ def pack(tool: Tool) -> bytes:
     writer.value(tool)
     text = json.dumps(writer.rows, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
     body = zlib.compress(_LENGTH.pack(len(text)) + text + writer.raw, 9)
-    return b"".join((FIRST_LINE, MAGIC, _LENGTH.pack(FORMAT), hashlib.sha256(body).digest(), body))
+    return b"".join((FIRST_LINE, MAGIC, _HEAD.pack(FORMAT, zlib.crc32(body)), body))
 
 
 def save(bundle: Bundle, layouts: Sequence[Layout] = ()) -> bytes:
@@ -64,14 +63,14 @@ def unpack(data: bytes, name: str = "the file") -> Tool:
     data = _after_first_line(data)
     if not data.startswith(MAGIC):
         raise UsageError(f"{name} is not a file made by pbt build", "pbt build SCRIPT -o FILE makes one")
-    head = len(MAGIC) + _LENGTH.size
-    if len(data) < head + 32:
-        raise UsageError(f"{name} is damaged: it ends within its first {head + 32} bytes")
-    (version,) = _LENGTH.unpack_from(data, len(MAGIC))
+    head = len(MAGIC) + _HEAD.size
+    if len(data) < head:
+        raise UsageError(f"{name} is damaged: it ends within its first {head} bytes")
+    version, checksum = _HEAD.unpack_from(data, len(MAGIC))
     if version != FORMAT:
         raise UsageError(f"{name} has format {version}, this pbt reads format {FORMAT}", "build it again")
-    digest, body = data[head : head + 32], data[head + 32 :]
-    if hashlib.sha256(body).digest() != digest:
+    body = data[head:]
+    if zlib.crc32(body) != checksum:
         raise UsageError(f"{name} is damaged: its contents do not have the checksum that it states")
     try:
         return _read(body)

@@ -125,10 +125,10 @@ def test_foreign_and_damaged_files_say_what_is_wrong(bundle: Bundle) -> None:
     cases = {
         b"": "not a file made by pbt build",
         b"#!/bin/sh\nexit": "not a file made by pbt build",
-        data[: len(aot.FIRST_LINE) + 20]: "ends within its first",
+        data[: len(aot.FIRST_LINE) + 11]: "ends within its first",
         data[:-1]: "checksum",
         data[:-9] + bytes([data[-9] ^ 1]) + data[-8:]: "checksum",
-        data.replace(aot.MAGIC + b"\x02", aot.MAGIC + b"\x03", 1): "has format 3, this pbt reads format 2",
+        data.replace(aot.MAGIC + b"\x03", aot.MAGIC + b"\x02", 1): "has format 2, this pbt reads format 3",
     }
     for wrong, message in cases.items():
         with pytest.raises(UsageError, match=message):
@@ -147,12 +147,11 @@ def test_no_change_of_a_byte_goes_unnoticed(bundle: Bundle) -> None:
     ["[[2,8]]", "[[99]]", "[[2]]", "[5]", "{}", "[]", "[[4,[4,7],0,0]]", "[[2,8,false]]", "[[12,[3,0]]]"],
 )
 def test_what_only_looks_like_a_file_is_refused(rows: str) -> None:
-    import hashlib
     import struct
     import zlib
 
     body = zlib.compress(struct.pack("<I", len(rows)) + rows.encode())
-    data = aot.MAGIC + struct.pack("<I", aot.FORMAT) + hashlib.sha256(body).digest() + body
+    data = aot.MAGIC + struct.pack("<II", aot.FORMAT, zlib.crc32(body)) + body
     with pytest.raises(UsageError, match="damaged"):
         aot.load(data)
 
