@@ -206,7 +206,7 @@ def test_a_pid_goes_before_the_code_but_not_before_begin(tmp_path: Path, bundle:
     made = aot.tied(bundle, machine(tmp_path / "m"), 42)
     by_name = {p.name: p for p in made.programs}
     before = {p.name: p for p in bundle.programs}
-    assert by_name["BEGIN"] == before["BEGIN"]
+    assert by_name["begin"] == before["begin"]
     name = "tracepoint:sched:sched_switch"
     code, old = by_name[name].code, before[name].code
     assert code.insns.endswith(old.insns) and [r.insn - 7 for r in code.relocs] == [
