@@ -110,6 +110,9 @@ def atomic(env: Env, state: State, pc: int, insn: Insn) -> int:
         raise Refuse(f"R{insn.src_reg} leaks addr into mem")
     if reg.kind in _NO_ATOMICS:
         raise Refuse(f"BPF_ATOMIC stores into R{insn.dst_reg} {reg.type_name} is not allowed")
+    fetched = 0 if compare else insn.src_reg
+    if insn.imm & op.FETCH and fetched == insn.dst_reg:
+        reg = ANY  # kernels forget what the register of the old value held before they look at the address
     size = op.BYTES[insn.opcode & 0x18]
     aligned(env, reg, insn.offset, size, strict=True)
     if not env.privileged and reg.kind == "fp":
@@ -118,8 +121,7 @@ def atomic(env: Env, state: State, pc: int, insn: Insn) -> int:
     old = load(env, state, insn.dst_reg, reg, insn.offset, size)
     store(env, state, insn.dst_reg, reg, insn.offset, size, ANY)
     if insn.imm & op.FETCH:
-        regno = 0 if compare else insn.src_reg
-        target(state, regno)[regno] = old
+        target(state, fetched)[fetched] = old
     return pc + 1
 
 
@@ -153,8 +155,7 @@ def _wide(env: Env, pc: int, insn: Insn) -> Reg:
         low, high = insn.imm & tnum.M32, env.insns[pc + 1].imm & tnum.M32
         return exact(low | high << 32)
     if pseudo == "func":
-        env.passed.add(pc + 1 + insn.imm)
-        return Reg("func", obj=pc + 1 + insn.imm)
+        return _passed(env, pc + 1 + insn.imm)
     if pseudo == "btf_id":
         return Reg("ptr_", obj="", mods="percpu_")
     index, kind, offset = env.map_of[pc]
@@ -162,6 +163,16 @@ def _wide(env: Env, pc: int, insn: Insn) -> Reg:
     if kind == "map_fd":
         return Reg("map_ptr", obj=info)
     return ANY if info.map_type == "ARENA" else Reg("map_value", off=offset, obj=info)
+
+
+def _passed(env: Env, start: int) -> Reg:
+    """A function that is passed: the program's types have to tell of it, and that nobody else sees it."""
+    if not env.described:
+        raise Refuse("missing btf func_info")
+    if env.declared is not None and env.declared.functions[start].is_global:
+        raise Refuse("callback function not static")
+    env.passed.add(start)
+    return Reg("func", obj=start)
 
 
 _LOADED = (ANY, UNINIT, UNINIT, UNINIT, UNINIT, UNINIT)

@@ -29,6 +29,7 @@ _OPTIONAL = {
     "PTR_TO_CTX_OR_NULL": "PTR_TO_CTX",
     "PTR_TO_BTF_ID_OR_NULL": "PTR_TO_BTF_ID",
     "BTF_ID_SOCK_COMMON_OR_NULL": "BTF_ID_SOCK_COMMON",
+    "SOCKET_OR_NULL": "SOCKET",
     "PTR_TO_STACK_OR_NULL": "PTR_TO_STACK",
 }
 RELEASES = {"sk_release": 1, "ringbuf_submit": 1, "ringbuf_discard": 1, "kptr_xchg": 2}

@@ -165,7 +165,7 @@ def _learn(env: Env, state: State, insn: Insn, name: str, dst: Reg, src: Reg, wi
     if register and wide and name in ("JEQ", "JNE") and "register_null" in env.rules:
         _learn_null(env, state, dst, src, holds)
     if register and wide and dst.kind != "scalar" and src.kind != "scalar":
-        _learn_packet(state, dst, src, holds)
+        _learn_packet(state, insn, dst, src, holds)
 
 
 def _learn_null(env: Env, state: State, dst: Reg, src: Reg, holds: str) -> None:
@@ -221,12 +221,15 @@ def _put(env: Env, state: State, regno: int, old: Reg, num: Scalar, deps: Deps) 
 
 
 def _spread(env: Env, state: State, new: Reg) -> None:
+    def whole(slot: Slot) -> bool:  # old kernels forget the copies in part of a slot
+        return slot.types[7] == SPILL or "spill_any" in env.rules
+
     for frame in state.frames:
         for regno, reg in enumerate(frame.regs):
             if reg.id == new.id and reg.kind == "scalar" and reg is not new:
                 frame.regs[regno] = _follow(env, reg, new)
         for index, slot in frame.stack.items():
-            if slot.reg is not None and slot.reg.id == new.id and slot.reg.kind == "scalar":
+            if slot.reg is not None and slot.reg.id == new.id and slot.reg.kind == "scalar" and whole(slot):
                 frame.stack[index] = Slot(slot.types, _follow(env, slot.reg, new))
 
 
@@ -267,28 +270,20 @@ def _settled(reg: Reg, is_null: bool) -> Reg:
     return reg._replace(null=False, id=keep)
 
 
-def _learn_packet(state: State, dst: Reg, src: Reg, holds: str) -> None:
+def _learn_packet(state: State, insn: Insn, dst: Reg, src: Reg, holds: str) -> None:
     """A comparison with the end of the packet (or of the metadata) tells how much may be read."""
-    pair = (dst.kind, src.kind)
+    pair, regno = (dst.kind, src.kind), insn.dst_reg
     if pair in (("pkt_end", "pkt"), ("pkt", "pkt_meta")) and holds in compare.MIRROR:
         if pair == ("pkt", "pkt_meta") and dst.num.const != 0:
             return
         dst, src, holds = src, dst, compare.MIRROR[holds]
-        pair = (dst.kind, src.kind)
+        pair, regno = (dst.kind, src.kind), insn.src_reg
     if pair == ("pkt", "pkt_end") or (pair == ("pkt_meta", "pkt") and src.off == 0 and src.num.const == 0):
         if holds in ("JLE", "JLT"):
             _widen_packet(state, dst, holds == "JLT")
         elif pair == ("pkt", "pkt_end") and holds in ("JGT", "JGE"):
-            _mark_end(state, dst, holds)
-
-
-def _mark_end(state: State, dst: Reg, holds: str) -> None:
-    if dst.size:
-        return
-    for frame in state.frames[-1:]:
-        for regno, reg in enumerate(frame.regs):
-            if reg.kind == "pkt" and reg.id == dst.id and reg.off == dst.off and reg.size == 0 and reg is dst:
-                frame.regs[regno] = reg._replace(size=BEYOND_END if holds == "JGT" else AT_END)
+            regs = state.frames[-1].regs
+            regs[regno] = dst._replace(size=BEYOND_END if holds == "JGT" else AT_END)
 
 
 def _widen_packet(state: State, dst: Reg, strict: bool) -> None:

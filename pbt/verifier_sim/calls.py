@@ -184,6 +184,8 @@ def _kinds(env: Env, helper: Helper) -> tuple[str, ...]:
         return _OPTIONS[name]
     if name == "get_socket_cookie" and (tracing or prog == "SK_REUSEPORT"):
         return ("BTF_ID_SOCK_COMMON_OR_NULL",)
+    if name == "sk_assign" and prog == "SK_LOOKUP":
+        return ("PTR_TO_CTX", "SOCKET_OR_NULL", "ANYTHING")
     if name == "xdp_get_buff_len" and tracing:
         return ("PTR_TO_BTF_ID:xdp_buff",)
     if name == "get_cgroup_classid" and prog not in _OF_CONTEXT:

@@ -32,7 +32,7 @@ def _offset(reg: Reg, regno: int, offset: int, size: int, env: Env) -> int:
     if reg.num.mask:
         raise Refuse(f"variable ctx access var_off=({reg.num.value:#x}; {reg.num.mask:#x}) disallowed")
     moved = reg.off + reg.num.smin
-    if moved and "ctx_offsets" not in env.rules and env.prog.name != "SYSCALL":
+    if moved and "ctx_offsets" not in env.rules:
         if moved < 0:
             raise Refuse(f"negative offset ctx ptr R{regno} off={moved} disallowed")
         raise Refuse(f"dereference of modified ctx ptr R{regno} off={moved} disallowed")

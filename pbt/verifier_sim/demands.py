@@ -16,6 +16,7 @@ EXPECTED: dict[str, tuple[str, ...]] = {
     "TIMER": ("map_value",),
     "KPTR": ("map_value", "ptr_"),
     "SOCK_COMMON": _SOCK,
+    "SOCKET": ("sock",),
     "BTF_ID_SOCK_COMMON": (*_SOCK, "ptr_", "trusted_ptr_"),
     "PTR_TO_BTF_ID": ("ptr_", "trusted_ptr_", "rcu_ptr_"),
     "PTR_TO_PERCPU_BTF_ID": ("percpu_ptr_", "percpu_rcu_ptr_", "percpu_trusted_ptr_"),

@@ -40,9 +40,9 @@ def _halves(frame: Frame, index: int) -> tuple[int, int]:
 def overwrite(env: Env, state: State, frame: Frame, index: int) -> None:
     """A write to a slot ends the dynptr there, if one is; those that hold a reference may not be lost."""
     found = held(frame, index)
-    if found is None:
+    if found is None or "dynptr_reinit" not in env.rules:
         return
-    if found.obj in _COUNTED and _copies(state, found.ref) < 2 and "dynptr_reinit" in env.rules:
+    if found.obj in _COUNTED and _copies(state, found.ref) < 2:
         raise Refuse(
             "cannot overwrite referenced dynptr",
             "Submit or discard it first: it holds memory of a ring buffer.",
@@ -50,8 +50,7 @@ def overwrite(env: Env, state: State, frame: Frame, index: int) -> None:
     for half in _halves(frame, index):
         frame.stack[half] = Slot(INVALID * 8)
         state.written.discard((state.frames.index(frame), half))
-    if "dynptr_reinit" in env.rules:
-        _drop_slices(state, found.id)
+    _drop_slices(state, found.id)
 
 
 def _copies(state: State, ref: int) -> int:
@@ -78,6 +77,13 @@ def _drop_slices(state: State, dynptr: int) -> None:
                 frame.stack[index] = Slot(SPILL * 8, ANY)
 
 
+def _taken(frame: Frame, index: int) -> bool:
+    """Whether a byte of a dynptr is left in two slots; such kernels do not look below what was written."""
+    slots = [frame.stack.get(half) for half in (index, index - 1)]
+    deepest = max(frame.stack, default=-1)
+    return index <= deepest and any(slot is not None and DYNPTR in slot.types for slot in slots)
+
+
 def prepare(env: Env, state: State, regno: int, reg: Reg) -> int:
     """Where a new dynptr would go; Refuse if there is no room for one."""
     if reg.kind == "dynptr_ptr":
@@ -87,7 +93,7 @@ def prepare(env: Env, state: State, regno: int, reg: Reg) -> int:
         off = reg.off + reg.num.smin
         raise Refuse(f"invalid write to stack R{regno} off={off} size=8")
     frame = state.frames[reg.obj]
-    if "dynptr_reinit" not in env.rules and any(held(frame, half) for half in (index, index - 1)):
+    if "dynptr_reinit" not in env.rules and _taken(frame, index):
         raise Refuse("Dynptr has to be an uninitialized dynptr")
     for half in (index, index - 1):
         overwrite(env, state, frame, half)
@@ -97,7 +103,9 @@ def prepare(env: Env, state: State, regno: int, reg: Reg) -> int:
 def create(env: Env, state: State, reg: Reg, index: int, kind: str, ref: int) -> None:
     """Mark two slots as a dynptr."""
     frame, fresh = state.frames[reg.obj], env.new_id()
-    for half, first in ((index, 1), (index - 1, 0)):
+    before = held(frame, index - 1)
+    again = before.size if before is not None and "dynptr_reinit" not in env.rules else 0
+    for half, first in ((index, 1), (index - 1, again)):
         overwrite(env, state, frame, half)
         frame.stack[half] = Slot(_WHOLE, Reg("dynptr", id=fresh, obj=kind, size=first, ref=ref))
         state.written.add((reg.obj, half))

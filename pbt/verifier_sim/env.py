@@ -74,6 +74,7 @@ class Env:
         release: tuple[int, ...] = (),
         state_freq: bool = False,
         declared: Declared | None = None,
+        described: bool = True,
         cpus: int = 0,
         structs: Mapping[str, int] | None = None,
         own_types: Sequence[ProgramTypes] = (),
@@ -86,7 +87,7 @@ class Env:
         self.maps, self.map_of, self.rules = maps, map_of, rules
         self.privileged, self.strict, self.sleepable, self.gpl = privileged, strict, sleepable, gpl
         self.arguments, self.missing, self.release = arguments, missing, release
-        self.declared = declared
+        self.declared, self.described = declared, described
         self.own_types = (*([declared.types] if declared else []), *own_types)
         self.types, self.attached = types, attached
         self.kfuncs = kfuncs or {}  # slot of a call → the kernel function

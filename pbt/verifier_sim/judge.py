@@ -51,6 +51,7 @@ def verify(
     missing: frozenset[str] = frozenset(),
     state_freq: bool = False,
     declared: Declared | None = None,
+    described: bool = True,
     cpus: int = 0,
     log: int = 0,
     structs: Mapping[str, int] | None = None,
@@ -76,6 +77,7 @@ def verify(
     BTF of maps, beside that of `declared`; `types`: the kernel's own, `target`: the function, tracepoint
     or hook that a TRACING or LSM program attaches to, "" if it does not say, None if nobody knows;
     `patience`: how many instructions to walk at most before the program is "unsupported": a kernel walks faster;
+    `described`: false if the program is loaded without types of its functions, as `declared` has them;
     `regs_size`: bytes of struct pt_regs, as programs see it; `kfuncs`: slot of a call → name of the kernel function;
     `explain`: walk a refused path once more, to tell where values came from.
     """
@@ -91,6 +93,7 @@ def verify(
         "release": kernels.release(kernel),
         "state_freq": state_freq,
         "declared": declared,
+        "described": described,
         "cpus": cpus,
         "structs": structs,
         "own_types": own_types,

@@ -276,7 +276,7 @@ def store(
         raise Refuse(f"R{regno} invalid mem access '{reg.type_name}'", _access_hint(reg))
     aligned(env, reg, offset, size)
     if kind == "fp":
-        store_stack(env, state, regno, reg, offset, size, value, immediate)
+        store_stack(env, state, regno, reg, offset, size, value)
     elif kind == "map_value":
         map_value(env, regno, reg, offset, size, True)
         pointer = fields.pointer_at(reg.obj, reg, offset)

@@ -124,7 +124,10 @@ class Match:
         if self.mode == EXACTLY or old.kind == "fp":
             return old.size == new.size and old.num == new.num
         if old.kind in ("pkt", "pkt_meta"):
-            if old.size > new.size or (not ids and old.id and not self.same_id(old.id, new.id)):
+            beyond = old.size < 0 or new.size < 0  # the end of the packet
+            if (old.size != new.size if beyond else old.size > new.size) or (
+                not ids and old.id and not self.same_id(old.id, new.id)
+            ):
                 return False
         elif old.size != new.size:
             return False

@@ -4,7 +4,7 @@
 runs every example, and finds each message of the simulator here.
 
 An example is "TYPE [words]: assembly", instructions separated by ";". Words: a release to judge for,
-`unprivileged`, `strict` (alignment), `proprietary` (the license), `attach=TYPE` (the expected attach type, to what the
+`unprivileged`, `strict` (alignment), `proprietary` (the license), `undescribed` (without types of functions), `attach=TYPE` (the expected attach type, to what the
 small BTF of tests/unit/verifier_sim/attached.py has), `objects` (with the types, maps and short-hands of
 tests/unit/verifier_sim/objects.py; TYPE is SCHED_CLS where none is given). The names of `EXAMPLE_MAPS` stand for the
 wide loads of these maps; `kcall NAME` calls a kernel function; `{instruction} * N` is it N times.
@@ -358,6 +358,10 @@ REASONS: Final = (
            "SOCKET_FILTER 6.18.44 objects: r7 = -8; call fn; r1 = r10; r1 += r7; *(u64 *)(r1 +0) = 0; r0 = 0; exit; fn: r6 = r1; .insn 0x20 0 0 0 0; exit"),
     Reason(118, r".*bpf_spin_lock-ed region", "the program ends, or goes elsewhere, while it holds a lock", "Unlock before, on every path.",
            f"SCHED_CLS: {_LOCKED}; {_END}"),
+    Reason(119, r"missing btf func_info", "a function is passed, and no types (BTF) tell of it",
+           "Load the program with types of its functions.", "KPROBE undescribed: r1 = 4; r2 = func[6][0]; r3 = 0; r4 = 0; call loop; r0 = 0; exit; f: r0 = 0; exit"),
+    Reason(120, r"callback function not static", "the function that is passed is global",
+           "Declare it static.", "objects: r1 = 1; r2 = FUNC; r3 = 0; r4 = 0; call loop; r0 = 0; exit; given: r0 = 0; exit"),
     # more of kernel functions
     Reason(130, r"the prog does not allow writes to packet data", "programs of this type may not write to packets, nor to any slice of a dynptr",
            "Use bpf_dynptr_slice, or a helper that stores bytes.",

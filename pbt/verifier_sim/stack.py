@@ -175,9 +175,7 @@ def _fill(env: Env, slot: Slot, at: int, size: int, sign: bool) -> Reg | None:
     return None
 
 
-def store_stack(
-    env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, value: Reg, immediate: bool
-) -> None:
+def store_stack(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, value: Reg) -> None:
     low, high = stack_range(regno, reg, offset, size, "write")
     frame = state.frames[reg.obj]
     use_stack(env, frame, low)
@@ -195,22 +193,21 @@ def store_stack(
             raise Refuse("invalid size of register spill", "A pointer is stored as 8 bytes.")
         if value.kind == "fp" and reg.obj != len(state.frames) - 1:
             raise Refuse("cannot spill pointers to stack into stack frame of the caller")
+    zeroes = "spill_zero" not in env.rules and value.kind == "scalar" and value.num.const == 0
     if size == 8:
         state.written.add((reg.obj, index))
-        if immediate and value.num.value == 0 and "spill_zero" not in env.rules:
+        if zeroes:
+            env.precise(value)
             frame.stack[index] = ZERO_SLOT
-        elif value.num is scalar.UNKNOWN and value.kind == "scalar" and "spill_any" not in env.rules:
+        elif value.kind == "scalar" and not _bounded(env, value):
             frame.stack[index] = MISC_SLOT
         else:
             frame.stack[index] = Slot(SPILL * 8, value)
         return
-    narrow = "narrow_spill" in env.rules and (
-        "spill_zero" in env.rules if immediate and value.num.value == 0 else _bounded(env, value)
-    )
+    narrow = "narrow_spill" in env.rules and not zeroes and _bounded(env, value)
     if at == 0 and narrow and value.kind == "scalar":
         kept = casts.truncate(value.num, size, env.rules)
-        whole = kept == value.num and "spill_any" in env.rules
-        spilled = value if whole else number(kept, value.deps)
+        spilled = value if kept == value.num else number(kept, value.deps)
         frame.stack[index] = Slot(SPILL * size + _scrub(env, state, frame, reg.obj, index)[size:], spilled)
         return
     mark = MISC
@@ -285,7 +282,7 @@ def helper_stack(
     if not env.privileged and (not fills or reg.num.mask):
         unprivileged.readable(state, regno, reg, 0, size, True)
     low, high = stack_range(regno, reg, 0, size, "write" if fills else "read")
-    if not size and high >= 0:
+    if not size and low >= 0:
         raise Refuse(f"invalid read from stack R{regno} off={low} size=0")
     frame = state.frames[reg.obj]
     use_stack(env, frame, low)
@@ -299,12 +296,17 @@ def helper_stack(
         slot = frame.stack.get(index)
         if slot is None:
             continue
-        if write and ZEROED in slot.types:
-            slot = frame.stack[index] = Slot(slot.types.replace(ZEROED, MISC), slot.reg)
-        held = slot.reg
-        changed = write or (clobbers and held is not None and held.num.const != 0)
-        if changed and held is not None and held.kind == "scalar":
-            frame.stack[index] = Slot(slot.types.replace(SPILL, MISC))
+        if not clobbers:
+            continue
+        start = -8 * (index + 1)
+        first, last = max(low - start, 0), min(high + size - start, 8)
+        read, types = slot.types[first:last], slot.types
+        if ZEROED in read:
+            types = types[:first] + read.replace(ZEROED, MISC) + types[last:]
+        if SPILL in read and slot.reg is not None and slot.reg.kind == "scalar":
+            frame.stack[index] = Slot(types.replace(SPILL, MISC))
+        elif types is not slot.types:
+            frame.stack[index] = Slot(types, slot.reg)
 
 
 def _overwrite(state: State, frame: Frame, number_: int, low: int, size: int) -> None:

@@ -47,6 +47,7 @@ _LOOKUP = """
 *(u32 *)(r10 -4) = 1; r2 = r10; r2 += -4; r1 = MAP; call map_lookup_elem
 """
 _RESERVE = "r1 = RING; r2 = 16; r3 = 0; call ringbuf_reserve; if r0 == 0 goto out; r6 = r0"
+_PACKET = "r2 = *(u32 *)(r1 +0); r3 = *(u32 *)(r1 +4)"
 _END = "out: r0 = 0; exit"
 
 CASES = (
@@ -68,6 +69,12 @@ CASES = (
          " out: r0 = 0; exit", "R9 !read_ok"),
     Case("number as pointer", "KPROBE", "r2 = 8; r0 = *(u64 *)(r2 +0); exit",
          "R2 invalid mem access 'scalar'"),
+    # packets and sockets
+    Case("known to be past the end", "XDP", f"{_PACKET}; r4 = r2; r4 += 8; if r4 > r3 goto out; if r2 > r3 goto a;"
+         " r0 = *(u8 *)(r2 +0); goto out; a: r0 = *(u8 *)(r2 +0); out: r0 = 0; exit",
+         "R2 offset is outside of the packet"),
+    Case("past the end on one way", "XDP", f"{_PACKET}; if r3 >= r2 goto a; r4 = 0; goto b; a: r4 = 1; b: r5 = r2;"
+         " r5 += 1; if r5 > r3 goto out; r0 = *(u8 *)(r2 +1); out: r0 = 0; exit", "R2 offset is outside of the packet"),
     # control flow
     Case("unreachable", "SOCKET_FILTER", "r0 = 0; exit; r0 = 1; exit", "unreachable insn 2"),
     Case("fall through", "SOCKET_FILTER", "r0 = 0", "last insn is not an exit or jmp"),

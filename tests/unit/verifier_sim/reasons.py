@@ -43,6 +43,7 @@ def run_example(reason: Reason) -> Verdict:
         privileged="unprivileged" not in words,
         strict="strict" in words,
         gpl="proprietary" not in words,
+        described="undescribed" not in words,
         **_attached(words),
     )
 

@@ -13,6 +13,7 @@ from tests.unit.verifier_sim.test_attach import _judge
 KERNELS = ("5.10", "6.1", "6.12", "6.18.15", "6.18.44", "7.3")
 _LOOK = "*(u32 *)(r10 -4) = 0; r2 = r10; r2 += -4; r1 = MAP; call map_lookup_elem; r8 = r0"
 _AT = {kernel: 16 for kernel in KERNELS} | {"6.18.15": 48, "6.18.44": 56, "7.3": 48}  # bpf_map.security
+_HALF = "call ktime_get_ns; r0 &= 65535; r1 = r0; *(u32 *)(r10 -8) = r0"
 _BIT = "call get_prandom_u32; r0 &= 1; r2 = r0"
 _READ = "next: r1 = r10; r1 += -40; r3 = 0; call probe_read_kernel_str; r0 = 0; exit"
 
@@ -26,6 +27,19 @@ ROWS = (
      " out: r0 = 0; exit", ""),
     ("a number less than itself", f"{_BIT}; if w0 < w0 goto next; {_READ}", "6.1 7.3"),
     ("a wide number less than itself", f"{_BIT}; if r0 < r0 goto next; {_READ}", "6.1 6.18.44 7.3"),
+    ("a zero that a helper read", f"{_LOOK}; r3 = *(u32 *)(r10 -4); if r3 == 0 goto out; r0 = r9; out: r0 = 0; exit",
+     "6.18.15 6.18.44 7.3"),
+    ("a zero beside what a helper read", "*(u32 *)(r10 -8) = 0; r2 = r10; r2 += -4; r1 = MAP; call map_lookup_elem; r3 = *(u32 *)(r10 -8);"
+     " if r3 == 0 goto out; r0 = r9; out: r0 = 0; exit", "5.10 6.1 6.12 6.18.15 6.18.44 7.3"),
+    ("copies by way of half a slot", f"{_HALF}; r1 = *(u32 *)(r10 -8); if r0 < 1 goto out; if r1 >= 1 goto out;"
+     " r0 = r9; out: r0 = 0; exit", "5.10 6.1 6.12 6.18.15 6.18.44 7.3"),
+    ("a copy in half a slot", f"{_HALF}; if r0 < 1 goto out; r1 = *(u32 *)(r10 -8); if r1 >= 1 goto out;"
+     " r0 = r9; out: r0 = 0; exit", "6.12 6.18.15 6.18.44 7.3"),
+    ("a dynptr over half of one", "r6 = ARRAY; r1 = r6; r2 = 8; r3 = 0; r4 = r10; r4 += -16; call dynptr_from_mem;"
+     " r1 = r6; r2 = 8; r3 = 0; r4 = r10; r4 += -24; call dynptr_from_mem; r1 = r10; r1 += -16; r2 = 0; r3 = 8;"
+     " call dynptr_data; r0 = 0; exit", "6.1"),
+    ("an address whose register gets the old value", "*(u64 *)(r10 -8) = 8; r0 = r10;"
+     " r0 = atomic_fetch_add((u64 *)(r0 -8), r0); r0 = 0; exit", ""),
     ("an even number less than itself", "call get_prandom_u32; r0 &= 2; if w0 < w0 goto next; next: r0 = 0; exit",
      "5.10 6.1 6.12 6.18.15 6.18.44 7.3"),
     ("a signed number less than itself", f"{_BIT}; if w0 s< w0 goto next; {_READ}", "6.1 6.18.44 7.3"),
