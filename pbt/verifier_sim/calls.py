@@ -173,6 +173,7 @@ _OPTIONS: Final = {
     "setsockopt": ("BTF_ID_SOCK_COMMON", "ANYTHING", "ANYTHING", "MEM_RDONLY", "CONST_SIZE"),
     "getsockopt": ("BTF_ID_SOCK_COMMON", "ANYTHING", "ANYTHING", "UNINIT_MEM", "CONST_SIZE"),
 }
+_LOOKUPS: Final = names("sk_lookup_tcp sk_lookup_udp skc_lookup_tcp")
 _OF_CONTEXT: Final = names("SCHED_CLS SCHED_ACT LWT_IN LWT_OUT LWT_XMIT LWT_SEG6LOCAL")
 
 
@@ -184,6 +185,8 @@ def _kinds(env: Env, helper: Helper) -> tuple[str, ...]:
         return _OPTIONS[name]
     if name == "get_socket_cookie" and (tracing or prog == "SK_REUSEPORT"):
         return ("BTF_ID_SOCK_COMMON_OR_NULL",)
+    if name in _LOOKUPS and "empty_tuples" not in env.rules:
+        return tuple(kind.removesuffix("_OR_ZERO") for kind in helper.args)
     if name == "sk_assign" and prog == "SK_LOOKUP":
         return ("PTR_TO_CTX", "SOCKET_OR_NULL", "ANYTHING")
     if name == "xdp_get_buff_len" and tracing:

@@ -49,6 +49,8 @@ RULES = (
     Rule("sleeping_helpers", (5, 10), "helpers that may sleep are for sleepable programs alone"),
     Rule("null_folds", (5, 17), "arguments that may be null take pointers that may be"),
     Rule("ids_compared", (6, 2), "states are compared with the identities of all pointers"),
+    Rule("context_constants", (6, 3), "constants are stored into the context, not only registers"),
+    Rule("empty_tuples", (6, 2), "lookups of sockets take tuples of no bytes"),
     Rule("low_bits", (6, 3), "64-bit ranges tell about the low bits"),
     Rule("precise_returns", (6, 8), "what is returned is compared exactly, where only some numbers may be"),
     Rule("loads_exit", (7, 1), "the old packet loads in a function may also return from it"),

@@ -283,6 +283,8 @@ def store(
         if pointer is not None:
             fields.store_pointer(env, pointer, valueno, value, immediate)
     elif kind == "ctx":
+        if immediate and "context_constants" not in env.rules:
+            raise Refuse(f"BPF_ST stores into R{regno} ctx is not allowed", "Store a register.")
         write_context(env, state, regno, reg, offset, size, value)
     elif kind in ("pkt", "pkt_meta"):
         if not env.packet_write:

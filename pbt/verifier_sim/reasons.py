@@ -362,6 +362,8 @@ REASONS: Final = (
            "Load the program with types of its functions.", "KPROBE undescribed: r1 = 4; r2 = func[6][0]; r3 = 0; r4 = 0; call loop; r0 = 0; exit; f: r0 = 0; exit"),
     Reason(120, r"callback function not static", "the function that is passed is global",
            "Declare it static.", "objects: r1 = 1; r2 = FUNC; r3 = 0; r4 = 0; call loop; r0 = 0; exit; given: r0 = 0; exit"),
+    Reason(121, r"BPF_ST stores into R(\d+) ctx is not allowed", "this kernel stores no constants into the context", "Store a register.",
+           "SCHED_CLS 6.1: *(u32 *)(r1 +8) = 0; r0 = 0; exit"),
     # more of kernel functions
     Reason(130, r"the prog does not allow writes to packet data", "programs of this type may not write to packets, nor to any slice of a dynptr",
            "Use bpf_dynptr_slice, or a helper that stores bytes.",

@@ -48,6 +48,19 @@ ROWS = (
 )  # fmt: skip
 
 
+PACKET_ROWS = (
+    ("a constant into the context", "*(u32 *)(r1 +8) = 0; r0 = 0; exit", "6.12 6.18.15 6.18.44 7.3"),
+    ("a lookup by no bytes", "r2 = r10; r2 += -8; *(u64 *)(r10 -8) = 0; r3 = 0; r4 = 0; r5 = 0; call sk_lookup_tcp;"
+     " if r0 == 0 goto out; r1 = r0; call sk_release; out: r0 = 0; exit", "6.12 6.18.15 6.18.44 7.3"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "text", "accepting"), PACKET_ROWS, ids=[row[0] for row in PACKET_ROWS])
+def test_who_accepts_classifiers(name: str, text: str, accepting: str) -> None:
+    insns, _ = programs.build(text)
+    assert [k for k in KERNELS if verify(insns, prog_type="SCHED_CLS", kernel=k).ok] == accepting.split()
+
+
 @pytest.mark.parametrize(("name", "text", "accepting"), ROWS, ids=[row[0] for row in ROWS])
 def test_who_accepts(name: str, text: str, accepting: str) -> None:
     found = []
