@@ -13,7 +13,7 @@ from pbt.verifier_sim import dynptr, graph, iterators, locks, owned
 from pbt.verifier_sim.demands import Given, constant_text, helper_memory, same_struct
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
 from pbt.verifier_sim.fields import place
-from pbt.verifier_sim.reg import Field, MapInfo, Reg
+from pbt.verifier_sim.reg import Field, MapInfo, Reg, names
 from pbt.verifier_sim.resources import acquire, release
 from pbt.verifier_sim.state import State
 
@@ -146,6 +146,9 @@ def _sized(call: Call, regno: int, reg: Reg, size: str) -> None:
     helper_memory(call.env, call.state, regno, reg, int(size), True, False, Given(), True)
 
 
+_NO_PACKETS = names("TRACEPOINT PERF_EVENT KPROBE RAW_TRACEPOINT")
+
+
 def _context(call: Call, regno: int, reg: Reg, struct: str) -> None:
     """The program's context; `struct`: what tracing programs hand over in its place."""
     call.not_null(regno, reg)
@@ -153,6 +156,10 @@ def _context(call: Call, regno: int, reg: Reg, struct: str) -> None:
         _pointer(call, regno, reg, struct)
     elif reg.kind != "ctx":
         raise Refuse(f"arg#{regno - 1} expected pointer to ctx, but got {reg.type_name}")
+    elif struct == "sk_buff" and call.env.prog.name in _NO_PACKETS:
+        raise Refuse(
+            f"arg#{regno - 1} pointer type STRUCT __sk_buff must point to scalar, or struct with scalar"
+        )
     else:
         call.fixed(regno, reg)
         if reg.off:
