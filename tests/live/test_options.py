@@ -157,7 +157,7 @@ def test_libbpf_loads_the_object_file(pbt: Pbt, tmp_path: Path) -> None:
         loaded = subprocess.run(words, capture_output=True, text=True)
         assert loaded.returncode == 0, loaded.stderr
         assert {path.name for path in (mount / "programs").iterdir()} == {
-            "tracepoint_syscalls_sys_enter_openat", "rawtracepoint_sched_switch", "profile_hz_99", "BEGIN",
+            "tracepoint_syscalls_sys_enter_openat", "rawtracepoint_vmlinux_sched_switch", "profile_hz_99", "begin",
         }  # fmt: skip
     finally:
         subprocess.run(["umount", mount], check=True)
@@ -167,7 +167,7 @@ def test_verbose(pbt: Pbt) -> None:
     script = "BEGIN { @ = 1; } interval:ms:1, tracepoint:sched:sched_switch { exit(); }"
     made = pbt("-v", "-e", script)
     assert "built-in verifier: 3 programs accepted" in made.err
-    assert "loaded BEGIN: processed " in made.err and "\nattached interval:ms:1\n" in made.err
+    assert "loaded begin: processed " in made.err and "\nattached interval:ms:1\n" in made.err
     assert "\nattached tracepoint:sched:sched_switch\n" in made.err
     whole = pbt("-vv", "-e", script)
     assert "0: (" in whole.err and len(whole.err) > len(made.err)

@@ -82,7 +82,7 @@ def test_the_bundle_tells_what_it_was_made_of() -> None:
     bundle = made()
     assert (bundle.name, bundle.source, bundle.arch, bundle.release) == ("test.bt", SCRIPT, "x86_64", "6.1.0")
     assert [p.name for p in bundle.programs] == [
-        "BEGIN",
+        "begin",
         "kprobe:do_it",
         "kprobe:do_more",
         "tracepoint:test:go",

@@ -45,8 +45,8 @@ def test_types_of_maps_variables_and_expressions(made: Work) -> None:
 
 def test_ir_before_and_after_the_passes(made: Work) -> None:
     text = show("ir", made)
-    assert text.count("; BEGIN, as lowered\nprogram BEGIN\n") == 1
-    assert text.count("; BEGIN, after the passes\nprogram BEGIN\n") == 1
+    assert text.count("; begin, as lowered\nprogram begin\n") == 1
+    assert text.count("; begin, after the passes\nprogram begin\n") == 1
 
 
 def test_bpf_names_maps_helpers_and_lines(made: Work) -> None:
