@@ -31,8 +31,10 @@ def bare(source: str, docstrings: bool) -> str:
 def _docstrings(tree: ast.Module) -> Iterator[tuple[ast.Expr, bool]]:
     """Docstrings, and texts that stand alone behind what they describe; whether it is all of a body."""
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        for statement in body if isinstance(body, list) else ():
+        body = getattr(node, "body", ())
+        if not isinstance(body, list):  # of a lambda
+            continue
+        for statement in body:
             value = getattr(statement, "value", None) if isinstance(statement, ast.Expr) else None
             if isinstance(value, ast.Constant) and isinstance(value.value, str):
                 yield statement, len(body) == 1 and node is not tree

@@ -33,7 +33,7 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
 
 def compared(verdict: str, answer: Mapping[str, Any]) -> str:
     """Which of KINDS an answer is, where a kernel said "accept" or "reject"."""
-    ours = answer["verdict"]
+    ours = str(answer["verdict"])
     if ours == "unsupported":
         return ours
     if ours == verdict:

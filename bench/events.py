@@ -45,8 +45,8 @@ class Flow(NamedTuple):
     `growth`: MiB in memory after the last event less those after the first tenth of the load.
     """
 
-    printed: int
-    lost: int
+    printed: float
+    lost: float
     seconds: float
     cpu: float
     peak: float
@@ -59,7 +59,7 @@ class Ended(NamedTuple):
     seconds: float
     cpu: float
     peak: float
-    lines: int
+    lines: float
 
 
 class Started(Running):

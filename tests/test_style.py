@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.mark.parametrize(
     "command",
-    [("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy", "-p", "pbt")],
+    [("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy", "-p", "pbt", "-p", "bench")],
     ids=" ".join,
 )
 def test_tools_are_silent(command: tuple[str, ...]) -> None:
