@@ -86,6 +86,8 @@ def packet(env: Env, regno: int, reg: Reg, offset: int, size: int, zero: bool = 
         raise Refuse(
             f"R{regno} min value is negative, either use unsigned index or do a if (index >=0) check."
         )
+    if reg.off + reg.num.smin < 0 and "offsets_merged" in env.rules:  # as a number without sign it is huge
+        raise Refuse(f"R{regno} unbounded memory access, make sure to bounds check any such access")
     if start < 0 or start + size > reg.size or (not size and not zero):
         raise Refuse(
             f"R{regno} offset is outside of the packet",

@@ -49,6 +49,8 @@ ROWS = (
 
 
 PACKET_ROWS = (
+    ("a packet pointer moved before the start", "r2 = *(u32 *)(r1 +76); r3 = *(u32 *)(r1 +80); r2 -= 1; r4 = r2; r4 += 2;"
+     " if r4 > r3 goto out; r0 = *(u8 *)(r2 +1); out: r0 = 0; exit", "5.10 6.1 6.12 6.18.15 6.18.44"),
     ("a constant into the context", "*(u32 *)(r1 +8) = 0; r0 = 0; exit", "6.12 6.18.15 6.18.44 7.3"),
     ("a lookup by no bytes", "r2 = r10; r2 += -8; *(u64 *)(r10 -8) = 0; r3 = 0; r4 = 0; r5 = 0; call sk_lookup_tcp;"
      " if r0 == 0 goto out; r1 = r0; call sk_release; out: r0 = 0; exit", "6.12 6.18.15 6.18.44 7.3"),
