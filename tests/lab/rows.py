@@ -58,7 +58,7 @@ ROWS = (
     Row("rawtracepoint, args.NAME", "rawtracepoint:sched_switch { @[args.next->comm] = count(); }",
         r"@\[(sh|cat)\]: [1-9]", READ, feature="btf"),
     Row("rawtracepoint, argN", "rawtracepoint:sys_e* { @[probe, arg1 < 1000] = count(); }",
-        r"@\[rawtracepoint:sys_enter, true\]: [1-9]", READ),
+        r"@\[rawtracepoint:(vmlinux:)?sys_enter, true\]: [1-9]", READ),
     Row("kprobe", "kprobe:vfs_read { @[func, arg2 > 100] = count(); }", r"@\[vfs_read, true\]: [1-9]", READ),
     Row("kretprobe", "kretprobe:vfs_read { @[retval > 100] = count(); }",
         r"@\[true\]: [1-9]", READ),

@@ -73,7 +73,7 @@ def test_what_the_event_does_not_tell(pbt):
         "stdin:1:28: ERROR: The arg3 builtin is not known in this probe",
         "kprobe:cap_capable { print(arg3); }",
         "                           ^~~~",
-        "HINT: kprobe:cap_capable is attached as rawtracepoint:cap_capable here, which does not tell it",
+        "HINT: kprobe:cap_capable is attached as rawtracepoint:vmlinux:cap_capable here, which does not tell it",
     ]
 
 

@@ -74,7 +74,7 @@ def test_raw_tracepoints_know_their_places(pbt):
     done = pbt("-v", "-c", f"{PYTHON} -S -c '{ASKS}'", "-e", """
         rawtracepoint:sys_e* /pid == cpid/ { @[probe] = count(); }""")  # fmt: skip
     found = rows(done.out)
-    assert all(int(found[f"@[rawtracepoint:{name}]"]) > 8 for name in ("sys_enter", "sys_exit")), done
+    assert all(int(found[f"@[rawtracepoint:vmlinux:{name}]"]) > 8 for name in ("sys_enter", "sys_exit")), done
     assert len([line for line in done.err.splitlines() if line.startswith("loaded rawtracepoint:")]) == 1
 
 

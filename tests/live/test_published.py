@@ -79,8 +79,10 @@ def lacks() -> dict[str, str]:
         "fentry"
     ):  # nothing stands in for their probes, or it does not know everything
         found |= dict.fromkeys(("dcsnoop", "tcpsynbl", "undump", "xfsdist"), "this kernel has no kprobes")
-        found["capable"] = "HINT: kprobe:cap_capable is attached as rawtracepoint:cap_capable here"
-        found["oomkill"] = "HINT: kprobe:oom_kill_process is attached as rawtracepoint:mark_victim here"
+        found["capable"] = "HINT: kprobe:cap_capable is attached as rawtracepoint:vmlinux:cap_capable here"
+        found["oomkill"] = (
+            "HINT: kprobe:oom_kill_process is attached as rawtracepoint:vmlinux:mark_victim here"
+        )
     return {name: text for name, text in found.items() if text}
 
 
