@@ -298,8 +298,8 @@ class Checks(Protocol):
     def type_of(self, node: ast.Expr) -> Type:
         """Check an argument of a `raw_args` builtin like any expression."""
 
-    def printed(self, node: ast.Expr) -> Type:
-        """The same for what is to be printed: `args` stands for a record of all its fields."""
+    def whole(self, node: ast.Expr) -> Type:
+        """The same for what is printed or kept in a map: `args` stands for a record of all its fields."""
 
     def span(self, node: ast.Expr) -> Span: ...
 

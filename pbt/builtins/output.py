@@ -115,7 +115,7 @@ def _check_print(checks: Checks, call: Call) -> Type:
     if name is None:
         if len(call.args) > 1:
             raise checks.error("print() takes top and div only for a whole map", checks.span(call.args[1]))
-        kind = checks.printed(call.args[0])
+        kind = checks.whole(call.args[0])
         if isinstance(kind, Void):
             raise checks.error("print() cannot print a value of type void", checks.span(call.args[0]))
         return VOID

@@ -227,7 +227,7 @@ class Checks:
     def fields_of(self, node: ast.Expr, base: ast.Expr) -> Type:
         raise NotImplementedError
 
-    def printed(self, node: ast.Expr) -> Type:
+    def whole(self, node: ast.Expr) -> Type:
         kind = self._expr(node)
         whole = isinstance(kind, Pointer) and kind.space == "ctx" and isinstance(kind.target, Struct)
         return self.fields_of(node, node) if whole and isinstance(node, ast.Ident) else kind

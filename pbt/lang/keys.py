@@ -33,7 +33,7 @@ class Maps(Checks):
         known = self.shared.map(base.name, base.span)
         kinds = []
         for key in keys:
-            kind = stored(self._expr(key))
+            kind = stored(self.whole(key))
             if isinstance(kind, Void) or (isinstance(kind, Pointer) and kind.space == "ctx"):
                 raise ScriptError(f"{kind} cannot be used as a map key", key.span)
             kinds.append(kind)

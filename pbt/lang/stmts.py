@@ -209,7 +209,7 @@ class Body(Expressions):
         if stmt.op != "=":
             self._compound(stmt)
             return
-        kind = self._expr(stmt.value)
+        kind = self._expr(stmt.value) if isinstance(stmt.target, ast.Var) else self.whole(stmt.value)
         if isinstance(kind, Void):
             raise ScriptError("this has no value to assign", stmt.value.span)
         if isinstance(stmt.target, ast.Var):

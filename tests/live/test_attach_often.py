@@ -52,7 +52,7 @@ def links_of(programs: set[int]) -> set[int]:
 
 def test_a_thousand_times(tracefs: Path) -> None:
     target = Target.live()
-    host = SimpleNamespace(pid=None, target=target, cpus=target.online)
+    host = SimpleNamespace(pid=None, target=target, cpus=target.online, say=len)
     bundle = compile(Source("often.bt", SCRIPT), target)
     before = descriptors()
     with load(bundle, target) as loaded:

@@ -62,7 +62,7 @@ def test_max_probes(pbt: Pbt) -> None:
 
 
 def test_max_bpf_progs(pbt: Pbt) -> None:
-    script = 'rawtracepoint:sched_* { printf("%s", probe); } BEGIN { exit(); }'
+    script = "BEGIN { exit(); } " + "".join(f"interval:s:{n} {{ @[{n}] = 1; }} " for n in (1, 2, 3))
     made = with_config(pbt, "max_bpf_progs = 3", script)
     assert made.status == 1 and "BPF programs, which exceeds the current limit of 3" in made.err
     assert "BPFTRACE_MAX_BPF_PROGS" in made.err

@@ -154,6 +154,12 @@ WHOLE = (
         "tracepoint:sched:sched_switch { $a = *args; if (@n++ == 0) { print($a.next_pid == args.next_pid); } exit(); }"
         "END { clear(@n); }", (), "true\n",
     ),
+    Whole(
+        "whole arguments in maps",
+        "tracepoint:sched:sched_switch { if (@n++ == 0) { @a = args; @k[args, 1] = args.next_pid; "
+        "print((@a.next_pid == args.next_pid, @k[args, 1] == @a.next_pid)); } exit(); }"
+        "END { clear(@n); clear(@a); clear(@k); }", (), "(true, true)\n",
+    ),
 )  # fmt: skip
 
 
