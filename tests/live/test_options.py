@@ -194,7 +194,7 @@ def test_colour_on_a_terminal(pbt: Pbt) -> None:
 def test_stacks_in_json(pbt: Pbt) -> None:
     """Indented as values, not as keys."""
     script = "BEGIN { print(kstack(1)); @[kstack(1)] = kstack(1); exit(); }"
-    value, _, entry = [json.loads(line) for line in pbt("-f", "json", "-e", script).out.splitlines()]
+    _, value, entry = [json.loads(line) for line in pbt("-f", "json", "-e", script).out.splitlines()]
     assert value["data"].startswith("\n        bpf_prog_") and value["data"].endswith("\n")
     ((key, inner),) = entry["data"]["@"].items()
     assert key.startswith("\nbpf_prog_") and inner.startswith("\n        bpf_prog_")
