@@ -162,7 +162,7 @@ MESSAGES = (
         config = { missing_probes = "ignore" } kprobe:pbt_no_such { @ = count(); } kprobe:vfs_read { @ = count(); }
         """, COUNT, READ, says="(?s)^(?!.*pbt_no_such)"),
     Row("every function", "kprobe:* { @ = count(); }", "", says=r"Can't attach to \d+ probes", refused=True),
-    Row("too many programs", "config = { max_bpf_progs = 5 } kprobe:vfs_* { @[probe] = count(); }", "",
-        says=r"generate \d+ BPF programs.*5", refused=True),
+    Row("too many programs", "config = { max_bpf_progs = 2 } kprobe:vfs_read { @r = 1; } kprobe:vfs_write { @w = 1; } "
+        "kprobe:vfs_open { @o = 1; }", "", says=r"generate \d+ BPF programs.*2", refused=True),
 )  # fmt: skip
 """Probes that cannot be, or not all: what the user is told of them."""

@@ -21,6 +21,8 @@ from tests.peer.cases import Case, Version, version
 ROOT = Path(__file__).parents[2]
 LOAD = Path(__file__).parent / "load.py"
 TIMEOUT = "60"  # seconds
+_KEPT = {name: value for name, value in os.environ.items() if not name.startswith("BPFTRACE_")}
+"""As it was before tests ran: pytest writes into the environment while threads here start processes."""
 
 
 class Tool(NamedTuple):
@@ -127,8 +129,7 @@ def _result(status: int, out: bytes, err: bytes, name: str) -> Result:
 
 
 def _environment(case: Case) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("BPFTRACE_")}
-    return {**kept, "TZ": "UTC", **dict(case.env)}
+    return {**_KEPT, "TZ": "UTC", **dict(case.env)}
 
 
 def hunks(peer: Sequence[str], ours: Sequence[str]) -> str:
