@@ -3,7 +3,7 @@
     python -m bench.compile [--rounds N] [--short] [--json]
 
 CPU milliseconds of one process, from source to bundle; the first compilation of a process, which reads
-the parse table, and the median of those after it. `N probes`: programs of their own (the body names its
+the parse table, and the median of those after it, in turn. `N probes`: programs of their own (the body names its
 probe), for so many made-up tracepoints of a saved machine.
 """
 
@@ -54,13 +54,18 @@ def run(rounds: int, many: int) -> dict[str, object]:
     rows: list[list[object]] = []
     target = Target.live()
     hello = Source("hello", 'BEGIN { printf("hello\\n"); exit(); }')
-    sources = [hello, largest([PBT, *peers()], target), probes(50), probes(many)]
-    for source in filter(None, sources):
-        fresh = Target.live()
-        first = spent(lambda: compile(source, fresh))  # noqa: B023
-        again = median(spent(lambda: compile(source, fresh)) for _ in range(rounds))  # noqa: B023
-        rows.append([source.name, len(source.text), first, again])
-    ratio = rows[-1][3] / rows[-2][3]  # type: ignore[operator]
+    wanted = [hello, largest([PBT, *peers()], target), probes(50), probes(many)]
+    sources = {source: Target.live() for source in wanted if source}
+    first = {source: spent(lambda: compile(source, sources[source])) for source in sources}  # noqa: B023
+    turns = [
+        {source: spent(lambda: compile(source, sources[source])) for source in sources}  # noqa: B023
+        for _ in range(rounds)
+    ]
+    for source in sources:
+        again = median(turn[source] for turn in turns)
+        rows.append([source.name, len(source.text), first[source], again])
+    few, most = list(sources)[-2:]
+    ratio = median(turn[most] / turn[few] for turn in turns)  # of neighbours: the machine's pace changes
     text = table(["script", "characters", "first, CPU ms", "again, CPU ms"], rows)
     return {
         "machine": dict(machine()),

@@ -18,7 +18,7 @@ class Loop(Body):
     def __init__(self, outer: Body, name: str, node: ast.ForMap | ast.ForRange) -> None:
         super().__init__(outer.unit, outer.number, outer.instance, outer._limit, outer._with_scratch)
         self.b = Builder(name, self.params)
-        self.root, self.shared, self.leaves = outer.root, outer.shared, False
+        self.outermost, self.shared, self.leaves = outer.root, outer.shared, False
         self._around = {name: pair.map for name, pair in outer.pairs.items()}
         self.returns = outer.returns
         self._node = node

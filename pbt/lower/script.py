@@ -132,7 +132,7 @@ class Body(Gen):
         self.target, self.config, self.arch = unit.target, unit.config, unit.target.arch
         self.probe: Context = instance.context
         self.b = Builder("main")
-        self.root: Body = self
+        self.outermost: Body | None = None  # None: it is that itself
         self.scratch_size = 0
         self.functions: list[ir.Function] = []  # for the kernel to call back
         self.loops: list[tuple[Callable[[], None], Callable[[], None]]] = []  # (break, continue)
@@ -151,6 +151,11 @@ class Body(Gen):
         self._shared_slot = (
             self.b.reserve(self.shared.size, "shared with loops") if self.shared.size else None
         )
+
+    @property
+    def root(self) -> Body:
+        """The body of the program, whose functions and scratch memory those of loops share."""
+        return self.outermost or self
 
     def run(self) -> ir.Function:
         probe, b = self.instance.probe, self.b

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pbt.feature import Mem
 from pbt.ir.build import Label, pieces
@@ -403,31 +403,34 @@ def _flag(body: Body, compare: Callable[[Label], None]) -> Value:
 def may_be_read_unset(instance: Instance) -> Iterable[str]:
     """Variables declared without a value, or first assigned in an inner block and used outside of it."""
     unset: dict[str, None] = {}
-
-    def visit(block: ast.Block, known: set[str]) -> None:
-        for stmt in block.body:
-            if isinstance(stmt, ast.Block):
-                visit(stmt, known)
-                continue
-            targets: set[str] = set()
-            if isinstance(stmt, (ast.Assign, ast.Let)):
-                var = stmt.target if isinstance(stmt, ast.Assign) else stmt.var
-                if isinstance(var, ast.Var) and stmt.value is not None and getattr(stmt, "op", "=") == "=":
-                    targets.add(instance.names[var])
-            inner = [n for n in stmt.children() if isinstance(n, (ast.Block, ast.If))]
-            for node in (
-                stmt.walk() if not inner else [m for c in stmt.children() if c not in inner for m in c.walk()]
-            ):
-                if isinstance(node, ast.Var) and instance.names[node] not in known | targets:
-                    unset[instance.names[node]] = None
-            for child in inner:
-                blocks = [child] if isinstance(child, ast.Block) else _arms(child)
-                for arm in blocks:
-                    visit(arm, set(known))
-            known |= targets
-
-    visit(instance.probe.body, set())
+    _note_unset(instance.probe.body, set(), instance.names, unset)
     return list(unset)
+
+
+def _note_unset(
+    block: ast.Block, known: set[str], names: Mapping[ast.Var, str], unset: dict[str, None]
+) -> None:
+    """Add variables that are read without being `known` to be set; `known` grows by those the block sets."""
+    for stmt in block.body:
+        if isinstance(stmt, ast.Block):
+            _note_unset(stmt, known, names, unset)
+            continue
+        targets: set[str] = set()
+        if isinstance(stmt, (ast.Assign, ast.Let)):
+            var = stmt.target if isinstance(stmt, ast.Assign) else stmt.var
+            if isinstance(var, ast.Var) and stmt.value is not None and getattr(stmt, "op", "=") == "=":
+                targets.add(names[var])
+        inner = [n for n in stmt.children() if isinstance(n, (ast.Block, ast.If))]
+        for node in (
+            stmt.walk() if not inner else [m for c in stmt.children() if c not in inner for m in c.walk()]
+        ):
+            if isinstance(node, ast.Var) and names[node] not in known | targets:
+                unset[names[node]] = None
+        for child in inner:
+            blocks = [child] if isinstance(child, ast.Block) else _arms(child)
+            for arm in blocks:
+                _note_unset(arm, set(known), names, unset)
+        known |= targets
 
 
 def _arms(node: ast.If) -> list[ast.Block]:
