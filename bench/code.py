@@ -47,7 +47,7 @@ class Cost(NamedTuple):
     xlated: int
     verified: int
     ns: float
-    settled: bool
+    settled: bool = True
 
 
 class Start(NamedTuple):
@@ -206,10 +206,14 @@ def run(work: Work, short: bool, only: str = "") -> dict[str, object]:
         if not only:
             for peer in others:
                 rows += tool_rows(peer, 3 if short else 99, less)
-    names = [peer.name for peer in others]
+    return told(rows, [peer.name for peer in others])
+
+
+def told(rows: Sequence[Row], names: Sequence[str]) -> dict[str, object]:
+    """Rows, and what comes of them beside the peers of these names: as data, and as text."""
     ratios = better_peer(rows, names)
     groups = dict.fromkeys(row.group for row in rows)
-    unsettled = {row.script: names for row in rows if (names := row.unsettled())}
+    unsettled = {row.script: row.unsettled() for row in rows if row.unsettled()}
     found: dict[str, Any] = {
         "machine": dict(machine()),
         "rows": [(r.group, r.script, {n: c and c._asdict() for n, c in r.costs.items()}) for r in rows],
