@@ -104,9 +104,7 @@ def _keep_elsewhere(gen: Gen, form: Form, to: Mem) -> None:
 def _take_id(gen: Gen, name: str, room: Mem, program: int, to: Mem) -> None:
     """That of the stack in `room`, which is put into the hash if it is not there."""
     b, key = gen.b, room + 8
-    low = (ELSEWHERE | program << _PROGRAM) - (
-        1 << 32
-    )  # as an instruction can hold it: only 32 bits are stored
+    low = -ELSEWHERE | program << _PROGRAM  # negative: so an instruction holds it, and 32 bits are stored
     b.store(room.base, room.offset + 4, 4, b.op("or", b.call("get_smp_processor_id"), low))
     result = b.call("map_update_elem", b.map(name), gen.address(key), gen.address(room), BPF_NOEXIST)
     with b.when("eq", result, 0):
