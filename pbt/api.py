@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 
 from pbt.bundle import Bundle
 from pbt.host.target import Target
@@ -64,9 +65,9 @@ class Trace:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._final is None and exc[0] is None:
-            self._end()
-        self._session.close()
+        with closing(self._session):
+            if self._final is None and exc[0] is None:
+                self._end()
 
     def __iter__(self) -> Iterator[Message]:
         yield from self._sink.take()
@@ -112,9 +113,18 @@ class Trace:
         self._session.close()
 
 
-def load(bundle: Bundle, **options: Any) -> Trace:
-    """A compiled script, ready to run: `with pbt.load(bundle) as t`. Options as for `Trace`."""
-    return Trace(bundle, **options)
+def load(
+    bundle: Bundle,
+    *,
+    target: Target | None = None,
+    pid: int | None = None,
+    cmd: str | Sequence[str] | None = None,
+) -> Trace:
+    """A compiled script, ready to run: `with pbt.load(bundle) as t`. Arguments as for `trace`.
+
+    Nothing is judged again; UsageError if it was compiled for another machine, KernelError on entry.
+    """
+    return Trace(bundle, target=target, pid=pid, cmd=cmd)
 
 
 def trace(
@@ -130,9 +140,10 @@ def trace(
     `with pbt.trace("...") as t: for event in t: ...`; arguments as for `compile`; `cmd`: run this
     command and end with it. Raises ScriptError(s) here, KernelError on entry.
     """
-    bundle = compile(source, *params, target=target, unsafe=unsafe, pid=pid)
-    judge(bundle, target)
-    return Trace(bundle, target=target, pid=pid, cmd=cmd)
+    machine = target or Target.live()
+    bundle = compile(source, *params, target=machine, unsafe=unsafe, pid=pid)
+    judge(bundle, machine)
+    return Trace(bundle, target=machine, pid=pid, cmd=cmd)
 
 
 def judge(bundle: Bundle, target: Target | None = None) -> None:

@@ -22,7 +22,7 @@ from pbt.typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-Namer = Callable[[int], str]
+    from pbt.sys.ksym import Namer
 
 KERNEL = "vmlinux"
 _PIECE = 1 << 15  # bytes
@@ -148,18 +148,20 @@ class Kallsyms:
 
     def symbol(self, address: int) -> Symbol | None:
         """The symbol that covers an address; None when no symbol is near below it."""
-        return _told(self._name(address)) or self._listed(address)
+        return (_told(self._name(address)) if self._name else None) or self._listed(address)
 
     @cached_property
-    def _name(self) -> Namer:
+    def _name(self) -> Namer | None:
         try:
-            return self._namer() if self._namer else _unknown
+            return self._namer() if self._namer else None
         except KernelError:
-            return _unknown
+            return None
 
     def close(self) -> None:
         """Free what names addresses; it is made anew for whoever asks later."""
-        self.__dict__.pop("_name", None)
+        namer: Namer | None = self.__dict__.pop("_name", None)
+        if namer is not None:
+            namer.close()
 
     def _listed(self, address: int) -> Symbol | None:
         for beginning in (self._kept_beginning, self._beginning):
@@ -193,10 +195,6 @@ class Kallsyms:
                 address, last = address + 16, line[:_DIGITS]
             rows.append(b"%016x%s\n" % (address, line[_DIGITS:]))
         return b"".join(rows)
-
-
-def _unknown(address: int) -> str:
-    return ""
 
 
 def _told(text: str) -> Symbol | None:

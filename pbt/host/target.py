@@ -13,7 +13,7 @@ live one gave when it was saved, and needs neither root nor that machine. Its fo
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cached_property
 
 from pbt.source import UsageError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pbt.host.probe import Features
     from pbt.host.programs import LoadedProgram
     from pbt.host.tracefs import Tracefs
+    from pbt.sys.ksym import Namer
 
 _LAYOUT = 1  # of target.json
 _BTF_FOLDER = "/sys/kernel/btf"
@@ -287,7 +288,7 @@ class _Live(Target):
         return self._features.all() - self.without
 
 
-def _namer() -> Callable[[int], str]:
+def _namer() -> Namer:
     from pbt.sys.ksym import Namer
 
     return Namer()

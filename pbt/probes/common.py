@@ -162,6 +162,18 @@ def _missing_rights(number: int) -> str:
     return restriction()
 
 
+@contextmanager
+def all_or_none() -> Iterator[list[Closeable]]:
+    """A list for what holds programs attached; if an error leaves the block, all that is in it is closed again."""
+    held: list[Closeable] = []
+    try:
+        yield held
+    except BaseException:
+        for each in held:
+            each.close()
+        raise
+
+
 def bind(stack: ExitStack, event: Fd, prog: int, cookie: int = 0) -> Fd | None:
     """Run a program at each overflow of a perf event; `stack` closes both, the link first, which is returned.
 

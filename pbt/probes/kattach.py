@@ -9,7 +9,7 @@ from errno import EADDRNOTAVAIL, EBUSY, EILSEQ, EINVAL, ENOENT, EOPNOTSUPP, EPER
 from functools import partial
 
 from pbt.feature import AttachHost, Closeable, Place
-from pbt.probes.common import bind, explained, on_event
+from pbt.probes.common import all_or_none, bind, explained, on_event
 from pbt.probes.kprobe import KERNEL, MULTI, SESSION, name_of
 from pbt.source import KernelError
 from pbt.sys import bpf, perf
@@ -85,22 +85,20 @@ def _within(place: Place, target: Target) -> None:
 def attach_many(
     returns: bool, host: AttachHost, fd: int, programs: Sequence[Program]
 ) -> tuple[Sequence[Closeable], int]:
-    """One link for all functions, or, in a session, for both their ends; where the kernel refuses some, as few as
-    leave those out.
+    """One link for all functions, or, in a session, for both their ends; where the kernel refuses some, as few links
+    as leave those out.
     """
     kind = programs[0].expected_attach_type
     if kind not in (MULTI, SESSION):
         return _attach_each(returns, host, fd, programs)
-    with explained(programs[0].name, _HINTS), ExitStack() as stack:
+    with explained(programs[0].name, _HINTS), all_or_none() as links:
         cookies = {program.place["function"]: program.cookie for program in programs}
         kinds = (
             {"session": True} if kind == SESSION else {"flags": BPF_F_KPROBE_MULTI_RETURN if returns else 0}
         )
         must = not programs[0].place.get("matched")
-        links, count = _links(partial(bpf.link_kprobe_multi, fd, **kinds), sorted(cookies.items()), must)
-        for link in links:
-            stack.callback(link.close)
-        stack.pop_all()
+        link = partial(bpf.link_kprobe_multi, fd, **kinds)
+        count = _links(links, link, sorted(cookies.items()), must)
         return links, count * len(programs) // len(cookies)
 
 
@@ -110,36 +108,35 @@ def _attach_each(
     """A perf event for each function."""
     matched = [p.place["function"] for p in programs if p.place.get("matched") and not p.place["module"]]
     known = host.target.kallsyms.addresses(matched) if matched else {}
-    with ExitStack() as stack:
-        links: list[Closeable] = []
-        count = 0
+    count = 0
+    with all_or_none() as links:
         for program in programs:
             added = attach(returns, host, fd, program, known.get(program.place.get("function", ""), ()))
-            for link in added:
-                stack.callback(link.close)
             links += added
             count += bool(added)
-        stack.pop_all()
-        return links, count
+    return links, count
 
 
 def _links(
-    link: Callable[..., Closeable], places: Sequence[tuple[str, int]], must: bool = False
-) -> tuple[list[Closeable], int]:
-    """Links to functions, each with its cookie, and to how many; those that the kernel refuses are left out unless they
-    `must` be.
+    links: list[Closeable],
+    link: Callable[..., Closeable],
+    places: Sequence[tuple[str, int]],
+    must: bool = False,
+) -> int:
+    """Add links to functions, each with its cookie; to how many. Those that the kernel refuses are left out unless
+    they `must` be.
     """
     try:
         names, cookies = zip(*places, strict=True)
-        return [link(syms=names, cookies=cookies if any(cookies) else ())], len(names)
+        links.append(link(syms=names, cookies=cookies if any(cookies) else ()))
+        return len(names)
     except KernelError as error:
         if must or error.errno not in _UNTRACEABLE:
             raise
         if len(places) == 1:
-            return [], 0
+            return 0
     half = len(places) // 2
-    first, second = _links(link, places[:half]), _links(link, places[half:])
-    return [*first[0], *second[0]], first[1] + second[1]
+    return _links(links, link, places[:half]) + _links(links, link, places[half:])
 
 
 def _attach_pmu(
@@ -168,15 +165,13 @@ def _attach_pmu(
 
 def _everywhere(at: Callable[..., Sequence[Closeable]], addresses: Sequence[int]) -> Sequence[Closeable]:
     """At all functions of one name, but for those that the kernel does not let be probed."""
-    found: list[Closeable] = []
-    for left, address in zip(reversed(range(len(addresses))), addresses, strict=True):
-        try:
-            found += at(config2=address)
-        except KernelError as error:
-            if error.errno not in _UNTRACEABLE or not (found or left):
-                for link in found:
-                    link.close()
-                raise
+    with all_or_none() as found:
+        for left, address in zip(reversed(range(len(addresses))), addresses, strict=True):
+            try:
+                found += at(config2=address)
+            except KernelError as error:
+                if error.errno not in _UNTRACEABLE or not (found or left):
+                    raise
     return found
 
 
@@ -196,7 +191,13 @@ class _TextProbe:
             os.close(file)
 
     def close(self) -> None:
-        self._write(f"-:pbt/{self._name}")
+        try:
+            self._write(f"-:pbt/{self._name}")
+        except OSError as error:
+            hint = f"echo '-:pbt/{self._name}' >> {self._path} removes it once nobody uses it"
+            raise KernelError(
+                f"cannot remove pbt/{self._name} from kprobe_events", error.errno or EBUSY, hint
+            ) from None
 
 
 def _attach_text(returns: bool, host: AttachHost, fd: int, program: Program) -> Sequence[Closeable]:

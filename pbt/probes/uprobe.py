@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from errno import EINVAL, ENOENT, ESRCH
 from functools import lru_cache, partial
 
@@ -12,6 +11,7 @@ from pbt.feature import AttachHost, Closeable, Context, Joint, Place, Provider
 from pbt.probes import srcline
 from pbt.probes.common import (
     IS_RETURN,
+    all_or_none,
     count_parts,
     explained,
     instruction_pointer,
@@ -407,18 +407,18 @@ def attach_many(
     """One link for all places of a file, or, in a session, for both ends of its functions."""
     kind = programs[0].expected_attach_type
     if kind not in (MULTI, SESSION):
-        each = [attach(find, returns, host, fd, program) for program in programs]
-        return [link for links in each for link in links], len(each)
-    with explained(programs[0].name, HINTS), ExitStack() as stack:
+        with all_or_none() as links:
+            for program in programs:
+                links += attach(find, returns, host, fd, program)
+        return links, len(programs)
+    with explained(programs[0].name, HINTS), all_or_none() as links:
         marked = [(_mapped(find(program.place)), program.cookie) for program in programs]
         ends = (
             {"session": True} if kind == SESSION else {"flags": BPF_F_UPROBE_MULTI_RETURN if returns else 0}
         )
         spots, paths = sorted(set(marked)), dict.fromkeys(spot.path for spot, _ in marked)
-        links = [_link(fd, path, [s for s in spots if s[0].path == path], ends, host) for path in paths]
-        for link in links:
-            stack.callback(link.close)
-        stack.pop_all()
+        for path in paths:
+            links.append(_link(fd, path, [s for s in spots if s[0].path == path], ends, host))
         return links, len(programs)
 
 

@@ -72,62 +72,76 @@ class Links:
         """Detach the programs for which `wanted` says so."""
         for each in [each for each in self._held if all(map(wanted, each.programs))]:
             self._held.remove(each)
-            _release(each.closeables)
+            self._release(each.closeables)
             self.count -= each.places
 
     def close(self) -> None:
         """Detach, begun with the last; say so where that takes long."""
         owned, self._owned = self._owned[::-1], []
-        _release(
-            owned, lambda: self._say(f"Detaching {self.count} probes: the kernel waits for every CPU at each")
-        )
+        self._release(owned)
+
+    def _release(self, owned: Sequence[Closeable]) -> None:
+        """Close what holds programs, all of it, and say what the kernel refused.
+
+        Each may wait for the kernel to see every CPU pass: many wait side by side. But the kernel ends tracepoints one
+        after the other: first all their programs are detached, and then the events are let go of together.
+        """
+        lingering = [each for each in owned if isinstance(each, Lingering)]
+        work = _SideBySide([each.link if isinstance(each, Lingering) else each for each in owned])
+        if not work.wait(_PATIENCE):
+            self._say(f"Detaching {self.count} probes: the kernel waits for every CPU at each")
+            work.wait()
+        if lingering:
+            from pbt.sys import perf
+
+            perf.let_go([each.event for each in lingering])
+        for error in work.refused:
+            self._say(str(error))
 
 
-def _release(owned: Sequence[Closeable], slow: Callable[[], None] = lambda: None) -> None:
-    """Close what holds programs; `slow` is called if that takes long.
+class _SideBySide:
+    """Closes many in threads; `refused`: what those raised that could not be."""
 
-    Each may wait for the kernel to see every CPU pass: many wait side by side. But the kernel ends tracepoints one
-    after the other: first all their programs are detached, and then the events are let go of together.
-    """
-    lingering = [each for each in owned if isinstance(each, Lingering)]
-    _side_by_side([each.link if isinstance(each, Lingering) else each for each in owned], slow)
-    if lingering:
-        from pbt.sys import perf
+    def __init__(self, owned: Sequence[Closeable]) -> None:
+        self.refused: list[OSError | KernelError] = []
+        if len(owned) < 2:
+            self._done: list[LockType] = []
+            self._close(owned)
+        else:
+            self._done = [self._started(owned[i::_THREADS]) for i in range(min(_THREADS, len(owned)))]
 
-        perf.let_go([each.event for each in lingering])
+    def wait(self, seconds: float | None = None) -> bool:
+        """Whether all are closed within so many seconds (None: however long it takes)."""
+        until = None if seconds is None else monotonic() + seconds
+        while self._done:
+            if not self._done[-1].acquire(timeout=-1 if until is None else max(0.0, until - monotonic())):
+                return False
+            self._done.pop()
+        return True
 
+    def _started(self, owned: Sequence[Closeable]) -> LockType:
+        """Have a thread close some, or do it here if there can be no more threads; the lock is free when they are."""
 
-def _side_by_side(owned: Sequence[Closeable], slow: Callable[[], None]) -> None:
-    if len(owned) < 2:
-        _close(owned)
-        return
-    done = [_started(owned[i::_THREADS]) for i in range(min(_THREADS, len(owned)))]
-    until = monotonic() + _PATIENCE
-    late = [lock for lock in done if not lock.acquire(timeout=max(0.0, until - monotonic()))]
-    if late:
-        slow()
-    for lock in late:
+        def work() -> None:
+            try:
+                self._close(owned)
+            finally:
+                lock.release()
+
+        lock = allocate_lock()
         lock.acquire()
-
-
-def _started(owned: Sequence[Closeable]) -> LockType:
-    """Have a thread close something; the lock is free when it has."""
-
-    def work() -> None:
         try:
-            _close(owned)
-        finally:
-            lock.release()
+            start_new_thread(work, ())
+        except RuntimeError:
+            work()
+        return lock
 
-    lock = allocate_lock()
-    lock.acquire()
-    start_new_thread(work, ())
-    return lock
-
-
-def _close(closeables: Sequence[Closeable]) -> None:
-    for closeable in closeables:
-        closeable.close()
+    def _close(self, owned: Sequence[Closeable]) -> None:
+        for each in owned:
+            try:
+                each.close()
+            except (OSError, KernelError) as error:
+                self.refused.append(error)
 
 
 def order(programs: Sequence[Program], known: Mapping[str, Provider]) -> list[int]:

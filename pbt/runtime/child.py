@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 
-from pbt.source import UsageError
+from pbt.source import KernelError, UsageError
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -51,14 +51,22 @@ class Child:
     """A command as a child process that waits before exec until `go`."""
 
     def __init__(self, command: str | Sequence[str]) -> None:
-        """A text is split like a shell's words, without a shell. Raises UsageError if it is no program."""
+        """A text is split like a shell's words, without a shell.
+
+        Raises UsageError if it is no program, KernelError where there may be no more processes.
+        """
         words = _words(command)
         path = _path(words[0])
-        self._gate, held = os.pipe()[::-1]
-        self.pid = os.fork()
-        if not self.pid:
-            _become(path, words, held, self._gate)
-        os.close(held)
+        held, self._gate = os.pipe()
+        try:
+            self.pid = os.fork()
+            if not self.pid:
+                _become(path, words, held, self._gate)
+        except OSError as error:
+            os.close(self._gate)
+            raise KernelError(f"cannot start {words[0]}", error.errno or 0) from error
+        finally:
+            os.close(held)
         self._watch = Watch(self.pid)
         self.status: int | None = None
 

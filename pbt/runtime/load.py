@@ -220,11 +220,10 @@ def attach_btf(program: Program, target: Target, until_loaded: ExitStack) -> tup
         return 0, btf_id(target, kind, name)
     types = target.module_types(module)
     found = types.find(kind, name) if types else None
-    fd = _module_btf(module)
-    if found is None or fd is None:
+    fd = _module_btf(module, until_loaded)
+    if found is None or not fd:
         raise UsageError(f"no module {module} with {kind} {name} is loaded")
-    until_loaded.callback(fd.close)
-    return fd.fileno(), found
+    return fd, found
 
 
 def _program_function(id: int, name: str, target: Target, until_loaded: ExitStack) -> tuple[int, int]:
@@ -239,15 +238,17 @@ def _program_function(id: int, name: str, target: Target, until_loaded: ExitStac
     return fd.fileno(), known.functions[name]
 
 
-def _module_btf(name: str) -> Fd | None:
+def _module_btf(name: str, until_loaded: ExitStack) -> int:
+    """A descriptor of the types of a module, 0 if there is none such."""
     from pbt.sys import objects
 
     for id in objects.ids("btf"):
-        fd = objects.btf_get_fd_by_id(id)
-        if objects.btf_info(fd.fileno())[1] == name:
-            return fd
-        fd.close()
-    return None
+        with ExitStack() as stack:
+            fd = stack.enter_context(objects.btf_get_fd_by_id(id)).fileno()
+            if objects.btf_info(fd)[1] == name:
+                until_loaded.push(stack.pop_all())
+                return fd
+    return 0
 
 
 def btf_id(target: Target, kind: str, name: str) -> int:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ctypes
+from contextlib import ExitStack
 
 from pbt.sys import bpf
 from pbt.sys.syscall import repeated
@@ -24,17 +25,24 @@ class Namer:
     """
 
     def __init__(self) -> None:
-        self._text = bpf.map_create("ARRAY", 4, _ROOM, 1)
-        with bpf.map_create("ARRAY", 4, len(_FORMAT), 1, BPF_F_RDONLY_PROG) as shape:
-            bpf.map_update(shape.fileno(), _KEY, _FORMAT)
-            bpf.map_freeze(shape.fileno())
-            code = bpf.native(_code(self._text.fileno(), shape.fileno()))
-            self._prog = bpf.prog_load("SYSCALL", code, name="ksym", flags=BPF_F_SLEEPABLE)
+        with ExitStack() as owned:
+            text = owned.enter_context(bpf.map_create("ARRAY", 4, _ROOM, 1)).fileno()
+            with bpf.map_create("ARRAY", 4, len(_FORMAT), 1, BPF_F_RDONLY_PROG) as shape:
+                bpf.map_update(shape.fileno(), _KEY, _FORMAT)
+                bpf.map_freeze(shape.fileno())
+                code = bpf.native(_code(text, shape.fileno()))
+                prog = bpf.prog_load("SYSCALL", code, name="ksym", flags=BPF_F_SLEEPABLE)
+            self._owned = owned.pop_all()
+            self._owned.enter_context(prog)
         self._context = ctypes.c_uint64()
         place = ctypes.addressof(self._context)
-        attr = structs.ProgTestRun(prog_fd=self._prog.fileno(), ctx_size_in=8, ctx_in=place)
+        attr = structs.ProgTestRun(prog_fd=prog.fileno(), ctx_size_in=8, ctx_in=place)
         self._run = repeated("bpf", CMD["PROG_TEST_RUN"], ctypes.byref(attr), ctypes.sizeof(attr))
-        self._read = bpf.map_reader(self._text.fileno(), len(_KEY), _ROOM)
+        self._read = bpf.map_reader(text, len(_KEY), _ROOM)
+
+    def close(self) -> None:
+        """Free program and map; a second time does nothing."""
+        self._owned.close()
 
     def __call__(self, address: int) -> str:
         """ "name+0xOFFSET/0xSIZE", " [MODULE]" behind it; "0x…" or nothing where nothing is known."""

@@ -172,13 +172,14 @@ _TAIL = structs.PerfMmapPage.data_tail.offset // 8  # type: ignore[attr-defined]
 
 
 class _Ring:
-    """One CPU's buffer: a page with the positions, then a power of two of pages with records."""
+    """One CPU's buffer: a page with the positions, then a power of two of pages with records. Owns the event."""
 
     def __init__(self, event: Fd, pages: int) -> None:
         self.event, self._size = event, pages * mmap.PAGESIZE
         try:
             self._map = mmap.mmap(event.fileno(), mmap.PAGESIZE + self._size)
         except OSError as error:
+            event.close()
             number = error.errno or 0
             raise KernelError(
                 f"cannot map {pages} pages of a perf buffer", number,

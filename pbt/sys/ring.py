@@ -33,6 +33,16 @@ class Run(NamedTuple):
         return [block[at + head : at + head + self.length] for at in range(0, len(block), self.stride)]
 
 
+def _mapped(
+    map_fd: int, length: int, prot: int = mmap.PROT_READ | mmap.PROT_WRITE, offset: int = 0
+) -> mmap.mmap:
+    try:
+        return mmap.mmap(map_fd, length, prot=prot, offset=offset)
+    except OSError as error:
+        number = error.errno or 0
+        raise KernelError("cannot map the ring buffer", number, hint(number)) from error
+
+
 class RingBuffer:
     """The reading end of the ring buffer map `map_fd`, whose data area has `size` bytes.
 
@@ -42,12 +52,12 @@ class RingBuffer:
     def __init__(self, map_fd: int, size: int) -> None:
         self._fd, self._mask = map_fd, size - 1
         page = mmap.PAGESIZE
+        self._own = _mapped(map_fd, page)
         try:
-            self._own = mmap.mmap(map_fd, page)
-            self._data = mmap.mmap(map_fd, page + 2 * size, prot=mmap.PROT_READ, offset=page)
-        except OSError as error:
-            number = error.errno or 0
-            raise KernelError("cannot map the ring buffer", number, hint(number)) from error
+            self._data = _mapped(map_fd, page + 2 * size, prot=mmap.PROT_READ, offset=page)
+        except KernelError:
+            self._own.close()
+            raise
         self._consumer = memoryview(self._own).cast("L")  # both positions are unsigned longs
         self._producer = memoryview(self._data)[:page].cast("L")
         self._words = memoryview(self._data)[page:].cast("I")

@@ -57,10 +57,22 @@ def test_the_kernel_names_addresses(tmp_path: Path) -> None:
     """The file is read for addresses alone that the kernel gives no name to."""
     said = {1: "vfs_read+0x1f/0x40", 2: "a.cold+0x0/0x12 [ext4]", 3: "0x3", 4: ""}
     path = tmp_path / "kallsyms"
-    symbols = Kallsyms(str(path), namer=lambda: lambda address: said.get(address, f"{address:#x}"))
+    freed = []
+
+    class Namer:
+        def __call__(self, address: int) -> str:
+            return said.get(address, f"{address:#x}")
+
+        def close(self) -> None:
+            freed.append(self)
+
+    symbols = Kallsyms(str(path), namer=Namer)
     assert symbols.symbol(1) == Symbol("vfs_read", 31, "") and symbols.symbol(2) == Symbol(
         "a.cold", 0, "ext4"
     )
+    symbols.close()
+    symbols.close()
+    assert len(freed) == 1
     path.write_text(TEXT)  # only now
     assert symbols.symbol(3) is None and symbols.symbol(4) is None
     assert symbols.symbol(0xFFFFFFFF81000200) == Symbol("data_word", 0, "")

@@ -179,12 +179,13 @@ def test_what_the_kernel_refuses_is_left_out_of_the_link():
         return SimpleNamespace(close=lambda: None)
 
     places = [(name, cookie) for cookie, name in enumerate(["a", "b", "bad", "c", "d", "e"])]
-    links, count = kattach._links(link, places)
+    links = []
+    count = kattach._links(links, link, places)
     assert count == 5 and len(links) < 5 and calls[0] == dict(places) and {"c": 3, "d": 4, "e": 5} in calls
     calls.clear()
-    assert kattach._links(link, [("bad", 0)]) == ([], 0) and calls == [("bad",)]
+    assert kattach._links([], link, [("bad", 0)]) == 0 and calls == [("bad",)]
     with pytest.raises(KernelError):
-        kattach._links(link, [("bad", 0)], must=True)
+        kattach._links([], link, [("bad", 0)], must=True)
 
 
 @pytest.mark.parametrize("errno", [EBUSY, EPERM])
@@ -195,10 +196,33 @@ def test_other_refusals_are_errors(errno):
         raise KernelError("no", errno)
 
     if errno == EBUSY:
-        assert kattach._links(link, [("a", 0), ("b", 0)]) == ([], 0)
+        assert kattach._links([], link, [("a", 0), ("b", 0)]) == 0
     else:
         with pytest.raises(KernelError):
-            kattach._links(link, [("a", 0), ("b", 0)])
+            kattach._links([], link, [("a", 0), ("b", 0)])
+
+
+def test_what_one_refusal_ends_is_closed_again(monkeypatch):
+    """A link of the second file is refused: the one of the first does not stay."""
+    from pbt.probes import uprobe
+    from pbt.sys import bpf
+
+    closed = []
+
+    def link(fd, path, offsets, **more):
+        if path == "/b":
+            raise KernelError("no", EPERM)
+        return SimpleNamespace(close=lambda: closed.append(path))
+
+    monkeypatch.setattr(bpf, "link_uprobe_multi", link)
+    programs = [
+        SimpleNamespace(name="p", expected_attach_type=uprobe.MULTI, place={"path": path}, cookie=0)
+        for path in ("/a", "/b")
+    ]
+    spot = lambda place: uprobe.Spot(place["path"], 0)  # noqa: E731
+    with pytest.raises(KernelError):
+        uprobe.attach_many(spot, False, SimpleNamespace(pid=None), 3, programs)
+    assert closed == ["/a"]
 
 
 class Events:

@@ -70,6 +70,30 @@ def test_links_close_side_by_side(known):
     assert known[0][:2] == ["+a", "+b"] and sorted(known[0][2:]) == ["-a", "-b"]
 
 
+def test_one_that_does_not_close_keeps_no_other_open(known, monkeypatch):
+    log, found = known
+
+    def refuse():
+        raise KernelError("cannot remove it", errno.EBUSY)
+
+    found["bad"] = provider(log, attach=lambda *_: [SimpleNamespace(close=refuse)])
+    monkeypatch.setattr(module, "_THREADS", 1)
+    said = []
+    host = SimpleNamespace(pid=None, cpus=(0,), target=None, say=said.append)
+    links = attach(loaded(script(("a", "k"), ("x", "bad"), ("b", "k"))), host, print)
+    links.close()
+    assert log == ["+a", "+b", "-b", "-a"] and len(said) == 1 and "cannot remove it: EBUSY" in said[0]
+
+
+def test_without_threads_links_are_closed_one_by_one(known, monkeypatch):
+    def no_more(work, arguments):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(module, "start_new_thread", no_more)
+    attach(loaded(script(("a", "k"), ("b", "k"))), HOST, print).close()
+    assert sorted(known[0]) == ["+a", "+b", "-a", "-b"]
+
+
 def test_a_failure_detaches_what_was_attached_and_points(known):
     with pytest.raises(AttachError) as caught:
         attach(loaded(script(("a", "k"), ("bad", "k"))), HOST, print)

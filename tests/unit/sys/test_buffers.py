@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import struct
 from collections.abc import Sequence
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pbt.sys.perf import PerfBuffer
+from pbt.source import KernelError
+from pbt.sys.perf import PerfBuffer, _Ring
 from pbt.sys.ring import RingBuffer
+from pbt.sys.syscall import Fd
 
 SIZE = mmap.PAGESIZE
 BUSY, DISCARDED = 1 << 31, 1 << 30
@@ -43,6 +48,30 @@ class Producer:
         self.at += len(record)
         os.pwrite(self.fd, struct.pack("L", self.at), mmap.PAGESIZE)
         return True
+
+
+def test_a_ring_that_cannot_be_mapped_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    producer, made = Producer(), list[mmap.mmap]()
+
+    def once(*args: Any, **more: Any) -> mmap.mmap:
+        if made:
+            raise OSError(errno.ENOMEM, "no memory")
+        made.append(whole(*args, **more))
+        return made[0]
+
+    whole = mmap.mmap
+    with monkeypatch.context() as patched, pytest.raises(KernelError, match="cannot map the ring buffer"):
+        patched.setattr(mmap, "mmap", once)
+        RingBuffer(producer.fd, SIZE)
+    assert made[0].closed
+    os.close(producer.fd)
+
+
+def test_an_event_that_cannot_be_mapped_is_closed() -> None:
+    reading, writing = map(Fd, os.pipe())
+    with writing, pytest.raises(KernelError, match="cannot map 2 pages"):
+        _Ring(reading, 2)
+    assert reading.fileno() == -1
 
 
 @given(st.lists(st.tuples(st.binary(max_size=900), st.booleans(), st.booleans()), max_size=30))
