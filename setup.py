@@ -1,7 +1,8 @@
-"""Builds of pbt hold what runs: comments and docstrings are left out of installed modules, but no line moves
+"""Builds of pbt hold what runs: what is only read is left out of installed modules, but no line moves
 
-Tracebacks name the lines that the sources have. What `help(pbt)` shows keeps its docstrings; checkouts,
-editable installations and source distributions keep all. The rest stands in pyproject.toml.
+Tracebacks name the lines that the sources have, and all names are theirs. Modules that people meet through
+`help(pbt)` keep docstrings and annotations; checkouts, editable installations and source distributions keep all.
+The rest stands in pyproject.toml.
 """
 
 from __future__ import annotations
@@ -10,26 +11,51 @@ import ast
 import io
 import tokenize
 from collections.abc import Iterator
+from typing import NamedTuple
 
 PUBLIC = ("pbt", "pbt.aot", "pbt.api", "pbt.bundle", "pbt.host.target", "pbt.source")
-"""Modules that keep their docstrings."""
+"""Modules that keep their docstrings and annotations."""
 
 
-def bare(source: str, docstrings: bool) -> str:
-    """A module that does the same, without comments and, unless they are wanted, without docstrings."""
-    lines = list(io.StringIO(source))
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT and not token.string.startswith("#!"):
-            row, column = token.start
-            lines[row - 1] = lines[row - 1][:column].rstrip() + "\n"
-    if not docstrings:
-        for text, alone in _docstrings(ast.parse(source)):
-            _blank(lines, text, '""' if alone else "")
-    return "".join(lines)
+def bare(source: str, public: bool) -> str:
+    """A module that does the same, without comments and, unless it is public, without what is only read.
+
+    That is docstrings, annotations of functions and variables, and imports for these. Those of classes' fields
+    stay: they make the fields. Levels are indented by one space.
+    """
+    if not public:
+        tree = ast.parse(source)
+        source = _without(source, [*_docstrings(tree), *_annotations(tree, False), *_unseen(tree)])
+        source = _without(source, [*_imports(ast.parse(source))])
+    return _plain(source)
 
 
-def _docstrings(tree: ast.Module) -> Iterator[tuple[ast.Expr, bool]]:
-    """Docstrings, and texts that stand alone behind what they describe; whether it is all of a body."""
+class Cut(NamedTuple):
+    """A piece of a source, from and to a row and its column in bytes, and what stands there instead."""
+
+    first: tuple[int, int]
+    last: tuple[int, int]
+    left: str = ""
+
+
+def _cut(node: ast.stmt | ast.expr, left: str = "") -> Cut:
+    assert node.end_lineno is not None and node.end_col_offset is not None
+    return Cut((node.lineno, node.col_offset), (node.end_lineno, node.end_col_offset), left)
+
+
+def _without(source: str, cuts: list[Cut]) -> str:
+    """What is cut leaves its lines."""
+    lines = source.encode().split(b"\n")
+    for (first, start), (last, end), left in sorted(cuts, reverse=True):
+        lines[first - 1 : last] = [
+            lines[first - 1][:start] + left.encode() + lines[last - 1][end:],
+            *[b""] * (last - first),
+        ]
+    return b"\n".join(lines).decode()
+
+
+def _docstrings(tree: ast.Module) -> Iterator[Cut]:
+    """Docstrings, and texts that stand alone behind what they describe."""
     for node in ast.walk(tree):
         body = getattr(node, "body", ())
         if not isinstance(body, list):  # of a lambda
@@ -37,15 +63,73 @@ def _docstrings(tree: ast.Module) -> Iterator[tuple[ast.Expr, bool]]:
         for statement in body:
             value = getattr(statement, "value", None) if isinstance(statement, ast.Expr) else None
             if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                yield statement, len(body) == 1 and node is not tree
+                yield _cut(statement, '""' if len(body) == 1 and node is not tree else "")
 
 
-def _blank(lines: list[str], text: ast.Expr, left: str) -> None:
-    assert text.end_lineno is not None
-    first, last = text.lineno - 1, text.end_lineno - 1
-    assert not lines[last].encode()[text.end_col_offset :].strip(), "a docstring ends its line"
-    before = lines[first].encode()[: text.col_offset].decode()
-    lines[first : last + 1] = [(before + left).rstrip() + "\n", *["\n"] * (last - first)]
+def _annotations(node: ast.AST, in_class: bool) -> Iterator[Cut]:
+    """Those of functions, and of variables that are no fields; what follows a name in the sources is in its line."""
+    for child in ast.iter_child_nodes(node):
+        is_function = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef))
+        if isinstance(child, ast.arg) and child.annotation:
+            at = child.col_offset + len(child.arg.encode())
+            yield Cut((child.lineno, at), _cut(child.annotation).last)
+        elif isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)) and child.returns:
+            yield Cut(
+                (child.returns.lineno, child.returns.col_offset - len(" -> ")), _cut(child.returns).last
+            )
+        elif isinstance(child, ast.AnnAssign) and not in_class:
+            if child.value:
+                yield Cut(_cut(child.target).last, _cut(child.annotation).last)
+            elif len(getattr(node, "body", ())) > 1:
+                yield _cut(child)
+        yield from _annotations(child, isinstance(child, ast.ClassDef) or (in_class and not is_function))
+
+
+def _unseen(tree: ast.Module) -> Iterator[Cut]:
+    """What only type checkers see."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and not node.orelse and ast.unparse(node.test) == "TYPE_CHECKING":
+            yield _cut(node, "pass" if node.col_offset else "")
+
+
+def _imports(tree: ast.Module) -> Iterator[Cut]:
+    """Imports of names that nothing uses."""
+    imports = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    postponed = any(isinstance(node, ast.ImportFrom) and node.module == "__future__" for node in imports)
+    fields = [node.annotation for node in ast.walk(tree) if isinstance(node, ast.AnnAssign)]
+    unread = {id(name) for field in fields if postponed for name in ast.walk(field)}
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in unread}
+    used |= {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    used |= {"annotations"} if fields else set()
+    for node in imports:
+        kept = [n for n in node.names if n.name == n.asname or (n.asname or n.name).split(".")[0] in used]
+        if not kept:
+            yield _cut(node, "pass" if node.col_offset else "")
+        elif kept != node.names:
+            node.names = kept
+            yield _cut(node, ast.unparse(node))
+
+
+def _plain(source: str) -> str:
+    """The source without comments and with narrow indentation; lines inside of texts stay as they are."""
+    lines = source.split("\n")
+    texts: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        (row, column), (last, _) = token.start, token.end
+        if token.type == tokenize.COMMENT and not token.string.startswith("#!"):
+            lines[row - 1] = lines[row - 1][:column]
+        texts |= {*range(row, last)}
+    return "\n".join(line if row in texts else _narrow(line) for row, line in enumerate(lines))
+
+
+def _narrow(line: str) -> str:
+    text = line.strip()
+    levels, rest = divmod(len(line.rstrip()) - len(text), 4)
+    return " " * (levels + rest) + text
 
 
 if __name__ == "__main__":

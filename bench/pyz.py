@@ -9,7 +9,6 @@ installs.
 
 from __future__ import annotations
 
-import ast
 import json
 import marshal
 import re
@@ -67,21 +66,9 @@ def _bare(name: str, data: bytes) -> bytes:
 
 def _code(name: str) -> bytes:
     """What a .pyc holds that Python takes without asking for the source (PEP 552)."""
-    tree = _Unannotated().visit(ast.parse((ROOT / name).read_bytes()))
-    code = compile(tree, name, "exec", dont_inherit=True, optimize=2)
+    source = bare((ROOT / name).read_text(), False)
+    code = compile(source, name, "exec", dont_inherit=True, optimize=2)
     return MAGIC_NUMBER + (1).to_bytes(12, "little") + marshal.dumps(_stripped(code))
-
-
-class _Unannotated(ast.NodeTransformer):
-    """Functions without annotations: nothing reads them when pbt runs."""
-
-    def visit_arg(self, node: ast.arg) -> ast.arg:
-        node.annotation = None
-        return node
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        node.returns = None
-        return self.generic_visit(node)
 
 
 def _stripped(code: CodeType) -> CodeType:
