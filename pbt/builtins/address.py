@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pbt.feature import Builtin, Call, Checks, Gen
+from pbt.feature import Builtin, Call
 from pbt.types import U8, U64, Int, Pointer, Type, is_integral
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.host.elf import Elf
     from pbt.ir.core import Value
+    from pbt.views import Checks, Gen
 
 PER_CPU = "__per_cpu_offset"  # the kernel's array: how far each CPU's copies are from the symbols
 _ET_EXEC = 2  # of ELF: the file's addresses are those of the process

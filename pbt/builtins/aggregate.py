@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pbt.feature import Aggregation, Call, Checks, Gen, Mem, Sample
+from pbt.feature import Aggregation, Call, Mem, Sample
 from pbt.types import I64, U64, Type
 from pbt.typing import TYPE_CHECKING, Any
 from pbt.values import Histogram, Stats
 
 if TYPE_CHECKING:
     from pbt.ir.core import Condition, Value
+    from pbt.views import Checks, Gen
 
 _LHIST_BUCKETS = 1000
 

@@ -7,7 +7,7 @@ import sys
 from functools import cache
 
 from pbt.builtins.process import always, helper
-from pbt.feature import Builtin, Call, Checks, Gen, Mem, Presentation, World
+from pbt.feature import Builtin, Call, Mem, Presentation
 from pbt.source import UsageError
 from pbt.types import U64, Opaque, Type, is_integral
 from pbt.typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pbt.ir.core import Value
+    from pbt.views import Checks, Gen, World
 
 UNIFIED = "unified"  # what the one hierarchy of cgroup2 is called
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pbt.bundle import Event
-from pbt.feature import Builtin, Call, Checks, Gen, World
+from pbt.feature import Builtin, Call
 from pbt.source import did_you_mean
 from pbt.types import BOOL, I64, U64, VOID, Str, Type, is_integral
 from pbt.typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from pbt.uapi.consts import BPF_F_USER_STACK
 
 if TYPE_CHECKING:
     from pbt.ir.core import Value
+    from pbt.views import Checks, Gen, World
 
 
 def _check_exit(checks: Checks, call: Call) -> Type:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pbt.builtins.process import always
-from pbt.feature import Builtin, Call, Checks, Gen
+from pbt.feature import Builtin, Call
 from pbt.types import BOOL, U32, Type
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.ir.core import Value
+    from pbt.views import Checks, Gen
 
 NAMESPACES = ("init", "curr_ns")
 

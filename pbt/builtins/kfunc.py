@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from pbt.feature import Builtin, Call, Checks
+from pbt.feature import Builtin, Call
 from pbt.source import KernelError
 from pbt.types import Type
+from pbt.typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pbt.views import Checks
 
 
 def _number(checks: Checks, call: Call) -> int | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pbt.builtins.process import always
-from pbt.feature import Builtin, Call, Checks, Gen, Mem
+from pbt.feature import Builtin, Call, Mem
 from pbt.types import BOOL, I64, Array, Type, is_integral, is_text
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.ir.core import Value
+    from pbt.views import Checks, Gen
 
 
 def _check_bytes(checks: Checks, call: Call, first: int, least: int) -> None:

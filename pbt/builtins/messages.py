@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pbt import printf
 from pbt.builtins.output import check_format, emit_format
 from pbt.bundle import Event
-from pbt.feature import Builtin, Call, Checks, Gen, World
+from pbt.feature import Builtin, Call
 from pbt.types import VOID, Str, Type, is_integral
 from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pbt.ir.core import Value
+    from pbt.views import Checks, Gen, World
 
 MOST_TRACED = 3  # values that bpf_trace_printk takes after its format
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pbt.feature import Builtin, Call, Checks, Gen
+from pbt.feature import Builtin, Call
 from pbt.types import VOID, Array, Int, Pointer, Str, Type
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.lang import ast
+    from pbt.views import Checks, Gen
 
 _PLAIN = (bool, int, str)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from pbt.feature import Builtin, Call, Checks, Gen, Mem, Presentation, World
+from pbt.feature import Builtin, Call, Mem, Presentation
 from pbt.types import Opaque, Type, is_integral
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from pbt.views import Checks, Gen, World
 
 MOST = 1024  # above all numbers that have names
 KINDS = {"strerror": "errno", "signal_name": "signal", "syscall_name": "syscall"}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pbt.feature import Builtin, Call, Checks, Gen, Mem, Presentation, World
+from pbt.feature import Builtin, Call, Mem, Presentation
 from pbt.types import U8, Array, Int, Opaque, Pointer, Str, Type, is_integral
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.ir.core import Value
+    from pbt.views import Checks, Gen, World
 
 AF_INET, AF_INET6 = 2, 10
 INET = Opaque("inet", 20, 4)  # u32 address family, then 16 bytes

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pbt.feature import Builtin, Call, Checks, Gen, Mem
+from pbt.feature import Builtin, Call, Mem
 from pbt.types import U64, Pointer, Str, Struct, Type
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.ir.core import Value
+    from pbt.views import Checks, Gen
 
 _TRUSTING = ("TRACING", "LSM")  # types of programs whose arguments the verifier knows by BTF
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from pbt.feature import Builtin, Call, Checks
+from pbt.feature import Builtin, Call
 from pbt.types import Bool, Str, Type, is_integral
+from pbt.typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pbt.views import Checks
 
 _TRUTH = {"": True, "true": True, "1": True, "false": False, "0": False}
 

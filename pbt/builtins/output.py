@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from pbt import printf
 from pbt.bundle import Event
-from pbt.feature import Builtin, Call, Checks, Gen, Mem, World
+from pbt.feature import Builtin, Call, Mem
 from pbt.types import U64, VOID, Array, Buffer, Pointer, Str, Type, Void, is_integral
 from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pbt.ir.core import Value
+    from pbt.views import Checks, Gen, World
 
 ONLY_PRINTED = ("hist", "lhist", "stats", "tseries")  # aggregations whose elements are no numbers
 JOIN_COUNT = 16

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 
 from pbt.builtins.time import boot_ns
 from pbt.bundle import Event
-from pbt.feature import Builtin, Call, Checks, Gen, World
+from pbt.feature import Builtin, Call
 from pbt.types import I64, U32, U64, Array, Int, Pointer, Struct, Type, is_integral
 from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pbt.ir.core import Value
+    from pbt.views import Checks, Gen, World
 
 MOST = 2048  # bytes of one packet
 _ENOSPC = -28

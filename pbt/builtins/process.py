@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pbt.bundle import Map
-from pbt.feature import Builtin, Call, Checks, Context, Gen, Mem, Presentation, World
+from pbt.feature import Builtin, Call, Context, Mem, Presentation
 from pbt.types import U32, U64, Int, Opaque, Pointer, Str, Type
 from pbt.typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pbt.ir.core import Value
+    from pbt.views import Checks, Gen, World
 
 TASK_COMM_LEN = 16  # include/linux/sched.h
 MAX_ARGS = 32

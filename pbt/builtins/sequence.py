@@ -11,12 +11,13 @@ from collections.abc import Iterator, Sequence
 
 from pbt import printf
 from pbt.data import NamedTuple
-from pbt.feature import Call, Gen
+from pbt.feature import Call
 from pbt.types import Int, Type, is_signed, is_text
 from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pbt.ir.core import Value
+    from pbt.views import Gen
 
 _MOST_ARGUMENTS, _MOST_TEXTS, _MOST_BYTES = 12, 6, 480  # of one call; texts: before Linux 5.13
 _WORD, _LONG_TEXT = 8, 384  # bytes that a number and at most a text are reckoned with

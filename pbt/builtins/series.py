@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from pbt.builtins.aggregate import quotient
 from pbt.builtins.time import boot_ns
-from pbt.feature import Aggregation, Call, Checks, Gen, Mem, Sample
+from pbt.feature import Aggregation, Call, Mem, Sample
 from pbt.types import I64, U64, Type
 from pbt.typing import TYPE_CHECKING
 from pbt.values import Series
 
 if TYPE_CHECKING:
     from pbt.ir.core import Condition, Value
+    from pbt.views import Checks, Gen
 
 _MOST = 1_000_000
 _AGG = ("avg", "max", "min", "sum")

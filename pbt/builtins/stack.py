@@ -9,9 +9,12 @@ from pbt.builtins import stackmaps
 from pbt.builtins.process import KSYM, USYM, remember
 from pbt.builtins.stackmaps import BUILD_ID
 from pbt.bundle import Event
-from pbt.feature import Builtin, Call, Checks, Gen, Mem, Presentation, World
+from pbt.feature import Builtin, Call, Mem, Presentation
 from pbt.types import Opaque, Type, is_integral
-from pbt.typing import Any
+from pbt.typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pbt.views import Checks, Gen, World
 
 MODES = ("bpftrace", "perf", "raw", "build_id")
 MAX_FRAMES = 127  # PERF_MAX_STACK_DEPTH, include/uapi/linux/perf_event.h

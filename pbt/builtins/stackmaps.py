@@ -14,7 +14,8 @@ from functools import lru_cache
 from pbt.builtins.process import remember
 from pbt.bundle import Map
 from pbt.data import NamedTuple
-from pbt.feature import Gen, Mem
+from pbt.feature import Mem
+from pbt.typing import TYPE_CHECKING
 from pbt.uapi.consts import (
     BPF_F_NO_PREALLOC,
     BPF_F_STACK_BUILD_ID,
@@ -22,6 +23,9 @@ from pbt.uapi.consts import (
     BPF_F_USER_STACK,
     BPF_NOEXIST,
 )
+
+if TYPE_CHECKING:
+    from pbt.views import Gen
 
 ELSEWHERE = 1 << 31  # in the second half of an id, where no process has it: the stack is in the hash
 _PROGRAM = 16  # where there the number of the program begins, above that of the CPU

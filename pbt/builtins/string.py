@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pbt.feature import Builtin, Call, Checks, Gen, Mem
+from pbt.feature import Builtin, Call, Mem
 from pbt.types import CHAR, U64, Array, Buffer, Int, Pointer, Str, Type, is_integral
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.ir.core import Value
+    from pbt.views import Checks, Gen
 
 
 def _length(checks: Checks, call: Call, index: int) -> int:

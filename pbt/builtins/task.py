@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pbt.builtins.process import TASK_COMM_LEN
-from pbt.feature import Builtin, Call, Checks, Gen, Mem, Presentation, World
+from pbt.feature import Builtin, Call, Mem, Presentation
 from pbt.types import U32, U64, Member, Opaque, Pointer, Str, Struct, Type, is_integral
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.host.target import Target
     from pbt.ir.core import Value
+    from pbt.views import Checks, Gen, World
 
 COMM_OF = Opaque("comm_of", 8)
 FIELDS = {  # builtin → way through struct task_struct: pointers first, then the value

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pbt.feature import Builtin, Call, Checks, Gen, Mem
+from pbt.feature import Builtin, Call, Mem
 from pbt.types import BOOL, CHAR, I8, I64, U64, Pointer, Str, Type, is_text
 from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pbt.ir.core import Value
+    from pbt.views import Checks, Gen
 
 MOST_INLINE = 8192  # turns of a loop that the verifier walks one by one: about 30 instructions each
 _BYTES = (CHAR, I8)

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 from pbt.builtins.process import always
 from pbt.bundle import Event
-from pbt.feature import Builtin, Call, Checks, Gen, Mem, Presentation, World
+from pbt.feature import Builtin, Call, Mem, Presentation
 from pbt.types import U64, VOID, Opaque, Type, is_integral
 from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pbt.ir.core import Value
+    from pbt.views import Checks, Gen, World
 
 CLOCKS = ("boot", "monotonic", "tai", "sw_tai")
 DEFAULT_TIME = "%H:%M:%S\n"

@@ -1,4 +1,4 @@
-"""The state of checking one body, and what builtins may ask of it (`feature.Checks`)."""
+"""The state of checking one body, and what builtins may ask of it (`views.Checks`)."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Checks:
     def _is_zero(self, node: ast.Expr) -> bool:
         return self.known_int(node) == 0
 
-    # --- feature.Checks
+    # --- views.Checks
 
     def option(self, name: str, about: str = "") -> str | None:
         """The text of the script's option `--name`, "" if it stands alone, None if it was not given."""

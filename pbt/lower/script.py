@@ -1,6 +1,6 @@
 """Typed script → IR programs, maps and events: one `Body` for each program.
 
-`Body` implements `feature.Gen`, the view of lowering that builtins and providers have.
+`Body` implements `views.Gen`, the view of lowering that builtins and providers have.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 from pbt.bundle import Event, Failure, Map, Place
 from pbt.data import dataclass, field
-from pbt.feature import Builtin, Call, Context, Gen, Mem
+from pbt.feature import Builtin, Call, Context, Mem
 from pbt.ir import core as ir
 from pbt.ir.build import Builder, Number
 from pbt.lang import ast
@@ -124,7 +124,7 @@ def _stack(function: ir.Function) -> int:
     return sum(-(-slot.size // 8) * 8 for slot in function.slots)
 
 
-class Body(Gen):
+class Body:
     """One program under construction."""
 
     def __init__(self, unit: Unit, number: int, instance: Instance, limit: int, scratch: bool) -> None:
@@ -228,7 +228,7 @@ class Body(Gen):
     def map_type(self, name: str) -> MapType:
         return self.unit.map_types[name]
 
-    # --- feature.Gen: expressions
+    # --- views.Gen: expressions
 
     def value(self, node: ast.Expr) -> ir.Value:
         return expr.value(self, node)
@@ -247,7 +247,7 @@ class Body(Gen):
     def same_text(self, left: ast.Expr, right: ast.Expr, most: int) -> ir.Value:
         return text.same(self, left, right, most)
 
-    # --- feature.Gen: memory
+    # --- views.Gen: memory
 
     def temp(self, size: int, label: str) -> Mem:
         if size <= self._limit:
@@ -395,7 +395,7 @@ class Body(Gen):
         cut = b.choose("ugt", value, limit, lambda: limit, lambda: value)
         return b.choose("eq", cut, 0, lambda: 1, lambda: cut)
 
-    # --- feature.Gen: the rest of the program
+    # --- views.Gen: the rest of the program
 
     def loop(self, times: int, room: Mem, turn: Callable[[Mem], Number]) -> None:
         from pbt.lower import turns

@@ -17,7 +17,7 @@ Turn = Callable[[Mem], Number]
 
 
 def loop(body: Body, times: int, room: Mem, turn: Turn) -> None:
-    """See feature.Gen.loop."""
+    """See views.Gen.loop."""
     if body.has("bpf_loop"):
         _called_back(body, times, room, turn)
     else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pbt.feature import Gen, Place
+from pbt.feature import Place
 from pbt.probes.common import is_pattern, matching, number
 from pbt.source import ScriptError, Span
 from pbt.types import Pointer, Struct
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pbt.host.programs import LoadedProgram
     from pbt.host.target import Target
     from pbt.ir.core import Value
+    from pbt.views import Gen
 
 BPF = "bpf"
 _KERNELS = {  # what a program calls its context → what the kernel calls it

@@ -14,10 +14,11 @@ from pbt.typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from re import Pattern
 
-    from pbt.feature import Closeable, Gen, Place
+    from pbt.feature import Place
     from pbt.host.target import Target
     from pbt.ir.core import Value
     from pbt.sys.bpf import Fd
+    from pbt.views import Closeable, Gen
 
 NO_TYPES = (
     "/sys/kernel/btf/vmlinux is not there: name a file of BTF, or a vmlinux that has it, with --btf=FILE"

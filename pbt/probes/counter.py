@@ -7,7 +7,7 @@ from errno import EINVAL, ENODEV, ENOENT, EOPNOTSUPP
 from functools import partial
 
 from pbt.data import NamedTuple
-from pbt.feature import AttachHost, Closeable, Context, Place, Provider
+from pbt.feature import Context, Place, Provider
 from pbt.probes.common import count_parts, explained, is_pattern, matching, number, on_cpus
 from pbt.source import ScriptError, Span, nearest
 from pbt.typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from pbt.typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pbt.bundle import Program
     from pbt.host.target import Target
+    from pbt.views import AttachHost, Closeable
 
 
 class Counter(NamedTuple):

@@ -12,7 +12,7 @@ from errno import EBUSY, EINVAL, ENOENT, EPERM
 from functools import partial
 
 from pbt.data import replace
-from pbt.feature import AttachHost, Closeable, Context, Gen, Place, Provider
+from pbt.feature import Context, Place, Provider
 from pbt.probes import bpfprog
 from pbt.probes.common import count_parts, explained, is_pattern, matching, start_of_function, without_types
 from pbt.probes.kprobe import KERNEL, traceable, whole
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pbt.host.btf import Btf, Param
     from pbt.host.target import Target
     from pbt.ir.core import Value
+    from pbt.views import AttachHost, Closeable, Gen
 
 _SLOT = 8  # bytes that each argument has at least in the context
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pbt.data import replace
-from pbt.feature import Context, Gen, Place, Substitute
+from pbt.feature import Context, Place, Substitute
 from pbt.types import U64, Struct, is_signed
 from pbt.typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pbt.host.target import Target
     from pbt.ir.core import Value
     from pbt.uapi.functions import Argument, Spot
+    from pbt.views import Gen
 
 Field = tuple[int, int, bool]
 """Offset in the context and size, both in bytes; whether it is signed."""

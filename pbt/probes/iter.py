@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from errno import EAGAIN, EEXIST, EINTR, ENOENT, EPERM
 
-from pbt.feature import AttachHost, Closeable, Context, Gen, Iteration, Place, Provider
+from pbt.feature import Context, Iteration, Place, Provider
 from pbt.probes.common import count_parts, explained, is_pattern, matching, without_types
 from pbt.source import KernelError, ScriptError, Span
 from pbt.types import Member, Pointer, Struct
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pbt.host.target import Target
     from pbt.ir.core import Value
     from pbt.sys.bpf import Fd
+    from pbt.views import AttachHost, Closeable, Gen
 
 _FUNCTION, _STRUCT = "bpf_iter_", "bpf_iter__"  # what BTF calls the target and its context
 _META = "meta"  # the first member: the sequence file and where it stands

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from errno import EADDRNOTAVAIL, EBUSY, EILSEQ, EINVAL, ENOENT, EOPNOTSUPP, EPERM, ERANGE, ESRCH
 from functools import partial
 
-from pbt.feature import AttachHost, Closeable, Place
+from pbt.feature import Place
 from pbt.probes.common import all_or_none, bind, explained, on_event
 from pbt.probes.kprobe import KERNEL, MULTI, SESSION, name_of
 from pbt.source import KernelError
@@ -19,6 +19,7 @@ from pbt.uapi.consts import BPF_F_KPROBE_MULTI_RETURN, PERF_TYPE_TRACEPOINT
 if TYPE_CHECKING:
     from pbt.bundle import Program
     from pbt.host.target import Target
+    from pbt.views import AttachHost, Closeable
 
 _HINTS = {
     ENOENT: "the kernel has no such function, or does not let it be traced: pbt -l 'kprobe:NAME*'",

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from pbt.data import replace
-from pbt.feature import AttachHost, Closeable, Context, Joint, Place, Provider, Substitute
+from pbt.feature import Context, Joint, Place, Provider, Substitute
 from pbt.probes.common import (
     IS_RETURN,
     count_parts,
@@ -28,6 +28,7 @@ from pbt.typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pbt.bundle import Program
     from pbt.host.target import Target
+    from pbt.views import AttachHost, Closeable
 
 KERNEL = "vmlinux"
 MULTI, SESSION = "TRACE_KPROBE_MULTI", "TRACE_KPROBE_SESSION"

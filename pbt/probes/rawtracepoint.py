@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from errno import ENOENT
 from functools import partial
 
-from pbt.feature import AttachHost, Closeable, Context, Gen, Place, Provider
+from pbt.feature import Context, Place, Provider
 from pbt.probes.common import NO_TYPES, count_parts, explained, is_pattern, matching
 from pbt.source import Span, UsageError
 from pbt.types import Member, Struct
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pbt.host.btf import Btf
     from pbt.host.target import Target
     from pbt.ir.core import Value
+    from pbt.views import AttachHost, Closeable, Gen
 
 _TYPEDEF = "btf_trace_"  # BTF names the prototype of each tracepoint so (include/trace/bpf_probe.h)
 KERNEL = "vmlinux"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from pbt.feature import AttachHost, Closeable, Context, Place, Provider
+from pbt.feature import Context, Place, Provider
 from pbt.probes.common import count_parts, matching
 from pbt.source import ScriptError, Span
 from pbt.typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from pbt.typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pbt.bundle import Program
     from pbt.host.target import Target
+    from pbt.views import AttachHost, Closeable
 
 
 def _parse(name: str, parts: Sequence[str], span: Span) -> Place:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from errno import EINVAL
 
-from pbt.feature import AttachHost, Closeable, Context, Place
+from pbt.feature import Context, Place
 from pbt.probes.common import count_parts, explained, matching, number, on_cpus
 from pbt.source import ScriptError, Span
 from pbt.typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from pbt.typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pbt.bundle import Program
     from pbt.host.target import Target
+    from pbt.views import AttachHost, Closeable
 
 UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}  # in ns
 NAMED: tuple[str, ...] = ("hz", "ms", "s", "us")  # as a part of their own

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from errno import ENOENT
 
-from pbt.feature import AttachHost, Closeable, Context, Lingering, Place, Provider
+from pbt.feature import Context, Lingering, Place, Provider
 from pbt.probes.common import bind, count_parts, explained, is_pattern
 from pbt.source import KernelError, Span
 from pbt.typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from pbt.typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pbt.bundle import Program
     from pbt.host.target import Target
+    from pbt.views import AttachHost, Closeable
 
 
 def _parse(parts: Sequence[str], span: Span) -> Place:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pbt.feature import AttachHost, Closeable, Context, Place, Provider
+from pbt.feature import Context, Place, Provider
 from pbt.probes.common import count_parts
 from pbt.source import ScriptError, Span
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.bundle import Program
+    from pbt.views import AttachHost, Closeable
 
 
 def _parse(provider: str, parts: Sequence[str], span: Span) -> Place:

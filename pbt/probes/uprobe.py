@@ -7,7 +7,7 @@ from errno import EINVAL, ENOENT, ESRCH
 from functools import lru_cache, partial
 
 from pbt.data import NamedTuple, replace
-from pbt.feature import AttachHost, Closeable, Context, Joint, Place, Provider
+from pbt.feature import Context, Joint, Place, Provider
 from pbt.probes import srcline
 from pbt.probes.common import (
     IS_RETURN,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pbt.bundle import Program
     from pbt.host.elf import Elf
     from pbt.host.target import Target
+    from pbt.views import AttachHost, Closeable
 
 MULTI, SESSION = "TRACE_UPROBE_MULTI", "TRACE_UPROBE_SESSION"
 MERGED = (

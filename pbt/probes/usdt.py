@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pbt.feature import AttachHost, Closeable, Context, Gen, Place, Provider
+from pbt.feature import Context, Place, Provider
 from pbt.probes import uprobe
 from pbt.probes.common import count_parts, instruction_pointer, is_pattern, matching
 from pbt.probes.uprobe import Spot
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pbt.host.target import Target
     from pbt.host.usdt import Operand, Probe
     from pbt.ir.core import Value
+    from pbt.views import AttachHost, Closeable, Gen
 
 
 def _parse(parts: Sequence[str], span: Span) -> Place:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from errno import EINVAL, ENODEV, ENOSPC, EOPNOTSUPP
 
-from pbt.feature import AttachHost, Closeable, Context, Place, Provider
+from pbt.feature import Context, Place, Provider
 from pbt.probes.common import count_parts, explained, number, on_cpus
 from pbt.source import KernelError, ScriptError, Span
 from pbt.typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from pbt.typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pbt.bundle import Program
     from pbt.host.target import Target
+    from pbt.views import AttachHost, Closeable
 
 _LENGTHS = (1, 2, 4, 8)
 _BITS = {"r": 1, "w": 2, "x": 4}  # HW_BREAKPOINT_R, _W, _X of <linux/hw_breakpoint.h>

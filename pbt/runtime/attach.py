@@ -13,13 +13,14 @@ from time import monotonic
 
 from pbt.bundle import Bundle, Program
 from pbt.data import NamedTuple
-from pbt.feature import AttachHost, Closeable, Iteration, Lingering, Provider
+from pbt.feature import Iteration, Lingering, Provider
 from pbt.registry import collect
 from pbt.source import KernelError, UsageError, show
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.runtime.load import Loaded
+    from pbt.views import AttachHost, Closeable
 
 _THREADS = 32
 _PATIENCE = 2.0  # seconds of detaching before a word is said

@@ -25,7 +25,7 @@ def _round8(size: int) -> int:
 
 
 class LiveMap:
-    """A map of a running script. Its owner keeps the descriptor open (see feature.MapView)."""
+    """A map of a running script. Its owner keeps the descriptor open (see views.MapView)."""
 
     def __init__(self, map_: Map, fd: int, aggregation: Aggregation | None, cpus: int) -> None:
         """`cpus`: how many CPUs a per-CPU map has values for."""

@@ -80,7 +80,7 @@ class Session:
         """
         if pid is not None and cmd is not None:
             raise UsageError("Cannot use both -c and -p.")
-        # what providers may ask (feature.AttachHost); CPUs are those that run now
+        # what providers may ask (views.AttachHost); CPUs are those that run now
         self.target, self.pid = target, pid
         self.cpus: Sequence[int] = bpf.online_cpus()
         self._bundle, self._cmd, self._notify = bundle, cmd, notify
@@ -249,7 +249,7 @@ class Session:
             self._links.drop(wanted)
 
     def say(self, text: str) -> None:
-        """What a provider tells the user (feature.AttachHost)."""
+        """What a provider tells the user (views.AttachHost)."""
         if self.sink.messages == "text" and not self._quiet:
             self._notify(text)
 

@@ -1,4 +1,4 @@
-"""What user halves of features may ask: drawing, symbols, maps, messages (see feature.World)."""
+"""What user halves of features may ask: drawing, symbols, maps, messages (see views.World)."""
 
 from __future__ import annotations
 
