@@ -28,9 +28,11 @@ class Records(Mapping[str, T]):
         self._package, self._kind, self._aliases = package, kind, aliases
         self._left = _modules(package)
         self._found: dict[str, T] = {}
+        self._looked_for = {""}  # nothing is called so, and every module has such a text
 
     def __getitem__(self, name: str) -> T:
-        if name not in self._found:
+        if name not in self._found and name not in self._looked_for:
+            self._looked_for.add(name)
             for module in [m for m in self._left if mentions(_text(self._package, m), name)]:
                 self._load(module)
         return self._found[name]

@@ -129,3 +129,4 @@ CALL_HELPER, CALL_LOCAL, CALL_KFUNC = 0, 1, 2
 REGISTERS = 11  # r0 to r10
 STACK_SIZE = 512  # MAX_BPF_STACK
 MAX_CALL_FRAMES = 8
+ADDR_SPACE_CAST = 1  # BPF_ADDR_SPACE_CAST: the offset of a move between address spaces (Linux 6.9)

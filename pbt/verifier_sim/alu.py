@@ -42,7 +42,7 @@ def _copy(env: Env, state: State, pc: int, insn: Insn) -> int:
     wide = opcode & 7 == op.ALU64
     regs = target(state, dst_reg)
     src = read_reg(state, src_reg)
-    if offset == arena.CAST:
+    if offset == op.ADDR_SPACE_CAST:
         regs[dst_reg] = arena.cast(env, insn)
     elif offset:
         regs[dst_reg] = _move_signed(env, state, src, insn, wide)

@@ -7,21 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
-from pbt.typing import Final
 from pbt.verifier_sim import scalar
 from pbt.verifier_sim.env import Env, Refuse
 from pbt.verifier_sim.kernels import Features
 from pbt.verifier_sim.reg import ANY, MapInfo, Reg, number
 from pbt.verifier_sim.state import State
 
-CAST: Final = 1  # BPF_ADDR_SPACE_CAST: the offset of such a move
 _TO_KERNEL, _TO_USER = 1, 1 << 16  # the immediate: source and destination address space
-
-
-def is_cast(insn: Insn) -> bool:
-    return insn.opcode == op.ALU64 | op.MOV | op.X and insn.offset == CAST
 
 
 def malformed(insn: Insn, rules: Features) -> str:
@@ -56,6 +49,3 @@ def cast(env: Env, insn: Insn) -> Reg:
 def load(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
     """Anything anywhere: where there is no page, zeros are read."""
     return ANY if size == 8 else number(scalar.of_size(size, sign=sign))
-
-
-__all__ = ["CAST", "cast", "is_cast", "load", "malformed", "only_one"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pbt.uapi.helpers import Helper
 from pbt.verifier_sim import fields, memory, objects
 from pbt.verifier_sim.demands import (
@@ -41,8 +43,15 @@ _READS_PACKET = names(
     "tcp_raw_gen_syncookie_ipv4 tcp_raw_gen_syncookie_ipv6 tcp_raw_check_syncookie_ipv4 "
     "tcp_raw_check_syncookie_ipv6 sk_storage_get strncmp check_mtu"
 )
-_OBJECTS = {"SPIN_LOCK": objects.spin_lock, "TIMER": objects.timer, "KPTR": objects.kptr}
-_DYNPTRS = {"DYNPTR_UNINIT": objects.new_dynptr, "DYNPTR": objects.old_dynptr}
+_OBJECTS: dict[str, Callable[..., None]] = {
+    "SPIN_LOCK": lambda *given: objects.spin_lock(*given),
+    "TIMER": lambda *given: objects.timer(*given),
+    "KPTR": lambda *given: objects.kptr(*given),
+}
+_DYNPTRS: dict[str, Callable[..., None]] = {
+    "DYNPTR_UNINIT": lambda *given: objects.new_dynptr(*given),
+    "DYNPTR": lambda *given: objects.old_dynptr(*given),
+}
 
 
 def as_memory(env: Env, reg: Reg) -> Reg:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
 from pbt.typing import Final
-from pbt.verifier_sim import arith, bounds, compare, fields, scalar, tnum, unprivileged
-from pbt.verifier_sim.callbacks import earlier, widen
+from pbt.verifier_sim import arith, bounds, callbacks, compare, fields, scalar, tnum, unprivileged
 from pbt.verifier_sim.env import Decoded, Env, read_reg
 from pbt.verifier_sim.leave import DONE
 from pbt.verifier_sim.reg import (
@@ -30,9 +29,9 @@ def ja(env: Env, state: State, pc: int, insn: Insn) -> int:
 def jcond(env: Env, state: State, pc: int, insn: Insn) -> int:
     """may_goto: the kernel itself counts the rounds, so both ways are possible at any time."""
     other = state.copy()
-    before = earlier(state.node, pc, len(state.frames))
+    before = callbacks.earlier(state.node, pc, len(state.frames))
     if before is not None:
-        widen(before, other)
+        callbacks.widen(before, other)
     other.loops += 1
     env.push(pc + 1, other)
     return pc + 1 + insn.offset

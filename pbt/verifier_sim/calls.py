@@ -7,15 +7,13 @@ from pbt.isa.insn import Insn
 from pbt.typing import Final
 from pbt.uapi.helpers import BY_ID, Helper
 from pbt.uapi.maps import MAP_TYPES
-from pbt.verifier_sim import bounds, dynptr, fields, scalar, stack
+from pbt.verifier_sim import bounds, callbacks, dynptr, fields, owned, scalar, stack
 from pbt.verifier_sim.allowed import allows, knows
 from pbt.verifier_sim.arguments import argument, named
-from pbt.verifier_sim.callbacks import call_back, call_later
 from pbt.verifier_sim.demands import Given
 from pbt.verifier_sim.env import MOVES_PACKET, Env, Refuse, Unsupported, sleeps
 from pbt.verifier_sim.leave import in_range
 from pbt.verifier_sim.memory import RDONLY_PROG
-from pbt.verifier_sim.owned import is_own
 from pbt.verifier_sim.reg import ANY, UNINIT, MapInfo, Reg, names, number
 from pbt.verifier_sim.resources import acquire, forget_packets, release
 from pbt.verifier_sim.state import SPILL, ZEROED, Frame, State
@@ -124,9 +122,9 @@ def _helper(env: Env, state: State, pc: int, number_: int) -> int:
     entered = -1
     if given.callback >= 0:
         if helper.name == "timer_set_callback":
-            call_later(env, state, given.callback, given.map)
+            callbacks.call_later(env, state, given.callback, given.map)
         else:
-            entered = call_back(env, state, pc, helper, given)
+            entered = callbacks.call_back(env, state, pc, helper, given)
     if helper.name == "set_retval" and "retval_range" in env.rules:
         in_range(env, state.frames[-1].regs[1], (-4095, 0), "bpf_set_retval", wide=False)
     result = _result(env, state, pc, helper, given)
@@ -249,7 +247,7 @@ def _result(env: Env, state: State, pc: int, helper: Helper, given: Given) -> Re
         return Reg("mem", id=fresh, null=True, obj=owner.id, size=given.size, ref=owner.ref)
     if given.kptr is not None:
         ref = acquire(env, state, pc)
-        own = is_own(env, given.kptr.struct)
+        own = owned.is_own(env, given.kptr.struct)
         mods = "percpu_" if own and given.kptr.kind == "kptr_percpu" else ""
         return Reg("own" if own else "ptr_", id=ref, null=True, obj=given.kptr.struct, ref=ref, mods=mods)
     if kind == "PTR_TO_ALLOC_MEM_OR_NULL":

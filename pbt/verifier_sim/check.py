@@ -157,7 +157,7 @@ def _malformed_alu(insn: Insn, rules: Features) -> str:
         if insn.opcode & op.X or insn.src_reg or insn.offset or insn.imm:
             return "BPF_NEG uses reserved fields"
         return ""
-    if arena.is_cast(insn):
+    if insn.offset == op.ADDR_SPACE_CAST and insn.opcode == op.ALU64 | op.MOV | op.X:
         return arena.malformed(insn, rules)
     row = op.ALU_BY_CODE.get((code, insn.offset))
     what = "BPF_MOV" if code == op.MOV else "BPF_ALU"

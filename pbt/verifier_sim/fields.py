@@ -8,11 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pbt.typing import Final
-from pbt.verifier_sim import scalar
+from pbt.verifier_sim import layout, owned, scalar
 from pbt.verifier_sim.env import Env, Refuse, sleeps
-from pbt.verifier_sim.layout import find as find_layout
-from pbt.verifier_sim.layout import shown
-from pbt.verifier_sim.owned import is_own
 from pbt.verifier_sim.reg import Field, MapInfo, Reg, names, tnum_text
 from pbt.verifier_sim.state import State
 
@@ -83,15 +80,15 @@ def touch(info: MapInfo, reg: Reg, offset: int, size: int, helper: bool) -> None
         if not (low < field.off + field.size and field.off < high):
             continue
         if field.kind not in POINTERS:
-            raise Refuse(f"{shown(field)} cannot be accessed directly by load/store")
+            raise Refuse(f"{layout.shown(field)} cannot be accessed directly by load/store")
         if helper:
-            raise Refuse(f"{shown(field)} cannot be accessed indirectly by helper")
+            raise Refuse(f"{layout.shown(field)} cannot be accessed indirectly by helper")
         if reg.num.mask:
-            raise Refuse(f"{shown(field)} access cannot have variable offset")
+            raise Refuse(f"{layout.shown(field)} access cannot have variable offset")
         if field.off != low:
-            raise Refuse(f"{shown(field)} access misaligned expected={field.off} off={low}")
+            raise Refuse(f"{layout.shown(field)} access misaligned expected={field.off} off={low}")
         if size != 8:
-            raise Refuse(f"{shown(field)} access size must be BPF_DW")
+            raise Refuse(f"{layout.shown(field)} access size must be BPF_DW")
 
 
 def pointer_at(info: MapInfo, reg: Reg, offset: int) -> Field | None:
@@ -108,14 +105,14 @@ def load_pointer(env: Env, state: State, field: Field) -> Reg:
     if field.kind == "uptr":
         return Reg("mem", id=fresh, null=True, size=env.struct_size(field.struct))
     guarded = not sleeps(env, state) or bool(state.lock) or state.rcu > 0
-    own = is_own(env, field.struct)
+    own = owned.is_own(env, field.struct)
     percpu = field.kind == "kptr_percpu"
     safe = percpu or (field.kind == "kptr" and (own or field.struct in _RCU_OBJECTS))
     if not (safe and guarded and "rcu_kptrs" in env.rules):
         return Reg("ptr_", id=fresh, null=True, obj=field.struct, mods="untrusted_")
     if not own:
         return Reg("ptr_", id=fresh, null=True, obj=field.struct, mods="rcu_")
-    known = find_layout(field.struct, env.own_types)
+    known = layout.find(field.struct, env.own_types)
     mods = "percpu_" if percpu else "non_own_" if known is not None and known.is_node else ""
     return Reg("own", id=fresh, null=True, obj=field.struct, mods=f"{mods}rcu_")
 
@@ -135,7 +132,7 @@ def store_pointer(env: Env, field: Field, regno: int, value: Reg, immediate: boo
 
 def matches(env: Env, field: Field, regno: int, value: Reg) -> None:
     """Whether a register holds what a kernel pointer's type asks for."""
-    if is_own(env, field.struct) or (value.kind == "own" and env.types is None):
+    if owned.is_own(env, field.struct) or (value.kind == "own" and env.types is None):
         kind, allowed = "own", {""} | ({"percpu_"} if field.kind == "kptr_percpu" else set())
     else:
         kind, allowed = "ptr_", {"", "trusted_", "rcu_"}

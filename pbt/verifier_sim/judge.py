@@ -175,9 +175,11 @@ def walk(
 ) -> Walk:
     """Check the shape of a program, then walk all its paths; `target`: what it attaches to by BTF."""
     try:
-        handler = throw.handler(options.get("declared"))
+        declared = options.get("declared")
+        handler = 0 if declared is None else throw.handler(declared)
         flow = check(insns, maps, map_of, rules, handler)
-        arena.only_one(maps, map_of)
+        if any(info.map_type == "ARENA" for info in maps):
+            arena.only_one(maps, map_of)
     except Refuse as refusal:
         return Walk(refusal, refusal.pc or 0, 0, 0, {}, None)
     maps = [visible(info, options.get("release", ())) for info in maps]
@@ -251,7 +253,8 @@ def _judge(env: Env, flow: Flow, explorer: Explorer) -> Walk:
             if lazy:
                 order = [at for at in env.globals if at in env.called and at not in judged]
         _all_walked(env)
-        throw.allowed(env, flow.starts)
+        if env.handler or env.kfuncs:
+            throw.allowed(env, flow.starts)
         depth = longest_stack(env.insns, flow.starts, env.depths, env.rules, env.private_stack)
     except Refuse as refusal:
         where = refusal.pc if refusal.pc is not None else explorer.pc

@@ -230,9 +230,9 @@ _LOAD: dict[str, Loader] = {
     "sock_common": _load_sock,
     "tcp_sock": _load_sock,
     "xdp_sock": _load_sock,
-    "ptr_": kernelptr.load,
-    "own": owned.load,
-    "arena": arena.load,
+    "ptr_": lambda *given: kernelptr.load(*given),
+    "own": lambda *given: owned.load(*given),
+    "arena": lambda *given: arena.load(*given),
     "map_ptr": _load_map,
     "flow_keys": _load_flow,
 }

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 _TAG: Final = "exception_callback:"
 
 
-def handler(known: Declared | None) -> int:
+def handler(known: Declared) -> int:
     """The first slot of the function that the main program's tag names; 0 if there is no tag."""
-    if known is None or 0 not in known.functions:
+    if 0 not in known.functions:
         return 0
     main = known.functions[0].name
     tags = [

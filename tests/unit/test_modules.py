@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import py_compile
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from pbt.modules import Finder
 
@@ -45,6 +48,26 @@ def test_what_is_left_to_python(tmp_path: Path) -> None:
     assert FINDER.find_spec("made.some", folder) is None, "cut off"
     kept.write_bytes(b"")
     assert FINDER.find_spec("made.some", folder) is None, "empty"
+
+
+def test_a_module_for_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "sample_later"
+    home.mkdir()
+    (home / "__init__.py").write_text(
+        "from pbt.modules import later\nlater(__name__, 'rare')\nfrom sample_later.often import double\n"
+    )
+    (home / "often.py").write_text(
+        "from sample_later import rare\ndef double():\n    return 2 * rare.number\n"
+    )
+    (home / "rare.py").write_text("number = 21\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    double = importlib.import_module("sample_later").double
+    assert "sample_later.rare" not in sys.modules
+    assert double() == 42 and "sample_later.rare" in sys.modules
+    assert importlib.import_module("sample_later").rare is sys.modules["sample_later.rare"]
+    often = importlib.import_module("sample_later.often")
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = often.rare.nothing
 
 
 def test_the_command_says_all_before_it_ends() -> None:

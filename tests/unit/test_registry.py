@@ -91,6 +91,7 @@ def test_asking_for_one_record_imports_its_module_alone(folder: Path) -> None:
     found = collect(package(folder, "sample_lazy"), Thing)
     assert "x" not in found and "sample_lazy.alpha" not in sys.modules
     assert found["c"].name == "c" and "sample_lazy.alpha" not in sys.modules
+    assert "" not in found and "sample_lazy.alpha" not in sys.modules, "nothing is called so"
     assert len(found) == 4 and "sample_lazy.alpha" in sys.modules
 
 
