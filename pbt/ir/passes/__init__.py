@@ -18,7 +18,7 @@ from pbt.ir.passes.reads import merge_reads
 
 Pass = Callable[[Function], Function]
 PASSES: tuple[Pass, ...] = (
-    fold, merge_blocks, share, merge_lookups, share, imply, fold, merge_blocks, merge_reads,
+    fold, merge_blocks, share, merge_lookups, imply, fold, merge_blocks, merge_reads,
     drop_overwritten, drop_dead, cold_last,
 )  # fmt: skip
 

@@ -5,6 +5,7 @@ them: a program that looks up a key twice so soon could as well have met the sam
 that take longer end that, for the element may be deleted meanwhile, and its memory be another key's.
 Where a later key holds the bytes of one that is still there, that one is used; the other is written for nobody.
 The same goes for the name of the thread, which stays the same during a run: keys and comparisons use the first.
+What is equal only then is shared here, for that is rare: loads from one element, comparisons of one name.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pbt.ir.flow import (
     substitute,
     with_args,
 )
+from pbt.ir.passes.cse import share
 
 _LOOKUP = "map_lookup_elem"
 _COMM = "get_current_comm"
@@ -74,7 +76,9 @@ def merge_lookups(function: Function) -> Function:
     names = [op.name for op in function.ops()]
     if sum(name in _KEYED for name in names) < 2 and names.count(_COMM) < 2:
         return function
-    return _Merging(function).run()
+    merging = _Merging(function)
+    merged = merging.run()
+    return share(merged) if merging.to or merging.moved else merged
 
 
 class _Merging:
@@ -83,6 +87,7 @@ class _Merging:
         self.defs = definitions(function)
         self.points = points_to(function)
         self.to: dict[Value, Value] = {}
+        self.moved = False  # whether loads are from other places now
         self.exposed = 0  # slots whose address is in memory
         for op in function.ops():
             if op.code == "store":
@@ -105,12 +110,8 @@ class _Merging:
         return substitute(replace(self.function, blocks=tuple(blocks.values())), self.to)
 
     def block(self, block: Block) -> Block:
-        ops = []
-        for op in block.ops:
-            kept = self.op(with_args(op, self.to))
-            if kept is not None:
-                ops.append(kept)
-        return replace(block, ops=tuple(ops))
+        ops = tuple([kept for op in block.ops if (kept := self.op(with_args(op, self.to))) is not None])
+        return replace(block, ops=ops)
 
     def op(self, op: Op) -> Op | None:
         if op.code == "load":
@@ -142,7 +143,11 @@ class _Merging:
         key = self.content(op.args[0])
         if key is None or not _is_comm(key[1]):
             return op
-        return replace(op, args=self.state.keys.get(key[1], (0, op.args[0]))[1:])
+        _, pointer = self.state.keys.get(key[1], (0, op.args[0]))
+        if pointer == op.args[0]:
+            return op
+        self.moved = True
+        return replace(op, args=(pointer,))
 
     def store(self, op: Op) -> None:
         at = self.place(op.args[0])
