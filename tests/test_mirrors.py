@@ -118,13 +118,12 @@ def test_registers_of_this_machine(btf: Btf) -> None:
         (consts.MAP_TYPE, "BPF_MAP_TYPE_"),
         (consts.PROG_TYPE, "BPF_PROG_TYPE_"),
         (consts.ATTACH_TYPE, "BPF_"),
-        (consts.LINK_TYPE, "BPF_LINK_TYPE_"),
         (consts.PERF_COUNT_HW, "PERF_COUNT_HW_"),
         (consts.PERF_COUNT_SW, "PERF_COUNT_SW_"),
         ({h.name: h.id for h in HELPERS.values()}, "BPF_FUNC_"),
         ({k: v for k, v in vars(consts).items() if k.startswith(("PERF_SAMPLE_", "PERF_RECORD_"))}, ""),
     ],
-    ids=["CMD", "MAP_TYPE", "PROG_TYPE", "ATTACH_TYPE", "LINK_TYPE", "HW", "SW", "HELPERS", "PERF"],
+    ids=["CMD", "MAP_TYPE", "PROG_TYPE", "ATTACH_TYPE", "HW", "SW", "HELPERS", "PERF"],
 )
 def test_numbers_are_the_kernels(btf: Btf, table: dict[str, int], prefix: str) -> None:
     found = {name: btf.enum_constant(prefix + name) for name in table}

@@ -65,21 +65,9 @@ def threads(pid: int, proc: str = "/proc") -> list[int]:
         return []
 
 
-def cmdline(pid: int, proc: str = "/proc") -> list[str]:
-    """The arguments a process was started with; [] for kernel threads and for processes that are gone."""
-    data = _read(f"{proc}/{pid}/cmdline").rstrip(b"\0")
-    return data.decode("utf-8", "surrogateescape").split("\0") if data else []
-
-
 def comm(pid: int, proc: str = "/proc") -> str:
     """The short name of a process; "" when it is gone."""
     return _read(f"{proc}/{pid}/comm").rstrip(b"\n").decode("utf-8", "surrogateescape")
-
-
-def executable(pid: int, proc: str = "/proc") -> str | None:
-    """A path by which this process can open another's program, even if deleted; None when it is gone."""
-    path = f"{proc}/{pid}/exe"
-    return path if os.path.exists(path) else None
 
 
 def inner_pid(pid: int, proc: str = "/proc") -> int:

@@ -6,6 +6,56 @@ n of a helper goes to register n + 1; registers beyond `args` are not looked at,
 trace_printk takes up to three values after its format. get_cgroup_classid looks at its argument only in
 traffic control programs; check_mtu reads its memory before it fills it.
 Checked against Linux 6.18 by the answers of its verifier; the names are its own, less the prefixes.
+
+Kinds of arguments:
+    CONST_MAP_PTR: a map, the same one on every path
+    MAP_KEY: readable memory of the map's key size
+    MAP_VALUE: readable memory of the map's value size
+    MAP_VALUE_OR_NULL: the same, or a constant 0
+    UNINIT_MAP_VALUE: memory of the map's value size that the helper fills
+    MEM: memory that the helper reads and writes; its size is the next argument
+    MEM_RDONLY: memory that the helper reads; its size is the next argument
+    UNINIT_MEM: memory that the helper fills; its size is the next argument
+    PTR_TO_MEM_OR_NULL: like MEM, or a constant 0
+    MEM_OR_NULL_RDONLY: like MEM_RDONLY, or a constant 0
+    MEM_FIXED: memory of the size after the colon that the helper reads
+    UNINIT_MEM_FIXED: memory of the size after the colon, aligned to it, that the helper fills
+    CONST_SIZE: a number with a known upper bound, never 0
+    CONST_SIZE_OR_ZERO: a number with a known upper bound
+    CONST_ALLOC_SIZE_OR_ZERO: a constant: how many bytes may be used through the returned pointer
+    PTR_TO_CTX: the program's context, unmodified
+    PTR_TO_CTX_OR_NULL: the program's context, or a constant 0
+    ANYTHING: any initialised value
+    SPIN_LOCK: the struct bpf_spin_lock in a map value
+    TIMER: the struct bpf_timer in a map value
+    KPTR: the place of a kernel pointer in a map value
+    SOCK_COMMON: a socket that the verifier knows
+    BTF_ID_SOCK_COMMON: a socket, known to the verifier or by BTF
+    PTR_TO_BTF_ID: a kernel pointer known by BTF
+    PTR_TO_BTF_ID_OR_NULL: the same, or null
+    PTR_TO_PERCPU_BTF_ID: a per-CPU kernel variable
+    PTR_TO_ALLOC_MEM: what the ring buffer reserved, given back by this call
+    PTR_TO_FUNC: a subprogram
+    PTR_TO_STACK_OR_NULL: a place on the stack, or a constant 0
+    CONST_STR: text in a read-only map value
+    DYNPTR: a dynptr on the stack
+    DYNPTR_UNINIT: 16 bytes on the stack that become a dynptr
+
+Kinds of results:
+    INTEGER: a number
+    VOID: nothing
+    PTR_TO_MAP_VALUE: the map's value
+    PTR_TO_MAP_VALUE_OR_NULL: the map's value, or null
+    PTR_TO_ALLOC_MEM_OR_NULL: ring buffer memory of the size in the second argument, or null
+    PTR_TO_DYNPTR_MEM_OR_NULL: memory of a dynptr, of the size in the third argument, or null
+    PTR_TO_MEM_OR_BTF_ID: a variable of this CPU
+    PTR_TO_MEM_OR_BTF_ID_OR_NULL: a variable of some CPU, or null
+    PTR_TO_SOCKET_OR_NULL: a struct bpf_sock, or null
+    PTR_TO_SOCK_COMMON_OR_NULL: the common part of a struct bpf_sock, or null
+    PTR_TO_TCP_SOCK_OR_NULL: a struct bpf_tcp_sock, or null
+    PTR_TO_BTF_ID: a kernel pointer known by BTF
+    PTR_TO_BTF_ID_TRUSTED: a kernel pointer known by BTF that is surely alive
+    PTR_TO_BTF_ID_OR_NULL: a kernel pointer known by BTF, or null
 """
 
 from __future__ import annotations
@@ -24,58 +74,6 @@ class Helper(NamedTuple):
     gpl: bool
     feature: str
 
-
-ARG_KINDS = {
-    "CONST_MAP_PTR": "a map, the same one on every path",
-    "MAP_KEY": "readable memory of the map's key size",
-    "MAP_VALUE": "readable memory of the map's value size",
-    "MAP_VALUE_OR_NULL": "the same, or a constant 0",
-    "UNINIT_MAP_VALUE": "memory of the map's value size that the helper fills",
-    "MEM": "memory that the helper reads and writes; its size is the next argument",
-    "MEM_RDONLY": "memory that the helper reads; its size is the next argument",
-    "UNINIT_MEM": "memory that the helper fills; its size is the next argument",
-    "PTR_TO_MEM_OR_NULL": "like MEM, or a constant 0",
-    "MEM_OR_NULL_RDONLY": "like MEM_RDONLY, or a constant 0",
-    "MEM_FIXED": "memory of the size after the colon that the helper reads",
-    "UNINIT_MEM_FIXED": "memory of the size after the colon, aligned to it, that the helper fills",
-    "CONST_SIZE": "a number with a known upper bound, never 0",
-    "CONST_SIZE_OR_ZERO": "a number with a known upper bound",
-    "CONST_ALLOC_SIZE_OR_ZERO": "a constant: how many bytes may be used through the returned pointer",
-    "PTR_TO_CTX": "the program's context, unmodified",
-    "PTR_TO_CTX_OR_NULL": "the program's context, or a constant 0",
-    "ANYTHING": "any initialised value",
-    "SPIN_LOCK": "the struct bpf_spin_lock in a map value",
-    "TIMER": "the struct bpf_timer in a map value",
-    "KPTR": "the place of a kernel pointer in a map value",
-    "SOCK_COMMON": "a socket that the verifier knows",
-    "BTF_ID_SOCK_COMMON": "a socket, known to the verifier or by BTF",
-    "PTR_TO_BTF_ID": "a kernel pointer known by BTF",
-    "PTR_TO_BTF_ID_OR_NULL": "the same, or null",
-    "PTR_TO_PERCPU_BTF_ID": "a per-CPU kernel variable",
-    "PTR_TO_ALLOC_MEM": "what the ring buffer reserved, given back by this call",
-    "PTR_TO_FUNC": "a subprogram",
-    "PTR_TO_STACK_OR_NULL": "a place on the stack, or a constant 0",
-    "CONST_STR": "text in a read-only map value",
-    "DYNPTR": "a dynptr on the stack",
-    "DYNPTR_UNINIT": "16 bytes on the stack that become a dynptr",
-}
-
-RETURN_KINDS = {
-    "INTEGER": "a number",
-    "VOID": "nothing",
-    "PTR_TO_MAP_VALUE": "the map's value",
-    "PTR_TO_MAP_VALUE_OR_NULL": "the map's value, or null",
-    "PTR_TO_ALLOC_MEM_OR_NULL": "ring buffer memory of the size in the second argument, or null",
-    "PTR_TO_DYNPTR_MEM_OR_NULL": "memory of a dynptr, of the size in the third argument, or null",
-    "PTR_TO_MEM_OR_BTF_ID": "a variable of this CPU",
-    "PTR_TO_MEM_OR_BTF_ID_OR_NULL": "a variable of some CPU, or null",
-    "PTR_TO_SOCKET_OR_NULL": "a struct bpf_sock, or null",
-    "PTR_TO_SOCK_COMMON_OR_NULL": "the common part of a struct bpf_sock, or null",
-    "PTR_TO_TCP_SOCK_OR_NULL": "a struct bpf_tcp_sock, or null",
-    "PTR_TO_BTF_ID": "a kernel pointer known by BTF",
-    "PTR_TO_BTF_ID_TRUSTED": "a kernel pointer known by BTF that is surely alive",
-    "PTR_TO_BTF_ID_OR_NULL": "a kernel pointer known by BTF, or null",
-}
 
 NEWER = 110
 """Helpers with ids up to this one are in Linux 5.4 and have no row in FEATURES."""

@@ -316,8 +316,6 @@ _ROWS = (
 PROG_TYPES: dict[str, ProgType] = {row.name: row for row in _ROWS}
 """By name, as in enum bpf_prog_type without its prefix."""
 
-PROG_BY_ID: dict[int, ProgType] = {row.id: row for row in _ROWS}
-
 RETURNS: dict[str, tuple[int, int]] = {
     "CGROUP_INET_EGRESS": (0, 3),
     "CGROUP_INET4_BIND": (0, 3),

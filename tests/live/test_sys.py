@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import select
 import struct
 import time
 from collections.abc import Iterator
@@ -14,7 +15,6 @@ from pbt.isa.asm import assemble
 from pbt.isa.insn import Insn, encode, wide
 from pbt.source import KernelError
 from pbt.sys import bpf, objects, perf
-from pbt.sys.epoll import Epoll, wait
 from pbt.sys.mount import tracefs
 from pbt.sys.ring import RingBuffer
 from pbt.uapi import consts
@@ -208,12 +208,13 @@ def test_ring_buffer_skips_discarded_records_and_stops_at_reserved_ones() -> Non
 
 def test_waiting_ends_when_a_record_comes(ring: tuple[int, int, RingBuffer]) -> None:
     _, prog, reader = ring
-    with Epoll([reader.fileno()]) as epoll:
-        assert epoll.wait(0) == []
+    with select.epoll() as epoll:
+        epoll.register(reader.fileno(), select.EPOLLIN)
+        assert epoll.poll(0) == []
         send(prog, 4)
-        assert epoll.wait(1) == [reader.fileno()] == wait([reader.fileno()], 1)
+        assert epoll.poll(1) == [(reader.fileno(), select.EPOLLIN)]
         reader.drain()
-        assert epoll.wait(0) == []
+        assert epoll.poll(0) == []
 
 
 def test_ring_buffer_is_read_fast() -> None:
@@ -243,11 +244,13 @@ def test_perf_buffer_brings_records_and_counts_lost_ones() -> None:
         prog = bpf.prog_load("RAW_TRACEPOINT", asm(store + text, b=array.fileno()))
         buffer = perf.PerfBuffer(array.fileno(), 1, bpf.online_cpus())
         got: list[bytes] = []
-        with Epoll(buffer.fds) as epoll:
+        with select.epoll() as epoll:
+            for fd in buffer.fds:
+                epoll.register(fd, select.EPOLLIN)
             for i in range(1000):
                 send(prog.fileno(), i)
                 if i % 5 == 4:
-                    assert epoll.wait(1)
+                    assert epoll.poll(1)
                     buffer.drain(got.append)
         assert sorted(int.from_bytes(r[:8], "little") for r in got) == list(range(1000))
         assert {len(r) for r in got} == {12} and buffer.lost == 0

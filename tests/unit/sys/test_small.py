@@ -10,7 +10,6 @@ import pytest
 from pbt.source import KernelError
 from pbt.sys import bpf, mount
 from pbt.sys.bpf import native
-from pbt.sys.epoll import Epoll, wait
 from pbt.sys.fence import fence
 from pbt.sys.hints import hint
 from pbt.sys.perf import _flags, _number
@@ -41,17 +40,6 @@ def test_a_descriptor_is_closed_once_and_at_the_latest_when_forgotten() -> None:
     assert Fd(held.detach()).fileno() == writing
     with pytest.raises(OSError):
         os.fstat(writing)
-
-
-def test_waiting_names_the_ready_ones() -> None:
-    (quiet, _a), (ready, b) = os.pipe(), os.pipe()
-    os.write(b, b"x")
-    with Epoll([quiet, ready]) as epoll:
-        assert epoll.wait(1) == [ready] == wait([quiet, ready], 1)
-        epoll.remove(ready)
-        assert epoll.wait(0) == [] == wait([quiet], 0)
-    for fd in (quiet, _a, ready, b):
-        os.close(fd)
 
 
 def test_fences_can_be_repeated() -> None:

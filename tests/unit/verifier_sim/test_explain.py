@@ -13,7 +13,6 @@ from pbt.isa.insn import encode
 from pbt.source import Source
 from pbt.verifier_sim import jsonl, verify_bundle
 from pbt.verifier_sim.reasons import Reason, plain
-from pbt.verifier_sim.require import needs
 from tests.unit.verifier_sim.reasons import run_example
 
 _LOOK = "*(u32 *)(r10 -4) = 1; r2 = r10; r2 += -4; r1 = HASH; call map_lookup_elem"
@@ -177,13 +176,6 @@ def test_facts_have_their_lines() -> None:
 def test_a_function_that_calls_itself() -> None:
     verdict = run_example(Reason(0, "", "", "", "SOCKET_FILTER: call f; exit; f: call f; exit"))
     assert verdict.error is not None and "calls itself" in verdict.error.hint
-
-
-def test_what_an_instruction_needs() -> None:
-    insns = assemble("r0 = *(u32 *)(r1 +4)\ncall 1\nexit")
-    assert needs(insns, 0) == ("r1 holds a value", "r1 points to memory readable at +4, 4 bytes")
-    assert "r1: a map, the same one on every path" in needs(insns, 1)
-    assert needs(insns, 2) == ("r0 holds a value", "every reference taken was given back")
 
 
 def _line(text: str, **more: object) -> str:
