@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pbt.data import dataclass, field
+from pbt.data import NamedTuple, dataclass, field
 from pbt.record import Record
 from pbt.types import Type
 from pbt.typing import Any, Literal
@@ -16,8 +16,7 @@ from pbt.typing import Any, Literal
 RelocKind = Literal["map_fd", "map_value", "func", "btf_id", "kfunc"]
 
 
-@dataclass(frozen=True, slots=True)
-class Reloc:
+class Reloc(NamedTuple):
     """The wide load at slot `insn` is to carry the address that `name` will have when loaded.
 
     kind "map_fd": map `name`; "map_value": byte `offset` of the value of array map `name`;
@@ -31,8 +30,7 @@ class Reloc:
     offset: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A range of characters of the script; start -1 where an instruction has no source."""
 
     start: int

@@ -15,7 +15,6 @@ from pbt.bundle import Bundle, Code, Place, Program
 from pbt.data import NamedTuple, dataclass, field, replace
 from pbt.feature import Context, find_provider
 from pbt.ir.core import Program as IrProgram
-from pbt.ir.join import joined
 from pbt.ir.passes import run as run_passes
 from pbt.lang.check import check
 from pbt.lang.expand import Attached, Expanded, expand, filtered
@@ -24,7 +23,6 @@ from pbt.lang.preprocess import reads_headers
 from pbt.lang.settings import settle
 from pbt.lang.typed import Instance, Typed
 from pbt.lang.typed import Options as CheckOptions
-from pbt.lower.joint import Pair, paired
 from pbt.lower.script import Lowered, lower
 from pbt.source import ScriptError, ScriptWarning, Source, Undefined, caught, give
 from pbt.typing import TYPE_CHECKING, Any
@@ -32,6 +30,7 @@ from pbt.typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pbt.host.target import Target
     from pbt.lang.headers import Headers
+    from pbt.lower.joint import Pair
 
 
 class HeaderOptions(NamedTuple):
@@ -187,7 +186,9 @@ def _not_too_many(instances: Sequence[Instance], most: int) -> None:
 
 def _lower(work: Work) -> None:
     assert work.typed is not None and work.config is not None
-    if not work.options.mode:
+    if not work.options.mode and any(each.places[0].provider.joint for each in work.typed.instances):
+        from pbt.lower.joint import paired
+
         instances, work.pairs = paired(work.typed.instances, work.target)
         work.typed = replace(work.typed, instances=tuple(instances))
     work.lowered = lower(
@@ -199,6 +200,8 @@ def _passes(work: Work) -> None:
     assert work.lowered is not None
     passed = [run_passes(program) for program in work.lowered.programs]
     for first, second, kfunc in work.pairs:
+        from pbt.ir.join import joined
+
         passed[first] = passed[second] = joined(passed[first], passed[second], kfunc, "return.")
     work.passed = tuple(passed)
 

@@ -366,9 +366,24 @@ def _btf(path: str, base: Btf | None = None) -> Btf | None:
     """BTF from a file, read when first needed; None when there is no file that may be read."""
     if not _readable(path):
         return None
-    from pbt.host.btf import Btf
+    unread: Any = _Unread(path, base)
+    return unread  # type: ignore[no-any-return]
 
-    return Btf(lambda: _btf_bytes(path), base)
+
+class _Unread:
+    """The BTF of a file, whose reader is imported when the first question comes: many scripts have none."""
+
+    def __init__(self, path: str, base: Btf | None) -> None:
+        self._path, self._base = path, base
+
+    @cached_property
+    def _btf(self) -> Btf:
+        from pbt.host.btf import Btf
+
+        return Btf(lambda: _btf_bytes(self._path), self._base)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._btf, name)
 
 
 def _btf_bytes(path: str) -> Data:

@@ -26,6 +26,7 @@ from pbt.ir.core import (
     Terminator,
     Value,
 )
+from pbt.ir.flow import with_args
 from pbt.source import Span
 from pbt.typing import TypeAlias
 
@@ -376,10 +377,7 @@ class Builder:
 
     def _finished(self, draft: _Draft) -> Block:
         assert draft.end is not None and draft.sealed, f"block {draft.name} is not finished"
-        ops = tuple(
-            Op(o.code, tuple(map(self._resolve, o.args)), o.result, o.imm, o.size, o.name, o.span)
-            for o in draft.ops
-        )
+        ops = tuple([with_args(op, self._replaced) for op in draft.ops])
         return Block(draft.name, tuple(p for _, p in draft.params), ops, self._finished_end(draft))
 
     def _finished_end(self, draft: _Draft) -> Terminator:

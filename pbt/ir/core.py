@@ -122,8 +122,7 @@ class Op:
         return OPS[self.code]
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
+class Edge(NamedTuple):
     """Where control goes, and the arguments for the parameters of that block."""
 
     block: str
@@ -173,8 +172,7 @@ def operands(end: Terminator) -> tuple[Value, ...]:
     return own + tuple(a for e in edges(end) for a in e.args)
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     name: str
     params: tuple[Value, ...]
     ops: tuple[Op, ...]

@@ -82,5 +82,5 @@ class _Half:
 
     def _function(self, function: Function) -> Function:
         """What the kernel calls back has values and slots of its own."""
-        blocks = tuple(replace(b, ops=tuple(map(self._named, b.ops))) for b in function.blocks)
+        blocks = tuple(b._replace(ops=tuple(map(self._named, b.ops))) for b in function.blocks)
         return replace(function, name=self._prefix + function.name, blocks=blocks)

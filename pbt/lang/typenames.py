@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pbt.host.cint import basic
-from pbt.lang import ast
-from pbt.lang.constexpr import evaluate
-from pbt.lang.layout import Part, lay_out
+from pbt.lang import ast, constexpr, layout
 from pbt.source import ScriptError, Span, did_you_mean, nearest
 from pbt.types import (
     BOOL,
@@ -137,7 +135,7 @@ class TypeNames:
 
     def evaluate(self, node: ast.Expr) -> int:
         """The value of a constant expression; ScriptError where it has none."""
-        return evaluate(node, self._named, self.resolve)
+        return constexpr.evaluate(node, self._named, self.resolve)
 
     def _named(self, node: ast.Ident) -> int:
         if node.name in self._under_way:
@@ -177,7 +175,7 @@ class TypeNames:
         next_ = 0
         for name, given in node.values:
             if given is not None:
-                next_ = evaluate(given, earlier, self.resolve)
+                next_ = constexpr.evaluate(given, earlier, self.resolve)
             values[name] = next_
             next_ += 1
         signed = any(v < 0 for v in values.values())
@@ -274,7 +272,7 @@ class TypeNames:
         _once([(member.name, member.span) for member in node.members if member.name], f"{name} has a member")
         parts = [self._part(member) for member in node.members]
         own = 1 if node.aligned is None else self.evaluate(node.aligned)
-        made = lay_out(parts, node.kind == "union", node.packed, own)
+        made = layout.lay_out(parts, node.kind == "union", node.packed, own)
 
         def members() -> tuple[Member, ...]:
             return tuple(
@@ -285,7 +283,7 @@ class TypeNames:
 
         return Struct(name, made.size, made.align, members)
 
-    def _part(self, member: ast.FieldDef) -> Part:
+    def _part(self, member: ast.FieldDef) -> layout.Part:
         kind = self._field_type(member, layout=True)
         bits = None if member.bits is None else self.evaluate(member.bits)
         if bits is not None and (not is_integral(kind) or not 0 <= bits <= 8 * kind.size):
@@ -296,7 +294,7 @@ class TypeNames:
         if member.aligned is not None:
             align = max(1 if member.packed else align, self.evaluate(member.aligned))
         packed = member.packed and member.aligned is None
-        return Part(kind.size, align, bits, bool(member.name), packed)
+        return layout.Part(kind.size, align, bits, bool(member.name), packed)
 
     def _field_type(self, member: ast.FieldDef, layout: bool = False) -> Type:
         """`layout`: size and alignment are enough, so pointers are not followed."""

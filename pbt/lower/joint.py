@@ -29,8 +29,6 @@ def paired(instances: Sequence[Instance], target: Target) -> tuple[list[Instance
     can be promised only of programs that are attached in the same way.
     """
     found, pairs = list(instances), list[Pair]()
-    if not any(each.places[0].provider.joint for each in instances):
-        return found, pairs
     keys = [frozenset(_key(place.place) for place in each.places) for each in instances]
     probes = Counter(
         (_name(each), key) for each, several in zip(instances, keys, strict=True) for key in several

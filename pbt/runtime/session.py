@@ -12,9 +12,8 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 
 from pbt.bundle import Bundle, Program
 from pbt.output.sink import Captured, Collector, Message
-from pbt.runtime import events
+from pbt.runtime import child, events
 from pbt.runtime.attach import Links, attach, providers
-from pbt.runtime.child import Child, Watch
 from pbt.runtime.failures import Failures, message
 from pbt.runtime.load import Loaded, load
 from pbt.runtime.world import Maps, World, boot_ns
@@ -90,7 +89,8 @@ class Session:
         self.coloured = escape
         self.sink: Sink = sink if sink is not None else Collector()
         self._owned = ExitStack()
-        self._process: Child | Watch | None = None
+        self._child: child.Child | None = None  # that runs the command
+        self._process: child.Child | child.Watch | None = None
         self._links: Links | None = None
         self._bulk: dict[int, events.Bulk | None] = {}
         self._queue: deque[Run] = deque()
@@ -178,9 +178,9 @@ class Session:
     def _start(self) -> None:
         owned = self._owned
         if self._cmd is not None:
-            self._process = owned.enter_context(closing(Child(self._cmd)))
+            self._process = self._child = owned.enter_context(closing(child.Child(self._cmd)))
         elif self.pid is not None:
-            self._process = owned.enter_context(closing(Watch(self.pid)))
+            self._process = owned.enter_context(closing(child.Watch(self.pid)))
         self.pid = self._process.pid if self._process else None
         self._loaded = owned.enter_context(load(self._bundle, self.target, self._verifier_log))
         self.world = World(
@@ -213,8 +213,8 @@ class Session:
             )
         self._say_attached((self._links.count if self._links else 0) + automatic)
         self._tell("ready")
-        if isinstance(self._process, Child):
-            self._process.go(self._look_early if self.world.names_users else None)
+        if self._child is not None:
+            self._child.go(self._look_early if self.world.names_users else None)
 
     def _try(self) -> None:
         """Run the probes of the session's mode, and say what came of them."""
@@ -259,9 +259,9 @@ class Session:
             return
         boot = boot_ns(self.target)
         tai = time.clock_gettime_ns(time.CLOCK_TAI) - boot
-        child = self._process.pid if isinstance(self._process, Child) else 0
+        own = self._child.pid if self._child is not None else 0
         bpf.map_update(
-            self._loaded.map("start"), bytes(4), _START.pack(boot, tai, self.world.now_offset, child)
+            self._loaded.map("start"), bytes(4), _START.pack(boot, tai, self.world.now_offset, own)
         )
 
     def _run_auto(self, name: str) -> int:
@@ -294,7 +294,7 @@ class Session:
         if self._process is not None and self._process.ended():
             return False
         waits = self._links is not None and (self._links.count > 0 or self._listens)
-        return waits or isinstance(self._process, Child)
+        return waits or self._child is not None
 
     @property
     def _listens(self) -> bool:

@@ -57,6 +57,7 @@ _BASE = (
     "tail_call task_pt_regs task_storage_delete task_storage_get this_cpu_ptr timer_cancel timer_init "
     "timer_set_callback timer_start trace_printk trace_vprintk user_ringbuf_drain"
 )
+_ALLOWED = frozenset(_BASE.split())
 
 # what tracing programs add (bpf_tracing_func_proto); probe_write_user is gone under lockdown
 _TRACE = (
@@ -106,7 +107,7 @@ def _p(
     run: str = "",
     feature: str = "",
 ) -> ProgType:
-    allowed = frozenset(f"{_BASE} {helpers}".split())
+    allowed = _ALLOWED.union(helpers.split())
     attach_types = tuple(attach.split())
     return ProgType(
         name, id, context, reads, writes, pointers or {}, allowed, returns, attach_types, run, feature

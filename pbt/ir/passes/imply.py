@@ -22,7 +22,9 @@ def imply(function: Function) -> Function:
         if before[name] == [over[name]]:
             known |= _learnt(blocks[over[name]].end, name, numbers)
         facts[name] = known
-        blocks[name] = replace(blocks[name], end=_decided(blocks[name].end, known, numbers))
+        end = _decided(blocks[name].end, known, numbers)
+        if end is not blocks[name].end:
+            blocks[name] = blocks[name]._replace(end=end)
     return replace(function, blocks=tuple(blocks.values()))
 
 

@@ -111,7 +111,7 @@ class _Merging:
 
     def block(self, block: Block) -> Block:
         ops = tuple([kept for op in block.ops if (kept := self.op(with_args(op, self.to))) is not None])
-        return replace(block, ops=ops)
+        return block._replace(ops=ops)
 
     def op(self, op: Op) -> Op | None:
         if op.code == "load":

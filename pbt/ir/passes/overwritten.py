@@ -34,7 +34,7 @@ def drop_overwritten(function: Function) -> Function:
         return function
     return replace(
         function,
-        blocks=tuple(replace(b, ops=tuple(o for o in b.ops if id(o) not in gone)) for b in function.blocks),
+        blocks=tuple(b._replace(ops=tuple(o for o in b.ops if id(o) not in gone)) for b in function.blocks),
     )
 
 

@@ -52,7 +52,7 @@ class _Merging:
         blocks = tuple(map(self.block, self.function.blocks))
         if not self.moved:
             return self.function
-        blocks = tuple(replace(b, ops=tuple(self.moved.get(id(op), op) for op in b.ops)) for b in blocks)
+        blocks = tuple(b._replace(ops=tuple(self.moved.get(id(op), op) for op in b.ops)) for b in blocks)
         return replace(self.function, blocks=blocks, slots=tuple(self.slots))
 
     def block(self, block: Block) -> Block:
@@ -63,7 +63,7 @@ class _Merging:
             instead[id(first.call)] = self.together(group)
         if not instead:
             return block
-        return replace(block, ops=tuple(new for op in block.ops for new in instead.get(id(op), (op,))))
+        return block._replace(ops=tuple(new for op in block.ops for new in instead.get(id(op), (op,))))
 
     # --- which ------------------------------------------------------------------------------------
 
