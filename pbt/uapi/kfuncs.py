@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pbt.data import NamedTuple
 
-_TRACERS = "TRACING LSM TRACEPOINT PERF_EVENT RAW_TRACEPOINT RAW_TRACEPOINT_WRITABLE"
+_TRACERS = "TRACING LSM TRACEPOINT PERF_EVENT RAW_TRACEPOINT"
 _CGROUPS = "CGROUP_SKB CGROUP_SOCK CGROUP_DEVICE CGROUP_SOCK_ADDR CGROUP_SYSCTL CGROUP_SOCKOPT SOCK_OPS"
 _SETS = {
     "all": None,
@@ -42,7 +42,8 @@ class Kfunc(NamedTuple):
     result: "num", "void", "ptr:STRUCT", "untrusted:STRUCT", "mem:N" (N bytes to be read), "cell:N" (to be written,
     too), "slice" (of a dynptr), "context" (the kernel's structure of it), "cast" (to the type of a known id),
     "new" (an object of the program), "shared" (the argument), "node" (of a list or tree), "zero"; "?": may be null.
-    flags: acquire, release, trusted, rcu, rcu_protected, sleepable, as KF_*; moves_packet: packet pointers end;
+    flags: acquire, release, trusted, rcu, rcu_protected, sleepable, as KF_*; slept: sleepable before Linux 7;
+    moves_packet: packet pointers end;
     locked, locked_loop: also while a lock is held; session: for programs that are attached as a session; device:
     for programs of one network device alone. types: programs that may call it, None for all.
     since, until: releases.
@@ -134,17 +135,17 @@ _ROWS = (
     _k("res_spin_unlock_irqrestore", "res_lock irq", "void", "locked", "all", "6.15"),
     # work for later, memory shared with user space
     _k("wq_init", "field:wq map num", "num", "", "all", "6.10"),
-    _k("wq_set_callback_impl", "field:wq func num ignored", "num", "", "all", "6.10"),
+    _k("wq_set_callback_impl", "field:wq func num ignored", "num", "", "all", "6.10", "7.0"),
     _k("wq_start", "field:wq num", "num", "", "all", "6.10"),
     *(_k(f"task_work_schedule_{how}_impl", "ptr:task_struct field:task_work map func ignored", "num", "trusted",
-         "all", "6.18") for how in ("signal", "resume")),
+         "all", "6.18", "7.0") for how in ("signal", "resume")),
     _k("wq_set_callback", "field:wq func num", "num", "", "all", "7.0"),
     *(_k(f"task_work_schedule_{how}", "ptr:task_struct field:task_work map func", "num", "trusted", "all", "7.0")
       for how in ("signal", "resume")),
     _k("timer_cancel_async", "field:timer", "num", "", "all", "7.0"),
-    _k("arena_alloc_pages", "map ignored num num num", "num", "sleepable trusted", "all", "6.9"),
-    _k("arena_free_pages", "map ignored num", "void", "sleepable trusted", "all", "6.9"),
-    _k("arena_reserve_pages", "map ignored num", "num", "sleepable trusted", "all", "6.17"),
+    _k("arena_alloc_pages", "map ignored num num num", "num", "slept trusted", "all", "6.9"),
+    _k("arena_free_pages", "map ignored num", "void", "slept trusted", "all", "6.9"),
+    _k("arena_reserve_pages", "map ignored num", "num", "slept trusted", "all", "6.17"),
     # CPU masks
     _k("cpumask_create", "", "ptr:bpf_cpumask?", "acquire", "tracing", "6.3"),
     _k("cpumask_release", "ptr:bpf_cpumask", "void", "release", "tracing", "6.3"),
@@ -219,7 +220,7 @@ _ROWS = (
     *(_k(f"str{what}", "ignored num", "num", "", "all", "6.17") for what in ("chr", "chrnul", "rchr", "nlen")),
     _k("strnchr", "ignored num num", "num", "", "all", "6.17"),
     _k("strlen", "ignored", "num", "", "all", "6.17"),
-    _k("stream_vprintk_impl", "num text mem size ignored", "num", "trusted", "all", "6.18"),
+    _k("stream_vprintk_impl", "num text mem size ignored", "num", "trusted", "all", "6.18", "7.0"),
     _k("stream_vprintk", "num text mem size", "num", "trusted", "all", "7.0"),
     _k("stream_print_stack", "num", "num", "", "all", "7.0"),
     _k("strcasestr", "ignored ignored", "num", "", "all", "7.0"),

@@ -300,10 +300,9 @@ _ROWS = (
        feature="sk_lookup"),
     _p(31, "SYSCALL", "", "8421:0-65536",
        writes="8421:0-65536",
-       helpers=f"{_SKC} btf_find_by_name_kind d_path get_socket_cookie get_stack get_stackid "
-       "kallsyms_lookup_name perf_event_output probe_read probe_read_str probe_write_user sk_storage_delete "
-       "sk_storage_get skb_output sock_from_file sys_bpf sys_close xdp_get_buff_len "
-       "xdp_output",
+       helpers=f"{_SKC} btf_find_by_name_kind get_socket_cookie get_stack get_stackid "
+       "kallsyms_lookup_name perf_event_output probe_read probe_read_str probe_write_user skb_output "
+       "sock_from_file sys_bpf sys_close xdp_get_buff_len xdp_output",
        run="context",
        feature="syscall_prog"),
     _p(32, "NETFILTER", "bpf_nf_ctx", "8:0-16",
@@ -356,7 +355,8 @@ def context_release(prog: ProgType, offset: int, size: int) -> str:
 
 def returns(prog_type: str, attach_type: str = "") -> tuple[int, int] | None:
     """The smallest and the largest value that a program may return; None if the verifier does not mind."""
-    return RETURNS.get(attach_type, PROG_TYPES[prog_type].returns)
+    row = PROG_TYPES[prog_type]
+    return RETURNS.get(attach_type, row.returns) if attach_type in row.attach_types else row.returns
 
 
 def ranges(text: str) -> Iterator[tuple[int, int, int]]:

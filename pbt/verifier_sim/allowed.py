@@ -9,7 +9,7 @@ from __future__ import annotations
 from pbt.typing import Final
 from pbt.uapi import progs
 from pbt.uapi.helpers import Helper
-from pbt.verifier_sim import kernels
+from pbt.verifier_sim import kernels, structops
 from pbt.verifier_sim.env import Env
 from pbt.verifier_sim.reg import names
 
@@ -45,6 +45,10 @@ _ALLOWED_SINCE: Final = {
     "skb_pull_data": (names("LWT_SEG6LOCAL"), (6, 2)),
 }
 """Helpers that some types of programs were given later than others: the types, the release."""
+_TAKEN: Final = (("LWT_SEG6LOCAL", "skb_pull_data"),)
+"""Types of programs, and the helpers that they have no more since 7.0."""
+_UNNAMED: Final = names("CGROUP_UNIX_GETPEERNAME CGROUP_UNIX_GETSOCKNAME")
+"""Attach types whose programs look at no options since 7.0."""
 _PROBES: Final = names("KPROBE TRACEPOINT PERF_EVENT RAW_TRACEPOINT RAW_TRACEPOINT_WRITABLE")
 _NOT_IN_5_10: Final = {
     "spin_lock": _PROBES | {"TRACING", "LSM"},
@@ -79,6 +83,11 @@ _ATTACHED: Final = (
     ("TRACING", names("seq_printf seq_write seq_printf_btf"), names("TRACE_ITER")),
     ("TRACING", names("get_func_ip get_func_arg get_func_ret get_func_arg_cnt"), _TRAMPOLINE),
     ("TRACING", names("get_attach_cookie"), _TRAMPOLINE | names("TRACE_RAW_TP")),
+    (
+        "TRACING",
+        names("sk_storage_get sk_storage_delete"),
+        names("TRACE_RAW_TP TRACE_ITER TRACE_FENTRY TRACE_FEXIT"),
+    ),
     ("LSM", names("get_local_storage get_retval set_retval getsockopt setsockopt"), names("LSM_CGROUP")),
     ("LSM", names("get_attach_cookie get_func_arg get_func_ret get_func_arg_cnt"), names("LSM_MAC")),
 )
@@ -119,6 +128,8 @@ def allows(env: Env, helper: Helper) -> bool:
         return True
     if name not in env.prog.helpers or name in env.missing:
         return False
+    if env.attached is not None and env.attached.struct:
+        return structops.helps(env.attached.struct, env.attached.name, name)
     if not env.privileged and name in _CAPABLE:
         return False
     if any(prog == kind and name in few and env.attach not in places for kind, few, places in _ATTACHED):
@@ -129,6 +140,13 @@ def allows(env: Env, helper: Helper) -> bool:
         return env.attached is not None and env.attached.name in _SOCKET_HOOKS
     if env.release and env.release < (5, 11) and not _in_5_10(env, name):
         return False
+    taken = (prog, name) in _TAKEN or (env.attach in _UNNAMED and name in ("getsockopt", "setsockopt"))
+    return _long_enough(env, name) and not (taken and env.release >= (7, 0))
+
+
+def _long_enough(env: Env, name: str) -> bool:
+    """Whether these programs have the helper already."""
+    prog = env.prog.name
     since = _ALLOWED_SINCE.get(name)
     if since and env.release and env.release < since[1] and prog in since[0]:
         return False

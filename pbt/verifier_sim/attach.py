@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pbt.data import NamedTuple
 from pbt.typing import Final
-from pbt.verifier_sim import bounds
+from pbt.verifier_sim import bounds, structops
 from pbt.verifier_sim.env import Refuse, Unsupported
 from pbt.verifier_sim.kernels import Features
 from pbt.verifier_sim.kerneltypes import KernelTypes
@@ -78,7 +78,9 @@ class Attached(NamedTuple):
     """What a program is attached to: the slots of its context, the range of its results (None: any).
 
     words: how many of the slots are arguments; the slot behind them holds the function's result, if any.
-    narrow: 32 bits of the program's result count.
+    narrow: 32 bits of the program's result count. struct: whose member a STRUCT_OPS program is. gives: what its
+    result points to: null, or a reference of the program's to that; void: it has no result.
+    refs: references that the program holds from the start.
     """
 
     name: str
@@ -86,6 +88,10 @@ class Attached(NamedTuple):
     limits: tuple[int, int] | None
     words: int
     narrow: bool = False
+    struct: str = ""
+    gives: str = ""
+    void: bool = False
+    refs: tuple[int, ...] = ()
 
 
 def attached(
@@ -94,6 +100,8 @@ def attached(
     """The target `name` of a program; Refuse if no such program can attach there."""
     if types is None:
         raise Unsupported("the program needs the types of what it attaches to")
+    if prog_type == "STRUCT_OPS":
+        return _structure(types, structops.member(types, attach, name, sleepable), rules)
     if attach == "LSM_CGROUP" and "lsm_cgroup" not in rules:
         raise Refuse("attach_type 43 is unknown to this kernel")
     prefix = _PREFIX.get(attach, "")
@@ -119,6 +127,28 @@ def attached(
     return Attached(name, tuple(slots), limits, words, prog_type == "LSM" and attach != "LSM_CGROUP")
 
 
+def _structure(types: KernelTypes, member: structops.Member, rules: Features) -> Attached:
+    """A function of a structure: its pointers are trusted; some may be null or are the program's to give back."""
+    slots: list[Reg] = []
+    refs: list[int] = []
+    params = zip(member.proto.words[::2], member.proto.words[1::2], strict=True)
+    for at, (label, id) in enumerate(params):
+        told = member.labels[at] if at < len(member.labels) else types.source.text(label)
+        found = _argument(types, "STRUCT_OPS", member.name, at, told, id, rules)
+        if told.endswith("__ref"):
+            refs.append(-1 - at)
+            found = [reg._replace(ref=-1 - at) for reg in found]
+        slots.extend(structops.promoted(member.struct, reg) for reg in found)
+    gives = types.pointed(types.plain(member.proto.size)[0])[0] if _points(types, member.proto.size) else ""
+    limits = (0, 0) if gives else None
+    return Attached(member.name, tuple(slots), limits, len(slots), struct=member.struct, gives=gives,
+                    void=not member.proto.size, refs=tuple(refs))  # fmt: skip
+
+
+def _points(types: KernelTypes, id: int) -> bool:
+    return types.plain(id)[1].kind == PTR
+
+
 def _may_attach(prog_type: str, attach: str, name: str, rules: Features, sleepable: bool) -> None:
     if prog_type == "LSM":
         if "hook_ranges" in rules and name in _DISABLED_HOOKS:
@@ -128,7 +158,7 @@ def _may_attach(prog_type: str, attach: str, name: str, rules: Features, sleepab
             raise Refuse(f"bpf_lsm_{name} is not sleepable")
     elif sleepable and attach in ("TRACE_FENTRY", "TRACE_FEXIT", "MODIFY_RETURN"):
         if not name.startswith("__x64_sys_") and name not in _TEST_TARGETS:
-            raise Unsupported(f"whether {name} may be attached to by programs that sleep")
+            raise Refuse(f"{name} is not sleepable")
     elif attach == "MODIFY_RETURN" and not name.startswith(("security_", "__x64_sys_", "bpf_modify_return")):
         raise Unsupported(f"whether the result of {name} may be modified")
 
@@ -164,7 +194,9 @@ def _pointer(
     null = attach == "TRACE_ITER" and not (
         label in _NEVER_NULL and (_NEVER_NULL[label] is None or target in (_NEVER_NULL[label] or ()))
     )
-    if attach == "TRACE_RAW_TP":
+    if attach == "STRUCT_OPS":
+        null = label.endswith("__nullable")
+    elif attach == "TRACE_RAW_TP":
         flaw = _flaw(target, at, rules)
         if flaw & 2:
             return ANY
@@ -183,7 +215,7 @@ def _flaw(target: str, at: int, rules: Features) -> int:
 def _trusted(attach: str, target: str) -> bool:
     if attach.startswith("LSM"):
         return target not in _UNTRUSTED_HOOKS
-    return attach in ("TRACE_RAW_TP", "TRACE_ITER")
+    return attach in ("TRACE_RAW_TP", "TRACE_ITER", "STRUCT_OPS")
 
 
 def _result(types: KernelTypes, attach: str, name: str, proto: Row, rules: Features) -> Reg:

@@ -198,7 +198,7 @@ _SLEEPS = names(
     "copy_from_user copy_from_user_task ima_inode_hash ima_file_hash sys_bpf sys_close btf_find_by_name_kind"
 )
 _CHANGES = names("map_update_elem map_delete_elem map_push_elem map_pop_elem")
-_NO_OWNERS = names("SCHED_CLS SCHED_ACT FLOW_DISSECTOR SOCKET_FILTER")
+_NO_OWNERS = names("SCHED_CLS SCHED_ACT FLOW_DISSECTOR SOCKET_FILTER XDP")
 _CHANGES_SOCKMAPS = names("SCHED_CLS SCHED_ACT XDP SK_REUSEPORT FLOW_DISSECTOR SK_LOOKUP SOCKET_FILTER")
 
 
@@ -207,9 +207,9 @@ def _compatible(env: Env, helper: Helper, info: MapInfo) -> None:
     allowed = helper.name in row.helpers
     if info.map_type in ("SOCKMAP", "SOCKHASH") and env.prog.name not in _CHANGES_SOCKMAPS:
         if helper.name == "map_update_elem":
-            allowed = env.prog.name == "TRACING"
+            allowed = env.attach == "TRACE_ITER"
         elif helper.name == "map_delete_elem":
-            allowed = env.prog.name in ("TRACING", "SOCK_OPS")
+            allowed = env.attach == "TRACE_ITER" or env.prog.name == "SOCK_OPS"
     if allowed and info.map_type in ("SOCKMAP", "SOCKHASH") and "sockmaps_owned" in env.rules:
         changes = helper.name in ("map_update_elem", "map_delete_elem")
         allowed = not (changes and env.prog.name in _NO_OWNERS)

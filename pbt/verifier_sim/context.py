@@ -87,7 +87,7 @@ def _outside(env: Env, at: int, size: int, write: bool) -> Refuse:
 def read_context(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
     at = _offset(reg, regno, offset, size, env)
     if env.prog.name in BY_BTF:
-        return _read_arguments(env, at, size, sign)
+        return _read_arguments(env, state, at, size, sign)
     if not _allowed(env, at, size, False):
         raise _outside(env, at, size, False)
     pointer = env.prog.pointers.get(at)
@@ -98,7 +98,7 @@ def read_context(env: Env, state: State, regno: int, reg: Reg, offset: int, size
     return ANY if size == 8 else number(scalar.of_size(size, sign=sign))
 
 
-def _read_arguments(env: Env, at: int, size: int, sign: bool) -> Reg:
+def _read_arguments(env: Env, state: State, at: int, size: int, sign: bool) -> Reg:
     """Numbers may be read in part, from the start of their eight bytes; pointers only as a whole."""
     if at % size or not 0 <= at < 12 * 8:
         raise Refuse(f"invalid bpf_context access off={at} size={size}")
@@ -110,6 +110,8 @@ def _read_arguments(env: Env, at: int, size: int, sign: bool) -> Reg:
     known = UNTYPED if env.arguments is None else env.arguments[at // 8]
     if known.kind == "refused":
         raise Refuse(known.obj)
+    if known.ref and all(held != known.ref for held, _ in state.refs):
+        raise Refuse(f"invalid bpf_context access off={at}. Reference may already be released")
     if size == 8:
         if known.kind == "address":
             return ANY
@@ -153,6 +155,6 @@ def _pointer(env: Env, text: str) -> Reg:
 def write_context(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, value: Reg) -> None:
     at = _offset(reg, regno, offset, size, env)
     if env.prog.name == "LSM":
-        _read_arguments(env, at, size, False)  # what may be read may be written
+        _read_arguments(env, state, at, size, False)  # what may be read may be written
     elif not _allowed(env, at, size, True):
         raise _outside(env, at, size, True)

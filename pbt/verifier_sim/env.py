@@ -16,8 +16,9 @@ from pbt.verifier_sim.state import Later, State
 
 if TYPE_CHECKING:
     from pbt.verifier_sim.attach import Attached
-    from pbt.verifier_sim.functions import Declared, Param
+    from pbt.verifier_sim.functions import Declared
     from pbt.verifier_sim.kerneltypes import KernelTypes
+    from pbt.verifier_sim.params import Param
     from pbt.verifier_sim.progbtf import Function, ProgramTypes
 
 _PACKET_READ = names(
@@ -31,7 +32,12 @@ MOVES_PACKET = names(
     "xdp_adjust_tail xdp_adjust_meta msg_pull_data msg_push_data msg_pop_data lwt_push_encap "
     "lwt_seg6_store_bytes lwt_seg6_adjust_srh lwt_seg6_action store_hdr_opt"
 )
-_MAY_SLEEP: Final = {"TRACING": (5, 10), "LSM": (5, 10), "KPROBE": (6, 0), "STRUCT_OPS": (6, 0)}
+_MAY_SLEEP: Final = {
+    "TRACING": (5, 10), "LSM": (5, 10), "KPROBE": (6, 0), "STRUCT_OPS": (6, 0), "TRACEPOINT": (7, 3),
+    "RAW_TRACEPOINT": (7, 3),
+}  # fmt: skip
+_FAULTABLE: Final = names("sys_enter sys_exit")
+"""Tracepoints that wait until the kernel lets them sleep."""
 _PRIVATE = names("KPROBE TRACEPOINT PERF_EVENT RAW_TRACEPOINT")
 
 
@@ -134,7 +140,21 @@ class Env:
         since = _MAY_SLEEP.get(name)
         if since is None or (self.release and self.release < since):
             return "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable"
+        if self.attach == "LSM_CGROUP":
+            return "Program of this type cannot be sleepable"
+        if self.attach == "TRACE_RAW_TP":
+            return self._raw_sleep_rule()
         return ""
+
+    def _raw_sleep_rule(self) -> str:
+        if self.release and self.release < (7, 3):
+            return "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable"
+        name = self.attached.name if self.attached is not None else ""
+        return (
+            ""
+            if name in _FAULTABLE
+            else f"Sleepable program cannot attach to non-faultable tracepoint {name}"
+        )
 
     def struct_size(self, name: str) -> int:
         """Bytes of a struct of the program's own types."""
@@ -186,10 +206,10 @@ class Env:
         """What the global function at a slot takes; Refuse if the kernel does not support it."""
         found = self.params.get(start)
         if found is None:
-            from pbt.verifier_sim.functions import params
+            from pbt.verifier_sim.params import params
 
             assert self.declared is not None
-            found = params(self.globals[start], self.declared.types, self.prog, self.rules)
+            found = params(self.globals[start], self.declared.types, self)
             self.params[start] = found
         return found
 

@@ -99,7 +99,7 @@ class Explorer:
         """Walk the main program, or a global function by itself, from a first state."""
         env, pc = self.env, start
         env.subprogram = start > 0 and start != env.handler
-        env.void = start > 0 and env.returns_void(start)
+        env.void = env.returns_void(start) if start else bool(env.attached and env.attached.void)
         self.nodes.clear()
         self.pc = start
         current = state

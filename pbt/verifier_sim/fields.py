@@ -43,7 +43,13 @@ def visible(info: MapInfo, release: tuple[int, ...]) -> MapInfo:
     known = tuple(field for field in info.fields if not release or _SINCE.get(field.kind, ()) <= release)
     if release and release < _RENAMED:
         known = tuple(f._replace(kind="kptr_untrusted") if f.kind == "kptr" else f for f in known)
-    return info if known == info.fields else info._replace(fields=known)
+    flags = info.flags | (_RDONLY_PROG if info.map_type in _KEPT else 0)
+    return info._replace(fields=known, flags=flags)
+
+
+_KEPT: Final = names("DEVMAP DEVMAP_HASH")
+"""Types of maps whose values programs never write, whatever the flags say."""
+_RDONLY_PROG: Final = 1 << 7
 
 
 def find(info: MapInfo, kind: str) -> Field | None:
@@ -58,7 +64,7 @@ def has_lock(info: MapInfo) -> bool:
 def usable(env: Env, info: MapInfo) -> str:
     """Why programs of a type may not refer to a map with such fields; "" if they may."""
     prog_type = env.prog.name
-    if env.sleepable and "sleepable_maps" in env.rules and info.map_type not in _FOR_SLEEPERS:
+    if env.sleepable and "sleepable_maps" in env.rules and not _for_sleepers(env, info.map_type):
         return "Sleepable programs can only use array, hash, ringbuf and local storage maps"
     for field in info.fields:
         what = _NOT_TRACED.get(field.kind)
@@ -71,6 +77,15 @@ def usable(env: Env, info: MapInfo) -> str:
         if prog_type in _TRACERS:
             return f"tracing progs cannot use {what} yet"
     return ""
+
+
+def _for_sleepers(env: Env, map_type: str) -> bool:
+    """Whether programs that sleep may use such maps."""
+    if map_type in _FOR_SLEEPERS:
+        return True
+    if "more_sleepable_maps" not in env.rules:
+        return False
+    return map_type == "LPM_TRIE" or (map_type == "PROG_ARRAY" and env.prog.name == "SYSCALL")
 
 
 def touch(info: MapInfo, reg: Reg, offset: int, size: int, helper: bool) -> None:

@@ -196,6 +196,8 @@ def walk(
             )
         except Refuse as refusal:
             return Walk(refusal, 0, 0, 0, {}, None)
+        if prog_type == "STRUCT_OPS":
+            attach = "STRUCT_OPS"  # the number was the member's
     env = Env(insns, for_regs(PROG_TYPES[prog_type], regs_size), attach, maps, map_of, rules, **options)
     if not loads_for(prog_type, attach, env.release):
         return Walk(_misplaced(env), 0, 0, 0, {}, None)
@@ -283,6 +285,9 @@ def _entry(env: Env, start: int) -> State:
     frame = Frame(-1, start, 0)
     if not start:
         frame.regs[1] = Reg("ctx")
+        state = State([frame])
+        state.refs = tuple((ref, 0) for ref in env.attached.refs) if env.attached else ()
+        return state
     else:
         from pbt.verifier_sim.functions import arguments
 

@@ -138,6 +138,11 @@ RULES = (
     Rule("retval_range", (7, 0), "the argument of set_retval is checked"),
     Rule("zeros_anywhere", (7, 0), "a stack read at a variable offset finds spilled zeros"),
     Rule("empty_is_dead", (7, 0), "a branch whose refined range is empty is dead"),
+    Rule(
+        "more_sleepable_maps",
+        (7, 3),
+        "programs that sleep use tries, system call programs arrays of programs",
+    ),
     Rule("ctx_offsets", (7, 0), "context pointers may be moved by known amounts"),
 )
 

@@ -215,6 +215,25 @@ class KernelTypes:
             if not bits and inner_row.kind in (STRUCT, UNION) and start <= off < start + length:
                 yield inner, (off - start) % (length // count)
 
+    def numbers(self, struct: str) -> int:
+        """Bytes of a structure that holds numbers alone, so that any memory may stand for it; else 0."""
+        id = self.struct(struct)
+        if id is None or not self._of_numbers(self.row(id), 0):
+            return 0
+        return self.row(id).size
+
+    def _of_numbers(self, row: Row, depth: int) -> bool:
+        """As __btf_type_is_scalar_struct(): arrays of numbers and structures inside are fine, unions are not."""
+        for _, id, _, _ in self.members(row):
+            inner = self.plain(id)[1]
+            if inner.kind == STRUCT and depth < 3 and self._of_numbers(inner, depth + 1):
+                continue
+            if inner.kind == ARRAY and inner.words[2]:
+                inner = self.plain(inner.words[0])[1]
+            if inner.kind not in (INT, ENUM, ENUM64):
+                return False
+        return True
+
     # --- functions ---------------------------------------------------------------------------------
 
     def prototype(self, kind: str, name: str) -> Row | None:

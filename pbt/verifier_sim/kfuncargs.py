@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pbt.typing import Final
 from pbt.uapi.kfuncs import Kfunc
 from pbt.verifier_sim import dynptr, graph, iterators, locks, owned
-from pbt.verifier_sim.demands import Given, constant_text, helper_memory, same_struct
+from pbt.verifier_sim.demands import MEM, Given, constant_text, helper_memory, same_struct
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
 from pbt.verifier_sim.fields import place
 from pbt.verifier_sim.reg import Field, MapInfo, Reg, names
@@ -117,6 +117,11 @@ def _pointer(call: Call, regno: int, reg: Reg, struct: str) -> None:
     call.not_null(regno, reg)
     if reg.kind in SOCKETS:
         reg = reg._replace(kind="ptr_", obj=SOCKETS[reg.kind], mods="trusted_")
+    types = call.env.types
+    numbers = types.numbers(struct) if types is not None and types.exact and "release" not in call else 0
+    if numbers and reg.kind in MEM and reg.kind != "ptr_":
+        helper_memory(call.env, call.state, regno, reg, numbers, True, False, Given(), True)
+        return
     if reg.kind != "ptr_":
         raise Refuse(
             f"arg#{regno - 1} pointer type STRUCT {struct} must point to scalar, or struct with scalar"

@@ -68,7 +68,7 @@ def _allowed(env: Env, state: State, row: Kfunc) -> None:
     loops = "locked_loop" in row.flags and "locked_loops" in env.rules
     if state.lock and not (loops or "locked" in row.flags):
         raise Refuse("function calls are not allowed while holding a lock")
-    if "sleepable" in row.flags:
+    if "sleepable" in row.flags or ("slept" in row.flags and env.release < (7, 0)):
         if not sleeps(env, state):
             raise Refuse(f"program must be sleepable to call sleepable kfunc {row.name}")
         if state.rcu:
@@ -89,7 +89,6 @@ def _allowed(env: Env, state: State, row: Kfunc) -> None:
 
 _JOINED: Final = {
     "TRACEPOINT": (6, 12), "PERF_EVENT": (6, 12), "SOCK_OPS": (6, 15), "RAW_TRACEPOINT": (7, 0),
-    "RAW_TRACEPOINT_WRITABLE": (7, 0),
 }  # fmt: skip
 """Types of programs that call more than what all types may, since a release."""
 _KEYS: Final = ("bpf_lookup_user_key", "bpf_lookup_system_key", "bpf_key_put")
@@ -107,9 +106,10 @@ def _for_type(env: Env, row: Kfunc) -> bool:
 
 def _absent(env: Env, row: Kfunc) -> bool:
     """By its types, where those of the very kernel are known, else by its release."""
+    gone = bool(row.until and env.release >= row.until)
     if env.types is not None and env.types.exact:
-        return env.types.source.find("func", row.name) is None
-    return bool(env.release) and (env.release < row.since or bool(row.until and env.release >= row.until))
+        return gone or env.types.source.find("func", row.name) is None
+    return bool(env.release) and (env.release < row.since or gone)
 
 
 # results and sections -------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from pbt.isa.insn import Insn
 from pbt.typing import Final
 from pbt.verifier_sim.env import Env, Refuse
 from pbt.verifier_sim.reg import Reg
-from pbt.verifier_sim.resources import nothing_held
+from pbt.verifier_sim.resources import nothing_held, release
 from pbt.verifier_sim.state import Later, State
 
 DONE: Final = -1  # the path ends here
@@ -17,8 +17,12 @@ def exit_(env: Env, state: State, pc: int, insn: Insn) -> int:
         if state.lock and "local_calls_locked" not in env.rules:
             raise Refuse("bpf_spin_unlock is missing")
         return leave(env, state)
-    nothing_held(state, "BPF_EXIT instruction in main prog")
     result = state.frames[-1].regs[0]
+    if _handed_over(env, result):
+        release(state, result.ref)
+        nothing_held(state, "BPF_EXIT instruction in main prog")
+        return DONE
+    nothing_held(state, "BPF_EXIT instruction in main prog")
     if env.void:
         return DONE
     if result.kind == "uninit":
@@ -37,6 +41,13 @@ def exit_(env: Env, state: State, pc: int, insn: Insn) -> int:
     if limits is not None:
         in_range(env, result, limits, "program exit", wide=not (env.attached and env.attached.narrow))
     return DONE
+
+
+def _handed_over(env: Env, result: Reg) -> bool:
+    """Whether a STRUCT_OPS program returns an object that it holds, as its function does."""
+    gives = env.attached.gives if env.attached is not None else ""
+    whole = not (result.off or result.num.mask or result.null)
+    return bool(gives and result.ref and result.kind == "ptr_" and result.obj == gives and whole)
 
 
 def in_range(env: Env, result: Reg, limits: tuple[int, int], where: str, wide: bool = True) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pbt.uapi import progs
-from pbt.verifier_sim import arena, fields, kernelptr, mapstruct, owned, scalar, tnum
+from pbt.verifier_sim import arena, fields, kernelptr, mapstruct, owned, scalar, structops, tnum
 from pbt.verifier_sim.context import read_context, write_context
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
 from pbt.verifier_sim.reg import ANY, MapInfo, Reg, number
@@ -305,7 +305,10 @@ def store(
     elif kind == "own":
         owned.store(env, regno, reg, offset, size)
     elif kind == "ptr_":
-        raise Refuse("only read is supported")
+        if env.attached is None or not env.attached.struct or "untrusted_" in reg.mods or reg.null:
+            raise Refuse("only read is supported")
+        at = kernelptr.fixed_offset(regno, reg, offset)
+        structops.store(env.types, env.attached.struct, reg.obj, at, size)
     elif kind == "map_ptr":
         raise Refuse("only read from bpf_array is supported")
     else:

@@ -142,7 +142,8 @@ REASONS: Final = (
     Reason(34, r"cannot write into packet", "this type of program may only read the packet", "Use skb_store_bytes where the type has it.",
            "CGROUP_SKB: r2 = *(u32 *)(r1 +76); r3 = *(u32 *)(r1 +80); r4 = r2; r4 += 1; if r4 > r3 goto out;"
            f" *(u8 *)(r2 +0) = 0; {_END}"),
-    Reason(35, r"R(\d+) cannot write into (\w+)|write to change key R\d+ not allowed|only read (?:is supported|from bpf_array is supported)",
+    Reason(35, r"R(\d+) cannot write into (\w+)|write to change key R\d+ not allowed|only read (?:is supported|from bpf_array is supported)|"
+           r"no write support to \S* at off \d+",
            "this memory may only be read", "Copy it to the stack first.", "SOCKET_FILTER: r1 = HASH; *(u32 *)(r1 +0) = 0; r0 = 0; exit"),
     Reason(36, r"R(\d+) invalid (?:\w+ buffer|variable buffer offset|\w+) access?:? ?.*|R\d+ invalid variable buffer offset.*|invalid access to flow keys.*",
            "this part of the object may not be read", "Only some fields of such objects may be read, at constant offsets.",
@@ -270,7 +271,7 @@ REASONS: Final = (
            "objects: r1 = r10; call given; r0 = 0; exit; given: r0 = 0; exit"),
     Reason(84, r"R(\d+) is not a scalar|arg#\d+ (?!is neither|expected for|doesn't point to|expected pointer to (?:map value|allocated)).*|Arg#\d+ type .*", "an argument does not fit the parameter's type", "See the function's prototype.",
            "TRACEPOINT: r1 = 5; r2 = 6; kcall bpf_strnchr; r0 = 0; exit"),
-    Reason(85, r"Global function .*", "the kernel does not support this global function", "Return a number, and take at most five arguments.",
+    Reason(85, r"Global function .*|arg#\d+ (?:has (?:unsupported set|invalid combination) of tags|has type .* are allowed)", "the kernel does not support this global function", "Return a number, and take at most five arguments.",
            "SCHED_CLS 6.1 objects: r0 = 0; if r0 == 0 goto out; call many; END; many: r0 = 0; exit"),
     Reason(86, r"(?:LD_ABS|tail_call) is .*",
            "the function has to return int, and its types have to say so", "Compile with types (BTF), and declare it so.",
@@ -290,13 +291,15 @@ REASONS: Final = (
            "KPROBE: r0 = 0; lock *(u64 *)(r1 +0) += r0; exit"),
     Reason(92, r"Tracing programs must provide btf_id", "the program does not say what it attaches to", "Name the function or tracepoint.",
            "TRACING: r0 = 0; exit"),
-    Reason(93, r"Only fentry.* can be sleepable|Syscall programs can only be sleepable", "this type of program may not sleep, or has to",
+    Reason(93, r"Only fentry.* can be sleepable|Program of this type cannot be sleepable|"
+           r"Sleepable program cannot attach to non-faultable tracepoint \w*|Syscall programs can only be sleepable", "this type of program may not sleep, or has to",
            "Load it without, or with, the flag that says it sleeps.", "SYSCALL: r0 = 0; exit"),
     # what programs attach to
-    Reason(94, r"attach_type \d+ is unknown to this kernel|expected_attach_type .*|points to disabled hook .*|bpf_lsm_\w* is not sleepable",
+    Reason(94, r"attach_type \d+ is unknown to this kernel|expected_attach_type .*|points to disabled hook .*|\w+ is not sleepable|"
+           r"attach_btf_id \d+ is not a supported struct|attach to (?:invalid|unsupported) member .*",
            "no such program can be attached there", "See what this kernel offers, and which hooks may sleep.",
            "SK_LOOKUP: r0 = 0; exit"),
-    Reason(95, r"func '.*' (?:arg|offset|returns).*", "this slot of the context cannot be read", "See the function's prototype.",
+    Reason(95, r"func '.*' (?:arg|offset|returns).*|invalid bpf_context access off=-?\d+\. Reference may already be released", "this slot of the context cannot be read", "See the function's prototype.",
            "TRACING attach=TRACE_FENTRY: r0 = *(u32 *)(r1 +12); r0 = 0; exit"),
     Reason(96, r"helper call is not allowed in probe", "the helper is safe in few functions alone, and this is none of them", "Attach elsewhere, such as to vfs_getattr.",
            "TRACING attach=TRACE_FENTRY: r1 = *(u64 *)(r1 +0); *(u64 *)(r10 -8) = 0; r2 = r10; r2 += -8; r3 = 8; call d_path; r0 = 0; exit"),
@@ -399,7 +402,7 @@ REASONS: Final = (
            "locks are given back in the reverse order, each by its own function, and not taken twice", "Give back what was taken last.",
            "objects: r1 = PLAIN; NEW; r1 = r0; call spin_lock; END"),
     Reason(142, r"arg(\d+) expected pointer to func", "argument {0} (from 0) has to be a function of the program", "Pass the address of one.",
-           "objects: r1 = WORKS; LOOK; if r0 == 0 goto out; r1 = r0; r2 = r10; r3 = 0; kcall bpf_wq_set_callback_impl; END"),
+           "objects: r1 = WORKS; LOOK; if r0 == 0 goto out; r1 = r0; r2 = r10; r3 = 0; kcall bpf_wq_set_callback; END"),
     Reason(143, r"bpf_throw kfunc .*|insn \d+ cannot call exception cb directly|multiple exception callback tags .*|exception (?:callback|cb) .*",
            "exceptions cannot be thrown, or handled, this way", "The handler is a global function of one number that nothing calls; callbacks do not throw.",
            "objects: r1 = 5; call handler; r0 = 0; exit; handler: r0 = 0; exit"),

@@ -26,6 +26,8 @@ from pbt.uapi import btf
 
 _ALLOWED = Path("/proc/sys/kernel/unprivileged_bpf_disabled")
 _NOBODY = 65534
+_OWNED = ("PROG_ARRAY", "DEVMAP", "CPUMAP")  # they belong to the first type of program that refers to them
+_ADDRESS = 1 << 44  # of arenas
 _IDS = {"btf_key_type_id": 1, "btf_value_type_id": 2}  # of a map with fields, see _described
 
 
@@ -36,7 +38,7 @@ def load(line: dict[str, Any], maps: dict[str, int], stack: ExitStack) -> dict[s
     with ExitStack() as until_loaded:
         try:
             for slot, index in line["refs"]:
-                fd = _map(line["maps"][index], line["type"], maps, stack)
+                fd = _map(line["maps"][index], line["type"] + line["attach"], maps, stack)
                 code[8 * slot + 4 : 8 * slot + 8] = fd.to_bytes(4, "little")
         except KernelError as error:
             return {"id": line["id"], "ok": None, "walked": 0, "log": str(error)}
@@ -47,6 +49,8 @@ def load(line: dict[str, Any], maps: dict[str, int], stack: ExitStack) -> dict[s
                 line["type"],
                 bytes(code),
                 expected_attach_type=line["attach"],
+                attach_btf_id=line.get("btf_id", 0),
+                flags=line.get("flags", 0),
                 prog_btf_fd=described,
                 func_info=bytes.fromhex(line["functions"]),
                 log_level=line.get("level", 4),
@@ -61,12 +65,14 @@ def load(line: dict[str, Any], maps: dict[str, int], stack: ExitStack) -> dict[s
     return {"id": line["id"], "ok": ok, "walked": int(walked[1]) if walked else 0, "log": log[-600:]}
 
 
-def _map(row: list[Any], prog_type: str, maps: dict[str, int], stack: ExitStack) -> int:
-    """The map of a row, made when first asked for; arrays of programs belong to one type of them."""
-    key = json.dumps([row, prog_type if row[0] == "PROG_ARRAY" else ""])
+def _map(row: list[Any], owner: str, maps: dict[str, int], stack: ExitStack) -> int:
+    """The map of a row, made when first asked for; some belong to one type of programs."""
+    key = json.dumps([row, owner if row[0] in _OWNED else ""])
     if key not in maps:
         fields, inner = row[5] if len(row) > 5 else [], row[6] if len(row) > 6 else None
-        inside: dict[str, Any] = {"inner_map_fd": _map(inner, prog_type, maps, stack)} if inner else {}
+        inside: dict[str, Any] = {"inner_map_fd": _map(inner, owner, maps, stack)} if inner else {}
+        if row[0] == "ARENA":
+            inside["map_extra"] = _ADDRESS
         described = _described(row[2], fields) if fields else b""
         with bpf.btf_load(described) if fields else nullcontext() as types:
             more: dict[str, Any] = {"btf_fd": types.fileno(), **_IDS} if types else {}
