@@ -8,6 +8,7 @@ measured on 6.18.
 from __future__ import annotations
 
 from pbt.data import NamedTuple
+from pbt.uapi.kfuncs_ops import NUMBERS, TRACERS
 
 _TRACERS = "TRACING LSM TRACEPOINT PERF_EVENT RAW_TRACEPOINT"
 _CGROUPS = "CGROUP_SKB CGROUP_SOCK CGROUP_DEVICE CGROUP_SOCK_ADDR CGROUP_SYSCTL CGROUP_SOCKOPT SOCK_OPS"
@@ -291,5 +292,16 @@ _ROWS = (
     _k("kfunc_call_test_mem_len_fail2", "mem:8 num", "void", "", "test", "5.17", "6.2"),
 )  # fmt: skip
 
-KFUNCS = {row.name: row for row in _ROWS}
+_OF_NUMBERS = (
+    Kfunc(
+        name,
+        ("num",) * count,
+        "num" if gives else "void",
+        frozenset(),
+        frozenset(TRACERS.split()),
+        (7, 3),
+    )
+    for name, (count, gives) in NUMBERS.items()
+)
+KFUNCS = {row.name: row for row in (*_ROWS, *_OF_NUMBERS)}
 """By name."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pbt.typing import Final
 from pbt.uapi.kfuncs import KFUNCS, Kfunc
+from pbt.uapi.kfuncs_ops import BY_CPU, CALLERS
 from pbt.verifier_sim import graph, iterators, owned
 from pbt.verifier_sim.callbacks import call_later
 from pbt.verifier_sim.env import Env, Refuse, Unsupported, sleeps
@@ -27,6 +28,7 @@ def call(env: Env, state: State, pc: int) -> int:
     name = env.kfuncs.get(pc)
     row = KFUNCS.get(name or "")
     if row is None:
+        _elsewhere(env, name or "")
         what = f"the kernel function {name}, whose flags are in no table" if name else "a kernel function"
         raise Unsupported(what)
     _allowed(env, state, row)
@@ -55,6 +57,26 @@ def call(env: Env, state: State, pc: int) -> int:
     return pc + 1 if entered < 0 else entered
 
 
+def _elsewhere(env: Env, name: str) -> None:
+    """Refuse a function that no program of this type may call, whatever it takes."""
+    callers = CALLERS.get(name)
+    if (callers is not None and env.prog.name not in callers) or not _of_structure(env, name):
+        raise Refuse(f"calling kernel function {name} is not allowed")
+
+
+_STRUCTURES: Final = {"scx_bpf_": "sched_ext_ops"}
+"""Starts of names, and of the structures for whose functions alone STRUCT_OPS programs may call these."""
+
+
+def _of_structure(env: Env, name: str) -> bool:
+    struct = env.attached.struct if env.attached is not None else ""
+    if struct == "sched_ext_ops_cid" and name in BY_CPU:
+        return False
+    return not struct or all(
+        struct.startswith(ops) or not name.startswith(start) for start, ops in _STRUCTURES.items()
+    )
+
+
 def _allowed(env: Env, state: State, row: Kfunc) -> None:
     if "kfuncs" not in env.rules:
         raise Refuse("BPF_CALL uses reserved fields")
@@ -63,7 +85,7 @@ def _allowed(env: Env, state: State, row: Kfunc) -> None:
     if _absent(env, row):
         raise Refuse(f"kernel function {row.name} is not in this kernel")
     elsewhere = "session" in row.flags and env.attach not in ("TRACE_KPROBE_SESSION", "TRACE_UPROBE_SESSION")
-    if elsewhere or not _for_type(env, row):
+    if elsewhere or not _for_type(env, row) or not _of_structure(env, row.name):
         raise Refuse(f"calling kernel function {row.name} is not allowed")
     loops = "locked_loop" in row.flags and "locked_loops" in env.rules
     if state.lock and not (loops or "locked" in row.flags):

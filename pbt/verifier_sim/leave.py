@@ -18,11 +18,12 @@ def exit_(env: Env, state: State, pc: int, insn: Insn) -> int:
             raise Refuse("bpf_spin_unlock is missing")
         return leave(env, state)
     result = state.frames[-1].regs[0]
-    if _handed_over(env, result):
+    handed = _handed_over(env, result)
+    if handed:
         release(state, result.ref)
-        nothing_held(state, "BPF_EXIT instruction in main prog")
-        return DONE
     nothing_held(state, "BPF_EXIT instruction in main prog")
+    if handed:
+        return DONE
     if env.void:
         return DONE
     if result.kind == "uninit":
@@ -44,10 +45,13 @@ def exit_(env: Env, state: State, pc: int, insn: Insn) -> int:
 
 
 def _handed_over(env: Env, result: Reg) -> bool:
-    """Whether a STRUCT_OPS program returns an object that it holds, as its function does."""
-    gives = env.attached.gives if env.attached is not None else ""
-    whole = not (result.off or result.num.mask or result.null)
-    return bool(gives and result.ref and result.kind == "ptr_" and result.obj == gives and whole)
+    """Whether a STRUCT_OPS program returns an object that it holds: its function returns such, or a number."""
+    if env.attached is None or not env.attached.struct or not result.ref:
+        return False
+    if env.attached.gives:
+        whole = not (result.off or result.num.mask or result.null)
+        return result.kind == "ptr_" and result.obj == env.attached.gives and whole
+    return env.release >= (6, 16)
 
 
 def in_range(env: Env, result: Reg, limits: tuple[int, int], where: str, wide: bool = True) -> None:

@@ -26,9 +26,22 @@ class Structure(NamedTuple):
     sleeping: frozenset[str] | None = None
 
 
+_SET_UP: Final = names("init_task sub_attach sub_detach init_cids init exit")
 STRUCTURES: Final = {
     "tcp_congestion_ops": Structure(refused=names("get_info")),
     "bpf_dummy_ops": Structure(sleeping=names("test_sleepable")),
+    "Qdisc_ops": Structure(taken=names("enqueue dequeue init reset destroy")),
+    "hid_bpf_ops": Structure(sleeping=names("hid_rdesc_fixup hid_hw_request hid_hw_output_report")),
+    "io_uring_bpf_ops": Structure(),
+    "sched_ext_ops": Structure(
+        refused=names("sub_caps_updated sub_ecaps_updated"),
+        sleeping=_SET_UP
+        | names("cgroup_init cgroup_exit cgroup_prep_move cgroup_set_bandwidth cpu_online cpu_offline"),
+    ),
+    "sched_ext_ops_cid": Structure(
+        sleeping=_SET_UP
+        | names("cpuctl_init cpuctl_exit cpuctl_prep_move cpuctl_set_bandwidth cid_online cid_offline"),
+    ),
 }
 """By name; a structure that is not here takes programs for all of its functions."""
 
@@ -90,8 +103,12 @@ def member(types: KernelTypes, attach: str, target: str, sleepable: bool) -> Mem
     allowed = label not in known.refused and (not known.taken or label in known.taken)
     if not allowed or (sleepable and known.sleeping is not None and label not in known.sleeping):
         raise Refuse(f"attach to unsupported member {label} of struct {struct}")
-    stub = types.prototype("func", f"{struct}__{label}")
-    return Member(struct, label, proto, tuple(map(types.source.text, stub.words[::2])) if stub else ())
+    stubs = (types.prototype("func", f"{ops}__{label}") for ops in (struct, struct.removesuffix("_cid")))
+    stub = next(filter(None, stubs), None)
+    labels = tuple(map(types.source.text, stub.words[::2])) if stub else ()
+    if any("__arena" in text for text in labels):
+        raise Unsupported(f"the argument of {label} that lies in an arena")
+    return Member(struct, label, proto, labels)
 
 
 def promoted(struct: str, reg: Reg) -> Reg:

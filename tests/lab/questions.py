@@ -85,7 +85,7 @@ def whole(said: str) -> str:
 
 def allowed(said: str) -> str:
     """Whether the call is possible at all: its arguments do not matter."""
-    wrong = r"allowed for this program type|allowed attach point|cannot find address|not supported for program type|supported only for|unknown func|invalid func|cannot use helper|is not allowed|not in this kernel|kernel function"
+    wrong = r"allowed for this program type|allowed attach point|cannot find address|not supported for program type|supported only for|unknown func|invalid func|cannot use helper|is not allowed|not in this kernel"
     if re.search(r"might sleep|must be sleepable|is sleepable within|use a non-sleepable", said):
         return "sleeps"
     return "no" if re.search(wrong, said) else "yes"
