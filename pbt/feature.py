@@ -260,6 +260,7 @@ class Builtin:
     variable: bool = False
     unsafe: bool = False
     aliases: tuple[str, ...] = ()
+    acts: bool = False  # it does something besides its value, which nobody has to take
     removed: str = ""  # what to use instead, for builtins that are gone
     raw_args: bool = False  # arguments are not expressions to be checked (map names, types): check does it
     words: tuple[str, ...] = ()  # bare names that are arguments here and mean nothing elsewhere

@@ -53,9 +53,9 @@ def split(text: str) -> tuple[list[str], list[Conversion]]:
     literals, found, at = [""], [], 0
     while (percent := text.find("%", at)) >= 0:
         literals[-1] += text[at:percent]
-        if text.startswith("%%", percent):
+        if end := _percent_sign(text, percent):
             literals[-1] += "%"
-            at = percent + 2
+            at = end
             continue
         try:
             conversion, at = _conversion(text, percent)
@@ -74,10 +74,16 @@ def stray(text: str) -> FormatError | None:
     at = 0
     while (percent := text.find("%", at)) >= 0:
         try:
-            at = percent + 2 if text.startswith("%%", percent) else _conversion(text, percent)[1]
+            at = _percent_sign(text, percent) or _conversion(text, percent)[1]
         except FormatError as error:
             return error
     return None
+
+
+def _percent_sign(text: str, percent: int) -> int:
+    """The end of `%%`, which flags and a width do not change; 0 where something else begins."""
+    at = _run(text, percent + 1, _FLAGS + _DIGITS)[1]
+    return at + 1 if text.startswith("%", at) else 0
 
 
 def _conversion(text: str, percent: int) -> tuple[Conversion, int]:

@@ -45,6 +45,9 @@ class Checks(Protocol):
     def whole_map(self, node: ast.Expr) -> str | None:
         """The name of the map that a node names without a key, else None."""
 
+    def has_keys(self, node: ast.Expr) -> bool:
+        """Whether the map that `@m` names may have keys: it is not known as a scalar."""
+
     def map_element(self, node: ast.Expr, args: Sequence[ast.Expr], keyed: bool = False) -> None:
         """Check `@m`, `@m[k]` or `@m, k` and keep it at `node` for `Gen.delete` and `Gen.has_key`."""
 

@@ -106,6 +106,8 @@ def _check_len(checks: Checks, call: Call) -> Type:
     """len(@m) keeps the map's name, len(kstack) and len(ustack) nothing."""
     name, node = checks.whole_map(call.args[0]), call.args[0]
     if name is not None:
+        if not checks.has_keys(node):
+            raise checks.error(f"len() expects a map with keys, which {name} has not", checks.span(node))
         if checks.aggregation(node) in ("hist", "lhist", "tseries"):
             raise checks.error(
                 f"len() cannot count the keys of {name}, which has several elements for each", call.span
@@ -134,7 +136,8 @@ def _len(gen: Gen, call: Call) -> Value:
 
     kind = gen.type(call.args[0])
     depth = depth_of(kind)
-    assert depth is not None
+    if not depth:
+        return gen.b.const(0)
     room = gen.scratch(8 * depth, "stack")
     flags = BPF_F_USER_STACK if str(kind) == "ustack_t" else 0
     size = b.call("get_stack", b.ctx(), gen.address(room), 8 * depth, flags)
@@ -212,7 +215,7 @@ ZERO = Builtin(
 )  # fmt: skip
 DELETE = Builtin(
     "delete", "(@map [, key]) -> bool", "Delete one key, or a map without keys; false if there was none.",
-    _check_delete, _delete, act=_act_clear, raw_args=True,
+    _check_delete, _delete, act=_act_clear, raw_args=True, acts=True,
 )  # fmt: skip
 HAS_KEY = Builtin(
     "has_key", "(@map, key) -> bool", "Whether the map has the key.", _check_has_key, _has_key, raw_args=True
@@ -227,7 +230,7 @@ SIGNAL_THREAD = Builtin(
 )  # fmt: skip
 FIND = Builtin(
     "find", "(@map, key, $variable) -> bool", "Whether the map has the key; the variable then gets the value.",
-    _check_find, _find, raw_args=True,
+    _check_find, _find, raw_args=True, acts=True,
 )  # fmt: skip
 LEN = Builtin(
     "len",

@@ -97,7 +97,7 @@ MEMCMP = Builtin(
 )  # fmt: skip
 WRITE_USER = Builtin(
     "write_user", "(to, from, length) -> int64", "Write into the user process's memory; 0 if that worked.",
-    _check_write, _write, unsafe=True,
+    _check_write, _write, unsafe=True, acts=True,
 )  # fmt: skip
 IS_ERR = Builtin(
     "is_err", "(pointer) -> bool", "Whether a kernel pointer is an error number in disguise.",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pbt.views import Checks, Gen, World
 
 MOST = 1024  # above all numbers that have names
+_UNKNOWN = "Unknown error"
 KINDS = {"strerror": "errno", "signal_name": "signal", "syscall_name": "syscall"}
 
 
@@ -33,7 +34,8 @@ def _errno(number: int, machine: str) -> str:
     import os
 
     code = abs((number + (1 << 31)) % (1 << 32) - (1 << 31))  # an int, as in C
-    return os.strerror(code) if code < 1 << 31 else f"Unknown error {number}"
+    text = os.strerror(code) if code < 1 << 31 else ""
+    return text if text and not text.startswith(_UNKNOWN) else _UNKNOWN
 
 
 def _signal(number: int, machine: str) -> str:

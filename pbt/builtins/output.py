@@ -106,6 +106,10 @@ def _act_system(world: World, event: Event, values: Sequence[Any]) -> None:
     world.flush()
     done = subprocess.run(["/bin/sh", "-c", world.format(event, values)], stdout=subprocess.PIPE, check=False)
     world.emit("syscall", done.stdout, done.stdout)
+    if done.returncode > 0:
+        world.warn(f"system(): command exited with code {done.returncode}")
+    elif done.returncode < 0:
+        world.warn(f"system(): child process did not exit normally: signal {-done.returncode}")
 
 
 def _check_print(checks: Checks, call: Call) -> Type:

@@ -94,5 +94,5 @@ def _act(world: World, event: Event, values: Sequence[Any]) -> None:
 SKBOUTPUT = Builtin(
     "skboutput", "(file, struct sk_buff *, length, offset) -> int64",
     "Append a packet, without its first bytes, to a file in the format of pcap.",
-    _check, _skboutput, act=_act,
+    _check, _skboutput, act=_act, acts=True,
 )  # fmt: skip

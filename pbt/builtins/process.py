@@ -59,6 +59,12 @@ def _check_args(checks: Checks, call: Call) -> Type:
 
 
 def _check_ctx(checks: Checks, call: Call) -> Type:
+    if call.probe.prog_type == "TRACEPOINT":
+        raise checks.error("Use args instead of ctx in tracepoint", call.span, "args.NAME, or print(args)")
+    if call.probe.prog_type == "RAW_TRACEPOINT":
+        raise checks.error(
+            f"The ctx builtin can not be used with '{call.probe.provider.lower()}' probes", call.span
+        )
     return Pointer(call.probe.ctx or Int(8), "ctx")
 
 

@@ -36,9 +36,9 @@ def _check_stack(checks: Checks, call: Call) -> Type:
         raise checks.error("build_id is a mode of ustack only", call.span, "the kernel's code has no files")
     if args:
         depth = checks.literal_int(args.pop(0), f"{call.name}() depth")
-        if not 1 <= depth <= MAX_FRAMES:
+        if not 0 <= depth <= MAX_FRAMES:
             raise checks.error(
-                f"{call.name}() depth must be between 1 and {MAX_FRAMES} (provided {depth})", call.span
+                f"{call.name}() depth must be between 0 and {MAX_FRAMES} (provided {depth})", call.span
             )
     if args:
         raise checks.error(f"{call.name}() takes the mode first, then the depth", call.span)
@@ -72,6 +72,9 @@ def depth_of(kind: Type) -> int | None:
 def _stack(gen: Gen, call: Call, to: Mem) -> None:
     kind = gen.type(call.node)
     assert isinstance(kind, Opaque)
+    if not depth_of(kind):  # no frame is asked for, so none is kept
+        gen.b.store(to.base, to.offset, 8, 0)
+        return
     stackmaps.keep(gen, stackmaps.Form.of(kind.detail, call.name == "ustack"), to)
 
 
@@ -80,7 +83,9 @@ def _act_remember(world: World, event: Event, values: Sequence[Any]) -> None:
 
 
 def _frames(world: World, raw: bytes, detail: str, user: bool) -> list[str]:
-    mode = detail.partition(",")[0]
+    mode, _, depth = detail.partition(",")
+    if depth == "0":
+        return []
     pid, data = world.stack(stackmaps.Form.of(detail, user).name, raw)
     if mode == "build_id":
         entries = (data[at : at + BUILD_ID] for at in range(0, len(data), BUILD_ID))

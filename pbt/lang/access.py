@@ -5,8 +5,10 @@ from __future__ import annotations
 from pbt.lang import ast
 from pbt.lang.calls import Calls
 from pbt.lang.checks import LITERALS
+from pbt.lang.literals import number
 from pbt.lang.renamed import MEMBERS
 from pbt.lang.typenames import no_btf
+from pbt.regex import Regex
 from pbt.source import ScriptError, Span, did_you_mean, nearest
 from pbt.types import CHAR, Array, Pointer, Str, Struct, Tuple, Type, Void, is_integral
 
@@ -77,7 +79,7 @@ class Access(Calls):
                 f"positional parameter ${node.number} was not given", node.span, 'it counts as 0 or ""'
             )
         if text is not None and text != "":
-            value = _integer(text)
+            value = _integer(text, node.span)
             if value is None:
                 made = ast.Str(node.span, text)
                 self.replaced[node] = made
@@ -202,7 +204,9 @@ class Access(Calls):
             return ScriptError(
                 f"Can't find a field '{node.name}' in {self.context.label}", node.name_span, hint
             )
-        hint = "did you mean " + " or ".join(close) + "?" if close else ""
+        shown = [name for name in names if name]
+        some = ", ".join([*shown[:8], *["..."][: len(shown) > 8]])
+        hint = "did you mean " + " or ".join(close) + "?" if close else f"it has {some}"
         if not names:
             hint = "its definition is not known here"
         return ScriptError(
@@ -239,15 +243,12 @@ class Access(Calls):
         )
 
 
-def _integer(text: str) -> int | None:
-    """A positional parameter as a number, if it is one."""
+def _integer(text: str, span: Span) -> int | None:
+    """A positional parameter as a number, if it is one: as scripts write them, or 0b101."""
     digits = text.removeprefix("-")
+    binary = Regex(r"0[bB]([01]{1,64})").fullmatch(digits)
     try:
-        value = (
-            int(digits, 0)
-            if digits[:2].lower() in ("0x", "0b")
-            else int(digits, 8 if digits[:1] == "0" else 10)
-        )
-    except ValueError:
+        value = int(binary[1], 2) if binary else number(digits, span)
+    except ScriptError:
         return None
     return -value if text.startswith("-") else value

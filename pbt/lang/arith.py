@@ -8,6 +8,8 @@ from pbt.types import (
     I64,
     U64,
     Array,
+    Bool,
+    Buffer,
     Int,
     Natural,
     Opaque,
@@ -56,7 +58,7 @@ def binary_type(op: str, left: Type, right: Type, span: Span) -> Type:
         bad = f"{left}, {right}" if str(left) != str(right) else str(left)
         hint = "strings can only be compared by == and !=" if is_text(left) or is_text(right) else ""
         raise ScriptError(f"The {op} operator can not be used on expressions of types {bad}", span, hint)
-    if op in COMPARISONS:
+    if op in COMPARISONS or (op in ("&", "|", "^") and isinstance(left, Bool) and isinstance(right, Bool)):
         return BOOL
     if isinstance(left, Pointer) or isinstance(right, Pointer):
         return _pointer_type(op, left, right, span)
@@ -68,7 +70,7 @@ def binary_type(op: str, left: Type, right: Type, span: Span) -> Type:
 def _comparable(left: Type, right: Type) -> bool:
     if isinstance(left, Array) and isinstance(right, Array) and not (is_text(left) or is_text(right)):
         return left.size == right.size and left.element.size == right.element.size
-    if _bytes(left) and _bytes(right):
+    if (_bytes(left) and _bytes(right)) or (isinstance(left, Buffer) and isinstance(right, Buffer)):
         return True
     if isinstance(left, Struct) and isinstance(right, Struct):
         return left == right and left.size > 0
@@ -126,7 +128,9 @@ def fold(op: str, a: int, b: int, as_signed: bool, strict: bool = False) -> int 
 
 
 def holds(op: str, a: int, b: int, as_signed: bool) -> bool:
-    """Whether a comparison or a connective of two known numbers is true."""
+    """Whether a comparison or a connective of two known numbers is true, or one of the bits of two truths."""
+    if op in ("&", "|", "^"):
+        return bool(fold(op, a, b, as_signed))
     if op in ("&&", "||"):
         return bool(a and b) if op == "&&" else bool(a or b)
     a, b = wrap(a, as_signed), wrap(b, as_signed)

@@ -175,6 +175,9 @@ class Checks:
         self.shared.map(node.name, node.span)
         return node.name
 
+    def has_keys(self, node: ast.Expr) -> bool:
+        return isinstance(node, ast.Map) and self.shared.map(node.name, node.span).key != ()
+
     def map_element(self, node: ast.Expr, args: Sequence[ast.Expr], keyed: bool = False) -> None:
         first = args[0]
         base = first.base if isinstance(first, ast.Index) else first

@@ -25,6 +25,7 @@ from pbt.types import (
     U64,
     VOID,
     Bool,
+    Enum,
     Int,
     Natural,
     Opaque,
@@ -161,6 +162,8 @@ class Expressions(Casts):
                 self._known_truth(node, not value)
             return BOOL
         kept: Int = Int(kind.size) if isinstance(kind, Int) and not kind.signed else I64
+        if isinstance(kind, Enum) and not kind.signed:
+            kept = U64
         if value is None:
             return kept
         written = self._is_literal(node.operand)
@@ -221,10 +224,11 @@ class Expressions(Casts):
 
     def _folded(self, node: ast.Binary, a: int, b: int, kind: Int) -> Int:
         """A constant takes its place; literals that come to more than int64 holds make it unsigned."""
+        literals = self._is_literal(node.left) and self._is_literal(node.right)
         try:
-            value = fold(node.op, a, b, kind.signed)
+            value = fold(node.op, a, b, kind.signed, strict=literals and node.op in "+*")
         except OverflowError:
-            if a < 0 or b < 0:
+            if a < 0 or b < 0 or not kind.signed:
                 raise self._too_large(node) from None
             kind = U64
             try:
@@ -232,7 +236,7 @@ class Expressions(Casts):
             except OverflowError:
                 raise self._too_large(node) from None
         if value is not None:
-            if self._is_literal(node.left) and self._is_literal(node.right):
+            if literals:
                 kind = literal(value)
             self.replaced[node] = self._literal(node, value, kind)
         return kind

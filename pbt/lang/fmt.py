@@ -186,7 +186,7 @@ class _Layout:
         to = next(i for i, child in enumerate(node.children) if child.kind == "RBRACE")
         opening, closing = node.children[at], node.children[to]
         assert isinstance(opening, Leaf) and isinstance(closing, Leaf)
-        body = self.braces(opening, node.children[at + 1 : to], closing)
+        body = self.braces(opening, _rows(node.children[at + 1 : to]), closing)
         return cat(
             self.line(node.children[:at]),
             " ",
@@ -195,7 +195,7 @@ class _Layout:
         )
 
     def field(self, node: Branch) -> Doc:
-        """`unsigned int a, b[2];`"""
+        """`unsigned int a, b[2]`"""
         return self.spaced(node.children, lambda left, right: right.kind not in ("COMMA", "SEMICOLON"))
 
     def declarator(self, node: Branch) -> Doc:
@@ -225,13 +225,7 @@ class _Layout:
     def config(self, node: Branch) -> Doc:
         word, equals, opening, *rest, closing = node.children
         assert isinstance(opening, Leaf) and isinstance(closing, Leaf)
-        rows: list[Node] = []
-        for child in rest:
-            if child.kind == "setting":
-                rows.append(Branch("setting_row", -1, (child,)))
-            else:
-                rows[-1] = Branch("setting_row", -1, (*rows[-1].children, child))  # type: ignore[union-attr]
-        return cat(self.doc(word), " ", self.doc(equals), " ", self.braces(opening, rows, closing))
+        return cat(self.doc(word), " ", self.doc(equals), " ", self.braces(opening, _rows(rest), closing))
 
     def ended(self, node: Branch) -> Doc:
         """Children in a line, and a `;` if there is none."""
@@ -386,6 +380,19 @@ def _respaced(leaf: Leaf) -> str:
 
 _NAMES = {"NAME", "SIZEOF", "OFFSETOF", "TYPEOF", "TYPEINFO", "MAP"}
 _COMPOUND = {"if", "while", "unroll", "for_range", "for_map", "block"}
+
+
+def _rows(nodes: Sequence[Node]) -> list[Node]:
+    """What may end with a `;`, each together with its own."""
+    rows: list[Node] = []
+    for node in nodes:
+        if node.kind == "SEMICOLON":
+            rows[-1] = Branch("row", -1, (*rows[-1].children, node))  # type: ignore[union-attr]
+        else:
+            rows.append(Branch("row", -1, (node,)))
+    return rows
+
+
 _APART = {"probe", "macro", "function", "struct_def", "definition", "enum_def", "config"}
 _CHAINS = {"binary", "add", "div", "mod", "bitor", "bitxor", "bitand"}
 
@@ -398,7 +405,7 @@ _LAYOUTS: dict[str, Callable[[_Layout, Branch], Doc]] = {
     "declarator": _Layout.declarator,
     "parameters": _Layout.declarator,
     "config": _Layout.config,
-    "setting_row": _Layout.ended,
+    "row": _Layout.ended,
     "import": _Layout.ended,
     "probe": _Layout.with_body,
     "function": _Layout.with_body,

@@ -78,6 +78,13 @@ def unquote(text: str, span: Span) -> str:
     return "".join(parts) + body[at:]
 
 
+def character(text: str, span: Span) -> int:
+    """The number of a character of C, which is a signed byte."""
+    made = text[2] if text[1:-1] in (r"\'", r"\?") else unquote(text, span)
+    (byte,) = made.encode("utf-8", "surrogateescape") if len(made) == 1 else b""
+    return byte - 256 if byte >= 128 else byte
+
+
 def _escaped(body: str, at: int, span: Span) -> tuple[str, int]:
     """The character that is meant by what follows a backslash, and where that ends."""
     first = body[at]

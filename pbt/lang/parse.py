@@ -46,7 +46,12 @@ def parse(
             "No probes to attach", Span(source, len(source.text), len(source.text)),
             "a program has at least one probe, such as BEGIN { ... }",
         )  # fmt: skip
-    return Parsed(script, defines, includes, warnings)
+    known = {name: _predefined(name, value) for name, value in (predefined or {}).items() if name in text}
+    return Parsed(script, {**known, **defines}, includes, warnings)
+
+
+def _predefined(name: str, value: str) -> Define:
+    return Define(name, Span(Source("<predefined>", value), 0, len(value)))
 
 
 def _tree(source: Source, text: str) -> tuple[Branch, list[ScriptError]]:

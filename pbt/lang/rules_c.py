@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pbt.lang import ast
-from pbt.lang.literals import MOST_SHAPE, number, parse_type
+from pbt.lang.literals import MOST_SHAPE, character, number, parse_type
 from pbt.lang.rules import Rules
 from pbt.regex import Regex
 from pbt.source import ScriptError, Span
@@ -34,6 +34,9 @@ class CRules(Rules):
 
     def _enumerator(self, tree: Any) -> tuple[str, ast.Expr | None]:
         name, *value = tree.children
+        if value and getattr(value[0], "type", "") == "CHARACTER":
+            at = self.at(value[0])
+            return str(name), ast.Int(at, character(value[0], at))
         return str(name), self.make(value[0]) if value else None
 
     def _parts(self, parts: list[Any]) -> tuple[list[Any], str, list[Any]]:

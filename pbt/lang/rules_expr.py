@@ -91,6 +91,10 @@ class ExprRules(CRules):
 
     def _param(self, tree: Any, span: Span) -> ast.Param:
         digits = str(tree.children[0])[1:]
+        if digits.strip("0") == "":
+            raise ScriptError(
+                "there is no parameter $0", span, "the first one is $1; $# is how many there are"
+            )
         return ast.Param(span, 0 if digits == "#" else int(digits))
 
     def _map(self, tree: Any, span: Span) -> ast.Map:

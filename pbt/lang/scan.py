@@ -153,7 +153,7 @@ SCANS: dict[str, Scan] = {
     r"(?:!|\~)": _either("!", "~"),
     r"\(\s*((struct|union|enum)\s+\w+(\s*\*|\s*\[\s*\d*\s*\])*\s*\)"
     r"|[A-Za-z_]\w*(\s+[A-Za-z_]\w*)*((\s*\*)+(\s*\[\s*\d*\s*\])*|\s*\[\s*\])\s*\)"
-    r"|(u?int(8|16|32|64)|bool|void|char|short|int|long|unsigned|signed|string|buffer)(\s+(char|short|int|long|unsigned))*(\s*\*|\s*\[\s*\d*\s*\])*\s*\)"
+    r"|(u?int(8|16|32|64)|__[us](8|16|32|64)|\w+_t|bool|void|char|short|int|long|unsigned|signed|string|buffer)(\s+(char|short|int|long|unsigned))*(\s*\*|\s*\[\s*\d*\s*\])*\s*\)"
     r'|[A-Za-z_]\w*(\s+[A-Za-z_]\w*)*\s*\)(?=\s*([A-Za-z_0-9$@("~]|!(?!=))))': cast,
     r"\{": _either("{"),
     r"(\+|-|\*|\/|%|&|\||\^|<<|>>)=": _either("+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<=", ">>="),

@@ -175,15 +175,17 @@ class Body(Expressions):
                 f"write @name = {node.name}(...)",
             )
         kind = self._effect(node)
-        acts = (ast.Call, ast.Step, ast.Inlined, ast.BlockExpr)
-        if (
-            not stmt.dropped
-            and not isinstance(kind, Void)
-            and not any(isinstance(n, acts) for n in node.walk())
-        ):
+        if not stmt.dropped and not isinstance(kind, Void) and not any(map(self._acts, node.walk())):
             self.warn(
                 "Return value discarded.", stmt.span, "this does nothing; _ = ... says that it is meant"
             )
+
+    def _acts(self, node: ast.Node) -> bool:
+        """Whether an expression does something besides having a value."""
+        if isinstance(node, ast.Call):
+            called = self.shared.known_builtins.get(node.name)
+            return called is None or called.acts or called.effect is not None
+        return isinstance(node, (ast.Step, ast.Inlined, ast.BlockExpr))
 
     def _effect(self, node: ast.Expr) -> Type:
         """The type of an expression that stands for what it does: arms may differ, and need no value."""

@@ -68,6 +68,8 @@ def _syntax_error(source: Source, text: str, error: Unexpected) -> ScriptError:
             "this string has no end",
             'a string ends with " on the same line; write a newline as \\n',
         )
+    elif text[span.start : span.start + 1] == "\ufeff":
+        message, hint = "a byte order mark is no part of a script", "save the file as UTF-8 without one"
     elif text[span.start : span.start + 2] == "/*":
         message, hint = "this comment has no end", "a comment ends with */"
     elif wanted:
@@ -94,6 +96,12 @@ def _wanted(expected: set[str]) -> str:
 _HINTS = (
     (r"\]|\)", r"@\w*\[", "", "a key stands between [ and ]; a map without keys has no brackets"),
     (r"in", r"\bfor\s*\(?\s*\$\w+", "", "write for ($i : 0..10) or for ($kv : @map)"),
+    (
+        r"[).].*",
+        r"\bfor\s*\(?\s*\$\w+\s*:[^(){]*",
+        "",
+        "a range has two ends: 0..10; a map stands by its name alone",
+    ),
     (r".*", r"\bfor\s*\(", "", "loops are for ($i : 0..10) and for ($kv : @map)"),
     (r"=", r"@\w*\[[^\]]*", "RSQB", "a ] is missing"),
     (r"=", r"[{;]\s*[a-z]\w*\s+\w+", "", "variables are written $name, without a type: $name = ..."),

@@ -102,7 +102,20 @@ class TypeNames:
         self._counted: set[ast.EnumDef] = set()  # enums whose constants are being counted
         self._under_way: set[str] = set()
         for node in definitions:
+            self._no_second(node)
             self._collect(node)
+
+    def _no_second(self, node: ast.Definition) -> None:
+        """The script defines a struct, and a constant of an enum, once."""
+        if isinstance(node, ast.Typedef):
+            return
+        if node.name and spelled(node) in self._defined:
+            raise ScriptError(f"redefinition of '{spelled(node)}'", node.span)
+        if isinstance(node, ast.EnumDef):
+            for name, _ in node.values:
+                if name in self._enums:
+                    raise ScriptError(f"redefinition of enumerator '{name}'", node.span)
+            _once([(name, node.span) for name, _ in node.values], "this enum has a constant")
 
     def _collect(self, node: ast.Definition) -> None:
         """Remember a definition and those inside it."""

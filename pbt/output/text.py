@@ -74,7 +74,7 @@ def _pointer(type_: Type, style: Style) -> Draw:
 
 
 def _enum(type_: Any, style: Style) -> Draw:
-    names = {value: name.encode() for name, value in reversed(type_.values)}
+    names = {value: name.encode() for name, value in type_.values}  # of several, the last
     return lambda value: names.get(value) or number(value)
 
 
