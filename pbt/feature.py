@@ -54,7 +54,7 @@ class Context:
     program's result is what the script says with `return value`; `sequence`: where the program's text goes
     into a file of the kernel's that others read, its address (`struct seq_file *`): nothing is sent to us;
     `labels`: of all places that share the program, where it has to know them: its attach cookie is the position of
-    the one it is at.
+    the one it is at; `again`: the program may run more than once after it has called exit().
     """
 
     provider: str
@@ -78,6 +78,7 @@ class Context:
     answers: bool = False
     sequence: Callable[[Gen], Value] | None = None
     labels: tuple[str, ...] = ()
+    again: bool = True
 
 
 Place = Mapping[str, Any]
@@ -260,6 +261,7 @@ class Builtin:
     variable: bool = False
     unsafe: bool = False
     aliases: tuple[str, ...] = ()
+    final: bool = False  # a program that has called it does nothing when it runs again
     acts: bool = False  # it does something besides its value, which nobody has to take
     removed: str = ""  # what to use instead, for builtins that are gone
     raw_args: bool = False  # arguments are not expressions to be checked (map names, types): check does it

@@ -221,6 +221,9 @@ class Gen(Protocol):
     def leave(self) -> None:
         """End the probe here."""
 
+    def final(self) -> None:
+        """Have programs with a `final` builtin do nothing from now on."""
+
     def require(self, wanted: Value) -> None:
         """End the probe here when the value is 0."""
 

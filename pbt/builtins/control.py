@@ -25,6 +25,7 @@ def _check_exit(checks: Checks, call: Call) -> Type:
 def _exit(gen: Gen, call: Call) -> None:
     with gen.event("exit", [("code", I64)]) as (code,):
         gen.b.store(code.base, code.offset, 8, gen.value(call.args[0]) if call.args else 0)
+        gen.final()
     gen.leave()
 
 
@@ -203,7 +204,7 @@ def _override(gen: Gen, call: Call) -> None:
 
 EXIT = Builtin(
     "exit", "([code]) -> void", "End the script; END still runs and maps are printed.",
-    _check_exit, effect=_exit, act=_act_exit,
+    _check_exit, effect=_exit, act=_act_exit, final=True,
 )  # fmt: skip
 CLEAR = Builtin(
     "clear", "(@map) -> void", "Delete all keys of a map.",

@@ -129,7 +129,7 @@ def _buf(gen: Gen, call: Call, to: Mem) -> None:
 
 def _check_strncmp(checks: Checks, call: Call) -> Type:
     for node, kind in zip(call.args[:2], call.types[:2], strict=True):
-        if not isinstance(kind, Str):
+        if not (isinstance(kind, Str) or (isinstance(kind, Array) and kind.element.size == 1)):
             raise checks.error(f"strncmp() expects strings ({kind} provided)", checks.span(node))
     if checks.literal_int(call.args[2], "strncmp() length") < 0:
         raise checks.error("strncmp() length must not be negative", checks.span(call.args[2]))

@@ -233,6 +233,8 @@ class Body(Expressions):
 
     def _let(self, stmt: ast.Let) -> None:
         declared = self._type(stmt.type) if stmt.type is not None else None
+        if stmt.type is not None and isinstance(declared, Void):
+            raise ScriptError(f"Invalid variable declaration type: {declared}", stmt.type.span)
         if declared is not None and is_open(declared):
             self._open[self.names[stmt.var]], declared = declared, None
         if stmt.value is not None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 SCRATCH = "scratch"
 RARE = "rare"
 START = "start"
+OVER = "over"  # u64: whether exit() was called; user space takes a moment to hear of it
 START_FIELDS = ("boot_ns", "tai_offset", "unix_offset", "cpid")
 
 
@@ -163,6 +164,8 @@ class Body:
             self._only(self.unit.pid)
         if self.probe.enter is not None:
             self.require(self.probe.enter(self))
+        if self.probe.again and any(builtin.final for builtin, _ in self.instance.calls.values()):
+            self.require(b.compare("eq", b.load(self._over(), 0, 8), 0))
         if self._with_scratch:
             self._enter_scratch()
         if self._shared_slot is not None:
@@ -452,6 +455,13 @@ class Body:
         b.place(others)
         b.ret(self.probe.result)
         b.place(ours)
+
+    def final(self) -> None:
+        if self.probe.again:
+            self.b.store(self._over(), 0, 8, 1)
+
+    def _over(self) -> ir.Value:
+        return self.b.map_value(self.declare(Map(OVER, "ARRAY", 4, 8, 1, key=Record((), 4))))
 
     def leave(self, value: ir.Value | None = None) -> None:
         """End the probe; its program's result is `value`, where the probe answers."""

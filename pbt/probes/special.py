@@ -43,7 +43,7 @@ def _special(name: str, doc: str) -> Provider:
         parse=partial(_parse, label),
         expand=_expand,
         label=lambda place: label,
-        describe=lambda place, target: Context(name, label, "RAW_TRACEPOINT", anyone=True),
+        describe=lambda place, target: Context(name, label, "RAW_TRACEPOINT", anyone=True, again=False),
         attach=_attach,
         list=_list,
         aliases=(label,),

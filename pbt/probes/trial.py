@@ -28,7 +28,7 @@ def _attach(host: AttachHost, fd: int, program: Program) -> Sequence[Closeable]:
 def _describe(provider: str, place: Place) -> Context:
     # XDP programs are run by PROG_TEST_RUN as often as wanted, with their results and durations (4.12)
     label = f"{provider}:{place['name']}"
-    return Context(provider, label, "XDP", anyone=True, answers=True)
+    return Context(provider, label, "XDP", anyone=True, answers=True, again=False)
 
 
 def _trial(name: str, doc: str) -> Provider:

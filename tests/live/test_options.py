@@ -222,6 +222,11 @@ def test_exit_status(pbt: Pbt, words: tuple[str, ...], status: int) -> None:
     assert pbt(*words).status == status
 
 
+def test_nothing_runs_behind_exit(pbt: Pbt) -> None:
+    """User space takes longer than 100 us to hear of it."""
+    assert pbt("-q", "-e", "interval:us:100 { @++; if (@ == 3) { exit(); } }").out.split() == ["@:", "3"]
+
+
 def test_lost_events_in_json(pbt: Pbt) -> None:
     script = 'BEGIN { unroll (99) { printf("%s%s", comm, comm); } } interval:ms:1 { exit(); }'
     made = pbt("-f", "json", "-e", script, env={"BPFTRACE_PERF_RB_PAGES": "1"})
