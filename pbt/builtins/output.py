@@ -105,7 +105,8 @@ def _act_system(world: World, event: Event, values: Sequence[Any]) -> None:
 
     world.flush()
     done = subprocess.run(["/bin/sh", "-c", world.format(event, values)], stdout=subprocess.PIPE, check=False)
-    world.emit("syscall", done.stdout, done.stdout)
+    text = done.stdout + b"\n" if done.stdout and not done.stdout.endswith(b"\n") else done.stdout
+    world.emit("syscall", text, done.stdout)
     if done.returncode > 0:
         world.warn(f"system(): command exited with code {done.returncode}")
     elif done.returncode < 0:

@@ -7,6 +7,8 @@ from pbt.types import BOOL, CHAR, I8, I64, U64, Pointer, Str, Type, is_text
 from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pbt.ir.core import Value
     from pbt.views import Checks, Gen
 
@@ -14,9 +16,15 @@ MOST_INLINE = 8192  # turns of a loop that the verifier walks one by one: about 
 _BYTES = (CHAR, I8)
 
 
-def _want_text(checks: Checks, call: Call, count: int, pointers: bool = False) -> None:
-    for node, kind in zip(call.args[:count], call.types[:count], strict=True):
-        if not (is_text(kind) or (pointers and isinstance(kind, Pointer) and kind.target in _BYTES)):
+def _texts(call: Call, config: Mapping[str, Any]) -> list[Type]:
+    """The arguments as texts: at an address there may be as long a one as str() would read."""
+    longest = Str(int(config["max_strlen"]))
+    return [longest if isinstance(kind, Pointer) else kind for kind in call.types]
+
+
+def _want_text(checks: Checks, call: Call) -> None:
+    for node, kind in zip(call.args, call.types, strict=True):
+        if not (is_text(kind) or (isinstance(kind, Pointer) and kind.target in _BYTES)):
             raise checks.error(
                 f"{call.name}() expects a string ({kind} provided)",
                 checks.span(node),
@@ -26,10 +34,13 @@ def _want_text(checks: Checks, call: Call, count: int, pointers: bool = False) -
 
 def _copy(gen: Gen, node: Any, kind: Type, to: Mem) -> Value:
     """Text to other memory, with its NUL; how long it is without it. `to` has room for one byte more."""
-    b, size = gen.b, kind.size + (not isinstance(kind, Str))
-    space, place = gen.locate(node)
-    length = gen.read_str(to, size, gen.address(place), space if space == "user" else "kernel")
-    return _below(gen, b.sub(length, 1), size)
+    size, given = kind.size + (not isinstance(kind, Str)), gen.type(node)
+    if isinstance(given, Pointer):
+        length = gen.read_str(to, size, gen.value(node), gen.space(given))
+    else:
+        space, place = gen.locate(node)
+        length = gen.read_str(to, size, gen.address(place), space if space == "user" else "kernel")
+    return _below(gen, gen.b.sub(length, 1), size)
 
 
 def _below(gen: Gen, value: Value, limit: int) -> Value:
@@ -38,21 +49,20 @@ def _below(gen: Gen, value: Value, limit: int) -> Value:
 
 
 def _check_strlen(checks: Checks, call: Call) -> Type:
-    _want_text(checks, call, 1, pointers=True)
+    _want_text(checks, call)
     return U64
 
 
 def _strlen(gen: Gen, call: Call) -> Value:
-    kind = call.types[0]
-    if not isinstance(kind, Pointer):
-        return _copy(gen, call.args[0], kind, gen.scratch(kind.size + 1, "text"))
-    most = int(gen.config["max_strlen"])
-    length = gen.read_str(gen.scratch(most, "text"), most, gen.value(call.args[0]), gen.space(kind))
-    return _below(gen, gen.b.sub(length, 1), most)
+    (kind,) = _texts(call, gen.config)
+    return _copy(gen, call.args[0], kind, gen.scratch(kind.size + 1, "text"))
 
 
 def _check_strcap(checks: Checks, call: Call) -> Type:
-    _want_text(checks, call, 1)
+    """What is at an address has no more room than its own length."""
+    _want_text(checks, call)
+    if isinstance(call.types[0], Pointer):
+        return U64
     return checks.become(call.node, call.types[0].size)
 
 
@@ -60,12 +70,13 @@ def _check_strcap(checks: Checks, call: Call) -> Type:
 
 
 def _check_concat(checks: Checks, call: Call) -> Type:
-    _want_text(checks, call, 2)
-    return Str(min(call.types[0].size + call.types[1].size, int(checks.config["max_strlen"])))
+    _want_text(checks, call)
+    most = int(checks.config["max_strlen"])
+    return Str(min(sum(kind.size for kind in _texts(call, checks.config)), most))
 
 
 def _concat(gen: Gen, call: Call, to: Mem) -> None:
-    (left, right), kind = call.types, gen.type(call.node)
+    (left, right), kind = _texts(call, gen.config), gen.type(call.node)
     room = gen.scratch(left.size + right.size + 2, "texts")
     length = _copy(gen, call.args[0], left, room)
     _copy(gen, call.args[1], right, Mem(gen.b.add(room.base, length), room.offset))
@@ -77,8 +88,8 @@ def _concat(gen: Gen, call: Call, to: Mem) -> None:
 
 
 def _check_strstr(checks: Checks, call: Call) -> Type:
-    _want_text(checks, call, 2)
-    hay, needle = (kind.size for kind in call.types)
+    _want_text(checks, call)
+    hay, needle = (kind.size for kind in _texts(call, checks.config))
     if hay * needle > MOST_INLINE and not checks.target.has("bpf_loop"):
         raise checks.error(
             f"{call.name}() of texts of {hay} and {needle} bytes takes too long for this kernel's verifier",
@@ -98,7 +109,7 @@ _AT, _MATCHED, _FOUND, _TEXTS = (
 
 def _strstr(gen: Gen, call: Call) -> Value:
     """Where the second text begins in the first, -1 if nowhere: one byte is compared in each turn."""
-    (hay, needle), b = call.types, gen.b
+    (hay, needle), b = _texts(call, gen.config), gen.b
     behind = _TEXTS + hay.size + 1
     room = gen.scratch(behind + needle.size + 1, "texts")
     _copy(gen, call.args[0], hay, room + _TEXTS)
@@ -162,6 +173,7 @@ STRCAP = Builtin(
     "(text) -> uint64",
     "How many bytes a text has room for, its NUL included.",
     _check_strcap,
+    _strlen,
 )
 STR_CONCAT = Builtin(
     "str_concat", "(a, b) -> string", "Two texts behind one another.", _check_concat, into=_concat
