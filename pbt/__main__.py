@@ -10,11 +10,16 @@ from pbt import modules
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import signal
     from typing import NoReturn
+else:
+    import _signal as signal  # `signal` itself makes enums of the numbers, which takes long
 
 
 def main() -> NoReturn:
     """Run the command and end the process; what Python would take apart then, the kernel frees at once."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until a script runs, Ctrl-C ends the process at once
     modules.install()
     from pbt.cli.main import main as command
 

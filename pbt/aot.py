@@ -103,9 +103,16 @@ def load(data: bytes, name: str = "the file") -> Bundle:
 
 
 def write_file(path: str, tool: Tool) -> int:
-    """Write an executable file; its size in bytes. An existing file is replaced at once, or not at all."""
+    """Write an executable file; its size in bytes. An existing file is replaced at once, or not at all.
+
+    What is no file, such as a device or a pipe, is written to.
+    """
     data, temporary = pack(tool), f"{path}.{os.getpid()}.tmp"
     try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            with open(path, "wb") as device:
+                device.write(data)
+            return len(data)
         with open(temporary, "wb") as file:
             file.write(data)
         mask = os.umask(0)

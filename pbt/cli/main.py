@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -42,8 +44,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(_nothing(), 1)
         return 141
+    except OSError as error:
+        _complain(_refused(error))
+        return 1
+    except MemoryError:
+        _complain("ERROR: not enough memory\nHINT: this process may have as much as `ulimit -v` says")
+        return 1
     except RecursionError:
         _complain("ERROR: the script is nested too deep\nHINT: split it into several statements")
         return 1
@@ -52,11 +60,44 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _open_standard() -> None:
-    """Give the command the three descriptors that it was started without: else a map would be its output."""
+    """Give the command the three descriptors that it was started without: else a map would be its output.
+
+    Whatever the locale, what is printed is UTF-8, as scripts are, and bytes of file names stay what they are.
+    """
     for fd, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is None:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
-            setattr(sys, name, os.fdopen(fd, "r+" if fd == 0 else "w", closefd=False))
+        stream = getattr(sys, name)
+        if stream is None:
+            _nothing()  # gets the lowest number that is free
+            setattr(sys, name, os.fdopen(fd, "r" if fd == 0 else "w", closefd=False))
+        elif fd and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+
+
+def _nothing() -> int:
+    """A descriptor with nothing behind it."""
+    try:
+        return os.open(os.devnull, os.O_RDWR)
+    except OSError:  # no /dev: a pipe that nobody reads
+        reader, writer = os.pipe()
+        os.dup2(writer, reader)
+        os.close(writer)
+        return reader
+
+
+_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO)
+"""What writing alone is refused for."""
+
+
+def _refused(error: OSError) -> str:
+    """What the system would not do, as words."""
+    from pbt.host.limits import meaning
+    from pbt.source import KernelError
+
+    number = error.errno or 0
+    about = "cannot write the output" if number in _FULL else "the system refused"
+    if error.filename:
+        about = f"cannot use {error.filename}"
+    return str(KernelError(about, number, meaning(number)))
 
 
 def _complain(text: str) -> None:

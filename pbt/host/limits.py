@@ -10,6 +10,11 @@ from pbt.sys import hints
 _SETTINGS = ("unprivileged_bpf_disabled", "perf_event_paranoid", "kptr_restrict")
 
 
+def meaning(errno: int) -> str:
+    """What to tell a user about an answer of the system; "" if there is nothing."""
+    return hints.hint(errno)
+
+
 def limits() -> Iterator[tuple[str, str]]:
     """Names and values, for people."""
     missing = hints.lacking(*hints.CAPABILITIES)

@@ -225,7 +225,7 @@ class Tracefs:
 
     def _matching(self, folder: str, pattern: str) -> list[str]:
         if not _has_wildcard(pattern):
-            return [pattern] if _is_name(pattern) and os.path.isdir(self.path(folder, pattern)) else []
+            return [pattern] if _is_name(pattern) and _is_there(self.path(folder, pattern)) else []
         try:
             with os.scandir(self.path(folder)) as entries:
                 names = [entry.name for entry in entries if entry.is_dir()]
@@ -317,6 +317,17 @@ def _has_wildcard(pattern: str) -> bool:
 
 def _is_name(part: str) -> bool:
     return bool(part) and "/" not in part and part not in (".", "..") and "\0" not in part
+
+
+def _is_there(path: str) -> bool:
+    """Whether there is such a folder; UsageError where that cannot be found out."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    return True
 
 
 def _unreadable(path: str, error: OSError) -> UsageError:

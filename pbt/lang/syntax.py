@@ -61,7 +61,8 @@ def _syntax_error(source: Source, text: str, error: Unexpected) -> ScriptError:
             "'else'",
             {"RBRACE", *_EXPRESSION},
         )
-    message, hint = f"syntax error, unexpected {found}", ""
+    shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in found)
+    message, hint = f"syntax error, unexpected {shown}", ""
     wanted = _wanted(expected)
     if found.startswith("'\"") and not Regex(r"'\".*\"'").fullmatch(found):
         message, hint = (

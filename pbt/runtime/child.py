@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Sequence
 
@@ -57,16 +58,21 @@ class Child:
         """
         words = _words(command)
         path = _path(words[0])
-        held, self._gate = os.pipe()
+        ends: list[int] = []
         try:
+            ends += os.pipe()
+            ends += os.pipe()
             self.pid = os.fork()
-            if not self.pid:
-                _become(path, words, held, self._gate)
         except OSError as error:
-            os.close(self._gate)
+            for fd in ends:
+                os.close(fd)
             raise KernelError(f"cannot start {words[0]}", error.errno or 0) from error
-        finally:
-            os.close(held)
+        held, self._gate, self._failure, failed = ends
+        self._path = path
+        if not self.pid:
+            _become(path, words, held, self._gate, failed)
+        os.close(held)
+        os.close(failed)
         self._watch = Watch(self.pid)
         self.status: int | None = None
 
@@ -75,7 +81,10 @@ class Child:
         return self._watch.fds
 
     def go(self, look: Callable[[], None] | None = None) -> None:
-        """Let it start its program. `look` is called before that runs, where this process may stop it so long."""
+        """Let it start its program; UsageError if that is none.
+
+        `look` is called before it runs, where this process may stop it so long.
+        """
         gate, self._gate = self._gate, -1
         if gate < 0:
             return
@@ -84,6 +93,10 @@ class Child:
         os.close(gate)
         if stops and look is not None:
             self._stopped(look)
+        if failure := os.read(self._failure, 8):
+            raise UsageError(
+                f"cannot start {self._path}: {os.strerror(int(failure))}", _MEANINGS.get(int(failure), "")
+            )
 
     def _stopped(self, look: Callable[[], None]) -> None:
         from pbt.sys import ptrace
@@ -111,6 +124,9 @@ class Child:
         gate, self._gate = self._gate, -1
         if gate >= 0:
             os.close(gate)
+        failure, self._failure = self._failure, -1
+        if failure >= 0:
+            os.close(failure)
         if not self.ended():
             os.kill(self.pid, signal.SIGTERM)
             self._reap()
@@ -164,8 +180,14 @@ def _path(name: str) -> str:
     return found
 
 
-def _become(path: str, words: Sequence[str], held: int, gate: int) -> None:
-    """In the child: wait at the gate, then be the program. Never returns."""
+_MEANINGS = {
+    errno.ENOENT: "the program that its first line or its header names is not there",
+    errno.ENOEXEC: "this is no program of this machine; a script begins with #! and the program that runs it",
+}
+
+
+def _become(path: str, words: Sequence[str], held: int, gate: int, failed: int) -> None:
+    """In the child: wait at the gate, then be the program, or say with errno why not. Never returns."""
     try:
         os.close(gate)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -173,5 +195,7 @@ def _become(path: str, words: Sequence[str], held: int, gate: int) -> None:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         if os.read(held, 1):
             os.execv(path, list(words))
+    except OSError as error:
+        os.write(failed, b"%d" % (error.errno or 0))
     finally:
         os._exit(127)

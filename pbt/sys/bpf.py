@@ -72,7 +72,7 @@ def _cpus(kind: str) -> tuple[int, ...]:
         with open(path) as file:
             return _cpu_list(file.read())
     except OSError as error:
-        raise KernelError(f"cannot read {path}", error.errno or 0) from error
+        raise KernelError(f"cannot read {path}", error.errno or 0, "mount -t sysfs sysfs /sys") from error
 
 
 @lru_cache(maxsize=1)

@@ -12,8 +12,11 @@ _NESTED = "/sys/kernel/debug/tracing"  # where debugfs mounts it when somebody l
 
 def mounts(kind: str) -> list[str]:
     """Where file systems of a kind are mounted and not covered by others, in the order of their mounting."""
-    with open("/proc/self/mountinfo") as file:
-        rows = [line.split(" - ", 1) for line in file]
+    try:
+        with open("/proc/self/mountinfo") as file:
+            rows = [line.split(" - ", 1) for line in file]
+    except OSError:  # no /proc
+        return []
     found = [(left.split(), right.split(" ", 1)[0]) for left, right in rows]
     return [_unescape(row[4]) for row, type_ in found if type_ == kind and _seen(_unescape(row[4]), row[2])]
 
@@ -40,7 +43,7 @@ def tracefs() -> str:
     UsageError with what to do otherwise.
     """
     found = mounts("tracefs")
-    if TRACEFS in found:
+    if TRACEFS in found or os.path.isdir(f"{TRACEFS}/events"):
         return TRACEFS
     if found:
         return found[0]
@@ -58,8 +61,11 @@ def tracefs() -> str:
 
 
 def _absent() -> str:
-    with open("/proc/filesystems") as file:
-        known = any(line.split()[-1:] == ["tracefs"] for line in file)
+    try:
+        with open("/proc/filesystems") as file:
+            known = any(line.split()[-1:] == ["tracefs"] for line in file)
+    except OSError:
+        return "neither /proc nor /sys is mounted: mount -t proc proc /proc; mount -t sysfs sysfs /sys"
     if known:
         return f"the kernel has tracefs, but not this container: hand {TRACEFS} into it, or mount tracefs anywhere"
     return "the kernel is built without CONFIG_FTRACE"

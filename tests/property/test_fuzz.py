@@ -22,12 +22,12 @@ import pytest
 from pbt.host.target import Target
 from pbt.lang.parse import parse
 from pbt.pipeline import STAGES, Options, Work
-from pbt.source import PbtError, Source
+from pbt.source import PbtError, ScriptError, ScriptErrors, Source
 from tests.seeds import documents, rows
 
 TRIES = int(os.environ.get("PBT_FUZZ", "20000"))
 SEED = int(os.environ.get("PBT_FUZZ_SEED", "1"))
-SECONDS = 5  # of processor time, for one script
+SECONDS = 20  # of processor time, for one script: names may be looked for in all of a library's DWARF
 MEMORY = 1 << 30  # bytes, for all
 HERE = Path(__file__).resolve().parent
 _WORD = re.compile(r'"(?:[^"\\\n]|\\.)*"|[@$]?\w+|\s+|[-+*/%&|^<>=!]=|&&|\|\||<<|>>|\+\+|--|->|\.\.|.', re.S)
@@ -172,6 +172,31 @@ def test_nothing_but_words_comes_out(target: Target) -> None:
     assert TRIES < 1000 or stages["check"] > TRIES // 10 < 10 * stages["link"], stages
 
 
+def test_garbage(target: Target) -> None:
+    """Texts that never were scripts: bytes at random, or runs of one word."""
+    with limited():
+        for number in range(500):
+            choose = random.Random(number)
+            if number % 2:
+                text = choose.randbytes(choose.randrange(400)).decode("latin-1")
+            else:
+                text = "".join(choose.choice(_EXTRA) for _ in range(3)) * choose.randrange(200)
+            _stage_reached(text, target, number)
+
+
+def _in_place(error: PbtError, text: str) -> bool:
+    """Whether each place of an error lies in the script, with a caret under its line where there is one."""
+    for each in error.errors if isinstance(error, ScriptErrors) else [error]:
+        if isinstance(each, ScriptError) and each.span.source.text == text:
+            column, shown = each.span.locate()[1:]
+            rows = str(each).splitlines()
+            if not 0 <= each.span.start <= each.span.end <= len(text) or column > len(shown) + 1:
+                return False
+            if shown.strip() and shown.isprintable() and rows[2].strip("~") != " " * rows[2].find("^") + "^":
+                return False
+    return True
+
+
 def _stage_reached(text: str, target: Target, number: int) -> str:
     work = Work(Source("script", text), target, Options(environment={}))
     name = ""
@@ -181,6 +206,7 @@ def _stage_reached(text: str, target: Target, number: int) -> str:
             stage(work)
     except PbtError as error:
         assert str(error)
+        assert _in_place(error, text), f"PBT_FUZZ_SEED={number}: {error}\n{text}"
     except (Exception, TooSlow) as error:
         pytest.fail(f"PBT_FUZZ_SEED={number}: stage {name}: {type(error).__name__}: {error}\n{text}")
     return name
