@@ -16,13 +16,14 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from typing import Any
 
-    from pbt.api import Trace, compile, explain, load, trace
+    from pbt.api import Trace, compile, explain, folded, load, trace
     from pbt.bundle import Bundle
     from pbt.host.target import Target
     from pbt.source import KernelError, PbtError, ScriptError, ScriptErrors, UsageError
 
 _WHERE = {
-    "Trace": "pbt.api", "compile": "pbt.api", "explain": "pbt.api", "load": "pbt.api", "trace": "pbt.api",
+    "Trace": "pbt.api", "compile": "pbt.api", "explain": "pbt.api", "folded": "pbt.api", "load": "pbt.api",
+    "trace": "pbt.api",
     "Bundle": "pbt.bundle", "Target": "pbt.host.target",
     "KernelError": "pbt.source", "PbtError": "pbt.source", "ScriptError": "pbt.source",
     "ScriptErrors": "pbt.source", "UsageError": "pbt.source",
@@ -30,7 +31,7 @@ _WHERE = {
 
 __all__ = [
     "Bundle", "KernelError", "PbtError", "ScriptError", "ScriptErrors", "Target", "Trace", "UsageError",
-    "compile", "explain", "load", "trace",
+    "compile", "explain", "folded", "load", "trace",
 ]  # fmt: skip
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import closing
 
 from pbt.bundle import Bundle
 from pbt.host.target import Target
 from pbt.output.sink import Collector
-from pbt.runtime.session import Session
+from pbt.runtime.session import TICK, Session
 from pbt.source import Source
 from pbt.typing import TYPE_CHECKING, Any
 
@@ -77,6 +77,35 @@ class Trace:
         if self._final is None:
             self._end()
         yield from self._sink.take()
+
+    async def __aiter__(self) -> AsyncIterator[Message]:
+        """The same beside other tasks of an event loop, which waits for the kernel's buffer itself."""
+        for message in self._sink.take():
+            yield message
+        while self.alive:
+            await self._news()
+            self._session.poll(0)
+            for message in self._sink.take():
+                yield message
+        if self._final is None:
+            self._end()
+        for message in self._sink.take():
+            yield message
+
+    async def _news(self) -> None:
+        """Wait until there may be messages, at most for as long as `poll` does."""
+        import asyncio
+
+        if not self._session.rest():
+            return await asyncio.sleep(0)
+        loop, news = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._session.fileno(), news.set)
+        try:
+            await asyncio.wait_for(news.wait(), TICK)
+        except asyncio.TimeoutError:
+            pass
+        finally:
+            loop.remove_reader(self._session.fileno())
 
     def poll(self, timeout: float = 0.1) -> list[Message]:
         """Messages that came within `timeout` seconds."""
@@ -155,6 +184,33 @@ def judge(bundle: Bundle, target: Target | None = None) -> None:
     for verdict in verify_bundle(bundle, target or Target.live()):
         if verdict.error is not None:
             raise ScriptError(verdict.error.words, verdict.error.span(source) or NOWHERE, verdict.error.hint)
+
+
+def folded(entries: Mapping[Any, int]) -> list[str]:
+    """A map with stacks in its keys as lines for flame graphs: `part;outermost;...;innermost count`, sorted.
+
+    Parts of a key stay in their order: `@[comm, ustack, kstack] = count()`. Offsets within functions are left out,
+    and what is the same without them is one line.
+    """
+    from collections import Counter
+
+    lines: Counter[str] = Counter()
+    for key, count in entries.items():
+        parts = key if isinstance(key, tuple) else (key,)
+        lines[";".join(frame for part in parts for frame in _frames(str(part)))] += count
+    return [f"{line} {count}" for line, count in sorted(lines.items())]
+
+
+def _frames(part: str) -> list[str]:
+    """The frames of a stack, outermost first; of another part of a key, the part itself."""
+    import re
+
+    names = (
+        [re.sub(r"\+(0x[0-9a-f]+|\d+)\b", "", line.strip()) for line in part.split("\n")]
+        if "\n" in part
+        else [part]
+    )
+    return [name.replace(";", ":") for name in reversed(names) if name]
 
 
 def explain(source: str | Source, *params: object, target: Target | None = None) -> str:

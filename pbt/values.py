@@ -48,6 +48,18 @@ class Histogram(NamedTuple):
         """How many values were counted."""
         return sum(count for _, count in self.buckets)
 
+    def percentile(self, percent: float) -> float | None:
+        """The value that `percent` of the values (0 to 100) are at most, as near as buckets tell; None without any.
+
+        Values are taken to lie evenly in their bucket; an open bucket stands for the one end that it has.
+        """
+        rank, rows = self.total * percent / 100, [row for row in self.rows() if row.count]
+        for row in rows:
+            if rank <= row.count or row is rows[-1]:
+                return _within(row, rank / row.count)
+            rank -= row.count
+        return None
+
     def divide(self, div: int) -> Histogram:
         """The same rows with every count divided, rounded down."""
         return self._replace(buckets=tuple((index, count // div) for index, count in self.buckets))
@@ -199,6 +211,13 @@ class Table(NamedTuple):
 
 def _picked(column: Sequence[Any], places: Sequence[int]) -> Sequence[Any]:
     return list(map(column.__getitem__, places))
+
+
+def _within(row: Row, part: float) -> float:
+    """The value below which that part of a bucket lies."""
+    if row.low is None or row.high is None:
+        return float(row.low or row.high or 0)
+    return row.low + (row.high - 1 - row.low) * min(part, 1)
 
 
 def _present(buckets: Mapping[int, int]) -> tuple[tuple[int, int], ...]:

@@ -296,6 +296,14 @@ class Session:
         waits = self._links is not None and (self._links.count > 0 or self._listens)
         return waits or self._child is not None
 
+    def fileno(self) -> int:
+        """A descriptor that becomes readable when `poll` has something to do; ask `rest` before waiting for it."""
+        return self._epoll.fileno()
+
+    def rest(self) -> bool:
+        """Want to be woken by the next record; False if there is something to do already."""
+        return not self._queue and not (self._links and self._links.iterating) and self._reader.rest()
+
     @property
     def _listens(self) -> bool:
         """Whether the script has programs for a signal to this process."""

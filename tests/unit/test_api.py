@@ -98,3 +98,53 @@ def test_leaving_early_leaves_nothing_behind() -> None:
     with pytest.raises(RuntimeError), pbt.trace("interval:ms:1 { @ = count(); }"):
         raise RuntimeError("of the caller")
     assert len(os.listdir("/proc/self/fd")) <= before
+
+
+@pytest.mark.live
+def test_two_scripts_and_other_tasks_in_one_event_loop() -> None:
+    import asyncio
+
+    async def numbers(script: str) -> list[int]:
+        with pbt.trace(script) as trace:
+            return [event.values[0] async for event in trace if event.kind == "printf"]
+
+    async def main() -> tuple[list[int], ...]:
+        ticks: list[int] = []
+
+        async def tick() -> list[int]:
+            while True:
+                await asyncio.sleep(0.01)
+                ticks.append(1)
+
+        other = asyncio.create_task(tick())
+        script = 'interval:ms:20 { @++; printf("%d", @); if (@ == 10) { exit(); } }'
+        made = await asyncio.wait_for(asyncio.gather(numbers(script), numbers(script)), 60)
+        other.cancel()
+        return (*made, ticks)
+
+    first, second, ticks = asyncio.run(main())
+    assert first == second == list(range(1, 11)) and len(ticks) > 5
+
+
+@pytest.mark.live
+def test_a_cancelled_task_leaves_nothing_behind() -> None:
+    import asyncio
+
+    async def watch() -> None:
+        with pbt.trace("interval:s:60 { print(1); }") as trace:
+            async for _ in trace:
+                pass
+
+    async def main() -> int:
+        before = len(os.listdir("/proc/self/fd"))
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(watch(), 1)
+        return len(os.listdir("/proc/self/fd")) - before
+
+    assert asyncio.run(main()) <= 0
+
+
+def test_folded_stacks() -> None:
+    stack, deeper = "\n        read+12\n        main+5\n", "\n        read+99\n        main+0x7f\n"
+    assert pbt.folded({("sh", stack): 2, ("sh", deeper): 3, ("a;b", "\n"): 1}) == ["a:b 1", "sh;main;read 5"]
+    assert pbt.folded({stack: 4}) == ["main;read 4"]

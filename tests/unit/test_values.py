@@ -22,6 +22,36 @@ def test_log2_rows_go_from_the_first_hit_to_the_last():
     assert histogram.total == 7
 
 
+@pytest.mark.parametrize("percent", [0, 1, 25, 50, 90, 99, 99.9, 100])
+def test_percentiles_are_as_near_as_buckets_tell(percent):
+    """Of 1, 2, ... 1000: within 2^-bits of the true one, and within a step where the steps are equal."""
+    true = max(1, -(-1000 * percent // 100))
+    for bits in range(6):
+        counts: dict[int, int] = {}
+        for value in range(1, 1001):
+            at = log2_bucket(value, bits)
+            counts[at] = counts.get(at, 0) + 1
+        found = Histogram.log2(counts, bits).percentile(percent)
+        assert abs(found - true) <= max(1, true / (1 << bits)), bits
+    even = Histogram.linear({1 + step: 10 for step in range(100)}, 0, 1000, 10)
+    assert abs(even.percentile(percent) - true) <= 10
+
+
+def log2_bucket(value: int, bits: int) -> int:
+    """The number of a value's bucket, by its bounds."""
+    rows = Histogram.log2({0: 1, 64 << bits: 1}, bits).rows()
+    return next(
+        i for i, row in enumerate(rows) if row.low is not None and row.low <= value < (row.high or value + 1)
+    )
+
+
+def test_percentiles_at_the_ends():
+    assert Histogram.log2({}).percentile(50) is None
+    assert Histogram.linear({0: 1}, 5, 10, 5).percentile(50) == 5
+    assert Histogram.linear({0: 1, 2: 1}, 5, 10, 5).percentile(100) == 10
+    assert Histogram.log2({0: 2, 1: 1}).percentile(10) == 0
+
+
 def test_log2_labels_count_in_1024s():
     assert labels(Histogram.log2({10: 1, 11: 1, 12: 1})) == ["[256, 512)", "[512, 1K)", "[1K, 2K)"]
     assert labels(Histogram.log2({64: 1})) == ["[4E, 8E)"]
