@@ -13,7 +13,7 @@ from pbt.record import Record
 from pbt.types import Type
 from pbt.typing import Any, Literal
 
-RelocKind = Literal["map_fd", "map_value", "func", "btf_id", "kfunc"]
+RelocKind = Literal["map_fd", "map_value", "func", "btf_id", "kfunc", "hole"]
 
 
 class Reloc(NamedTuple):
@@ -21,7 +21,8 @@ class Reloc(NamedTuple):
 
     kind "map_fd": map `name`; "map_value": byte `offset` of the value of array map `name`;
     "func": subprogram `name` of the same program; "btf_id": kernel variable `name`. "kfunc" stands at a call
-    instead: of the kernel's function `name`.
+    instead: of the kernel's function `name`. "hole": number `name` of the program (`pbt.backend.fill`), shifted to the
+    right by `offset` bits, in whatever has an immediate; bundles have none of these.
     """
 
     insn: int

@@ -28,6 +28,7 @@ from pbt.source import ScriptError, ScriptWarning, Source, Undefined, caught, gi
 from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pbt.backend.shapes import Form
     from pbt.host.target import Target
     from pbt.lang.headers import Headers
     from pbt.lower.joint import Pair
@@ -79,7 +80,12 @@ class Options:
 
 @dataclass
 class Work:
-    """The products of the stages so far."""
+    """The products of the stages so far.
+
+    `each`: every stage's product of every program is kept, for those who look at it (see `run`). Else programs of one
+    shape are one from `passed` on, `forms` tells what is each one's own, and only the code is kept of what the
+    backend makes.
+    """
 
     source: Source
     target: Target
@@ -91,8 +97,11 @@ class Work:
     typed: Typed | None = None
     pairs: Sequence[Pair] = ()
     lowered: Lowered | None = None
+    each: bool = True
+    forms: Sequence[Form | None] = ()  # None: a shape of its own
     passed: tuple[IrProgram, ...] = ()
     compiled: tuple[Compiled, ...] = ()
+    codes: tuple[Code, ...] = ()
     bundle: Bundle | None = None
     warnings: list[ScriptWarning] = field(default_factory=list)
     errors: list[ScriptError] = field(
@@ -198,7 +207,14 @@ def _lower(work: Work) -> None:
 
 def _passes(work: Work) -> None:
     assert work.lowered is not None
-    passed = [run_passes(program) for program in work.lowered.programs]
+    programs: Sequence[IrProgram] = work.lowered.programs
+    if not work.each and len(programs) > 1:
+        from pbt.backend.shapes import shared
+
+        programs, work.forms = shared(programs, {n for pair in work.pairs for n in (pair.first, pair.second)})
+        work.lowered = replace(work.lowered, programs=())
+    made: dict[int, IrProgram] = {}
+    passed = [made.get(id(p)) or made.setdefault(id(p), run_passes(p)) for p in programs]
     for first, second, kfunc in work.pairs:
         from pbt.ir.join import joined
 
@@ -210,14 +226,21 @@ def _generate(work: Work) -> None:
     features = frozenset(f for f in ("cpu_v4",) if work.target.has(f))
     each = {id(program): program for program in work.passed}  # halves of one program are that program
     made = {key: compile_program(program, features) for key, program in each.items()}
-    work.compiled = tuple(made[id(program)] for program in work.passed)
+    if work.each:
+        work.compiled = tuple(made[id(program)] for program in work.passed)
+    codes = [made[id(program)].code for program in work.passed]
+    if any(work.forms):
+        from pbt.backend.shapes import filled
+
+        codes = [filled(code, form) if form else code for code, form in zip(codes, work.forms, strict=True)]
+    work.codes = tuple(codes)
 
 
 def _link(work: Work) -> None:
     assert work.typed is not None and work.lowered is not None and work.config is not None
     programs = [
-        _program(attached, instance.context, compiled.code, number)
-        for instance, compiled in zip(work.typed.instances, work.compiled, strict=True)
+        _program(attached, instance.context, code, number)
+        for instance, code in zip(work.typed.instances, work.codes, strict=True)
         for number, attached in enumerate(instance.places)
     ]
     work.bundle = Bundle(
@@ -235,13 +258,13 @@ def _relied_on(work: Work) -> tuple[str, ...]:
     assert work.lowered is not None
     found = {
         HELPERS[op.name].feature
-        for p in work.passed
+        for p in {id(p): p for p in work.passed}.values()
         for f in p.functions
         for op in f.ops()
         if op.code == "call"
     }
     found |= {MAP_TYPES[map_.map_type].feature for map_ in work.lowered.maps}
-    if any(_is_v4(*fields) for c in work.compiled for fields in struct.iter_unpack("<BBhi", c.code.insns)):
+    if any(_is_v4(*fields) for c in work.codes for fields in struct.iter_unpack("<BBhi", c.insns)):
         found.add("cpu_v4")
     assert work.typed is not None
     attach_types = {instance.context.expected_attach_type for instance in work.typed.instances}
@@ -296,9 +319,14 @@ STAGES: tuple[tuple[str, Callable[[Work], None]], ...] = (
 STAGE_NAMES = tuple(name for name, _ in STAGES)
 
 
-def run(source: Source, target: Target, options: Options | None = None, until: str = "link") -> Work:
-    """All stages up to and including `until`. ScriptError(s) for what is wrong with the script."""
-    work = Work(source, target, options or Options())
+def run(
+    source: Source, target: Target, options: Options | None = None, until: str = "link", each: bool = True
+) -> Work:
+    """All stages up to and including `until`. ScriptError(s) for what is wrong with the script.
+
+    `each`: keep what every stage made of every program. Without it the same bundle is there sooner, see `Work`.
+    """
+    work = Work(source, target, options or Options(), each=each)
     sys.setrecursionlimit(max(sys.getrecursionlimit(), FRAMES))
     for name, stage in STAGES:
         stage(work)
@@ -345,6 +373,6 @@ def renamed(source: Source, target: Target) -> Source:
 
 def compile(source: Source, target: Target, options: Options | None = None) -> Bundle:
     """A script → its bundle."""
-    bundle = run(source, target, options).bundle
+    bundle = run(source, target, options, each=False).bundle
     assert bundle is not None
     return bundle

@@ -155,7 +155,7 @@ class _Body:
             if m.symbol is not None:
                 kind, name, offset = m.symbol
                 self.relocs.append(Reloc(len(self.items), kind, name, offset))
-                halves = wide(insn.dst_reg, 0, kind)
+                halves = wide(insn.dst_reg, 0, "" if kind == "hole" else kind)
                 if kind == "map_value":
                     halves = (halves[0], halves[1]._replace(imm=offset))
             else:
@@ -164,7 +164,7 @@ class _Body:
                 self.add(half, m.span)
             return
         if m.symbol is not None:
-            self.relocs.append(Reloc(len(self.items), m.symbol.kind, m.symbol.name))
+            self.relocs.append(Reloc(len(self.items), *m.symbol))
         self.add(insn, m.span)
         if m.otherwise is not None:
             self.add(m.otherwise, m.span)

@@ -39,7 +39,7 @@ _JUMPS: dict[Condition, str] = {
 }  # fmt: skip
 _COMMUTATIVE = ("add", "mul", "and", "or", "xor")
 _SHIFTS = ("shl", "lshr", "ashr")
-_MADE = ("const", "slot", "map", "map_value", "func", "variable")  # made where they are read
+_MADE = ("const", "slot", "map", "map_value", "func", "variable", "hole")  # made where they are read
 _ADDRESSED = ("load", "sload", "store", "atomic_add")
 
 
@@ -417,6 +417,10 @@ def _make_variable(s: _Selection, made: Op, offset: int, dst: int) -> None:
     s.emit(Insn(LD_IMM64, dst), symbol=Symbol("btf_id", made.name))
 
 
+def _make_hole(s: _Selection, made: Op, offset: int, dst: int) -> None:
+    s.emit(Insn(LD_IMM64, dst), symbol=Symbol("hole", str(made.imm)))
+
+
 _MAKERS: dict[str, Callable[[_Selection, Op, int, int], None]] = {
     "const": _make_number,
     "slot": _make_slot,
@@ -424,6 +428,7 @@ _MAKERS: dict[str, Callable[[_Selection, Op, int, int], None]] = {
     "map_value": _make_map_value,
     "func": _make_func,
     "variable": _make_variable,
+    "hole": _make_hole,
 }
 
 
@@ -593,7 +598,14 @@ def _load(s: _Selection, o: Op) -> None:
 def _store(s: _Selection, o: Op) -> None:
     base, offset, slot = s.address(o.args[0], o.imm)
     number = s.number(o.args[1])
-    if number is not None and (o.size < 8 or _fits(number)):
+    made = s.defs.get(o.args[1])
+    if made is not None and made.code == "hole" and base == FRAME:
+        for at in (0, 4) if o.size == 8 and made.name else (0,):
+            symbol = Symbol("hole", str(made.imm), 8 * at)
+            s.emit(
+                isa.store_imm(4 if made.name and o.size == 8 else o.size, base, offset + at, 0), slot, symbol
+            )
+    elif number is not None and (o.size < 8 or _fits(number)):
         s.emit(isa.store_imm(o.size, base, offset, isa.signed(number, min(8 * o.size, 32))), slot)
     elif number is not None and base == FRAME:
         # nobody else sees the frame, so two halves are as good and take one slot less

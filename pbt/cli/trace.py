@@ -337,7 +337,7 @@ def trace(args: Arguments) -> int:
         except PbtError:  # perhaps it was not to blame, but compiling anew is sure to be right
             known.forget()
             raise
-    work = compiled(source, params, target, args, way.pid)
+    work = compiled(source, params, target, args, way.pid, bool(stages))
     bundle = work.bundle
     assert bundle is not None
     warn(bundle.warnings, args)
@@ -373,8 +373,10 @@ def warn(warnings: Iterable[str], args: Arguments) -> None:
             say(warning)
 
 
-def compiled(source: Source, params: list[str], target: Target, args: Arguments, pid: int | None) -> Work:
-    """All stages of the compiler, with the options of the command line."""
+def compiled(
+    source: Source, params: list[str], target: Target, args: Arguments, pid: int | None, each: bool
+) -> Work:
+    """All stages of the compiler, with the options of the command line. `each`: see `pipeline.run`."""
     from pbt.pipeline import Options, run
 
     options = Options(
@@ -382,7 +384,7 @@ def compiled(source: Source, params: list[str], target: Target, args: Arguments,
         probe_filter=args.get("probe-filter"), headers=headers_of(args),
         warnings=2 if args.has("warnings") else int(not args.has("no-warnings")),
     )  # fmt: skip
-    return run(source, target, options)
+    return run(source, target, options, each=each)
 
 
 class Way(NamedTuple):

@@ -61,6 +61,7 @@ OPS: dict[str, OpInfo] = {
     row.name: row
     for row in (
         _row("const", 0, "int", "the number `imm`, any 64-bit value, signed or not", uses=("imm",)),
+        _row("hole", 0, "int", "a number that only the filled in code has: pbt/ir/shape.py", uses=("imm", "name")),
         *(_row(name, 2, "arg", "64-bit arithmetic as RFC 9669 (x / 0 = 0, x % 0 = x)") for name in BINARY),
         _row("neg", 1, "int", "two's complement negation"),
         _row("number", 1, "int", "the address that a pointer of kind btf is, as a number to compute with"),

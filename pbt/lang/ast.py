@@ -80,7 +80,8 @@ class Node(_Fields):
         while pending:
             node = pending.pop()
             yield node
-            pending += reversed(node.children())
+            if node.within:
+                pending += reversed(node.children())
 
 
 # --- types as written -------------------------------------------------------------------------

@@ -303,16 +303,11 @@ def _mentions_args(probe: ast.Probe) -> bool:
 
 def _by_context(places: Sequence[Attached], args: bool) -> list[tuple[Attached, ...]]:
     """Places whose programs see the same, but for their names; `args`: fields count only where the body has them."""
-    groups: list[tuple[Context, list[Attached]]] = []
+    groups: dict[Context, list[Attached]] = {}
     for place in places:
         plain = replace(place.context, label="", args=place.context.args if args else None)
-        for context, members in groups:
-            if context == plain:
-                members.append(place)
-                break
-        else:
-            groups.append((plain, [place]))
-    return [tuple(members) for _, members in groups]
+        groups.setdefault(plain, []).append(place)
+    return [tuple(members) for members in groups.values()]
 
 
 def _undefined_map(known: MapType, maps: Mapping[str, MapType]) -> Undefined:

@@ -136,6 +136,8 @@ def _addressed(instance: Instance) -> Iterator[str]:
 
 def _common(instance: Instance, found: Sequence[Called]) -> Iterator[str]:
     """Names used in the body of some loop and outside of that body."""
+    if not found:
+        return
     every = [(node, instance.names[node]) for node in _nodes(instance) if isinstance(node, ast.Var)]
     seen: set[str] = set()
     for loop in found:

@@ -52,6 +52,23 @@ def test_the_same_source_gives_the_same_bundle() -> None:
     assert first == second and flat(first) == flat(second)
 
 
+OTHERS = "kprobe:do_* { @[probe, kstack] = avg(arg0); @[probe, kstack] = avg(arg1); } kretprobe:do_* { @r[probe] = retval; }"
+ALIKE = (
+    "interval:s:1 { @[1, comm] = count(); } interval:s:2 { @[2, comm] = count(); } interval:s:3 { @[300, comm] = count(); }",
+    'BEGIN { @a["one", 1, 1 << 40] = 7; } END { @a["two", 2, 3 << 50] = 8; }',
+    "interval:s:1 { $n = 5; @[$n, probe]++; @b[@[$n, probe]] = -1; } interval:s:2 { $n = 6; @[$n, probe]++; "
+    "@b[@[$n, probe]] = -1; } interval:s:3 { $n = 6; @[$n, probe]++; @b[@[$n, probe]] = 3000000000; }",
+)
+
+
+@pytest.mark.parametrize("script", [SCRIPT, OTHERS, *ALIKE])
+def test_programs_of_one_shape_are_what_each_is_by_itself(script: str) -> None:
+    source, options = Source("test.bt", script), Options(environment={})
+    work = run(source, machine(), options, each=False)
+    assert any(work.forms) == (script in ALIKE)
+    assert work.bundle == run(source, machine(), options).bundle
+
+
 def test_the_same_bundle_in_another_process() -> None:
     """Nothing depends on the order of sets or on addresses of objects."""
     text = (
