@@ -55,7 +55,7 @@ def test_the_same_source_gives_the_same_bundle() -> None:
 OTHERS = "kprobe:do_* { @[probe, kstack] = avg(arg0); @[probe, kstack] = avg(arg1); } kretprobe:do_* { @r[probe] = retval; }"
 ALIKE = (
     "interval:s:1 { @[1, comm] = count(); } interval:s:2 { @[2, comm] = count(); } interval:s:3 { @[300, comm] = count(); }",
-    'BEGIN { @a["one", 1, 1 << 40] = 7; } END { @a["two", 2, 3 << 50] = 8; }',
+    'interval:s:1 { @a["one", 1, 1 << 40] = 7; } interval:s:2 { @a["two", 2, 3 << 50] = 7; }',
     "interval:s:1 { $n = 5; @[$n, probe]++; @b[@[$n, probe]] = -1; } interval:s:2 { $n = 6; @[$n, probe]++; "
     "@b[@[$n, probe]] = -1; } interval:s:3 { $n = 6; @[$n, probe]++; @b[@[$n, probe]] = 3000000000; }",
 )
