@@ -5,8 +5,11 @@
 For the scripts of bench/scripts and for the tools that each packaged bpftrace brings: `xlated`, the
 instructions after the kernel's rewriting (lookups it inlines included); `verified`, those its verifier
 walked; and, where bench/load.py provokes the probe, nanoseconds per run as the kernel's statistics give
-them (which themselves cost some 60 of each), taken as bench/timing.py says; `--rounds`: how often every tool is
-started at least. Programs for BEGIN and END are left out: of some peers they are gone before anybody can look.
+them (which themselves cost some 60 of each), taken as bench/timing.py says. Every tool is started once; then pbt and
+the peers that come near the better one (CLEAR) again, in turn, while it is open which of them is faster: until their
+figures are settled, at most `--rounds` times. Where one is clearly faster, or too little runs, a second start would
+change no verdict: it is left out. Programs for BEGIN and END are left out: of some peers they are gone before anybody
+can look.
 Whose program is whose is read from the descriptors of the tool's process. Needs root.
 """
 
@@ -36,12 +39,15 @@ from bench.tools import (
 from pbt.sys import objects
 
 BURST = 5000  # events of the load at a time
-SETTLING = 3  # rounds more at most, while figures are not settled
+CLEAR = 0.75  # of the nanoseconds of another: where code lies makes 15 % at most, so who takes less than this is faster
 TOOLS_LOAD = "mixed"
 
 
 class Cost(NamedTuple):
-    """Of all programs of one script: see the module. `ns` is nan where too little ran to tell."""
+    """Of all programs of one script: see the module. `ns` is nan where too little ran to tell.
+
+    `settled`: the next time it would be the same, or different without a change to which tool is faster.
+    """
 
     programs: int
     xlated: int
@@ -58,7 +64,7 @@ class Start(NamedTuple):
 
 
 class Work(NamedTuple):
-    """The kind of load, its events in a burst (0: none), rounds at least, and the paces seen so far."""
+    """The kind of load, its events in a burst (0: none), rounds at most, and the paces seen so far."""
 
     load: str
     events: int
@@ -97,18 +103,33 @@ def costs(
     """What a script costs each tool, started in turn; None where it does not run, and nothing if not with the first."""
     starts: dict[str, list[Start]] = {tool.name: [] for tool in tools}
     found: dict[str, Cost | None] = {}
-    for done in range(work.rounds + (SETTLING if work.rounds > 1 else 0)):
+    again = {tool.name for tool in tools}
+    for _ in range(work.rounds):
         for tool in tools:
-            if done and not starts[tool.name]:
-                continue  # it is asked once
+            if tool.name not in again:
+                continue
             if (one := start(tool, words(tool), work)) is not None:
                 starts[tool.name].append(one)
             elif tool is tools[0]:
                 return found
         found = {name: cost(kept, work.paces) for name, kept in starts.items()}
-        if done + 1 >= work.rounds and all(c is None or c.settled for c in found.values()):
+        again = undecided(found)
+        if not again:
             break
-    return found
+    return {name: c and c._replace(settled=c.settled or name not in again) for name, c in found.items()}
+
+
+def undecided(found: dict[str, Cost | None]) -> set[str]:
+    """Tools whose figures are wanted once more, to tell whether pbt or a peer is faster."""
+    taken = {name: c.ns for name, c in found.items() if c is not None and c.ns > 0}
+    mine = taken.pop(PBT.name, None)
+    if mine is None or not taken:
+        return set()
+    best = min(taken.values())
+    if not CLEAR < mine / best < 1 / CLEAR:
+        return set()
+    near = {PBT.name, *(name for name, ns in taken.items() if ns * CLEAR < best)}
+    return near if any(not c.settled for name, c in found.items() if c and name in near) else set()
 
 
 def load_of(script: Path) -> str:
@@ -247,7 +268,7 @@ def summed(found: dict[str, Any]) -> str:
 def main() -> None:
     short = flag("short")
     only = sys.argv[sys.argv.index("--only") + 1] if flag("only") else ""
-    rounds = option("rounds", 1 if short else 3)
+    rounds = option("rounds", 1 if short else 6)
     work = Work(TOOLS_LOAD, 0 if flag("no-runs") else BURST, rounds, Paces())
     found = run(work, short, only)
     print(json.dumps(found) if flag("json") else found["text"])

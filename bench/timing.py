@@ -9,9 +9,9 @@ code, maps and its statistics, which is another place each time a tool starts. H
   and after each it takes the pace of the CPU by a computation that no tool traces. A burst counts if that pace was as
   good as the best of the whole bench: a rule that knows neither the tool nor its figure.
 - A start of a tool gives the lower quartile of the bursts that count. If these are too few, it goes on for a while.
-- Tools are started in turn, A B A B, and as often as each other. The figure of a tool is the median of its starts, and
-  settled if more than half of them are within 2 % of it. Until that is so for each tool all go on, up to a number of
-  rounds.
+- Tools are started in turn, A B A B. The figure of a tool is the median of its starts, and settled if more than half of
+  them, and two, are within 2 % of it. Until that is so, those between which it is open who is faster go on as often as
+  each other, up to a number of rounds (bench/code.py).
 """
 
 from __future__ import annotations
