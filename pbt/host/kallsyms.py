@@ -146,9 +146,16 @@ class Kallsyms:
         at = self._data.find(needle)
         return self._data, self._data.find(needle[:-1] + b"\t") if at < 0 else at
 
-    def symbol(self, address: int) -> Symbol | None:
-        """The symbol that covers an address; None when no symbol is near below it."""
-        return (_told(self._name(address)) if self._name else None) or self._listed(address)
+    def symbol(self, address: int, code: bool = False) -> Symbol | None:
+        """The symbol that covers an address; None when no symbol is near below it.
+
+        `code`: something ran there. Where the kernel itself knows no function then (a BPF program that is gone), the
+        file could only tell what is beside it.
+        """
+        text = self._name(address) if self._name else ""
+        if code and text.startswith("0x"):
+            return None
+        return _told(text) or self._listed(address)
 
     @cached_property
     def _name(self) -> Namer | None:

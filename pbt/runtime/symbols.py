@@ -31,6 +31,7 @@ class Symbols:
         self._kernel: dict[int, Symbol | None] = {}
         self._kernel_names: dict[int, str] = {}
         self._kernel_texts: dict[int, str] = {}  # with offsets
+        self._kernel_frames: dict[int, str] = {}
         self._user: dict[tuple[int, int], Symbol | None] = {}
         self._processes: dict[int, UserSymbols] = {}
         self._files: ElfFiles | None = None
@@ -45,10 +46,15 @@ class Symbols:
 
     def kernel_frames(self, addresses: Sequence[int]) -> list[str]:
         """`name+offset` of each kernel address; most have been asked for before."""
+        known = self._kernel_frames
         try:
-            return list(map(self._kernel_texts.__getitem__, addresses))
+            return list(map(known.__getitem__, addresses))
         except KeyError:
-            return [self.kernel(address, True) for address in addresses]
+            for address in addresses:
+                if address not in known:
+                    found = self._kallsyms.symbol(address, code=True)
+                    known[address] = _text(found and Symbol(*found), address, True)
+            return [known[address] for address in addresses]
 
     def kernel_module(self, address: int) -> str:
         """The kernel module that an address belongs to, "" for the kernel itself."""

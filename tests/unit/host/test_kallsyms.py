@@ -78,6 +78,16 @@ def test_the_kernel_names_addresses(tmp_path: Path) -> None:
     assert symbols.symbol(0xFFFFFFFF81000200) == Symbol("data_word", 0, "")
 
 
+def test_code_that_the_kernel_does_not_know_is_not_called_by_what_is_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "kallsyms"
+    path.write_text(TEXT)
+    unknown = Kallsyms(str(path), namer=lambda: "{:#x}".format)
+    assert unknown.symbol(0xFFFFFFFF81000045) == Symbol("vfs_read", 5, "")
+    assert unknown.symbol(0xFFFFFFFF81000045, code=True) is None
+    silent = Kallsyms(str(path), namer=lambda: lambda address: "")
+    assert silent.symbol(0xFFFFFFFF81000045, code=True) == Symbol("vfs_read", 5, "")
+
+
 def test_a_kernel_that_names_nothing(tmp_path: Path) -> None:
     def refused() -> Callable[[int], str]:
         raise KernelError("cannot load", 22)
