@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from pbt.data import NamedTuple
-from pbt.host.btf import Btf, BtfError
+from pbt.host.btf import Btf
+from pbt.host.btfindex import BtfError
 from pbt.source import KernelError
 from pbt.sys import objects
 

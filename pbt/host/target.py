@@ -21,7 +21,8 @@ from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pbt.arch import Arch
-    from pbt.host.btf import Btf, Data
+    from pbt.host.btf import Btf
+    from pbt.host.btfindex import Data
     from pbt.host.kallsyms import Kallsyms
     from pbt.host.probe import Features
     from pbt.host.programs import LoadedProgram
@@ -388,7 +389,7 @@ class _Unread:
 
 def _btf_bytes(path: str) -> Data:
     """A file's bytes if they are BTF, or those of section .BTF of an ELF file. UsageError with the file's name."""
-    from pbt.host.btf import check, contents
+    from pbt.host.btfindex import check, contents
 
     try:
         data = contents(path)

@@ -180,12 +180,13 @@ def bind(stack: ExitStack, event: Fd, prog: int, cookie: int = 0) -> Fd | None:
 
     A link needs 5.15, and so does a cookie; before it the event itself carries the program (None).
     """
-    from pbt.sys import bpf, perf
+    from pbt.sys import perf
+    from pbt.sys.links import link_create
 
     stack.callback(event.close)
     link = None
     try:
-        link = bpf.link_create(prog, event.fileno(), "PERF_EVENT", cookie=cookie)
+        link = link_create(prog, event.fileno(), "PERF_EVENT", cookie=cookie)
     except KernelError as error:
         if error.errno != EINVAL or cookie:
             raise

@@ -172,10 +172,10 @@ _HINTS = {
 
 def _attach(host: AttachHost, fd: int, program: Program) -> Sequence[Closeable]:
     """The program knows since it was loaded where it belongs, so it is attached by no name."""
-    from pbt.sys import bpf
+    from pbt.sys.links import raw_tracepoint_open
 
     with explained(program.name, _HINTS):
-        return (bpf.raw_tracepoint_open("", fd),)
+        return (raw_tracepoint_open("", fd),)
 
 
 # --- listing ----------------------------------------------------------------------------------

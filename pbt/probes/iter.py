@@ -148,10 +148,10 @@ _HINTS = {ENOENT: "the running kernel has no such iterator: pbt -l 'iter:*'"}
 
 
 def _attach(host: AttachHost, fd: int, program: Program) -> Sequence[Closeable]:
-    from pbt.sys import bpf
+    from pbt.sys.links import iter_create, link_create
 
     with explained(program.name, _HINTS):
-        link = bpf.link_create(fd, 0, "TRACE_ITER")
+        link = link_create(fd, 0, "TRACE_ITER")
     with ExitStack() as stack:
         stack.callback(link.close)
         path = program.place.get("pin")
@@ -160,16 +160,16 @@ def _attach(host: AttachHost, fd: int, program: Program) -> Sequence[Closeable]:
             host.say(f"Program pinned to {path}")
             return (_Pinned(),)
         with explained(program.name, _HINTS):
-            reading = _Reading(link, bpf.iter_create(link.fileno()))
+            reading = _Reading(link, iter_create(link.fileno()))
         stack.pop_all()
         return (reading,)
 
 
 def _pin(link: Fd, path: str) -> None:
-    from pbt.sys import bpf
+    from pbt.sys.links import obj_pin
 
     try:
-        bpf.obj_pin(link.fileno(), path)
+        obj_pin(link.fileno(), path)
     except KernelError as error:
         raise KernelError(error.what, error.errno, _pin_hint(path, error.errno) or error.hint) from error
 

@@ -12,7 +12,8 @@ from pbt.feature import Place
 from pbt.probes.common import all_or_none, bind, explained, on_event
 from pbt.probes.kprobe import KERNEL, MULTI, SESSION, name_of
 from pbt.source import KernelError
-from pbt.sys import bpf, perf
+from pbt.sys import perf
+from pbt.sys.links import link_kprobe_multi
 from pbt.typing import TYPE_CHECKING
 from pbt.uapi.consts import BPF_F_KPROBE_MULTI_RETURN, PERF_TYPE_TRACEPOINT
 
@@ -98,7 +99,7 @@ def attach_many(
             {"session": True} if kind == SESSION else {"flags": BPF_F_KPROBE_MULTI_RETURN if returns else 0}
         )
         must = not programs[0].place.get("matched")
-        link = partial(bpf.link_kprobe_multi, fd, **kinds)
+        link = partial(link_kprobe_multi, fd, **kinds)
         count = _links(links, link, sorted(cookies.items()), must)
         return links, count * len(programs) // len(cookies)
 

@@ -107,12 +107,12 @@ def _describe(place: Place, target: Target) -> Context:
 
 
 def _attach(host: AttachHost, fd: int, program: Program) -> Sequence[Closeable]:
-    from pbt.sys import bpf
+    from pbt.sys.links import raw_tracepoint_open
 
     with explained(
         program.name, {ENOENT: "the running kernel has no such tracepoint: pbt -l 'rawtracepoint:*'"}
     ):
-        return (bpf.raw_tracepoint_open(program.place["event"], fd, program.cookie),)
+        return (raw_tracepoint_open(program.place["event"], fd, program.cookie),)
 
 
 def _list(parts: Sequence[str], target: Target) -> Sequence[str]:

@@ -427,11 +427,11 @@ def _link(
     fd: int, path: str, spots: Sequence[tuple[Spot, int]], ends: Mapping[str, Any], host: AttachHost
 ) -> Closeable:
     """`spots`: places of the file, each with its cookie; `ends`: which of the functions' ends, as
-    bpf.link_uprobe_multi takes it."""
-    from pbt.sys import bpf
+    `link_uprobe_multi` takes it."""
+    from pbt.sys.links import link_uprobe_multi
 
     counters, cookies = [spot.counter for spot, _ in spots], [cookie for _, cookie in spots]
-    return bpf.link_uprobe_multi(
+    return link_uprobe_multi(
         fd,
         path,
         [spot.offset for spot, _ in spots],

@@ -67,11 +67,13 @@ def _prog(detail: Detail, btf_id: BtfId) -> bool:
 
 
 def _attachable(detail: Detail, btf_id: BtfId) -> bool:
+    from pbt.sys.links import raw_tracepoint_open
+
     prog = _loaded(detail, btf_id)
     if prog is None:
         return False
     with prog:
-        bpf.raw_tracepoint_open("", prog.fileno()).close()
+        raw_tracepoint_open("", prog.fileno()).close()
     return True
 
 
@@ -110,12 +112,14 @@ def _link(detail: Detail, _: BtfId) -> bool:
 
 
 def _attach(prog: int, attach_type: str) -> bpf.Fd:
+    from pbt.sys.links import link_create, link_kprobe_multi, link_uprobe_multi
+
     session = attach_type.endswith("SESSION")
     if "UPROBE" in attach_type:
-        return bpf.link_uprobe_multi(prog, "/", [0], session=session)  # a folder: EBADF
+        return link_uprobe_multi(prog, "/", [0], session=session)  # a folder: EBADF
     if "KPROBE" in attach_type:
-        return bpf.link_kprobe_multi(prog, syms=["pbt_no_such_function"], session=session)  # ESRCH
-    return bpf.link_create(prog, (1 << 32) - 1, attach_type)  # EBADF
+        return link_kprobe_multi(prog, syms=["pbt_no_such_function"], session=session)  # ESRCH
+    return link_create(prog, (1 << 32) - 1, attach_type)  # EBADF
 
 
 def _batch(detail: Detail, _: BtfId) -> bool:

@@ -6,7 +6,7 @@ import ctypes
 import errno
 import struct
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 from pbt.data import NamedTuple
@@ -39,7 +39,8 @@ def checked(result: int, what: str) -> int:
     return result
 
 
-def _buffer(data: bytes) -> ctypes.Array[ctypes.c_char]:
+def copied(data: bytes) -> ctypes.Array[ctypes.c_char]:
+    """A copy of bytes for the kernel to read; whoever passes its address keeps it."""
     return (ctypes.c_char * len(data)).from_buffer_copy(data)
 
 
@@ -137,7 +138,7 @@ def _raise_memlock() -> bool:
 def _elem(
     command: str, fd: int, key: bytes, value: ctypes.Array[ctypes.c_char] | None, flags: int = 0
 ) -> int:
-    buffer = _buffer(key)
+    buffer = copied(key)
     return ask(command, structs.MapElem(fd, address(buffer), address(value), flags))
 
 
@@ -164,7 +165,7 @@ def map_reader(fd: int, key_size: int, value_size: int) -> Callable[[bytes], byt
 
 def map_update(fd: int, key: bytes, value: bytes, flags: int = 0) -> None:
     """Set the value of a key. `flags`: BPF_ANY, BPF_NOEXIST (else EEXIST), BPF_EXIST (else ENOENT)."""
-    checked(_elem("MAP_UPDATE_ELEM", fd, key, _buffer(value), flags), "cannot write to a map")
+    checked(_elem("MAP_UPDATE_ELEM", fd, key, copied(value), flags), "cannot write to a map")
 
 
 def map_delete(fd: int, key: bytes) -> bool:
@@ -175,7 +176,7 @@ def map_delete(fd: int, key: bytes) -> bool:
 
 def map_next_key(fd: int, key: bytes | None, key_size: int) -> bytes | None:
     """The key after `key` (the first one for None, and for a key that is gone), or None at the end."""
-    following, buffer = ctypes.create_string_buffer(key_size), None if key is None else _buffer(key)
+    following, buffer = ctypes.create_string_buffer(key_size), None if key is None else copied(key)
     attr = structs.MapElem(fd, address(buffer), address(following))
     result = ask("MAP_GET_NEXT_KEY", attr)
     return None if result == -errno.ENOENT else (checked(result, "cannot walk a map"), following.raw)[1]
@@ -288,7 +289,7 @@ def prog_load(
     more to get it. With `log_level` the log is made in any case and handed to `log`.
     `func_info` and `line_info`: records of 8 and 16 bytes (struct bpf_func_info, bpf_line_info).
     """
-    code, words, functions, lines = map(_buffer, (insns, license.encode() + b"\0", func_info, line_info))
+    code, words, functions, lines = map(copied, (insns, license.encode() + b"\0", func_info, line_info))
     attr = structs.ProgLoad(
         prog_type=PROG_TYPE[prog_type], insn_cnt=len(insns) // 8, insns=address(code),
         license=address(words), kern_version=kern_version, prog_flags=flags,
@@ -362,7 +363,7 @@ def prog_test_run(
 
     What comes back as `ctx` is the context in place: only programs of type SYSCALL change it.
     """
-    packet, out, context = _buffer(data), ctypes.create_string_buffer(len(data) + 256), _buffer(ctx)
+    packet, out, context = copied(data), ctypes.create_string_buffer(len(data) + 256), copied(ctx)
     attr = structs.ProgTestRun(
         prog_fd=fd, data_size_in=len(data), data_in=address(packet), flags=flags, cpu=cpu,
         data_size_out=len(out) if data else 0, data_out=address(out) if data else 0,
@@ -371,117 +372,6 @@ def prog_test_run(
     )  # fmt: skip
     checked(ask("PROG_TEST_RUN", attr), "cannot run a program for a test")
     return TestRun(attr.retval, attr.duration, out.raw[: attr.data_size_out] if data else b"", context.raw)
-
-
-# --- links and attachment --------------------------------------------------------------------
-
-
-def raw_tracepoint_open(name: str, prog_fd: int, cookie: int = 0) -> Fd:
-    """Attach to a tracepoint by name; the empty name attaches a TRACING program where it was loaded for."""
-    text = _buffer(name.encode() + b"\0") if name else None
-    attr = structs.RawTracepointOpen(address(text), prog_fd, cookie)
-    return Fd(checked(ask("RAW_TRACEPOINT_OPEN", attr), f"cannot attach to raw tracepoint {name}".rstrip()))
-
-
-def link_create(
-    prog_fd: int,
-    target_fd: int,
-    attach_type: str,
-    *,
-    flags: int = 0,
-    cookie: int = 0,
-    target_btf_id: int = 0,
-    iter_info: bytes = b"",
-) -> Fd:
-    """A link of a program to a target: a perf event, cgroup or network device, or nothing (0).
-
-    `cookie` is for perf events and tracing; `iter_info` is a union bpf_iter_link_info.
-    """
-    kind, info = ATTACH_TYPE[attach_type], _buffer(iter_info)
-    attr: Structure
-    if attach_type == "PERF_EVENT":
-        attr = structs.LinkCreatePerf(prog_fd, target_fd, kind, flags, cookie)
-    elif attach_type == "TRACE_ITER":
-        attr = structs.LinkCreateIter(prog_fd, target_fd, kind, flags, address(info), len(iter_info))
-    else:
-        attr = structs.LinkCreateTracing(prog_fd, target_fd, kind, flags, target_btf_id, cookie)
-    return Fd(checked(ask("LINK_CREATE", attr), f"cannot attach a program ({attach_type.lower()})"))
-
-
-def _array(kind: type[ctypes.c_uint64], items: Sequence[int]) -> ctypes.Array[ctypes.c_uint64] | None:
-    return (kind * len(items))(*items) if items else None
-
-
-def _at(array: ctypes.Array[ctypes.c_uint64] | ctypes.Array[ctypes.c_char_p] | None) -> int:
-    return ctypes.addressof(array) if array is not None else 0
-
-
-def link_kprobe_multi(
-    prog_fd: int,
-    *,
-    syms: Sequence[str] = (),
-    addrs: Sequence[int] = (),
-    cookies: Sequence[int] = (),
-    flags: int = 0,
-    session: bool = False,
-) -> Fd:
-    """One link to many kernel functions, by name or by address; `flags` BPF_F_KPROBE_MULTI_RETURN."""
-    texts = [name.encode() for name in syms]
-    names = (ctypes.c_char_p * len(texts))(*texts) if texts else None
-    places, marks = _array(ctypes.c_uint64, addrs), _array(ctypes.c_uint64, cookies)
-    kind = ATTACH_TYPE["TRACE_KPROBE_SESSION" if session else "TRACE_KPROBE_MULTI"]
-    attr = structs.LinkCreateKprobeMulti(
-        prog_fd, 0, kind, 0, flags, len(syms) or len(addrs), _at(names), _at(places), _at(marks)
-    )
-    return Fd(checked(ask("LINK_CREATE", attr), f"cannot attach to {attr.cnt} kernel functions"))
-
-
-def link_uprobe_multi(
-    prog_fd: int,
-    path: str,
-    offsets: Sequence[int],
-    *,
-    ref_ctr_offsets: Sequence[int] = (),
-    cookies: Sequence[int] = (),
-    pid: int = 0,
-    flags: int = 0,
-    session: bool = False,
-) -> Fd:
-    """One link to many places of a file, as offsets into it in bytes; `pid` 0 means every process.
-
-    `flags` BPF_F_UPROBE_MULTI_RETURN; `ref_ctr_offsets` are those of USDT semaphores.
-    """
-    import os
-
-    text = _buffer(os.fsencode(path) + b"\0")
-    arrays = [_array(ctypes.c_uint64, items) for items in (offsets, ref_ctr_offsets, cookies)]
-    kind = ATTACH_TYPE["TRACE_UPROBE_SESSION" if session else "TRACE_UPROBE_MULTI"]
-    attr = structs.LinkCreateUprobeMulti(
-        prog_fd, 0, kind, 0, address(text), *map(_at, arrays), len(offsets), flags, pid
-    )
-    return Fd(checked(ask("LINK_CREATE", attr), f"cannot attach to {len(offsets)} places of {path}"))
-
-
-def link_detach(link_fd: int) -> None:
-    """Cut a link, whoever else holds it."""
-    checked(ask("LINK_DETACH", structs.LinkDetach(link_fd)), "cannot detach a link")
-
-
-def iter_create(link_fd: int) -> Fd:
-    """A file to read an iterator's output from."""
-    return Fd(checked(ask("ITER_CREATE", structs.IterCreate(link_fd)), "cannot start an iterator"))
-
-
-def prog_attach(prog_fd: int, target_fd: int, attach_type: str, flags: int = 0) -> None:
-    """Attach without a link, as cgroups took programs before Linux 5.7: it outlasts this process."""
-    attr = structs.ProgAttach(target_fd, prog_fd, ATTACH_TYPE[attach_type], flags)
-    checked(ask("PROG_ATTACH", attr), f"cannot attach a program ({attach_type.lower()})")
-
-
-def prog_detach(prog_fd: int, target_fd: int, attach_type: str) -> None:
-    """Undo `prog_attach`."""
-    attr = structs.ProgAttach(target_fd, prog_fd, ATTACH_TYPE[attach_type])
-    checked(ask("PROG_DETACH", attr), f"cannot detach a program ({attach_type.lower()})")
 
 
 # --- objects ---------------------------------------------------------------------------------
@@ -517,7 +407,7 @@ def map_info(fd: int) -> MapInfo:
 
 def btf_load(data: bytes) -> Fd:
     """Give the kernel type information; a KernelError carries its log."""
-    blob = _buffer(data)
+    blob = copied(data)
     attr = structs.BtfLoad(btf=address(blob), btf_size=len(data))
     result = ask("BTF_LOAD", attr)
     if result >= 0:
@@ -528,11 +418,3 @@ def btf_load(data: bytes) -> Fd:
     raise KernelError(
         "cannot load type information", -result, hint(-result), log.value.decode(errors="replace")
     )
-
-
-def obj_pin(fd: int, path: str) -> None:
-    """Keep an object in a bpf file system."""
-    import os
-
-    text = _buffer(os.fsencode(path) + b"\0")
-    checked(ask("OBJ_PIN", structs.ObjPin(address(text), fd)), f"cannot pin to {path}")

@@ -303,7 +303,7 @@ def on_disk() -> Path:
 @pytest.fixture
 def silent_cgroup(tmp_path) -> Iterator[Path]:
     """A control group whose processes send nothing: its program has every packet dropped on its way out."""
-    from pbt.sys import bpf
+    from pbt.sys import bpf, links
     from pbt.sys.mount import mounts
 
     with ExitStack() as stack:
@@ -323,8 +323,8 @@ def silent_cgroup(tmp_path) -> Iterator[Path]:
         )
         fd = os.open(group, os.O_RDONLY | os.O_DIRECTORY)
         stack.callback(os.close, fd)
-        bpf.prog_attach(prog.fileno(), fd, "CGROUP_INET_EGRESS")
-        stack.callback(bpf.prog_detach, prog.fileno(), fd, "CGROUP_INET_EGRESS")
+        links.prog_attach(prog.fileno(), fd, "CGROUP_INET_EGRESS")
+        stack.callback(links.prog_detach, prog.fileno(), fd, "CGROUP_INET_EGRESS")
         yield group
 
 

@@ -14,7 +14,7 @@ import pytest
 from pbt.isa.asm import assemble
 from pbt.isa.insn import Insn, encode, wide
 from pbt.source import KernelError
-from pbt.sys import bpf, objects, perf
+from pbt.sys import bpf, links, objects, perf
 from pbt.sys.mount import tracefs
 from pbt.sys.ring import RingBuffer
 from pbt.uapi import consts
@@ -133,7 +133,7 @@ def test_a_raw_tracepoint_counts_what_happens() -> None:
     with bpf.map_create("ARRAY", 4, 8, 1) as map_:
         code = asm("r1 = &m\nr2 = 1\nlock *(u64 *)(r1 +0) += r2\nr0 = 0\nexit", m=map_.fileno())
         with objects.enable_stats(), bpf.prog_load("RAW_TRACEPOINT", code) as prog:
-            link = bpf.raw_tracepoint_open("sys_enter", prog.fileno())
+            link = links.raw_tracepoint_open("sys_enter", prog.fileno())
             for _ in range(10):
                 os.getppid()
             info = objects.link_info(link.fileno())
@@ -143,7 +143,7 @@ def test_a_raw_tracepoint_counts_what_happens() -> None:
             assert count is not None and int.from_bytes(count, "little") >= 10
             assert objects.prog_info(prog.fileno()).run_cnt >= 10
         with pytest.raises(KernelError, match="no_such_event"):
-            bpf.raw_tracepoint_open("no_such_event", prog.fileno())
+            links.raw_tracepoint_open("no_such_event", prog.fileno())
 
 
 # --- buffers ---------------------------------------------------------------------------------
@@ -272,7 +272,7 @@ def test_a_program_runs_on_a_software_event() -> None:
         clock = consts.PERF_COUNT_SW["CPU_CLOCK"]
         with bpf.prog_load("PERF_EVENT", code) as prog:
             event = perf.perf_event_open(consts.PERF_TYPE_SOFTWARE, clock, pid=0, sample_freq=5000)
-            with event, bpf.link_create(prog.fileno(), event.fileno(), "PERF_EVENT", cookie=7):
+            with event, links.link_create(prog.fileno(), event.fileno(), "PERF_EVENT", cookie=7):
                 perf.enable(event.fileno())
                 end = time.perf_counter() + 0.05
                 while time.perf_counter() < end:
@@ -325,7 +325,7 @@ def test_events_that_are_let_go_of_hold_nothing_and_attach_again() -> None:
                 for folder in folders:
                     with open(f"{folder}/id") as file:
                         event = perf.perf_event_open(consts.PERF_TYPE_TRACEPOINT, int(file.read()), cpu=0)
-                    events.append((bpf.link_create(prog.fileno(), event.fileno(), "PERF_EVENT"), event))
+                    events.append((links.link_create(prog.fileno(), event.fileno(), "PERF_EVENT"), event))
                     perf.enable(event.fileno())
                 before = count()
                 calls()

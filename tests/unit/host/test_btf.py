@@ -7,7 +7,8 @@ import struct
 
 import pytest
 
-from pbt.host.btf import Btf, BtfError
+from pbt.host.btf import Btf
+from pbt.host.btfindex import BtfError
 from pbt.types import BOOL, CHAR, I32, U16, U32, U64, Array, Enum, Function, Int, Pointer, Struct
 
 LIVE = "/sys/kernel/btf/vmlinux"

@@ -205,7 +205,7 @@ def test_other_refusals_are_errors(errno):
 def test_what_one_refusal_ends_is_closed_again(monkeypatch):
     """A link of the second file is refused: the one of the first does not stay."""
     from pbt.probes import uprobe
-    from pbt.sys import bpf
+    from pbt.sys import links
 
     closed = []
 
@@ -214,7 +214,7 @@ def test_what_one_refusal_ends_is_closed_again(monkeypatch):
             raise KernelError("no", EPERM)
         return SimpleNamespace(close=lambda: closed.append(path))
 
-    monkeypatch.setattr(bpf, "link_uprobe_multi", link)
+    monkeypatch.setattr(links, "link_uprobe_multi", link)
     programs = [
         SimpleNamespace(name="p", expected_attach_type=uprobe.MULTI, place={"path": path}, cookie=0)
         for path in ("/a", "/b")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pbt.host.btf import CONST, FUNC, FUNC_PROTO, INT, PTR, STRUCT, TYPEDEF, UNION, Btf
+from pbt.host.btf import Btf
+from pbt.uapi.btf import CONST, FUNC, FUNC_PROTO, INT, PTR, STRUCT, TYPEDEF, UNION
 from pbt.verifier_sim.kerneltypes import KernelTypes
 from tests.unit.host.test_btf import Maker
 

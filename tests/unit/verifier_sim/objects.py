@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pbt.host.btf import FUNC, FUNC_PROTO, INT, PTR, STRUCT
 from pbt.isa.insn import Insn
+from pbt.uapi.btf import FUNC, FUNC_PROTO, INT, PTR, STRUCT
 from pbt.verifier_sim import MapInfo, Verdict, verify
 from pbt.verifier_sim.functions import Declared
 from pbt.verifier_sim.layout import fields

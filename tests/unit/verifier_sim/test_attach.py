@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from pbt.host.btf import PTR, TYPEDEF, Btf
+from pbt.host.btf import Btf
+from pbt.uapi.btf import PTR, TYPEDEF
 from pbt.verifier_sim import verify
 from pbt.verifier_sim.env import Refuse
 from pbt.verifier_sim.kerneltypes import KernelTypes

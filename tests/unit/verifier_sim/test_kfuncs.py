@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from pbt.host.btf import FUNC_PROTO, INT, PTR, STRUCT, TYPEDEF, Btf
+from pbt.host.btf import Btf
 from pbt.isa.asm import assemble
 from pbt.isa.insn import Insn
+from pbt.uapi.btf import FUNC_PROTO, INT, PTR, STRUCT, TYPEDEF
 from pbt.uapi.helpers import HELPERS
 from pbt.uapi.progs import PROG_TYPES
 from pbt.verifier_sim import Verdict, verify
