@@ -21,6 +21,7 @@ from pbt.ir.core import (
     Jump,
     Op,
     Program,
+    Terminator,
     Value,
 )
 from pbt.ir.flow import all_operands, definitions, incoming, points_to
@@ -200,7 +201,7 @@ class _Selection:
         """Look through comparisons whose 0 or 1 is only compared again."""
         while (flag := self.flag(cond, left, right)) is not None:
             compare, holds = flag
-            cond = compare.name if holds else INVERSE[compare.name]  # type: ignore[assignment,index]
+            cond = compare.cond if holds else INVERSE[compare.cond]
             left, right = compare.args
         if self.number(left) is not None and self.number(right) is None:
             return SWAPPED[cond], right, left
@@ -277,7 +278,7 @@ class _Selection:
         RULES[o.code](self, o)
         self.touches = 0
 
-    def terminate(self, name: str, end: object) -> None:
+    def terminate(self, name: str, end: Terminator) -> None:
         if isinstance(end, Jump):
             self.span = end.span
             self.copies(end.to)
@@ -285,8 +286,8 @@ class _Selection:
         elif isinstance(end, Branch):
             self.branch(name, end)
         else:
-            self.span = end.span  # type: ignore[attr-defined]
-            self.put(end.value, 0)  # type: ignore[attr-defined]
+            self.span = end.span
+            self.put(end.value, 0)
             self.blocks.append(MBlock(name, tuple(self.out), MEnd(None, "", "", self.span)))
 
     def branch(self, name: str, end: Branch) -> None:
@@ -356,10 +357,10 @@ def _needed(selection: _Selection) -> set[Value]:
     return needed
 
 
-def _end_reads(selection: _Selection, end: object) -> Sequence[Value]:
+def _end_reads(selection: _Selection, end: Terminator) -> Sequence[Value]:
     if isinstance(end, Branch):
         return _compared(selection, end.cond, end.left, end.right)
-    return () if isinstance(end, Jump) else (end.value,)  # type: ignore[attr-defined]
+    return () if isinstance(end, Jump) else (end.value,)
 
 
 def _compared(selection: _Selection, cond: Condition, left: Value, right: Value) -> Sequence[Value]:
@@ -380,7 +381,7 @@ def _register_reads(selection: _Selection, o: Op) -> Sequence[Value]:
 
 
 def _pick_reads(selection: _Selection, compare: Op) -> Sequence[Value]:
-    cond, left, right = selection.condition(compare.name, *compare.args)  # type: ignore[arg-type]
+    cond, left, right = selection.condition(compare.cond, *compare.args)
     tested = selection.tested_bits(cond, left, right)
     return tested if tested is not None else (left, right)
 
@@ -565,7 +566,7 @@ def _byte_swap(s: _Selection, o: Op) -> None:
 
 def _comparison(s: _Selection, o: Op) -> None:
     dst = _result(s, o)
-    jump = s.jump_if(o.name, *o.args)  # type: ignore[arg-type]
+    jump = s.jump_if(o.cond, *o.args)
     s.put_number(1, dst)
     s.pick(dst, jump, 0)
 
@@ -575,7 +576,7 @@ def _selection(s: _Selection, o: Op) -> None:
     made = s.defs.get(flag)
     dst = _result(s, o)
     if made is not None and made.code == "cmp":
-        jump = s.jump_if(made.name, *made.args)  # type: ignore[arg-type]
+        jump = s.jump_if(made.cond, *made.args)
     else:
         jump = isa.branch("JNE", s.reg(flag), None, 1, 0)
     if s.imm(other) is None:

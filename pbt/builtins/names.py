@@ -57,8 +57,7 @@ def _presentation(kind: str, text: Callable[[int, str], str]) -> Presentation:
     def draw(world: World, raw: bytes, detail: str) -> str:
         import sys
 
-        order = "little" if sys.byteorder == "little" else "big"
-        return text(int.from_bytes(raw, order, signed=True), detail)  # type: ignore[arg-type]
+        return text(int.from_bytes(raw, sys.byteorder, signed=True), detail)
 
     def numbers(wanted: str, machine: str) -> Sequence[int]:
         return [number for number in range(-MOST, MOST) if text(number, machine) == wanted]

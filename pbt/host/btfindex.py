@@ -19,7 +19,7 @@ from functools import cached_property
 
 from pbt.data import NamedTuple
 from pbt.source import UsageError
-from pbt.typing import TypeAlias
+from pbt.typing import Literal, TypeAlias
 from pbt.uapi.btf import (
     ARRAY,
     CONST,
@@ -389,9 +389,9 @@ def _read_header(data: Data) -> _Header:
     """Sections of a BTF file; checks that they lie within it."""
     if len(data) < 24 or data[:2] not in (b"\x9f\xeb", b"\xeb\x9f"):
         raise BtfError("this is not BTF: it does not start with the number 0xeb9f")
-    order = "little" if data[:2] == b"\x9f\xeb" else "big"
+    order: Literal["little", "big"] = "little" if data[:2] == b"\x9f\xeb" else "big"
     version = data[2]
-    numbers = [int.from_bytes(data[at : at + 4], order) for at in range(4, 32, 4)]  # type: ignore[arg-type]
+    numbers = [int.from_bytes(data[at : at + 4], order) for at in range(4, 32, 4)]
     header, types, types_len, strings, strings_len = numbers[:5]
     if version != 1:
         raise BtfError(f"BTF version {version} is not known, only 1")

@@ -122,6 +122,11 @@ class Op:
     def info(self) -> OpInfo:
         return OPS[self.code]
 
+    @property
+    def cond(self) -> Condition:
+        """How a `cmp` compares."""
+        return self.name  # type: ignore[return-value]
+
 
 class Edge(NamedTuple):
     """Where control goes, and the arguments for the parameters of that block."""

@@ -12,6 +12,7 @@ from pbt.data import NamedTuple
 from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn, imm64, signed
 from pbt.source import PbtError
+from pbt.typing import Literal
 
 M64, M32 = (1 << 64) - 1, (1 << 32) - 1
 _FRAME = op.STACK_SIZE
@@ -42,9 +43,11 @@ Helper = Callable[["Machine", int, int, int, int, int], int]
 class Machine:
     """Registers, memory regions and the call stack of one run."""
 
-    def __init__(self, helpers: Mapping[int, Helper] | None = None, byteorder: str = "little") -> None:
+    def __init__(
+        self, helpers: Mapping[int, Helper] | None = None, byteorder: Literal["little", "big"] = "little"
+    ) -> None:
         self.helpers = helpers or {}
-        self.byteorder: str = byteorder
+        self.byteorder = byteorder
         self.regions: list[bytearray] = []
         self.registers = [0] * op.REGISTERS
         self.pc = 0
@@ -71,12 +74,12 @@ class Machine:
 
     def load(self, address: int, size: int) -> int:
         memory, at = self._find(address & M64, size)
-        return int.from_bytes(memory[at : at + size], self.byteorder)  # type: ignore[arg-type]
+        return int.from_bytes(memory[at : at + size], self.byteorder)
 
     def store(self, address: int, size: int, value: int) -> None:
         memory, at = self._find(address & M64, size)
         masked = value & (1 << 8 * size) - 1
-        memory[at : at + size] = masked.to_bytes(size, self.byteorder)  # type: ignore[arg-type]
+        memory[at : at + size] = masked.to_bytes(size, self.byteorder)
 
     def packet_load(self, offset: int, size: int) -> int:
         """What the old packet loads get: a number of `size` bytes in network order."""

@@ -164,7 +164,7 @@ class _Folding:
             made, number = self.defs.get(left), self.number(right)
             if made is None or made.code != "cmp" or cond not in ("eq", "ne") or number not in (0, 1):
                 break
-            inner: Condition = made.name  # type: ignore[assignment]
+            inner = made.cond
             cond = inner if (cond == "ne") != bool(number) else INVERSE[inner]
             left, right = (_last(a, self.to) for a in made.args)
         if self.number(left) is not None and self.number(right) is None:
@@ -341,7 +341,7 @@ def _byte_swap(f: _Folding, op: Op) -> Answer:
 
 
 def _comparison(f: _Folding, op: Op) -> Answer:
-    cond, left, right = f.condition(op.name, *op.args)  # type: ignore[arg-type]
+    cond, left, right = f.condition(op.cond, *op.args)
     known = f.decide(cond, left, right)
     if known is not None:
         return int(known)

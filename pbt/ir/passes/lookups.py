@@ -23,6 +23,10 @@ from pbt.ir.flow import (
     with_args,
 )
 from pbt.ir.passes.cse import share
+from pbt.typing import TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 _LOOKUP = "map_lookup_elem"
 _COMM = "get_current_comm"
@@ -67,7 +71,7 @@ def _rest(old: _Piece, known: object, new: _Piece) -> dict[_Piece, object]:
     return {piece: 0 for piece in (before, behind) if piece[1] > 0}
 
 
-def _same(one: dict, other: dict) -> dict:  # type: ignore[type-arg]
+def _same(one: dict[K, V], other: dict[K, V]) -> dict[K, V]:
     return {key: value for key, value in one.items() if key in other and other[key] == value}
 
 

@@ -53,8 +53,8 @@ def _equal_parameters(function: Function) -> Function:
         values = {numbers.get(a) for a in different}
         if len(different) == 1:
             to[param] = different.pop()
-        elif len(values) == 1 and None not in values:
-            constants[param] = values.pop()  # type: ignore[assignment]
+        elif len(values) == 1 and (number := values.pop()) is not None:
+            constants[param] = number
     return _without(function, to, constants) if to or constants else function
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pbt.data import NamedTuple, replace
-from pbt.ir.core import Block, Function, Op, Slot, Value
+from pbt.ir.core import Block, Function, Kind, Op, Slot, Value
 from pbt.ir.effects import FILLS, QUIET, TEXTS
 from pbt.ir.flow import all_operands, definitions, next_id
 
@@ -136,8 +136,8 @@ class _Merging:
                 self.moved[id(load)] = replace(load, args=(place,), imm=imm)
         return [*made, replace(call, args=(place, length, source))]
 
-    def make(self, ops: list[Op], op: Op, kind: str) -> Value:
-        value = Value(self.next, kind)  # type: ignore[arg-type]
+    def make(self, ops: list[Op], op: Op, kind: Kind) -> Value:
+        value = Value(self.next, kind)
         self.next += 1
         ops.append(replace(op, result=value))
         return value
