@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 
 from pbt import __version__
-from pbt.cli.options import Arguments, Option, parse, usage
+from pbt.cli.options import Arguments, Option, parse
 from pbt.cli.remembered import Remembered
 from pbt.cli.say import say
 from pbt.cli.verbs import HEADERS, headers_of
@@ -94,6 +94,8 @@ def main(argv: Sequence[str]) -> int:
     args = parse(argv, OPTIONS, permute=True)
     mode(args)
     if args.has("help"):
+        from pbt.cli.help import help_text, script_help
+
         print(help_text())
         if args.has("e") or args.rest:
             print(script_help(args), end="")
@@ -136,47 +138,6 @@ def mode(args: Arguments) -> None:
         args.given[name] = [""]
 
 
-def help_text() -> str:
-    from pbt.cli.main import VERBS
-
-    verbs = "\n".join(f"    pbt {verb:10} {doc}" for verb, doc in VERBS.items())
-    return f"""USAGE:
-    pbt [options] FILE [parameters]
-    pbt [options] -e 'PROGRAM' [parameters]
-    pbt [options] -            the program comes from standard input
-    pbt -l ['PATTERN']         list probes
-{verbs}
-
-OPTIONS:
-{usage(OPTIONS)}
-
-ENVIRONMENT:
-    BPFTRACE_<NAME>            any config variable, such as BPFTRACE_MAX_STRLEN
-    BPFTRACE_BTF               BTF file, default /sys/kernel/btf/vmlinux
-    PBT_NO_CACHE               if set, nothing is kept in ~/.cache/pbt for later starts
-
-EXAMPLES:
-    pbt -e 'tracepoint:raw_syscalls:sys_enter {{ @[comm] = count(); }}'
-        count system calls by process name
-    pbt -l 'tracepoint:syscalls:*'
-        list system call tracepoints"""
-
-
-def script_help(args: Arguments) -> str:
-    """The options of a script: what it asks of getopt()."""
-    from pbt.pipeline import Options, run
-
-    source, params = source_of(args)
-    work = run(source, target_of(args), Options([*params, "--help"], unsafe=True), until="check")
-    assert work.typed is not None
-    rows = [(f"--{name}", about) for name, about in sorted(work.typed.options.items())]
-    if not rows:
-        return "\nThe script has no options of its own.\n"
-    return "\nOPTIONS OF THE SCRIPT, after --:\n" + "".join(
-        f"    {name:26} {about}".rstrip() + "\n" for name, about in rows
-    )
-
-
 def source_of(args: Arguments) -> tuple[Source, list[str]]:
     """The script and its positional parameters."""
     if args.has("e"):
@@ -185,22 +146,6 @@ def source_of(args: Arguments) -> tuple[Source, list[str]]:
         raise UsageError("no program given", "pbt FILE, pbt -e 'PROGRAM', or pbt --help")
     name, *params = args.rest
     return read(name), params
-
-
-def _meant(name: str) -> str:
-    """What a word that is no file may stand for."""
-    from pbt.cli.main import VERBS
-    from pbt.cli.tool import names
-
-    if any(c in name for c in "{}:"):
-        return "a program on the command line goes after -e"
-    if name.removesuffix(".bt") in names():
-        return f"pbt tool {name.removesuffix('.bt')}"
-    options = [option.long for option in OPTIONS if option.long and option.doc]
-    close = nearest(name, (*VERBS, *options), 1)
-    if name in options or (close and close[0] in options):
-        return f"did you mean pbt --{name if name in options else close[0]}?"
-    return f"did you mean pbt {close[0]}?" if close else ""
 
 
 _LOADER: Any = __spec__.loader if __spec__ is not None else None
@@ -218,7 +163,9 @@ def read(name: str) -> Source:
         with open(name, "rb") as file:
             return Source(name, file.read().decode())
     except OSError as error:
-        hint = "" if os.path.exists(name) else _meant(name)
+        from pbt.cli.help import meant
+
+        hint = "" if os.path.exists(name) else meant(name)
         raise UsageError(f"cannot read {name}: {error.strerror}", hint) from None
     except UnicodeDecodeError as error:
         raise UsageError(
@@ -326,6 +273,8 @@ def trace(args: Arguments) -> int:
     way = way_of(args)
     target = target_of(args)
     if "--help" in params:
+        from pbt.cli.help import script_help
+
         print(script_help(args).lstrip("\n"), end="")
         return 0
     known = Remembered(source, params, args) if Remembered.may(args) else None
