@@ -6,10 +6,10 @@ come from all their uses: integers and strings widen, so checking is repeated un
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
-from pbt.data import replace
+from pbt.data import NamedTuple, dataclass, replace
 from pbt.feature import Builtin, Context, PlaceError
 from pbt.lang import ast
 from pbt.lang.expand import Attached, Expanded
@@ -45,6 +45,24 @@ def check(
     return Script(script, expanded, defines, target, options, headers).run()
 
 
+@dataclass(frozen=True, eq=False)
+class _Body:
+    """A probe's body in one context. `key`: of the variables that it shares with others."""
+
+    probe: ast.Probe
+    context: Context
+    places: tuple[Attached, ...]
+    key: tuple[int, int]
+
+
+class _Checked(NamedTuple):
+    """An instance, and what was known before of the maps that it asks for and of its variables."""
+
+    instance: Instance
+    maps: dict[str, object]
+    variables: dict[str, Type]
+
+
 class Script:
     """What all instances share, over all rounds."""
 
@@ -75,6 +93,8 @@ class Script:
         self.asked: dict[str, str] = {}  # options of the script that it knows, and what they are for
         self.defaults: dict[str, bool | int | str] = {}  # of those options
         self.used: set[str] = set()  # maps that stand somewhere, other than in their declaration
+        self._asked_maps: set[str] = set()  # by the body that is being checked
+        self._checked: dict[_Body, _Checked] = {}  # what has no mistakes
         self.assigned: set[str] = set()  # maps that get a value somewhere, rightly or wrongly
 
     def run(self) -> Typed:
@@ -82,13 +102,14 @@ class Script:
         names = {}
         for expanded in self.expanded:
             names[expanded.probe] = resolve(expanded.probe)
+        bodies = list(self._bodies())
         rounds = 0
         while rounds < MOST_ROUNDS + MOST_STEPS * (len(self.maps) + sum(map(len, variables.values()))):
             rounds += 1
             before = {name: replace(known) for name, known in self.maps.items()}
             variables_before = {key: dict(types) for key, types in variables.items()}
             self.errors.clear()
-            instances = self._round(names, variables)
+            instances = self._round(bodies, names, variables)
             if before == self.maps and variables_before == variables:
                 break
         for bound in names.values():
@@ -105,27 +126,49 @@ class Script:
         self._no_unknown_options()
         return Typed(self.script, tuple(instances), self.maps, tuple(self.warnings.values()), self.asked)
 
-    def _round(
-        self, names: Mapping[ast.Probe, Names], variables: dict[tuple[int, int], dict[str, Type]]
-    ) -> list[Instance]:
-        instances = []
+    def _bodies(self) -> Iterator[_Body]:
         for number, expanded in enumerate(self.expanded):
-            for group, places in enumerate(_by_context(expanded.places, _mentions_args(expanded.probe))):
-                for context, members in self._split(
-                    expanded.probe, names, places, variables, (number, group)
-                ):
-                    instances.append(
-                        self._instance(expanded.probe, names, context, members, variables, (number, group))
-                    )
+            probe = expanded.probe
+            for group, places in enumerate(_by_context(expanded.places, _mentions_args(probe))):
+                for context, members in self._split(probe, places):
+                    yield _Body(probe, context, members, (number, group))
+
+    def _round(
+        self,
+        bodies: Sequence[_Body],
+        names: Mapping[ast.Probe, Names],
+        variables: dict[tuple[int, int], dict[str, Type]],
+    ) -> list[Instance]:
+        """Check the bodies of which something is known now that was not when they were checked before."""
+        instances = []
+        for body in bodies:
+            own = variables.setdefault(body.key, {})
+            found = self._checked.get(body)
+            if found is None or found.variables != own or found.maps != self._known(found.maps):
+                found = self._check(body, names[body.probe].of, own)
+            instances.append(found.instance)
         return instances
 
+    def _known(self, names: Iterable[str]) -> dict[str, object]:
+        """What types may follow from of maps."""
+        return {name: self.maps[name].known if name in self.maps else None for name in names}
+
+    def _check(self, body: _Body, names: Mapping[ast.Var, str], variables: dict[str, Type]) -> _Checked:
+        before, own, errors = self._known(self.maps), dict(variables), len(self.errors)
+        self._asked_maps = set()
+        made = Body(self, body.probe, body.context, names, variables)
+        made.run()
+        instance = Instance(
+            body.probe, body.context, body.places, made.types, made.kept, made.calls, made.replaced, names,
+            variables,
+        )  # fmt: skip
+        found = _Checked(instance, {name: before.get(name) for name in self._asked_maps}, own)
+        if len(self.errors) == errors:  # else they are reported again
+            self._checked[body] = found
+        return found
+
     def _split(
-        self,
-        probe: ast.Probe,
-        names: Mapping[ast.Probe, Names],
-        places: tuple[Attached, ...],
-        variables: dict[tuple[int, int], dict[str, Type]],
-        key: tuple[int, int],
+        self, probe: ast.Probe, places: tuple[Attached, ...]
     ) -> list[tuple[Context, tuple[Attached, ...]]]:
         """One program serves all places of a context, unless its body depends on the place it is at."""
         if any(place.provider.typed for place in places) and self._uses(probe, lambda builtin: builtin.typed):
@@ -173,22 +216,6 @@ class Script:
                     raise ScriptError(error.message, place.point.span, error.hint) from error
             self._typed[place] = known
         return known
-
-    def _instance(
-        self,
-        probe: ast.Probe,
-        names: Mapping[ast.Probe, Names],
-        context: Context,
-        places: tuple[Attached, ...],
-        variables: dict[tuple[int, int], dict[str, Type]],
-        key: tuple[int, int],
-    ) -> Instance:
-        body = Body(self, probe, context, names[probe].of, variables.setdefault(key, {}))
-        body.run()
-        return Instance(
-            probe, context, places, body.types, body.kept, body.calls, body.replaced, names[probe].of,
-            body.variables,
-        )  # fmt: skip
 
     def _no_unused_maps(self) -> None:
         """Maps that are declared and nothing more are warned of, and not made."""
@@ -275,6 +302,7 @@ class Script:
 
     def map(self, name: str, span: Span) -> MapType:
         self.used.add(name)
+        self._asked_maps.add(name)
         return self.maps.setdefault(name, MapType(name, span))
 
 

@@ -29,6 +29,11 @@ class MapType:
     entries: int = 0
     loses_keys: bool = False  # some keys go while the script runs: by delete() or clear()
 
+    @property
+    def known(self) -> tuple[object, ...]:
+        """All that types of expressions follow from."""
+        return self.key, self.value, self.aggregation, self.args, self.signed, self.kind
+
 
 @dataclass(frozen=True, eq=False)
 class Instance:
