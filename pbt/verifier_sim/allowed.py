@@ -42,11 +42,8 @@ _ALLOWED_SINCE: Final = {
     "strtol": (frozenset(progs.PROG_TYPES) - {"CGROUP_SYSCTL"}, (5, 13)),
     "strtoul": (frozenset(progs.PROG_TYPES) - {"CGROUP_SYSCTL"}, (5, 13)),
     "get_attach_cookie": (names("RAW_TRACEPOINT RAW_TRACEPOINT_WRITABLE"), (6, 10)),
-    "skb_pull_data": (names("LWT_SEG6LOCAL"), (6, 2)),
 }
 """Helpers that some types of programs were given later than others: the types, the release."""
-_TAKEN: Final = (("LWT_SEG6LOCAL", "skb_pull_data"),)
-"""Types of programs, and the helpers that they have no more since 7.0."""
 _UNNAMED: Final = names("CGROUP_UNIX_GETPEERNAME CGROUP_UNIX_GETSOCKNAME")
 """Attach types whose programs look at no options since 7.0."""
 _PROBES: Final = names("KPROBE TRACEPOINT PERF_EVENT RAW_TRACEPOINT RAW_TRACEPOINT_WRITABLE")
@@ -61,6 +58,7 @@ _NOT_IN_5_10: Final = {
         names("CGROUP_DEVICE CGROUP_SYSCTL CGROUP_SOCKOPT"),
     ),
     "get_socket_cookie": names("SK_REUSEPORT TRACING LSM"),
+    **dict.fromkeys(("getsockopt", "setsockopt"), names("CGROUP_SOCKOPT")),
     "sk_storage_get": names("TRACING"),
     "sk_storage_delete": names("TRACING"),
 }
@@ -140,8 +138,10 @@ def allows(env: Env, helper: Helper) -> bool:
         return env.attached is not None and env.attached.name in _SOCKET_HOOKS
     if env.release and env.release < (5, 11) and not _in_5_10(env, name):
         return False
-    taken = (prog, name) in _TAKEN or (env.attach in _UNNAMED and name in ("getsockopt", "setsockopt"))
-    return _long_enough(env, name) and not (taken and env.release >= (7, 0))
+    taken = env.attach in _UNNAMED and name in ("getsockopt", "setsockopt") and env.release >= (7, 0)
+    if prog == "LWT_SEG6LOCAL" and name == "skb_pull_data":
+        taken = env.release >= (7, 0) or (6, 1) <= env.release < (6, 2)
+    return _long_enough(env, name) and not taken
 
 
 def _long_enough(env: Env, name: str) -> bool:

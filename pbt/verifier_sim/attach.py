@@ -246,9 +246,13 @@ def refused(reason: str) -> Reg:
     return Reg("refused", obj=reason)
 
 
-def may_call(target: Attached, attach: str, helper: str) -> bool:
+def may_call(target: Attached, attach: str, helper: str, release: tuple[int, ...]) -> bool:
     """Whether a helper that is for few targets alone may be called there (bpf_d_path_allowed)."""
-    if helper != "d_path" or attach == "TRACE_ITER":
+    if helper != "d_path":
+        return True
+    if release and release < (5, 12):
+        return target.name in _D_PATH and not attach.startswith(("TRACE_ITER", "LSM"))
+    if attach == "TRACE_ITER":
         return True
     if attach.startswith("LSM"):
         return target.name in _SLEEPABLE_HOOKS

@@ -90,7 +90,7 @@ def _helper(env: Env, state: State, pc: int, number_: int) -> int:
     if env.attached is not None:
         from pbt.verifier_sim.attach import may_call
 
-        if not may_call(env.attached, env.attach, helper.name):
+        if not may_call(env.attached, env.attach, helper.name, env.release):
             raise Refuse("helper call is not allowed in probe")
     if helper.gpl and not env.gpl:
         raise Refuse(

@@ -49,6 +49,8 @@ def visible(info: MapInfo, release: tuple[int, ...]) -> MapInfo:
 
 _KEPT: Final = names("DEVMAP DEVMAP_HASH")
 """Types of maps whose values programs never write, whatever the flags say."""
+_PREALLOCATED: Final = names("HASH PERCPU_HASH HASH_OF_MAPS")
+_NO_PREALLOC: Final = 1 << 0
 _RDONLY_PROG: Final = 1 << 7
 
 
@@ -64,7 +66,13 @@ def has_lock(info: MapInfo) -> bool:
 def usable(env: Env, info: MapInfo) -> str:
     """Why programs of a type may not refer to a map with such fields; "" if they may."""
     prog_type = env.prog.name
-    if env.sleepable and "sleepable_maps" in env.rules and not _for_sleepers(env, info.map_type):
+    unmade = info.flags & _NO_PREALLOC and info.map_type in _PREALLOCATED
+    unmade = unmade and bool(env.release) and env.release < (6, 1)
+    if unmade and (prog_type == "PERF_EVENT" or env.sleepable):
+        return (
+            f"{'Sleepable' if env.sleepable else 'perf_event'} programs can only use preallocated hash maps"
+        )
+    if env.sleepable and not _for_sleepers(env, info.map_type):
         return "Sleepable programs can only use array, hash, ringbuf and local storage maps"
     for field in info.fields:
         what = _NOT_TRACED.get(field.kind)
@@ -81,6 +89,8 @@ def usable(env: Env, info: MapInfo) -> str:
 
 def _for_sleepers(env: Env, map_type: str) -> bool:
     """Whether programs that sleep may use such maps."""
+    if "sleepable_maps" not in env.rules:
+        return map_type in ("HASH", "LRU_HASH", "ARRAY")
     if map_type in _FOR_SLEEPERS:
         return True
     if "more_sleepable_maps" not in env.rules:

@@ -157,7 +157,7 @@ _NO_PACKETS = names("TRACEPOINT PERF_EVENT KPROBE RAW_TRACEPOINT")
 def _context(call: Call, regno: int, reg: Reg, struct: str) -> None:
     """The program's context; `struct`: what tracing programs hand over in its place."""
     call.not_null(regno, reg)
-    if struct and call.env.prog.name == "TRACING":
+    if struct and call.env.prog.name in ("TRACING", "LSM"):
         _pointer(call, regno, reg, struct)
     elif reg.kind != "ctx":
         raise Refuse(f"arg#{regno - 1} expected pointer to ctx, but got {reg.type_name}")

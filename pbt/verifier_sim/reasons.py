@@ -240,7 +240,7 @@ REASONS: Final = (
            f"SCHED_CLS: {_LOCKED}; r1 = r6; call spin_lock; {_END}"),
     Reason(72, r"(?:global )?function calls are not allowed while holding a lock,?", "nothing may be called while a lock is held", "Unlock first.",
            f"SCHED_CLS: {_LOCKED}; call ktime_get_ns; {_END}"),
-    Reason(73, r"(?:tracing|socket filter|sleepable) progs cannot use .* yet|Sleepable programs can only use .*", "this type of program may not refer to such a map", "Use another type of program or map.",
+    Reason(73, r"(?:tracing|socket filter|sleepable) progs cannot use .* yet|(?:Sleepable|perf_event) programs can only use .*", "this type of program may not refer to such a map", "Use another type of program or map.",
            "KPROBE: r1 = LOCK; r0 = 0; exit"),
     Reason(74, r"(\w+) cannot be accessed (?:directly by load/store|indirectly by helper)|(\w+) access (?:cannot have variable offset|misaligned .*|size must be BPF_DW)",
            "the access touches a field that the kernel keeps for itself", "Leave the field to its helpers.",

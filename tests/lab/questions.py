@@ -553,7 +553,7 @@ def answers(kernel: str, lines: list[dict[str, Any]]) -> dict[str, Any]:
             file.write(text)
             file.flush()
             said = subprocess.run([sys.executable, "-m", "tests.lab.loading", file.name], check=True, text=True,
-                                  capture_output=True, cwd=kernels.PROJECT, timeout=1500).stdout  # fmt: skip
+                                  capture_output=True, cwd=kernels.PROJECT, timeout=300).stdout  # fmt: skip
     else:
         words = [sys.executable, "-m", "tests.lab.loading", "/run/lab/asked.jsonl"]
         result = vm.run(kernel, [vm.Command(words, timeout=1400)], files={"asked.jsonl": text})[0]
