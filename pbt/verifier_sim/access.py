@@ -117,6 +117,8 @@ def atomic(env: Env, state: State, pc: int, insn: Insn) -> int:
     aligned(env, reg, insn.offset, size, strict=True)
     if not env.privileged and reg.kind == "fp":
         unprivileged.readable(state, insn.dst_reg, reg, insn.offset, size)
+        if not insn.imm & op.FETCH:
+            unprivileged.added(state, reg, insn.offset, size)
         unprivileged.stored(state, insn.dst_reg, reg, insn.offset, size, ANY)
     old = load(env, state, insn.dst_reg, reg, insn.offset, size)
     store(env, state, insn.dst_reg, reg, insn.offset, size, ANY)
@@ -140,6 +142,9 @@ def _ordered(env: Env, state: State, pc: int, insn: Insn) -> int:
     if reg.kind in _NO_ATOMICS:
         raise Refuse(f"BPF_ATOMIC stores into R{insn.dst_reg} {reg.type_name} is not allowed")
     aligned(env, reg, insn.offset, size, strict=True)
+    if not env.privileged:
+        _leak(insn.src_reg, value, reg)
+        value = unprivileged.stored(state, insn.dst_reg, reg, insn.offset, size, value)
     store(env, state, insn.dst_reg, reg, insn.offset, size, value)
     return pc + 1
 

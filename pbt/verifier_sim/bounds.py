@@ -147,7 +147,12 @@ def _deduce_mixed(ranges: Ranges, rules: Features) -> Ranges:
     umin, umax, smin, smax = _orders(umin, umax, smin, smax, TOP64, "sign_split" in rules)
     if "block_bounds" in rules and u32min <= u32max:
         umin, umax = _blocks(umin, umax, u32min, u32max)
-    return _widen(umin, umax, smin, smax, u32min, u32max, s32min, s32max)
+    ranges = _widen(umin, umax, smin, smax, u32min, u32max, s32min, s32max)
+    low, high = ranges[6], ranges[7]
+    if low >= 0 and ranges[2] >= S32_MIN and ranges[3] <= S32_MAX and "signs_extended" in rules:
+        # a number that is its low half, sign-extended: that takes the place even of narrower ranges
+        return low, high, low, high, ranges[4], ranges[5], low, high
+    return ranges
 
 
 def _orders(umin: int, umax: int, smin: int, smax: int, top: int, split: bool) -> Bounds:
@@ -213,11 +218,6 @@ def _widen(
         smin = low
     if high < smax:
         smax = high
-    if smin >= S32_MIN and smax <= S32_MAX:
-        if s32min > smin:
-            smin = s32min
-        if s32max < smax:
-            smax = s32max
     return umin, umax, smin, smax, u32min, u32max, s32min, s32max
 
 

@@ -7,7 +7,7 @@ from pbt.isa.insn import Insn
 from pbt.typing import Final
 from pbt.uapi.helpers import BY_ID, Helper
 from pbt.uapi.maps import MAP_TYPES
-from pbt.verifier_sim import bounds, callbacks, dynptr, fields, owned, scalar, stack
+from pbt.verifier_sim import bounds, callbacks, dynptr, fields, owned, scalar, stack, unprivileged
 from pbt.verifier_sim.allowed import allows, knows
 from pbt.verifier_sim.arguments import argument, named
 from pbt.verifier_sim.demands import Given
@@ -106,8 +106,10 @@ def _helper(env: Env, state: State, pc: int, number_: int) -> int:
         _compatible(env, helper, given.map)
         if helper.name in _CHANGES and given.map.flags & RDONLY_PROG:
             raise Refuse("write into map forbidden")
-    for _, reg, size in given.fills:
+    for regno, reg, size in given.fills:
         low = reg.off + reg.num.smin
+        if not env.privileged:
+            unprivileged.filled(state, regno, reg, size)
         stack.use_stack(env, state.frames[reg.obj], low)
         stack.helper_stack(env, state, 0, reg, size, True)
     _local_rules(env, state, helper)
@@ -292,7 +294,13 @@ def _map_result(env: Env, state: State, pc: int, given: Given, null: bool) -> Re
     if info.map_type == "XSKMAP":
         return Reg("xdp_sock", id=env.new_id(), null=null)
     fixed = not (info.flags & _INNER_MAP and info.inner_of and "inner_map_flag" in env.rules)
-    if null and "const_key" in env.rules and info.map_type in ("ARRAY", "PERCPU_ARRAY") and fixed:
+    if (
+        null
+        and env.privileged
+        and "const_key" in env.rules
+        and info.map_type in ("ARRAY", "PERCPU_ARRAY")
+        and fixed
+    ):
         key = _constant_key(env, state, given.key)
         if key is not None and key < info.max_entries:
             null = False

@@ -60,7 +60,8 @@ def check_type(regno: int, reg: Reg, expected: tuple[str, ...], own: bool = Fals
     shown = reg.type_name
     plain = shown.replace("rdonly_", "") if reg.kind in ("mem", "buf") else shown
     if reg.kind == "own":
-        plain = ("percpu_ptr_" if "percpu_" in reg.mods else "ptr_") if own else ""
+        percpu = "percpu_" in reg.mods and "percpu_ptr_" in expected
+        plain = ("percpu_ptr_" if percpu else "ptr_") if own else ""
     if reg.null or plain not in expected:
         raise Refuse(
             f"R{regno} type={shown} expected={', '.join(expected)}",

@@ -119,6 +119,8 @@ class Env:
         self.last_id = 0
         self.pending: list[tuple[int, State]] = []
         self.masked: dict[int, tuple[str, int]] = {}  # additions without privileges: what they did
+        self.limits_matter = False  # without privileges: whether only states with the same numbers are alike
+        self.barriers: set[int] = set()  # slots that no processor reaches before it knows that it may
         self.pointer_at: dict[int, str] = {}  # what each load or store was used with
         self.depths: dict[int, int] = {}  # first slot of a function → bytes of stack
         self.callback_calls: set[int] = set()  # calls whose callbacks were entered

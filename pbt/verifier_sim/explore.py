@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pbt.data import NamedTuple
 from pbt.isa import opcodes as op
 from pbt.typing import TYPE_CHECKING, Final
+from pbt.verifier_sim import unprivileged
 from pbt.verifier_sim.env import Decoded, Env, Refuse, Unsupported
 from pbt.verifier_sim.flow import Flow
 from pbt.verifier_sim.prune import COVERS, EXACTLY, WITHIN, Node, covers, find, same_hint
@@ -107,8 +108,12 @@ class Explorer:
             self.log.starts()
         try:
             while True:
-                pc, found = self._path(pc, current)
-                self._finished(found.node)
+                try:
+                    current = self._path(pc, current)
+                except Refuse:
+                    if not self._barred():
+                        raise
+                self._finished(current.node)
                 if self.log is not None:
                     self.log.ends()
                 if not env.pending:
@@ -121,7 +126,15 @@ class Explorer:
             return Walk(refusal, where, env.processed, 0, self.states, self.current)
         return Walk(None, -1, env.processed, 0, self.states, None)
 
-    def _path(self, pc: int, state: State) -> tuple[int, State]:
+    def _barred(self) -> bool:
+        """Whether the path that goes wrong is one that only a processor running ahead goes; it ends here then."""
+        pc, step = self.pc, self.steps[self.pc]
+        if step is None or not unprivileged.barred(self.env, self.current, pc):
+            return False
+        self.steps[pc] = _barrier, step
+        return True
+
+    def _path(self, pc: int, state: State) -> State:
         """Walk until the path ends or an earlier state covers it."""
         env, marks, steps = self.env, self.marks, self.steps
         self.current = state
@@ -135,7 +148,7 @@ class Explorer:
                 if mark & _COMPARED and self._known(pc, state, mark & _EVERY_TIME):
                     if self.log is not None:
                         self.log.safe(pc)
-                    return pc, state
+                    return state
                 if mark & _JUMP:
                     self.jumps += 1
             if self.keep:
@@ -145,7 +158,7 @@ class Explorer:
                 step = steps[pc] = self._decoded(pc)
             pc = step[0](env, state, pc, step[1])
             if pc < 0:
-                return pc, state
+                return state
 
     def _decoded(self, pc: int) -> Decoded:
         """The instruction at a slot, taken apart, or the refusal of older kernels that come to it."""
@@ -195,7 +208,8 @@ class Explorer:
         As the kernel does, states that never help are forgotten; only those that were compared
         with a state worth remembering count as having missed.
         """
-        live, rules = self.live, self.env.rules
+        live, rules, env = self.live, self.env.rules, self.env
+        cover = EXACTLY if env.limits_matter else self.cover
         for node in nodes[::-1]:
             unfinished = node.branches > 0
             if unfinished:
@@ -207,7 +221,7 @@ class Explorer:
                 elif same and same_hint(node, state) and covers(node, state, EXACTLY, live, rules):
                     raise _endless(pc, state, node.state)
                 add = add and not young
-            elif covers(node, state, self.cover, live, rules):
+            elif covers(node, state, cover, live, rules):
                 node.hits += 1
                 self._inherit(node, state)
                 return _HIT
@@ -261,6 +275,11 @@ class Explorer:
                 if held is not None and held.kind == "scalar":
                     deps = ((node, (level, -1 - index)),)
                     frame.stack[index] = Slot(slot.types, with_origin(held, deps))
+
+
+def _barrier(env: Env, state: State, pc: int, step: Decoded) -> int:
+    """An instruction that paths which only a processor running ahead goes do not come to."""
+    return -1 if state.speculative else step[0](env, state, pc, step[1])
 
 
 def repeats(name: str) -> bool:

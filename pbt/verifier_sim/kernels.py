@@ -91,6 +91,7 @@ RULES = (
     Rule("const_shifts", (6, 10), "only shifts by a constant keep bounds"),
     Rule("narrow_fill", (6, 10), "a fill may read the low part of a wider spill"),
     Rule("linked_deltas", (6, 12), "copies plus a constant are refined together"),
+    Rule("signs_extended", (6, 12), "64-bit bounds within those of 32 bits become these, if not negative"),
     Rule("stack_round_16", (6, 12), "frames of one call chain are rounded to 16 bytes, not 32"),
     Rule("cpu_bounded", (6, 12), "get_smp_processor_id() is below the number of CPUs"),
     Rule("helper_reads", (6, 14), "what a helper only reads on the stack stays known"),

@@ -6,8 +6,8 @@ Source: process_spin_lock() of kernel/bpf/verifier.c.
 from __future__ import annotations
 
 from pbt.typing import TYPE_CHECKING, Any, Final
-from pbt.verifier_sim import fields, owned, scalar
-from pbt.verifier_sim.bounds import sync
+from pbt.verifier_sim import fields, owned
+from pbt.verifier_sim.bounds import between
 from pbt.verifier_sim.env import Env, Refuse
 from pbt.verifier_sim.reg import UNINIT, Field, Reg, number
 from pbt.verifier_sim.resources import forget
@@ -93,7 +93,7 @@ def resilient(call: Call, regno: int, reg: Reg, _: str) -> None:
         give(call.env, call.state, regno, reg, kind)
         return
     other = call.state.copy()
-    failed = number(sync(scalar.UNKNOWN._replace(s32min=-4095, s32max=-1), call.env.rules))
+    failed = number(between(-4095, -1, call.env.rules))
     other.frames[-1].regs[0:6] = [failed, UNINIT, UNINIT, UNINIT, UNINIT, UNINIT]
     call.env.push(call.pc + 1, other)
     take(call.env, call.state, regno, reg, kind)

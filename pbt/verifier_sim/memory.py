@@ -97,9 +97,9 @@ def packet(env: Env, regno: int, reg: Reg, offset: int, size: int, zero: bool = 
 
 
 def aligned(env: Env, reg: Reg, offset: int, size: int, strict: bool = False) -> None:
-    """Refuse a misaligned access where alignment is enforced: always on the stack and for atomics."""
+    """Refuse a misaligned access where alignment is enforced: on the stack and for atomics, never in an arena."""
     kind = reg.kind
-    if size == 1 or not (strict or env.strict or kind == "fp"):
+    if size == 1 or kind == "arena" or not (strict or env.strict or kind == "fp"):
         return
     gap = 2 if kind in ("pkt", "pkt_meta") and env.strict else 0
     place = tnum.add((reg.num.value, reg.num.mask), ((reg.off + offset + gap) & tnum.M64, 0))
@@ -196,6 +196,8 @@ _MAP_STRUCTS = {
 def _load_map(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
     """From the kernel's structure of the map, as through any other pointer to such a thing."""
     struct = _MAP_STRUCTS.get(reg.obj.map_type, "bpf_array")
+    if not env.privileged:
+        raise Refuse(f"'struct {struct}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN")
     if reg.off + offset < 0:
         raise Refuse(f"R{regno} is {struct} invalid negative access: off={reg.off + offset}")
     if env.types is not None and env.types.exact and env.types.struct(struct) is not None:

@@ -326,7 +326,7 @@ REASONS: Final = (
            "Load with CAP_PERFMON, or copy the pointer whole.", "SOCKET_FILTER unprivileged: w0 = w1; r0 = 0; exit"),
     Reason(104, r"R(\d+) pointer comparison prohibited", "addresses may not be compared, but with null",
            "Load with CAP_PERFMON, or compare numbers.", "SOCKET_FILTER unprivileged: r0 = 0; if r1 == 5 goto out; out: exit"),
-    Reason(105, r"attempt to corrupt spilled pointer on stack", "part of a pointer on the stack would be overwritten",
+    Reason(105, r"attempt to corrupt spilled pointer on stack|leaking pointer from stack off .*", "a pointer on the stack would be changed in part",
            "Overwrite the pointer as a whole.", "SOCKET_FILTER unprivileged: *(u64 *)(r10 -8) = r1; *(u32 *)(r10 -8) = 0; r0 = 0; exit"),
     Reason(106, r"R(\d+) variable stack access prohibited for !root.*", "r{0} would point to a part of the stack that is not known",
            "Move pointers to the stack by constants.", "SOCKET_FILTER unprivileged: call get_prandom_u32; r0 &= 7; r1 = r10; r1 += -16; r1 += r0; r0 = 0; exit"),
@@ -341,7 +341,7 @@ REASONS: Final = (
     Reason(110, r"R(\d+) has pointer with unsupported alu operation, .*", "r{0} is no pointer to the stack or to a map's value: it cannot be moved by a register",
            "Move it by a constant.", "SOCKET_FILTER unprivileged 6.1: r2 = 8; r1 += r2; r0 = 0; exit"),
     Reason(111, r"R(\d+) tried to (\w+) beyond pointer bounds, .*", "the pointer would leave its memory by this {1}",
-           "Stay inside of the memory.", "SOCKET_FILTER unprivileged 6.1: r1 = r10; r2 = 8; r1 += r2; r0 = 0; exit"),
+           "Stay inside of the memory.", "SOCKET_FILTER unprivileged 6.1: r1 = r10; r1 += -512; r2 = 8; r1 += r2; r0 = 0; exit"),
     Reason(112, r"R(\d+) tried to (\w+) from different maps, paths or scalars, .*", "one {1} meets different pointers, or pointers and numbers, on different paths",
            "Let each kind of value have an instruction of its own.",
            "SOCKET_FILTER unprivileged 6.1: call get_prandom_u32; r1 = ONE; r2 = 4; if r0 == 7 goto a; r1 = 5; a: r1 += r2; r0 = 0; exit"),
@@ -411,6 +411,8 @@ REASONS: Final = (
            "TRACEPOINT: r1 = addr_space_cast(r1, 0, 1); r0 = 0; exit"),
     Reason(145, r"\w+ pointer in R\d+ map_uid=.*", "the map is not that in whose value the work lies", "Pass that map.",
            "objects: r1 = WORKS; LOOK; if r0 == 0 goto out; r1 = r0; r2 = OTHER; r3 = 0; kcall bpf_wq_init; END"),
+    Reason(146, r"'struct (\w+)' access is allowed only to .*", "the kernel's own structure of a map takes the capability CAP_PERFMON",
+           "Load it with CAP_PERFMON, or use the map's values.", "SOCKET_FILTER unprivileged: r1 = HASH; r0 = *(u32 *)(r1 +0); exit"),
 )  # fmt: skip
 
 _compiled: list[tuple[re.Pattern[str], Reason]] = []

@@ -1,7 +1,7 @@
 """Programs of users without privileges: what they may not use, and no way past a bound even by speculation.
 
-Processors run ahead on the wrong side of a branch and with masked offsets. Kernels before 6.17 walk these
-paths as well ("speculative" ones), and refuse what goes wrong there; later ones put a barrier before it.
+Processors run ahead on the wrong side of a branch and with masked offsets. Kernels walk these paths as well
+("speculative" ones), and refuse what goes wrong there; from 6.17 on they put a barrier before it.
 Source: sanitize_ptr_alu(), sanitize_speculative_path(), check_stack_access_for_ptr_arithmetic().
 """
 
@@ -95,17 +95,53 @@ def stored(state: State, regno: int, reg: Reg, offset: int, size: int, value: Re
     return ANY if value.kind == "scalar" and value.num.const != 0 else value
 
 
+def filled(state: State, regno: int, reg: Reg, size: int) -> None:
+    """A helper writes to the stack, byte by byte."""
+    for at in range(size):
+        stored(state, regno, reg, at, 1, ANY)
+
+
+def added(state: State, reg: Reg, offset: int, size: int) -> None:
+    """An atomic operation that hands over no old value reads a pointer from the stack all the same."""
+    at = reg.off + reg.num.smin + offset
+    slot = state.frames[reg.obj].stack.get((-at - 1) >> 3)
+    if size == 8 and slot is not None and slot.reg is not None and slot.reg.kind != "scalar":
+        raise Refuse(f"leaking pointer from stack off {at}")
+
+
 # --- arithmetic with pointers -----------------------------------------------------------------
 
 
 def moving(env: Env, state: State, pc: int, insn: Insn, dst: Reg, src: Reg, result: Reg, name: str) -> None:
-    """A pointer was moved (`result`) by an addition or subtraction."""
-    pointer, off = (dst, src) if dst.kind != "scalar" else (src, dst)
+    """A pointer was moved (`result`) by an addition or subtraction.
+
+    Its offset will be masked (sanitize_ptr_alu()): refused where that cannot be done and no barrier stands.
+    """
     if name not in ("ADD", "SUB"):
         return
-    if insn.opcode & op.X:
-        _mask(env, state, pc, insn, pointer, off, result, name)
+    pointer, off = (dst, src) if dst.kind != "scalar" else (src, dst)
+    if not insn.opcode & op.X or pc in env.barriers:
+        _landed(env, insn.dst_reg, result)
+        return
+    known, negative = not off.num.mask, off.num.smin < 0
+    left, before = (name == "ADD") == negative, 0
+    if not state.speculative:
+        if not known and negative != (off.num.smax < 0):
+            raise Refuse(
+                f"R{insn.src_reg if pointer is dst else insn.dst_reg} has unknown scalar with mixed signed bounds, "
+                "pointer arithmetic with it prohibited for !root"
+            )
+        before = _limit(pointer, left, insn, name)
+        env.limits_matter |= not known
+    if not known:
+        other = state.copy()
+        other.speculative = True
+        other.frames[-1].regs[insn.dst_reg] = pointer
+        env.push(pc + 1, other)
     _landed(env, insn.dst_reg, result)
+    if not state.speculative:
+        width = abs(before - _limit(result, left, insn, name))
+        _remember(env, pc, insn, (f"pointer {known} {negative}", width), name)
 
 
 def _landed(env: Env, regno: int, reg: Reg) -> None:
@@ -131,30 +167,6 @@ def _landed(env: Env, regno: int, reg: Reg) -> None:
             )
 
 
-def _mask(
-    env: Env, state: State, pc: int, insn: Insn, pointer: Reg, off: Reg, result: Reg, name: str
-) -> None:
-    """sanitize_ptr_alu(): the offset will be masked; where that cannot be done, old kernels refuse."""
-    if "speculation_barred" in env.rules:
-        return
-    known, negative = not off.num.mask, off.num.smin < 0
-    if not state.speculative:
-        if not known and negative != (off.num.smax < 0):
-            regno = insn.src_reg if pointer.kind == state.frames[-1].regs[insn.dst_reg].kind else insn.dst_reg
-            raise Refuse(
-                f"R{regno} has unknown scalar with mixed signed bounds, pointer arithmetic with it prohibited "
-                "for !root"
-            )
-        left = (name == "ADD") == negative
-        before, after = _limit(pointer, left, insn, name), _limit(result, left, insn, name)
-        _remember(env, pc, insn, (f"pointer {known} {negative}", abs(before - after)), name)
-    if not known:
-        other = state.copy()
-        other.speculative = True
-        other.frames[-1].regs[insn.dst_reg] = pointer
-        env.push(pc + 1, other)
-
-
 def _limit(reg: Reg, left: bool, insn: Insn, name: str) -> int:
     """retrieve_ptr_limit()"""
     if reg.kind == "fp":
@@ -176,7 +188,7 @@ def _limit(reg: Reg, left: bool, insn: Insn, name: str) -> int:
 
 def numbers(env: Env, pc: int, insn: Insn, name: str) -> None:
     """Two numbers were added or subtracted: on no other path may one of them be a pointer."""
-    if name in ("ADD", "SUB") and insn.opcode & op.X and "speculation_barred" not in env.rules:
+    if name in ("ADD", "SUB") and insn.opcode & op.X and pc not in env.barriers:
         _remember(env, pc, insn, ("numbers", 0), name)
 
 
@@ -203,8 +215,6 @@ def compared(insn: Insn, dst: Reg, src: Reg, learnt: bool) -> None:
 
 def dead_side(env: Env, state: State, insn: Insn, pc: int) -> None:
     """The side that a decided branch does not take is walked all the same, with what decided it unknown."""
-    if "speculation_barred" in env.rules:
-        return
     other = state.copy()
     other.speculative = True
     regs = other.frames[-1].regs
@@ -212,3 +222,12 @@ def dead_side(env: Env, state: State, insn: Insn, pc: int) -> None:
         if regno != 10:
             regs[regno] = ANY
     env.push(pc, other)
+
+
+def barred(env: Env, state: State, pc: int) -> bool:
+    """Whether what goes wrong at `pc` does so ahead of a branch alone: a barrier before it ends such paths there."""
+    if not state.speculative or "speculation_barred" not in env.rules:
+        return False
+    env.barriers.add(pc)
+    env.masked.pop(pc, None)
+    return True
