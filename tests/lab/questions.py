@@ -25,9 +25,10 @@ from itertools import combinations, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pbt.host.btf import DECL_TAG, FUNC, FUNC_PROTO, FWD, INT, PTR, STRUCT, Btf, contents
+from pbt.host.btf import Btf, contents
 from pbt.isa import insn as make
 from pbt.isa.insn import EXIT, Insn, encode
+from pbt.uapi.btf import DECL_TAG, FUNC, FUNC_PROTO, FWD, INT, PTR, STRUCT
 from pbt.uapi.consts import ATTACH_TYPE
 from pbt.uapi.helpers import HELPERS
 from pbt.uapi.kfuncs import KFUNCS
