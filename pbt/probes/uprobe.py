@@ -181,7 +181,8 @@ def _expand(place: Place, target: Target) -> Sequence[Place]:
             found += srcline.expand(place, path, elf)
             continue
         names = _symbols(elf, place)
-        found += [{"path": path, "symbol": name, "offset": place["offset"]} for name in names]
+        by = {"matched": True} if is_pattern(place["symbol"]) else {}
+        found += [{"path": path, "symbol": name, "offset": place["offset"], **by} for name in names]
     if not found and place["path"].partition(".so")[0] in MERGED:
         return _expand({**place, "path": "libc"}, target)
     return found
@@ -343,7 +344,9 @@ def _last(path: str) -> Elf | None:
 
 # --- attaching --------------------------------------------------------------------------------
 
+ENOTSUPP = 524  # the kernel's own (include/linux/errno.h): an instruction that uprobes cannot step over
 HINTS = {
+    ENOTSUPP: "the kernel has no way to run the instruction there elsewhere, one with a `lock` prefix for instance",
     EINVAL: "the place may not be the start of an instruction, or the file may not be mapped as code",
     ENOENT: "the file or the function is not on this machine",
     ESRCH: "the process is gone",
@@ -399,28 +402,59 @@ def attach(
         flags = (perf.retprobe_bit("uprobe") if returns else 0) | spot.counter << _COUNTER_BIT
         who = {"pid": -1, "cpu": 0} if host.pid is None else {"pid": host.pid, "cpu": -1}
         where: dict[str, Any] = {"name": spot.path, "config2": spot.offset, **who}
-        return on_event(fd, cookie=program.cookie, type=perf.pmu_type("uprobe"), config=flags, **where)
+        try:
+            return on_event(fd, cookie=program.cookie, type=perf.pmu_type("uprobe"), config=flags, **where)
+        except KernelError as error:
+            if program.place.get("matched") and error.errno == ENOTSUPP:
+                return ()
+            raise
 
 
 def attach_many(
     find: Callable[[Place], Spot], returns: bool, host: AttachHost, fd: int, programs: Sequence[Program]
 ) -> tuple[Sequence[Closeable], int]:
-    """One link for all places of a file, or, in a session, for both ends of its functions."""
-    kind = programs[0].expected_attach_type
+    """One link for all places of a file, or, in a session, for both ends of its functions; where the kernel refuses
+    some that a wildcard matched, as few links as leave those out."""
+    kind, count = programs[0].expected_attach_type, 0
     if kind not in (MULTI, SESSION):
         with all_or_none() as links:
             for program in programs:
-                links += attach(find, returns, host, fd, program)
-        return links, len(programs)
+                added = attach(find, returns, host, fd, program)
+                links += added
+                count += bool(added)
+        return links, count
     with explained(programs[0].name, HINTS), all_or_none() as links:
         marked = [(_mapped(find(program.place)), program.cookie) for program in programs]
         ends = (
             {"session": True} if kind == SESSION else {"flags": BPF_F_UPROBE_MULTI_RETURN if returns else 0}
         )
         spots, paths = sorted(set(marked)), dict.fromkeys(spot.path for spot, _ in marked)
+        linked: set[tuple[Spot, int]] = set()
+        must = not programs[0].place.get("matched")
         for path in paths:
-            links.append(_link(fd, path, [s for s in spots if s[0].path == path], ends, host))
-        return links, len(programs)
+            link = partial(_link, fd, path, ends=ends, host=host)
+            linked.update(_links(links, link, [s for s in spots if s[0].path == path], must))
+        return links, sum(mark in linked for mark in marked)
+
+
+def _links(
+    links: list[Closeable],
+    link: Callable[[Sequence[tuple[Spot, int]]], Closeable],
+    spots: Sequence[tuple[Spot, int]],
+    must: bool,
+) -> Sequence[tuple[Spot, int]]:
+    """Add links to places; to which. Instructions that the kernel cannot run elsewhere (with a `lock` before them)
+    are left out, unless they `must` be."""
+    try:
+        links.append(link(spots))
+        return spots
+    except KernelError as error:
+        if must or error.errno != ENOTSUPP:
+            raise
+        if len(spots) == 1:
+            return ()
+    half = len(spots) // 2
+    return [*_links(links, link, spots[:half], must), *_links(links, link, spots[half:], must)]
 
 
 def _link(

@@ -126,3 +126,14 @@ def test_functions_that_the_kernel_keeps_to_itself_are_missing_probes(pbt: Pbt) 
     script = "fentry:vfs_read { @ = 1; } interval:ms:1 { print(1); exit(); }"
     done = pbt("-q", "-e", f"config = {{ missing_probes = ignore; print_maps_on_exit = false }} {script}")
     assert done.status == 0 and done.out == "1\n" and done.err == ""
+
+
+@pytest.mark.parametrize("without", ["none", "uprobe_multi,uprobe_session"])
+def test_a_wildcard_leaves_out_what_the_kernel_cannot_probe(pbt: Pbt, without: str) -> None:
+    """Instructions with a `lock` prefix, with which this function begins in many builds. Named alone it is an error."""
+    words = ("--dry-run", *(("--no-feature", without) if without != "none" else ()), "-e")
+    names = pbt("-l", "uprobe:libc:pthread_spin_*").lines()
+    alone = [pbt(*words, f"{name} {{ }}") for name in names]
+    assert all("a `lock` prefix" in made.err for made in alone if made.status)
+    made, count = pbt(*words, "uprobe:libc:pthread_spin_* { }"), sum(not made.status for made in alone)
+    assert made.err == f"Attached {count} probe{'s' * (count != 1)}\n", made.err
