@@ -47,9 +47,11 @@ class _Read(ast.NodeTransformer):
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
         return self._inside(node, True)
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
         node.returns = None
         return self._inside(node, False)
+
+    visit_AsyncFunctionDef = visit_FunctionDef
 
     def _inside(self, node: ast.AST, in_class: bool) -> ast.AST:
         self.in_class.append(in_class)
