@@ -97,7 +97,7 @@ def concrete(source: Source) -> Branch:
 
 
 def _parse(text: str, leaves: list[Leaf]) -> Branch:
-    from pbt.lang.table import parser
+    from pbt.lang.saved import parser
 
     tree: Branch = _with_leaves(parser().reducing(_made).parse(text), leaves)
     leaves.append(Leaf("$END", "", len(text), len(text)))

@@ -1,7 +1,7 @@
 """The driver of a saved LALR(1) table: text → tree, with a lexer that looks only for what may come next
 
 lark makes the table from the grammar (see `table`), and this driver reads it as lark would; scripts are
-parsed without importing lark, which takes longer than a small script takes from end to end. Rows of the
+parsed without lark, importing which takes longer than a small script takes from end to end. Rows of the
 table and regular expressions are unpacked when first needed: most scripts need few of them.
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pbt.lang.lalr import END, Branch, Unexpected
-from pbt.lang.table import parser
+from pbt.lang.saved import parser
 from pbt.regex import Regex
 from pbt.source import ScriptError, Source, Span
 from pbt.typing import Any

@@ -1,8 +1,6 @@
-"""The LALR table of grammar.lark, saved as compressed text so that starting does not compute it.
+"""The LALR table of grammar.lark, computed by lark: `python -m pbt.lang.table` writes table.bin anew.
 
-`python -m pbt.lang.table` writes table.bin anew, by lark; `lalr` drives the table without lark. lark's own
-cache is not used: it unpickles a file with a guessable name in the temporary directory, which runs the
-code of whoever put it there.
+`saved` reads it, and `lalr` drives it, without lark. Neither this module nor the grammar is installed (see setup.py).
 """
 
 from __future__ import annotations
@@ -10,25 +8,19 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
 
-from pbt.lang.lalr import END, Parser, Rule, Terminal
+from pbt.lang.lalr import END
+from pbt.lang.saved import TABLE
 from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lark import Lark
 
-_HERE = os.path.dirname(__file__)
-GRAMMAR = os.path.join(_HERE, "grammar.lark")
-TABLE = os.path.join(_HERE, "table.bin")
+GRAMMAR = os.path.join(os.path.dirname(TABLE), "grammar.lark")
 
 
-def read(path: str) -> bytes:
-    """The contents of a file of this package, which may lie in an archive."""
-    loader: Any = __spec__.loader if __spec__ is not None else None
-    if hasattr(loader, "get_data"):
-        return bytes(loader.get_data(path))
-    with open(path, "rb") as file:
+def grammar() -> bytes:
+    with open(GRAMMAR, "rb") as file:
         return file.read()
 
 
@@ -44,7 +36,7 @@ def build() -> Lark:
     from lark import Lark
 
     return Lark(
-        read(GRAMMAR).decode(),
+        grammar().decode(),
         parser="lalr",
         lexer="contextual",
         propagate_positions=True,
@@ -55,7 +47,7 @@ def build() -> Lark:
 def dump() -> bytes:
     """The contents of table.bin for the grammar as it is."""
     terminals, rules, *rest = _table(build())
-    texts = [fingerprint(read(GRAMMAR)), _text(map(_written, terminals)), _text(map(_written, rules))]
+    texts = [fingerprint(grammar()), _text(map(_written, terminals)), _text(map(_written, rules))]
     texts += ["\n".join(part) if isinstance(part, list) else str(part) for part in rest]
     return zlib.compress("\0".join(texts).encode(), 9)
 
@@ -73,16 +65,6 @@ def _written(record: Sequence[Any]) -> Iterator[str]:
             yield "-" if value is None else " ".join(map(str, value))
         else:
             yield str(int(value)) if isinstance(value, (bool, int)) else value
-
-
-def _terminal_of(name: str, pattern: str, literal: str, ignored: str, first: str, *words: str) -> Terminal:
-    known = dict(zip(words[::2], map(int, words[1::2]), strict=True))
-    return Terminal(name, pattern, literal == "1", ignored == "1", known, first)
-
-
-def _rule_of(data: str, origin: str, size: str, single: str, keep: str) -> Rule:
-    kept = None if keep == "-" else [int(n) for n in keep.split()]
-    return Rule(data, int(origin), int(size), kept, single == "1")
 
 
 def _table(made: Lark) -> tuple[Any, ...]:
@@ -166,23 +148,6 @@ def _rule(rule: Any, origins: dict[str, int]) -> tuple[Any, ...]:
     single = bool(rule.options.expand1 and not rule.alias)
     data = rule.alias or rule.options.template_source or rule.origin.name
     return str(data), origins[rule.origin.name], len(rule.expansion), single, None if whole else keep
-
-
-@cache
-def parser() -> Parser:
-    """The parser of scripts, from the saved table."""
-    _, *lists, start, final = zlib.decompress(read(TABLE)).decode().split("\0")
-    terminals, rules = ([row.split("\2") for row in part.split("\1")] for part in lists[:2])
-    sets, rows, gotos = (part.split("\n") for part in lists[2:])
-    return Parser(
-        [_terminal_of(*t) for t in terminals],
-        [_rule_of(*r) for r in rules],
-        sets,
-        rows,
-        gotos,
-        int(start),
-        int(final),
-    )
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pbt.lang.saved import parser
 from pbt.lang.scan import SCANS, UNSURE
-from pbt.lang.table import parser
 
 PIECES = st.sampled_from(
     [*" \t\n\r\v\f\x1f\u2003,;{}()[]:=/\\\"'$@#*?!~<>+-%&|^.0189", "a", "Zz", "_", "é", "²", "٣", "x1", "//", "/*",

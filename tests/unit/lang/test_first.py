@@ -7,7 +7,7 @@ import re
 import pytest
 
 from pbt.lang.first import first_characters
-from pbt.lang.table import parser
+from pbt.lang.saved import parser
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import lark
 import pytest
 
 from pbt.lang.lalr import Token, Unexpected
-from pbt.lang.table import GRAMMAR, TABLE, build, fingerprint, parser, read
+from pbt.lang.saved import TABLE, parser, read
+from pbt.lang.table import build, fingerprint, grammar
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGE = ROOT / "pbt"
@@ -20,7 +21,7 @@ PACKAGE = ROOT / "pbt"
 def test_the_table_was_made_from_this_grammar() -> None:
     """If this fails: python -m pbt.lang.table."""
     made_from = zlib.decompress(read(TABLE)).decode().split("\0")[0]
-    assert made_from == fingerprint(read(GRAMMAR))
+    assert made_from == fingerprint(grammar())
 
 
 SCRIPTS = sorted((ROOT / "bench" / "scripts").glob("*.bt")) + sorted(
@@ -90,7 +91,7 @@ def test_the_grammar_has_no_conflicts(caplog: pytest.LogCaptureFixture) -> None:
     before = lark.logger.level
     lark.logger.setLevel(logging.DEBUG)
     try:
-        lark.Lark(read(GRAMMAR).decode(), parser="lalr", lexer="contextual", debug=True)
+        lark.Lark(grammar().decode(), parser="lalr", lexer="contextual", debug=True)
         assert not [r for r in caplog.records if "onflict" in r.getMessage()]
         lark.Lark('start: a | a "x"\na: "y" | "y" a a', parser="lalr", debug=True)
         assert [r for r in caplog.records if "onflict" in r.getMessage()]  # so it would have told
