@@ -71,7 +71,8 @@ _STRUCTURES: Final = {"scx_bpf_": "sched_ext_ops"}
 
 
 def _of_structure(env: Env, name: str) -> bool:
-    struct = env.attached.struct if env.attached is not None else ""
+    since_7 = not env.release or env.release >= (7, 0)
+    struct = env.attached.struct if env.attached is not None and since_7 else ""
     if struct == "sched_ext_ops_cid" and name in BY_CPU:
         return False
     return not struct or all(
