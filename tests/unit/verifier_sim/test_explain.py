@@ -12,7 +12,7 @@ from pbt.isa.asm import assemble
 from pbt.isa.insn import encode
 from pbt.source import Source
 from pbt.verifier_sim import jsonl, verify_bundle
-from pbt.verifier_sim.reasons import Reason, plain
+from pbt.verifier_sim.reasons import plain
 from tests.unit.verifier_sim.reasons import run_example
 
 _LOOK = "*(u32 *)(r10 -4) = 1; r2 = r10; r2 += -4; r1 = HASH; call map_lookup_elem"
@@ -157,7 +157,7 @@ _KNOWN = {
 def test_a_story_tells_what_is_known(name: str) -> None:
     """Of the registers that matter: what they hold, where that came from, and what would mend the program."""
     text, prog_type, facts, hint = _KNOWN[name]
-    verdict = run_example(Reason(0, "", "", "", f"{prog_type}: {text}"))
+    verdict = run_example(f"{prog_type}: {text}")
     assert verdict.error is not None
     assert [fact.text for fact in verdict.error.known] == facts
     assert hint in verdict.error.hint, verdict.error.hint
@@ -174,7 +174,7 @@ def test_facts_have_their_lines() -> None:
 
 
 def test_a_function_that_calls_itself() -> None:
-    verdict = run_example(Reason(0, "", "", "", "SOCKET_FILTER: call f; exit; f: call f; exit"))
+    verdict = run_example("SOCKET_FILTER: call f; exit; f: call f; exit")
     assert verdict.error is not None and "calls itself" in verdict.error.hint
 
 
