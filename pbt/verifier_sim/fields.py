@@ -92,7 +92,7 @@ def _for_sleepers(env: Env, map_type: str) -> bool:
     if "sleepable_maps" not in env.rules:
         return map_type in ("HASH", "LRU_HASH", "ARRAY")
     if map_type in _FOR_SLEEPERS:
-        return True
+        return map_type not in ("QUEUE", "STACK") or not env.release or env.release >= (6, 2)
     if "more_sleepable_maps" not in env.rules:
         return False
     return map_type == "LPM_TRIE" or (map_type == "PROG_ARRAY" and env.prog.name == "SYSCALL")
