@@ -16,9 +16,6 @@ from typing import NamedTuple
 PUBLIC = ("pbt", "pbt.aot", "pbt.api", "pbt.bundle", "pbt.host.target", "pbt.source")
 """Modules that keep their docstrings and annotations."""
 
-MAKERS = ("pbt.lang.first", "pbt.lang.table")
-"""Modules that make what is installed, and are not: `table.bin` from the grammar."""
-
 
 def bare(source: str, public: bool) -> str:
     """A module that does the same, without comments and, unless it is public, without what is only read.
@@ -141,10 +138,6 @@ if __name__ == "__main__":
 
     class BuildPy(build_py):
         """Copies modules as `bare` makes them."""
-
-        def find_package_modules(self, package: str, package_dir: str) -> list[tuple[str, str, str]]:
-            found = super().find_package_modules(package, package_dir)
-            return [(of, name, path) for of, name, path in found if f"{of}.{name}" not in MAKERS]
 
         def build_module(self, module: str, module_file: str, package: str) -> tuple[str, bool]:
             made, copied = super().build_module(module, module_file, package)

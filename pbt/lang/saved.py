@@ -1,6 +1,6 @@
 """The parser of scripts, from its saved table: compressed text, so that starting does not compute it.
 
-`table` makes it, which is not installed: scripts are parsed without lark. A cache as lark has one is not used: it
+`table` makes it: scripts are parsed without lark. A cache as lark has one is not used: it
 unpickles a file with a guessable name in the temporary directory, which runs the code of whoever put it there.
 """
 

@@ -1,6 +1,6 @@
 """The LALR table of grammar.lark, computed by lark: `python -m pbt.lang.table` writes table.bin anew.
 
-`saved` reads it, and `lalr` drives it, without lark. Neither this module nor the grammar is installed (see setup.py).
+`saved` reads it, and `lalr` drives it, without lark.
 """
 
 from __future__ import annotations
