@@ -149,7 +149,11 @@ def _deduce_mixed(ranges: Ranges, rules: Features) -> Ranges:
         umin, umax = _blocks(umin, umax, u32min, u32max)
     ranges = _widen(umin, umax, smin, smax, u32min, u32max, s32min, s32max)
     low, high = ranges[6], ranges[7]
-    if low >= 0 and ranges[2] >= S32_MIN and ranges[3] <= S32_MAX and "signs_extended" in rules:
+    if ranges[2] < S32_MIN or ranges[3] > S32_MAX:
+        return ranges
+    if "signs_met" in rules:
+        return (*ranges[:2], max(ranges[2], low), min(ranges[3], high), *ranges[4:])
+    if low >= 0 and "signs_extended" in rules:
         # a number that is its low half, sign-extended: that takes the place even of narrower ranges
         return low, high, low, high, ranges[4], ranges[5], low, high
     return ranges

@@ -120,6 +120,11 @@ RULES = (
     Rule("commuted_kept", (7, 0), "a number plus a pointer keeps the pointer's frame and reference"),
     Rule("inner_map_pointer", (7, 0), "what a map of maps gives is a map, even before the check for null"),
     Rule("flags_precise", (7, 0), "flags of get_local_storage are compared exactly"),
+    Rule(
+        "signs_met",
+        (7, 0),
+        "64-bit bounds within those of 32 bits are narrowed by these, whatever their signs",
+    ),
     Rule("block_bounds", (7, 0), "64-bit bounds move to where the 32-bit ones allow"),
     Rule("same_register", (6, 19), "a register compared with itself is decided"),
     Rule("frames_empty", (7, 0), "functions without stack take none of it"),
