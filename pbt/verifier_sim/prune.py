@@ -116,7 +116,7 @@ class Match:
             old.off != new.off
             or old.null != new.null
             or old.mods != new.mods
-            or not (old.obj is new.obj or old.obj == new.obj or self._same_dynptr(old, new))
+            or not (old.obj is new.obj or old.obj == new.obj)
             or (ids and not self.same_id(old.id, new.id))
             or not self.same_id(old.ref, new.ref)
         ):
@@ -132,10 +132,6 @@ class Match:
         elif old.size != new.size:
             return False
         return scalar.includes(old.num, new.num)
-
-    def _same_dynptr(self, old: Reg, new: Reg) -> bool:
-        """Slices of dynptrs: the ids of these correspond."""
-        return old.kind == "mem" and bool(old.obj) and bool(new.obj) and self.same_id(old.obj, new.obj)
 
     def _scalar(self, old: Reg, new: Reg, place: tuple[int, int]) -> bool:
         if old.mods != new.mods:

@@ -27,7 +27,7 @@ ASKED = (
     "get_retval", "set_retval", "bind", "getsockopt", "setsockopt", "get_attach_cookie", "get_func_ip",
     "get_local_storage", "get_cgroup_classid", "get_current_comm", "perf_event_output", "sk_storage_get",
 )  # fmt: skip
-_FORBIDDEN = ("cannot use helper", "unknown func", "not supported for")
+_FORBIDDEN = ("cannot use helper", "unknown func", "not supported for", "not allowed in probe")
 
 
 def _log(prog_type: str, attach: str, insns: list[Insn]) -> str | None:
