@@ -184,6 +184,7 @@ def test_helpers_allowed(name: str) -> None:
         "invalid func",
         "supported only for",
         "not supported for",
+        "not allowed in probe",
     )
     allowed = set()
     for helper in HELPERS.values():

@@ -25,7 +25,7 @@ COLOUR = Enum("colour", values=(("RED", 1), ("CRIMSON", 1), ("BLUE", 2)))
 def test_each_type_has_its_text():
     for type_, value, text in (
         (I64, -3, "-3"), (BOOL, True, "true"), (VOID, None, "null"), (Pointer(U8), 16, "0x10"),
-        (COLOUR, 1, "RED"), (COLOUR, 7, "7"), (Str(8), b"abc", "abc"), (Buffer(4), b"a\x00", "a\\x00"),
+        (COLOUR, 1, "CRIMSON"), (COLOUR, 7, "7"), (Str(8), b"abc", "abc"), (Buffer(4), b"a\x00", "a\\x00"),
         (Array(U32, 2), [1, 2], "[1,2]"), (Array(CHAR, 4), b"text", "text"), (Array(I8, 2), [97, 0], "[97,0]"),
         (Tuple((U32, Str(4), Tuple((U8, U8)))), (1, b"two", (3, 4)), "(1, two, (3, 4))"),
         (Tuple((U8,), ("n",)), {"n": 5}, "{ .n = 5 }"), (Tuple((), ()), (), "()"),
