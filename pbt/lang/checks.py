@@ -136,12 +136,12 @@ class Checks:
 
     def literal_int(self, node: ast.Expr, what: str) -> int:
         self._expr(node)
-        value = self.known_int(node)
-        if value is None:
+        value = self.real(node)
+        if not isinstance(value, ast.Int):
             raise ScriptError(
                 f"{what} must be an integer literal", node.span, "its value must be known beforehand"
             )
-        return value
+        return value.value
 
     def literal_str(self, node: ast.Expr, what: str) -> str:
         self._expr(node)
