@@ -39,7 +39,7 @@ from bench.tools import (
 from pbt.sys import objects
 
 BURST = 5000  # events of the load at a time
-CLEAR = 0.75  # of the nanoseconds of another: where code lies makes 15 % at most, so who takes less than this is faster
+CLEAR = 0.85  # of the nanoseconds of another: where code lies makes 15 % at most, so who takes less than this is faster
 TOOLS_LOAD = "mixed"
 
 
@@ -268,7 +268,7 @@ def summed(found: dict[str, Any]) -> str:
 def main() -> None:
     short = flag("short")
     only = sys.argv[sys.argv.index("--only") + 1] if flag("only") else ""
-    rounds = option("rounds", 1 if short else 6)
+    rounds = option("rounds", 1 if short else 10)
     work = Work(TOOLS_LOAD, 0 if flag("no-runs") else BURST, rounds, Paces())
     found = run(work, short, only)
     print(json.dumps(found) if flag("json") else found["text"])
