@@ -16,7 +16,7 @@ from pbt.sys import bpf
 from pbt.types import Struct
 from pbt.uapi import consts, structs
 from pbt.uapi.features import FEATURES
-from pbt.uapi.helpers import HELPERS, Helper, kind
+from pbt.uapi.helpers import HELPERS, Helper, named
 from pbt.uapi.maps import MAP_TYPES
 from pbt.uapi.progs import PROG_TYPES, may_access, returns
 
@@ -310,7 +310,7 @@ class Call:
         self.before += insn(0x85, imm=HELPERS["get_prandom_u32"].id)  # from here on r1 to r5 are unset
 
     def argument(self, index: int) -> bytes:
-        register, (name, parameter) = index + 1, kind(self.helper.args[index])
+        register, (name, parameter) = index + 1, named(self.helper.args[index])
         if name == "CONST_MAP_PTR":
             return wide(register, self.map, consts.BPF_PSEUDO_MAP_FD)
         if name == "CONST_STR":
@@ -341,7 +341,7 @@ class Call:
 
 def place_to_test(helper: Helper) -> str:
     """A program type in which the call can be tried; "" if there is none."""
-    kinds = {kind(arg) for arg in helper.args}
+    kinds = {named(arg) for arg in helper.args}
     names = {name for name, _ in kinds}
     if names & UNREADY or any("BTF_ID" in n and p not in ("", "task_struct") for n, p in kinds):
         return ""
@@ -373,7 +373,7 @@ def test_a_helper_takes_what_its_row_says(maps: Maps, helper: Helper) -> None:
         pytest.skip("no such map here")
     call = Call(helper, prog_type, maps)
     assert call.objection() is None
-    for index, (name, _) in enumerate(map(kind, helper.args)):
+    for index, (name, _) in enumerate(map(named, helper.args)):
         register = index + 1
         assert "!read_ok" in (call.objection({index: b""}) or "") or helper.name == "get_cgroup_classid"
         if "CONST_SIZE" in name and (helper.name, index) != ("snprintf", 4):  # tied to the format

@@ -398,7 +398,7 @@ HELPERS: dict[str, Helper] = {helper.name: helper for helper in _ROWS}
 BY_ID: dict[int, Helper] = {helper.id: helper for helper in _ROWS}
 
 
-def kind(text: str) -> tuple[str, str]:
+def named(text: str) -> tuple[str, str]:
     """A kind of argument or return value without its parameter, and the parameter ("" if none)."""
     name, _, parameter = text.partition(":")
     return name, parameter

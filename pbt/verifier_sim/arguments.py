@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pbt.uapi.helpers import Helper
+from pbt.uapi.helpers import Helper, named
 from pbt.verifier_sim import fields, memory, objects
 from pbt.verifier_sim.demands import (
     EXPECTED,
@@ -59,11 +59,6 @@ def as_memory(env: Env, reg: Reg) -> Reg:
     if env.prog.name != "SYSCALL":
         return reg
     return Reg("mem", reg.num, reg.off, size=1 << 16)
-
-
-def named(kind: str) -> tuple[str, str]:
-    name, _, parameter = kind.partition(":")
-    return name, parameter
 
 
 def _takes_own(env: Env, helper: Helper, name: str, reg: Reg) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
 from pbt.typing import Final
-from pbt.uapi.helpers import BY_ID, Helper
+from pbt.uapi.helpers import BY_ID, Helper, named
 from pbt.uapi.maps import MAP_TYPES
 from pbt.verifier_sim import bounds, callbacks, dynptr, fields, owned, scalar, stack, unprivileged
 from pbt.verifier_sim.allowed import allows, knows
-from pbt.verifier_sim.arguments import argument, named
+from pbt.verifier_sim.arguments import argument
 from pbt.verifier_sim.demands import Given
 from pbt.verifier_sim.env import MOVES_PACKET, Env, Refuse, Unsupported, sleeps
 from pbt.verifier_sim.leave import in_range

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from pbt.data import NamedTuple
 from pbt.source import PbtError
+from pbt.uapi.btf import MAGIC
 
-_MAGIC = 0xEB9F
 INT, PTR, ARRAY, STRUCT, UNION, ENUM, FWD, TYPEDEF, VOLATILE, CONST, RESTRICT, FUNC, FUNC_PROTO = range(1, 14)
 VAR, DATASEC, FLOAT, DECL_TAG, TYPE_TAG, ENUM64 = range(14, 20)
 _NAMES = (
@@ -108,7 +108,7 @@ class ProgramTypes:
             magic, _, _, header, type_off, type_len, str_off, str_len = struct.unpack_from("<HBBIIIII", data)
         except struct.error:
             raise BadTypes("the BTF is shorter than its header") from None
-        if magic != _MAGIC or header + max(type_off + type_len, str_off + str_len) > len(data):
+        if magic != MAGIC or header + max(type_off + type_len, str_off + str_len) > len(data):
             raise BadTypes("these bytes are not BTF")
         types = data[header + type_off : header + type_off + type_len]
         return ProgramTypes(types, data[header + str_off : header + str_off + str_len])

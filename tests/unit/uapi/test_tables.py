@@ -6,7 +6,7 @@ import re
 
 from pbt.uapi import consts, helpers
 from pbt.uapi.features import FALLBACKS, FEATURES, helper_release
-from pbt.uapi.helpers import BY_ID, HELPERS, NEWER, kind
+from pbt.uapi.helpers import BY_ID, HELPERS, NEWER, named
 from pbt.uapi.maps import MAP_BY_ID, MAP_TYPES
 from pbt.uapi.progs import PROG_TYPES, for_regs, may_access, ranges, returns
 
@@ -18,9 +18,9 @@ def test_helper_ids_have_no_gaps() -> None:
 def test_every_kind_is_explained() -> None:
     arguments, results = str(helpers.__doc__).split("Kinds of results:")
     explained = [set(re.findall(r"^    ([A-Z_]+): ", text, re.MULTILINE)) for text in (arguments, results)]
-    assert {kind(arg)[0] for h in HELPERS.values() for arg in h.args} == explained[0]
-    assert {kind(h.ret)[0] for h in HELPERS.values()} == explained[1]
-    assert kind("MEM_FIXED:8") == ("MEM_FIXED", "8") and kind("ANYTHING") == ("ANYTHING", "")
+    assert {named(arg)[0] for h in HELPERS.values() for arg in h.args} == explained[0]
+    assert {named(h.ret)[0] for h in HELPERS.values()} == explained[1]
+    assert named("MEM_FIXED:8") == ("MEM_FIXED", "8") and named("ANYTHING") == ("ANYTHING", "")
 
 
 def test_memory_is_followed_by_its_size() -> None:
