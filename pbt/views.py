@@ -33,8 +33,8 @@ class Checks(Protocol):
     def known_int(self, node: ast.Expr) -> int | None:
         """The number that the node is while compiling, or None."""
 
-    def literal_int(self, node: ast.Expr, what: str) -> int:
-        """The same, or a ScriptError that names `what`."""
+    def literal_int(self, node: ast.Expr, what: str, truths: bool = False) -> int:
+        """The same, or a ScriptError that names `what`; true and false only where `truths` are allowed."""
 
     def literal_str(self, node: ast.Expr, what: str) -> str: ...
 

@@ -100,7 +100,7 @@ def _act_assert(world: World, event: Event, values: Sequence[Any]) -> None:
 
 def _check_static_assert(checks: Checks, call: Call) -> Type:
     message = checks.literal_str(call.args[1], "static_assert() message")
-    if not checks.literal_int(call.args[0], "static_assert() condition"):
+    if not checks.literal_int(call.args[0], "static_assert() condition", truths=True):
         raise checks.error(message, call.span)
     return VOID
 
@@ -113,7 +113,7 @@ def _check_fail(checks: Checks, call: Call) -> Type:
         if isinstance(kind, Str):
             values.append(checks.literal_str(node, "fail() value").encode())
         else:
-            values.append(checks.literal_int(node, "fail() value"))
+            values.append(checks.literal_int(node, "fail() value", truths=True))
     form = printf.Format.parse(checks.literal_str(call.args[0], "fail() format"))
     changes = form.bind(call.types[1:], [bytes] * len(values))
     ready = tuple(v if change is None else change(v) for v, change in zip(values, changes, strict=True))

@@ -134,14 +134,14 @@ class Checks:
             return node.value
         return int(node.value) if isinstance(node, ast.Bool) else None
 
-    def literal_int(self, node: ast.Expr, what: str) -> int:
+    def literal_int(self, node: ast.Expr, what: str, truths: bool = False) -> int:
         self._expr(node)
-        value = self.real(node)
-        if not isinstance(value, ast.Int):
+        value = self.known_int(node)
+        if value is None or not truths and isinstance(self.real(node), ast.Bool):
             raise ScriptError(
                 f"{what} must be an integer literal", node.span, "its value must be known beforehand"
             )
-        return value.value
+        return value
 
     def literal_str(self, node: ast.Expr, what: str) -> str:
         self._expr(node)
