@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from pbt.data import NamedTuple
-from pbt.host.btfindex import EACH, BtfError, Data, Index, contents
+from pbt.host.btfindex import BtfError, Data, Index, contents
 from pbt.host.cint import alignment, basic, integer, strip_qualifiers
 from pbt.types import BOOL, CHAR, VOID, Array, Enum, Function, Member, Pointer, Struct, Type
 from pbt.typing import Literal
@@ -19,6 +19,7 @@ from pbt.uapi.btf import (
     FUNC_PROTO,
     FWD,
     INT,
+    MODIFIERS,
     PTR,
     RESTRICT,
     STRUCT,
@@ -27,9 +28,9 @@ from pbt.uapi.btf import (
     UNION,
     VAR,
     VOLATILE,
+    WORDS_EACH,
 )
 
-_MODIFIERS = {TYPEDEF, VOLATILE, CONST, RESTRICT, TYPE_TAG}
 _QUALIFIER = {VOLATILE: "volatile", CONST: "const", RESTRICT: "restrict"}
 _INT_SIGNED, _INT_BOOL = 1 << 0, 1 << 2
 
@@ -102,7 +103,7 @@ class Btf(Index):
             return Function(tuple((p.name, p.type) for p in self.params(id)), self.type(last))
         if kind == FLOAT:
             return integer(last, False)
-        if kind in _MODIFIERS or kind in (FUNC, VAR):
+        if kind in MODIFIERS or kind in (FUNC, VAR):
             return self.type(last)
         raise BtfError(f"BTF type {id} of kind {kind} is not a type of C")
 
@@ -136,7 +137,7 @@ class Btf(Index):
 
     def _values(self, at: int, kind: int, count: int) -> Iterator[tuple[str, int]]:
         words, signed = self._words, self._words[at + 1] >> 31
-        step = EACH[kind]
+        step = WORDS_EACH[kind]
         for place in range(at + 3, at + 3 + count * step, step):
             value = words[place + 1] | (words[place + 2] << 32 if kind == ENUM64 else 0)
             top = 1 << (63 if kind == ENUM64 else 31)
@@ -169,7 +170,7 @@ class Btf(Index):
                 bits, shift = code & 0xFF, code >> 16 & 0xFF
                 plain = bits == self._words[at + 2] * 8 and not shift and position % 8 == 0
                 return (0, position) if plain else (bits, position + shift)
-            if kind not in _MODIFIERS:
+            if kind not in MODIFIERS:
                 break
             id = self._words[at + 2]
         return 0, position
@@ -311,7 +312,7 @@ class Btf(Index):
                 index = self._starts.index(place)
                 at = self._at(self._first_id + index)
                 kind = words[at + 1] >> 24 & 0x7F
-                if kind in (ENUM, ENUM64) and place >= at + 3 and (place - at - 3) % EACH[kind] == 0:
+                if kind in (ENUM, ENUM64) and place >= at + 3 and (place - at - 3) % WORDS_EACH[kind] == 0:
                     found = self.type(self._first_id + index)
                     assert isinstance(found, Enum)
                     return found, dict(found.values)[name]

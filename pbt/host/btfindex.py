@@ -20,41 +20,10 @@ from functools import cached_property
 from pbt.data import NamedTuple
 from pbt.source import UsageError
 from pbt.typing import Literal, TypeAlias
-from pbt.uapi.btf import (
-    ARRAY,
-    CONST,
-    DATASEC,
-    DECL_TAG,
-    ENUM,
-    ENUM64,
-    FLOAT,
-    FUNC,
-    FUNC_PROTO,
-    FWD,
-    INT,
-    PTR,
-    RESTRICT,
-    STRUCT,
-    TYPE_TAG,
-    TYPEDEF,
-    UNION,
-    VAR,
-    VOLATILE,
-)
+from pbt.uapi.btf import ENUM64, FUNC, KINDS, WORDS, WORDS_EACH
 
 Data: TypeAlias = "bytes | mmap.mmap"
 Words: TypeAlias = "memoryview | array[int]"  # unsigned, of 32 bits
-
-KINDS = {
-    "int": INT, "ptr": PTR, "array": ARRAY, "struct": STRUCT, "union": UNION, "enum": ENUM, "fwd": FWD,
-    "typedef": TYPEDEF, "volatile": VOLATILE, "const": CONST, "restrict": RESTRICT, "func": FUNC,
-    "func_proto": FUNC_PROTO, "var": VAR, "datasec": DATASEC, "float": FLOAT, "decl_tag": DECL_TAG,
-    "type_tag": TYPE_TAG, "enum64": ENUM64,
-}  # fmt: skip
-
-# 32-bit words that follow the three of struct btf_type: once, and for each of its vlen elements
-_FIXED = {INT: 1, ARRAY: 3, VAR: 1, DECL_TAG: 1}
-EACH = {STRUCT: 3, UNION: 3, ENUM: 2, FUNC_PROTO: 2, DATASEC: 3, ENUM64: 3}
 
 _KERNELS = "/sys/kernel/btf/"
 _STRIDE = 1 << 15  # words of the type section that are looked through at least, once they are
@@ -190,7 +159,7 @@ class Index:
         if id < self._first_id and self.base:
             return self.base.kind(id)
         number = self._words[self._at(id) + 1] >> 24 & 0x7F
-        return next((name for name, value in KINDS.items() if value == number), f"kind {number}")
+        return KINDS[number] if number < len(KINDS) else f"kind {number}"
 
     def name(self, id: int) -> str:
         """The name of a type; "" when it has none."""
@@ -235,7 +204,7 @@ class Index:
         self._scans[kind] = self._scans.get(kind, 0) + 1
         if self._scans[kind] > _SCANS:
             return self._table(kind).get(name)
-        wanted, words = KINDS[kind], self._words
+        wanted, words = KINDS.index(kind), self._words
         for offset in self._offsets_of(name):
             for at in self._mentions(offset):
                 if at + 2 < len(words) and words[at + 1] >> 24 & 0x7F == wanted:
@@ -258,7 +227,7 @@ class Index:
         """Name → id of the first type of a kind that has it."""
         if kind not in self._tables:
             words, starts, first = self._words, self._starts.all(), self._first_id
-            ids = self._ids(KINDS[kind])
+            ids = self._ids(KINDS.index(kind))
             ids.reverse()
             found = dict(zip([words[starts[id - first]] for id in ids], ids, strict=True))
             named, others = self._spellings(found)
@@ -294,7 +263,7 @@ class Index:
 
     def names_after(self, kind: str, prefix: str) -> list[str]:
         """What follows a prefix in the names of types of a kind, sorted, each once; the base's are not among them."""
-        words, kinds, number = self._words, self._kinds, KINDS[kind]
+        words, kinds, number = self._words, self._kinds, KINDS.index(kind)
         wanted = set(self._offsets_of(prefix, b""))
         found = [words[at] for at in self._starts.all() if kinds[at] & 0x7F == number and words[at] in wanted]
         return sorted({self._name(offset)[len(prefix) :] for offset in found})
@@ -361,7 +330,7 @@ class _Steps(dict[int, int]):
     def __missing__(self, info: int) -> int:
         kind, count = info >> 24 & 0x7F, info & 0xFFFFFF
         if 0 < kind <= ENUM64:
-            once, each = _FIXED.get(kind, 0), EACH.get(kind, 0)
+            once, each = WORDS.get(kind, 0), WORDS_EACH.get(kind, 0)
         elif kind in self.layout:
             once, each = self.layout[kind]
         else:

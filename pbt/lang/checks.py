@@ -137,7 +137,7 @@ class Checks:
     def literal_int(self, node: ast.Expr, what: str, truths: bool = False) -> int:
         self._expr(node)
         value = self.known_int(node)
-        if value is None or not truths and isinstance(self.real(node), ast.Bool):
+        if value is None or (not truths and isinstance(self.real(node), ast.Bool)):
             raise ScriptError(
                 f"{what} must be an integer literal", node.span, "its value must be known beforehand"
             )

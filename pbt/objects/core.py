@@ -14,21 +14,8 @@ from pbt.objects.extension import CoreRelocation
 from pbt.source import UsageError
 from pbt.types import Array, Bool, Enum, Int, Pointer, Struct, Type
 from pbt.typing import TYPE_CHECKING, Final
-from pbt.verifier_sim.progbtf import (
-    ARRAY,
-    DATASEC,
-    ENUM,
-    ENUM64,
-    FUNC,
-    INT,
-    PTR,
-    STRUCT,
-    UNION,
-    VAR,
-    BadTypes,
-    ProgramTypes,
-    Row,
-)  # fmt: skip
+from pbt.uapi.btf import ARRAY, DATASEC, ENUM, ENUM64, FUNC, INT, PTR, STRUCT, UNION, VAR
+from pbt.verifier_sim.progbtf import BadTypes, ProgramTypes, Row
 from pbt.verifier_sim.reg import MapInfo
 
 if TYPE_CHECKING:

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 from pbt.data import NamedTuple
 from pbt.objects.elf import NOBITS, STT_SECTION, ObjectElf
 from pbt.source import UsageError
+from pbt.uapi.btf import ARRAY, DATASEC, PTR, STRUCT
 from pbt.uapi.maps import MAP_BY_ID
 from pbt.verifier_sim import layout
-from pbt.verifier_sim.progbtf import ARRAY, DATASEC, PTR, STRUCT, BadTypes, ProgramTypes, Row
+from pbt.verifier_sim.progbtf import BadTypes, ProgramTypes, Row
 from pbt.verifier_sim.reg import Field, MapInfo
 
 _RDONLY_PROG, _MMAPABLE = 1 << 7, 1 << 10

@@ -1,4 +1,4 @@
-"""BTF, written: types one after another, and the records that tie instructions to functions and lines.
+"""BTF: its numbers; and written, types one after another, and the records that tie instructions to functions and lines.
 
 Source: <linux/btf.h>, Documentation/bpf/btf.rst.
 """
@@ -14,6 +14,16 @@ MAGIC, VERSION = 0xEB9F, 1
 _HEADER, _HEADER_EXT = 24, 24
 INT, PTR, ARRAY, STRUCT, UNION, ENUM, FWD, TYPEDEF, VOLATILE, CONST, RESTRICT, FUNC, FUNC_PROTO = range(1, 14)
 VAR, DATASEC, FLOAT, DECL_TAG, TYPE_TAG, ENUM64 = range(14, 20)  # BTF_KIND_*
+KINDS = (
+    "void", "int", "ptr", "array", "struct", "union", "enum", "fwd", "typedef", "volatile", "const", "restrict", "func",
+    "func_proto", "var", "datasec", "float", "decl_tag", "type_tag", "enum64",
+)  # fmt: skip
+"""What each kind is called, by its number."""
+MODIFIERS = (TYPEDEF, VOLATILE, CONST, RESTRICT, TYPE_TAG)
+"""Kinds that stand before another type, which has their size."""
+WORDS = {INT: 1, ARRAY: 3, VAR: 1, DECL_TAG: 1}
+WORDS_EACH = {STRUCT: 3, UNION: 3, ENUM: 2, FUNC_PROTO: 2, DATASEC: 3, ENUM64: 3}
+"""32-bit words that follow the three of struct btf_type: once, and for each of its vlen elements."""
 STATIC, GLOBAL, EXTERN = 0, 1, 2  # linkage of functions and variables
 FUNC_INFO_SIZE, LINE_INFO_SIZE = 8, 16
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from pbt.data import NamedTuple
 from pbt.typing import Final
+from pbt.uapi.btf import ENUM, ENUM64, INT, PTR, STRUCT, UNION
 from pbt.verifier_sim import bounds, structops
 from pbt.verifier_sim.env import Refuse, Unsupported
 from pbt.verifier_sim.kernels import Features
 from pbt.verifier_sim.kerneltypes import KernelTypes
-from pbt.verifier_sim.progbtf import ENUM, ENUM64, INT, PTR, STRUCT, UNION, Row
+from pbt.verifier_sim.progbtf import Row
 from pbt.verifier_sim.reg import ANY, Reg, names, number
 
 ADDRESS: Final = Reg("address")

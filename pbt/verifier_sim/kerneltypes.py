@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 from pbt.source import PbtError
 from pbt.typing import Final, Protocol
+from pbt.uapi.btf import ARRAY, ENUM, ENUM64, INT, PTR, STRUCT, TYPE_TAG, UNION
 from pbt.verifier_sim.env import Refuse
 from pbt.verifier_sim.mapstruct import Member
-from pbt.verifier_sim.progbtf import ARRAY, ENUM, ENUM64, INT, PTR, STRUCT, TYPE_TAG, UNION, Row, chain
+from pbt.verifier_sim.progbtf import Row, chain
 
 _LONGEST_CHAIN: Final = 64
 

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 
 from pbt.data import NamedTuple
 from pbt.typing import Final
+from pbt.uapi.btf import ARRAY, INT, PTR, STRUCT, TYPE_TAG, UNION
 from pbt.verifier_sim.env import Refuse
-from pbt.verifier_sim.progbtf import ARRAY, INT, PTR, STRUCT, TYPE_TAG, UNION, ProgramTypes
+from pbt.verifier_sim.progbtf import ProgramTypes
 from pbt.verifier_sim.reg import Field
 
 _SPECIAL: Final = {  # structs that the kernel keeps for itself → kind of the field

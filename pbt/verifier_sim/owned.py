@@ -6,11 +6,12 @@ Source: check_kfunc_call() and check_ptr_to_btf_access() of kernel/bpf/verifier.
 from __future__ import annotations
 
 from pbt.typing import TYPE_CHECKING, Final
+from pbt.uapi.btf import STRUCT
 from pbt.verifier_sim import scalar
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
 from pbt.verifier_sim.kernelptr import fixed_offset
 from pbt.verifier_sim.layout import Layout, find, layout, only_numbers
-from pbt.verifier_sim.progbtf import STRUCT, BadTypes
+from pbt.verifier_sim.progbtf import BadTypes
 from pbt.verifier_sim.reg import ANY, Reg, number
 from pbt.verifier_sim.state import State
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from pbt.data import NamedTuple
 from pbt.typing import TYPE_CHECKING, Final
+from pbt.uapi.btf import INT, PTR, STRUCT, TYPEDEF, UNION
 from pbt.verifier_sim.env import Env, Refuse
-from pbt.verifier_sim.progbtf import INT, PTR, STRUCT, TYPEDEF, UNION, Function, ProgramTypes, Row, chain
+from pbt.verifier_sim.progbtf import Function, ProgramTypes, Row, chain
 from pbt.verifier_sim.reg import names
 
 if TYPE_CHECKING:

@@ -12,17 +12,25 @@ from collections.abc import Callable, Iterator, Sequence
 
 from pbt.data import NamedTuple
 from pbt.source import PbtError
-from pbt.uapi.btf import MAGIC
+from pbt.uapi.btf import (
+    ARRAY,
+    DECL_TAG,
+    ENUM,
+    ENUM64,
+    FLOAT,
+    FUNC,
+    FUNC_PROTO,
+    INT,
+    KINDS,
+    MAGIC,
+    MODIFIERS,
+    PTR,
+    STRUCT,
+    UNION,
+    WORDS,
+    WORDS_EACH,
+)
 
-INT, PTR, ARRAY, STRUCT, UNION, ENUM, FWD, TYPEDEF, VOLATILE, CONST, RESTRICT, FUNC, FUNC_PROTO = range(1, 14)
-VAR, DATASEC, FLOAT, DECL_TAG, TYPE_TAG, ENUM64 = range(14, 20)
-_NAMES = (
-    "UNKN", "INT", "PTR", "ARRAY", "STRUCT", "UNION", "ENUM", "FWD", "TYPEDEF", "VOLATILE", "CONST",
-    "RESTRICT", "FUNC", "FUNC_PROTO", "VAR", "DATASEC", "FLOAT", "DECL_TAG", "TYPE_TAG", "ENUM64",
-)  # fmt: skip
-_ONCE = {INT: 1, ARRAY: 3, VAR: 1, DECL_TAG: 1}
-_EACH = {STRUCT: 3, UNION: 3, ENUM: 2, FUNC_PROTO: 2, DATASEC: 3, ENUM64: 3}
-MODIFIERS = (TYPEDEF, VOLATILE, CONST, RESTRICT, TYPE_TAG)
 _LONGEST_CHAIN = 64
 
 
@@ -82,7 +90,7 @@ class ProgramTypes:
                 raise BadTypes("the type section ends within a type")
             name, info, size = words[at : at + 3]
             kind, count = info >> 24 & 31, info & 0xFFFF
-            more = _ONCE.get(kind, 0) + _EACH.get(kind, 0) * count
+            more = WORDS.get(kind, 0) + WORDS_EACH.get(kind, 0) * count
             if not 0 < kind <= ENUM64 or at + 3 + more > len(words):
                 raise BadTypes(f"type {len(self.rows)} is malformed")
             more_words = words[at + 3 : at + 3 + more]
@@ -124,7 +132,7 @@ class ProgramTypes:
         return last
 
     def kind_name(self, id: int) -> str:
-        return _NAMES[self.plain(id)[1].kind]
+        return KINDS[self.plain(id)[1].kind].upper()
 
     def is_scalar(self, id: int) -> bool:
         return self.plain(id)[1].kind in (INT, ENUM, ENUM64)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from pbt.data import NamedTuple
 from pbt.typing import Final
+from pbt.uapi.btf import FUNC_PROTO, PTR
 from pbt.uapi.consts import ATTACH_TYPE
 from pbt.verifier_sim.env import Refuse, Unsupported
 from pbt.verifier_sim.kerneltypes import KernelTypes
-from pbt.verifier_sim.progbtf import FUNC_PROTO, PTR, Row
+from pbt.verifier_sim.progbtf import Row
 from pbt.verifier_sim.reg import Reg, names
 
 

@@ -13,9 +13,9 @@ from pbt.host.btf import Btf
 from pbt.isa import insn as make
 from pbt.isa.asm import assemble
 from pbt.isa.insn import EXIT, Insn
+from pbt.uapi.btf import PTR, STRUCT, UNION
 from pbt.uapi.helpers import HELPERS
 from pbt.verifier_sim.kerneltypes import KernelTypes
-from pbt.verifier_sim.progbtf import PTR, STRUCT, UNION
 
 TARGETS = (
     ("TRACE_RAW_TP", "sched_switch"), ("TRACE_RAW_TP", "task_newtask"), ("TRACE_RAW_TP", "sys_enter"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pbt.uapi import consts, helpers
+from pbt.uapi import btf, consts, helpers
 from pbt.uapi.features import FALLBACKS, FEATURES, helper_release
 from pbt.uapi.helpers import BY_ID, HELPERS, NEWER, named
 from pbt.uapi.maps import MAP_BY_ID, MAP_TYPES
@@ -105,3 +105,8 @@ def test_return_values() -> None:
 def test_fallbacks_are_of_features_and_by_features() -> None:
     assert FALLBACKS.keys() <= FEATURES.keys()
     assert {needed for ways in FALLBACKS.values() for needed, _ in ways} <= {"", *FEATURES}
+
+
+def test_kinds_of_btf_are_called_as_their_numbers() -> None:
+    assert [getattr(btf, name.upper()) for name in btf.KINDS[1:]] == list(range(1, len(btf.KINDS)))
+    assert not btf.WORDS.keys() & btf.WORDS_EACH.keys()

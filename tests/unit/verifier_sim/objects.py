@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pbt.isa.insn import Insn
-from pbt.uapi.btf import FUNC, FUNC_PROTO, INT, PTR, STRUCT
+from pbt.uapi.btf import ARRAY, DECL_TAG, FUNC, FUNC_PROTO, INT, PTR, STRUCT, TYPE_TAG
 from pbt.verifier_sim import MapInfo, Verdict, verify
 from pbt.verifier_sim.functions import Declared
 from pbt.verifier_sim.layout import fields
-from pbt.verifier_sim.progbtf import ARRAY, DECL_TAG, TYPE_TAG, ProgramTypes, functions
+from pbt.verifier_sim.progbtf import ProgramTypes, functions
 from tests.unit.host.test_btf import Maker
 from tests.unit.verifier_sim.test_kfuncs import build
 

@@ -7,9 +7,10 @@ import struct
 import pytest
 
 from pbt.isa.asm import assemble
+from pbt.uapi.btf import CONST, FUNC, FUNC_PROTO, INT
 from pbt.uapi.helpers import HELPERS
 from pbt.verifier_sim import MapInfo, verify
-from pbt.verifier_sim.progbtf import CONST, FUNC, FUNC_PROTO, INT, BadTypes, ProgramTypes
+from pbt.verifier_sim.progbtf import BadTypes, ProgramTypes
 from pbt.verifier_sim.reg import Field
 
 _IDS = {name: helper.id for name, helper in HELPERS.items()}
