@@ -14,6 +14,7 @@ from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pbt.output.sink import Message
+    from pbt.pipeline import Options
 
 
 def compile(
@@ -30,12 +31,24 @@ def compile(
     allow system(), signal() and the like; `name` stands in error messages. Needs no privileges with
     a saved target. Raises ScriptError or ScriptErrors.
     """
-    from pbt.pipeline import Options
     from pbt.pipeline import compile as compiled
 
+    return compiled(*_asked(source, params, target, unsafe, pid, name))
+
+
+def _asked(
+    source: str | Source,
+    params: Sequence[object],
+    target: Target | None,
+    unsafe: bool,
+    pid: int | None,
+    name: str,
+) -> tuple[Source, Target, Options]:
+    """What the compiler takes, from the arguments of `compile` and `explain`."""
+    from pbt.pipeline import Options
+
     script = source if isinstance(source, Source) else Source(name, source)
-    options = Options([str(p) for p in params], unsafe, pid)
-    return compiled(script, target or Target.live(), options)
+    return script, target or Target.live(), Options([str(p) for p in params], unsafe, pid)
 
 
 class Trace:
@@ -213,10 +226,19 @@ def _frames(part: str) -> list[str]:
     return [name.replace(";", ":") for name in reversed(names) if name]
 
 
-def explain(source: str | Source, *params: object, target: Target | None = None) -> str:
-    """Each line of a script with its IR, registers, stack slots, instructions and verifier states."""
-    from pbt.pipeline import Options, run
+def explain(
+    source: str | Source,
+    *params: object,
+    target: Target | None = None,
+    unsafe: bool = False,
+    pid: int | None = None,
+    name: str = "script",
+) -> str:
+    """Each line of a script with its IR, registers, stack slots, instructions and verifier states.
+
+    Arguments and errors as of `compile`.
+    """
+    from pbt.pipeline import run
     from pbt.teach.explain import explain as explained
 
-    script = source if isinstance(source, Source) else Source("script", source)
-    return explained(run(script, target or Target.live(), Options([str(p) for p in params])))
+    return explained(run(*_asked(source, params, target, unsafe, pid, name)))

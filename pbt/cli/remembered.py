@@ -124,6 +124,6 @@ def _files(folder: str) -> Iterator[tuple[str, int, int]]:
     for entry in found:
         if entry.is_dir() and not entry.name.startswith("_"):
             yield from _files(entry.path)
-        elif entry.name.endswith((".py", ".bin", ".lark")):
+        elif entry.name.endswith((".py", ".bin")):
             about = entry.stat()
             yield entry.name, about.st_mtime_ns, about.st_size

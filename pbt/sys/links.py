@@ -105,18 +105,6 @@ def iter_create(link_fd: int) -> Fd:
     return Fd(checked(ask("ITER_CREATE", structs.IterCreate(link_fd)), "cannot start an iterator"))
 
 
-def prog_attach(prog_fd: int, target_fd: int, attach_type: str, flags: int = 0) -> None:
-    """Attach without a link, as cgroups took programs before Linux 5.7: it outlasts this process."""
-    attr = structs.ProgAttach(target_fd, prog_fd, ATTACH_TYPE[attach_type], flags)
-    checked(ask("PROG_ATTACH", attr), f"cannot attach a program ({attach_type.lower()})")
-
-
-def prog_detach(prog_fd: int, target_fd: int, attach_type: str) -> None:
-    """Undo `prog_attach`."""
-    attr = structs.ProgAttach(target_fd, prog_fd, ATTACH_TYPE[attach_type])
-    checked(ask("PROG_DETACH", attr), f"cannot detach a program ({attach_type.lower()})")
-
-
 def obj_pin(fd: int, path: str) -> None:
     """Keep an object in a bpf file system."""
     text = copied(os.fsencode(path) + b"\0")

@@ -30,14 +30,6 @@ class ProgInfo(NamedTuple):
     xlated: bytes
 
 
-class LinkInfo(NamedTuple):
-    """A link: its type (see LINK_TYPE), its id, and the id of its program."""
-
-    type: int
-    id: int
-    prog_id: int
-
-
 def prog_info(fd: int, xlated: bool = False) -> ProgInfo:
     """Facts of a program; with `xlated` also its instructions after the verifier's rewriting."""
     size = structs.ProgInfo()
@@ -66,13 +58,6 @@ def prog_functions(fd: int) -> tuple[int, tuple[int, ...]]:
         fd, structs.ProgInfo(func_info=address(records), nr_func_info=count, func_info_rec_size=width)
     )
     return size.btf_id, tuple(struct.unpack_from("=I", records, width * n + 4)[0] for n in range(count))
-
-
-def link_info(fd: int) -> LinkInfo:
-    """Facts of a link."""
-    info = structs.LinkInfo()
-    object_info(fd, info)
-    return LinkInfo(info.type, info.id, info.prog_id)
 
 
 _KINDS = {"prog": "PROG", "map": "MAP", "btf": "BTF", "link": "LINK"}

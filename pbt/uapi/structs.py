@@ -140,19 +140,6 @@ class ObjPin(ctypes.Structure):
     path_fd: s32
 
 
-@mirror("bpf_attr", "attach_bpf_fd")
-class ProgAttach(ctypes.Structure):
-    """BPF_PROG_ATTACH, BPF_PROG_DETACH."""
-
-    target_fd: u32
-    attach_bpf_fd: u32
-    attach_type: u32
-    attach_flags: u32
-    replace_bpf_fd: u32
-    relative_fd: u32
-    expected_revision: u64
-
-
 @mirror("bpf_attr", "test")
 class ProgTestRun(ctypes.Structure):
     """BPF_PROG_TEST_RUN."""
@@ -371,21 +358,6 @@ class MapInfo(ctypes.Structure):
     map_extra: u64
     hash: ptr
     hash_size: u32
-
-
-@mirror("bpf_link_info")
-class LinkInfo(ctypes.Structure):
-    """struct bpf_link_info: what all links have, and room for the rest (6 u64)."""
-
-    type: u32
-    id: u32
-    prog_id: u32
-    rest0: u64
-    rest1: u64
-    rest2: u64
-    rest3: u64
-    rest4: u64
-    rest5: u64
 
 
 @mirror("bpf_btf_info")

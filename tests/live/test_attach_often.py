@@ -15,6 +15,7 @@ from pbt.runtime.attach import attach
 from pbt.runtime.load import load
 from pbt.source import KernelError, Source
 from pbt.sys import objects
+from tests.live.held import link_info
 
 pytestmark = pytest.mark.live
 
@@ -43,7 +44,7 @@ def links_of(programs: set[int]) -> set[int]:
     for number in objects.ids("link"):
         try:
             with objects.fd_by_id("link", number) as fd:
-                info = objects.link_info(fd.fileno())
+                info = link_info(fd.fileno())
         except KernelError:
             continue  # gone meanwhile
         found |= {info.id} if info.prog_id in programs else set()

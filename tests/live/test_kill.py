@@ -12,6 +12,7 @@ import pytest
 
 from pbt.source import KernelError
 from pbt.sys import bpf, objects
+from tests.live.held import link_info
 
 pytestmark = pytest.mark.live
 
@@ -29,7 +30,7 @@ interval:ms:100 {{ @{TOKEN}g++; }}
 
 def info(kind: str, number: int):
     """Facts of one object, or None if it has gone meanwhile."""
-    ask = {"prog": objects.prog_info, "map": bpf.map_info, "link": objects.link_info}[kind]
+    ask = {"prog": objects.prog_info, "map": bpf.map_info, "link": link_info}[kind]
     try:
         with objects.fd_by_id(kind, number) as fd:
             return ask(fd.fileno())

@@ -323,8 +323,7 @@ def silent_cgroup(tmp_path) -> Iterator[Path]:
         )
         fd = os.open(group, os.O_RDONLY | os.O_DIRECTORY)
         stack.callback(os.close, fd)
-        links.prog_attach(prog.fileno(), fd, "CGROUP_INET_EGRESS")
-        stack.callback(links.prog_detach, prog.fileno(), fd, "CGROUP_INET_EGRESS")
+        stack.enter_context(links.link_create(prog.fileno(), fd, "CGROUP_INET_EGRESS"))
         yield group
 
 

@@ -19,6 +19,7 @@ from pbt.sys.mount import tracefs
 from pbt.sys.ring import RingBuffer
 from pbt.uapi import consts
 from pbt.uapi.helpers import HELPERS
+from tests.live.held import link_info
 
 pytestmark = [
     pytest.mark.live,
@@ -136,7 +137,7 @@ def test_a_raw_tracepoint_counts_what_happens() -> None:
             link = links.raw_tracepoint_open("sys_enter", prog.fileno())
             for _ in range(10):
                 os.getppid()
-            info = objects.link_info(link.fileno())
+            info = link_info(link.fileno())
             link.close()
             assert (info.type, info.prog_id) == (1, objects.prog_info(prog.fileno()).id)
             count = bpf.map_lookup(map_.fileno(), u32(0), 8)

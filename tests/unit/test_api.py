@@ -55,6 +55,14 @@ def test_explain_without_privileges() -> None:
     assert "@x = 5" in text
 
 
+def test_explain_takes_what_compile_takes() -> None:
+    script = 'tracepoint:test:go { system("ls"); @x = $1; }'
+    with pytest.raises((ScriptError, ScriptErrors), match="mine:1:"):
+        pbt.explain(script, 5, target=machine(), name="mine")
+    anyone, only = (pbt.explain(script, 5, target=machine(), unsafe=True, pid=pid) for pid in (None, 7))
+    assert "get_current_pid_tgid" in only and "get_current_pid_tgid" not in anyone
+
+
 def test_a_judged_bundle_may_be_run() -> None:
     from pbt.api import judge
 

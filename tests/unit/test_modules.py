@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import os
 import py_compile
@@ -68,6 +69,15 @@ def test_a_module_for_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     often = importlib.import_module("sample_later.often")
     with pytest.raises(AttributeError, match="nothing"):
         _ = often.rare.nothing
+
+
+def test_no_module_binds_its_names_anew() -> None:
+    package = Path(__file__).parents[2] / "pbt"
+    trees = {path: ast.parse(path.read_text()) for path in package.rglob("*.py")}
+    assert len(trees) > 300
+    assert not [
+        path for path, tree in trees.items() if any(isinstance(n, ast.Global) for n in ast.walk(tree))
+    ]
 
 
 def test_the_command_says_all_before_it_ends() -> None:
