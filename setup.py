@@ -13,7 +13,9 @@ import tokenize
 from collections.abc import Iterator
 from typing import NamedTuple
 
-PUBLIC = ("pbt", "pbt.aot", "pbt.api", "pbt.bundle", "pbt.host.target", "pbt.source")
+PUBLIC = (
+    "pbt", "pbt.aot", "pbt.api", "pbt.bundle", "pbt.host.target", "pbt.output.sink", "pbt.source", "pbt.values",
+)  # fmt: skip
 """Modules that keep their docstrings and annotations."""
 
 

@@ -16,22 +16,25 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from typing import Any
 
-    from pbt.api import Trace, compile, explain, folded, load, trace
+    from pbt.api import Trace, build, compile, explain, folded, load, trace
     from pbt.bundle import Bundle
     from pbt.host.target import Target
-    from pbt.source import KernelError, PbtError, ScriptError, ScriptErrors, UsageError
+    from pbt.output.sink import Message
+    from pbt.source import KernelError, PbtError, ScriptError, ScriptErrors, Source, UsageError
+    from pbt.values import Histogram, Series, Stats
 
 _WHERE = {
-    "Trace": "pbt.api", "compile": "pbt.api", "explain": "pbt.api", "folded": "pbt.api", "load": "pbt.api",
-    "trace": "pbt.api",
-    "Bundle": "pbt.bundle", "Target": "pbt.host.target",
+    "Trace": "pbt.api", "build": "pbt.api", "compile": "pbt.api", "explain": "pbt.api", "folded": "pbt.api",
+    "load": "pbt.api", "trace": "pbt.api",
+    "Bundle": "pbt.bundle", "Target": "pbt.host.target", "Message": "pbt.output.sink",
+    "Histogram": "pbt.values", "Series": "pbt.values", "Stats": "pbt.values",
     "KernelError": "pbt.source", "PbtError": "pbt.source", "ScriptError": "pbt.source",
-    "ScriptErrors": "pbt.source", "UsageError": "pbt.source",
+    "ScriptErrors": "pbt.source", "Source": "pbt.source", "UsageError": "pbt.source",
 }  # fmt: skip
 
 __all__ = [
-    "Bundle", "KernelError", "PbtError", "ScriptError", "ScriptErrors", "Target", "Trace", "UsageError",
-    "compile", "explain", "folded", "load", "trace",
+    "Bundle", "Histogram", "KernelError", "Message", "PbtError", "ScriptError", "ScriptErrors", "Series", "Source",
+    "Stats", "Target", "Trace", "UsageError", "build", "compile", "explain", "folded", "load", "trace",
 ]  # fmt: skip
 
 

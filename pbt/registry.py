@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from _thread import RLock
 from collections.abc import Iterator, Mapping
 from functools import cache
 
@@ -29,13 +30,15 @@ class Records(Mapping[str, T]):
         self._left = _modules(package)
         self._found: dict[str, T] = {}
         self._looked_for = {""}  # nothing is called so, and every module has such a text
+        self._lock = RLock()  # held while modules are imported: other threads wait for what these bring
 
     def __getitem__(self, name: str) -> T:
-        if name not in self._found and name not in self._looked_for:
-            self._looked_for.add(name)
-            for module in [m for m in self._left if mentions(_text(self._package, m), name)]:
-                self._load(module)
-        return self._found[name]
+        found = self._found
+        if name in found:
+            return found[name]
+        with self._lock:
+            self._look_for(name)
+            return self._found[name]
 
     def __iter__(self) -> Iterator[str]:
         """Names, then aliases, in the order of the modules."""
@@ -46,12 +49,19 @@ class Records(Mapping[str, T]):
         self._all()
         return len(self._found)
 
-    def _all(self) -> None:
-        if self._left:
-            self._left = _modules(self._package)
-            self._found = {}
-            for module in list(self._left):
+    def _look_for(self, name: str) -> None:
+        if name not in self._found and name not in self._looked_for:
+            self._looked_for.add(name)
+            for module in [m for m in self._left if mentions(_text(self._package, m), name)]:
                 self._load(module)
+
+    def _all(self) -> None:
+        with self._lock:
+            if self._left:
+                self._left = _modules(self._package)
+                self._found = {}
+                for module in list(self._left):
+                    self._load(module)
 
     def _load(self, module: str) -> None:
         self._left.remove(module)

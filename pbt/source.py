@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
 from pbt.data import dataclass, field
+from pbt.typing import Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +125,15 @@ def _plain(text: str) -> str:
 
 
 class PbtError(Exception):
-    """Anything that pbt reports to its user in words."""
+    """Anything that pbt reports to its user in words. Other processes may be sent it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), self.args), self.__dict__
+
+
+def _again(kind: type[PbtError], args: tuple[object, ...]) -> PbtError:
+    """An error as it was, without its `__init__`, whose parameters are not `args`."""
+    return kind.__new__(kind, *args)
 
 
 class ScriptError(PbtError):

@@ -78,7 +78,7 @@ class Session:
         begins. Raises UsageError for impossible combinations.
         """
         if pid is not None and cmd is not None:
-            raise UsageError("Cannot use both -c and -p.")
+            raise UsageError("A script is tied to a process (pid) or to a command (cmd), not to both")
         # what providers may ask (views.AttachHost); CPUs are those that run now
         self.target, self.pid = target, pid
         self.cpus: Sequence[int] = bpf.online_cpus()
@@ -450,6 +450,8 @@ class Session:
         for report in self._failures.news(last):
             if self.sink.messages == "json":
                 self.sink.emit("helper_error", b"", None, **message(report))
+            elif self.sink.messages == "both":
+                self.sink.emit("helper_error", f"{report.warning}\n".encode(), message(report))
             elif self._warnings and self.sink.messages == "text":
                 self._notify(str(report.warning))
 

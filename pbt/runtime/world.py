@@ -364,6 +364,9 @@ class Maps(Mapping[str, Any]):
     def __init__(self, world: World) -> None:
         self._world = world
 
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
     def __getitem__(self, name: str) -> Any:
         if name not in set(self._world.names()):
             raise KeyError(name)

@@ -51,7 +51,7 @@ def test_example(kind: str, text: str, tmp_path: Path) -> None:
         load.join()
     assert made.returncode == 0, made.stderr
     assert made.stdout
-    for said in re.findall(r"#  ?(Insn\(.*\)|False .*|\['.*'\])$", text, re.MULTILINE):
+    for said in re.findall(r"#  ?(Insn\(.*\)|False .*|\{'@.*\}|\['.*'\])$", text, re.MULTILINE):
         assert said in made.stdout
 
 

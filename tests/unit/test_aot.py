@@ -7,10 +7,10 @@ import pytest
 
 from pbt import aot
 from pbt.bundle import Bundle, Event, Map, Place
-from pbt.cli.build import layouts
 from pbt.data import replace
 from pbt.host.target import Target
 from pbt.isa.insn import decode
+from pbt.layouts import layouts
 from pbt.record import Record
 from pbt.source import UsageError
 from pbt.types import (

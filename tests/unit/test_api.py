@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -156,3 +157,138 @@ def test_folded_stacks() -> None:
     stack, deeper = "\n        read+12\n        main+5\n", "\n        read+99\n        main+0x7f\n"
     assert pbt.folded({("sh", stack): 2, ("sh", deeper): 3, ("a;b", "\n"): 1}) == ["a:b 1", "sh;main;read 5"]
     assert pbt.folded({stack: 4}) == ["main;read 4"]
+
+
+def test_other_processes_may_be_sent_errors() -> None:
+    with pytest.raises(ScriptError) as caught:
+        pbt.compile("kprobe:no_such_function { }", target=machine())
+    for error in (caught.value, pbt.KernelError("a map", 1, "root may", "log"), pbt.UsageError("no", "yes")):
+        again = pickle.loads(pickle.dumps(error))
+        assert type(again) is type(error) and str(again) == str(error)
+        assert again.__dict__.keys() == error.__dict__.keys()
+
+
+def test_what_is_public_is_there_and_has_words() -> None:
+    for name in pbt.__all__:
+        assert getattr(pbt, name).__doc__, name
+    for name in ("start", "stop", "close", "poll", "alive", "maps", "lost", "exit_code"):
+        assert getattr(pbt.Trace, name).__doc__, name
+
+
+def test_what_is_no_text_is_no_script() -> None:
+    with pytest.raises(TypeError, match="not bytes"):
+        pbt.compile(b"BEGIN { }", target=machine())  # type: ignore[arg-type]
+
+
+def test_bundles_are_judged_unless_that_is_not_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[str] = []
+    monkeypatch.setattr("pbt.api.judge", lambda bundle, target: judged.append(bundle.name))
+    pbt.compile("BEGIN { }", target=machine(), name="a")
+    pbt.compile("BEGIN { }", target=machine(), name="b", verify=False)
+    assert judged == ["a"]
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    pbt.build("kprobe:do_it { @[comm] = count(); }", to=tmp_path / "tool", target=machine())
+    data = (tmp_path / "tool").read_bytes()
+    (tmp_path / "half").write_bytes(data[: len(data) // 2])
+    with pytest.raises(pbt.UsageError, match="damaged"):
+        pbt.load(tmp_path / "half")
+    with pytest.raises(pbt.UsageError, match="cannot read"):
+        pbt.load(tmp_path / "nothing")
+    with pytest.raises(pbt.UsageError, match="cannot write"):
+        pbt.build("BEGIN { }", to=tmp_path / "no" / "folder", target=machine())
+
+
+def test_records_are_found_by_many_threads_at_once() -> None:
+    """In a process that has imported nothing yet; unguarded, one of a few such processes fails."""
+    text = (
+        "import sys, threading, pbt; sys.setswitchinterval(1e-6); from tests.unit.lower.machine import machine\n"
+        "made, gate, here = [], threading.Barrier(6), machine()\n"
+        "def work():\n"
+        "    gate.wait(); made.append(pbt.compile('interval:ms:10 { @[comm] = hist(nsecs); }', target=here))\n"
+        "threads = [threading.Thread(target=work) for _ in range(6)]\n"
+        "[t.start() for t in threads]; [t.join(60) for t in threads]\n"
+        "assert len(made) == 6 and len({m.programs[0].code.insns for m in made}) == 1\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, env=env, timeout=90)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.live
+def test_a_trace_runs_once() -> None:
+    trace = pbt.trace("interval:ms:10 { @n++; }", name="mine")
+    assert not trace.alive and repr(trace) == "<pbt.Trace of mine: not started>"
+    for ask in (lambda: trace.maps, trace.poll, lambda: list(trace)):
+        with pytest.raises(pbt.UsageError, match="not running yet"):
+            ask()
+    trace.close()  # nothing to do
+    assert trace.start() is trace and trace.alive
+    with pytest.raises(pbt.UsageError, match="started once"):
+        trace.start()
+    trace.poll(0.1)
+    trace.close()
+    trace.close()
+    assert trace.maps["@n"] and str(trace.maps) == f"{{'@n': {trace.maps['@n']}}}"
+    assert repr(trace).endswith("ended>")
+    assert [event.kind for event in trace.poll()] == ["map"] and trace.poll() == []
+
+
+@pytest.mark.live
+def test_maps_outlive_an_exception() -> None:
+    with pytest.raises(KeyboardInterrupt), pbt.trace("BEGIN { @n = 5; } END { @n = 6; }") as trace:
+        raise KeyboardInterrupt
+    assert dict(trace.maps) == {"@n": 5} and list(trace) == []
+    failed = pbt.trace("interval:s:9 { @n++; }", cmd="/no/such/program")
+    with pytest.raises(pbt.UsageError):
+        failed.start()
+    assert not failed.alive and dict(failed.maps) == {} and list(failed) == []
+
+
+@pytest.mark.live
+def test_poll_waits_for_messages_and_no_longer() -> None:
+    with pbt.trace('interval:ms:300 { printf("tick"); }') as trace:
+        first = trace.poll(30)
+        assert [event.text for event in first][:1] == ["tick"]
+        assert len(trace.poll(0)) <= 1
+
+
+@pytest.mark.live
+def test_a_file_is_loaded_and_tied_to_a_process(tmp_path: Path) -> None:
+    tool = tmp_path / "tool"
+    made = pbt.build("tracepoint:syscalls:sys_enter_getppid { @[pid] = count(); @p = $1; }", 7, to=tool)
+    assert made.name == "script" and os.access(tool, os.X_OK)
+    with pbt.load(str(tool), pid=os.getpid()) as trace:
+        other = os.fork()
+        if not other:
+            os.getppid()
+            os._exit(0)
+        os.waitpid(other, 0)
+        os.getppid()
+    assert trace.maps["@"] == {os.getpid(): 1} and trace.maps["@p"] == 7
+
+
+@pytest.mark.live
+def test_a_forked_process_ends_nothing() -> None:
+    with pbt.trace("interval:ms:10 { @n++; } END { @end = 1; }", cmd="sleep 30") as trace:
+        child = os.fork()
+        if not child:
+            try:
+                trace.close()
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        trace.poll(0.1)
+        assert trace.alive and not trace.maps["@end"]
+    assert trace.maps["@end"] == 1
+
+
+@pytest.mark.live
+def test_what_fails_in_programs_is_a_message() -> None:
+    lines: list[str] = []
+    script = "config = { max_map_keys = 1 } BEGIN { @[1] = 1; @[2] = 1; exit(); }"
+    with pbt.trace(script, notify=lines.append) as trace:
+        (event,) = [event for event in trace if event.kind == "helper_error"]
+    assert "@ is full with 1 keys" in event.text and event.data["helper"] == "map_update_elem"
+    assert lines == []
