@@ -132,7 +132,9 @@ class ProgramTypes:
         return last
 
     def kind_name(self, id: int) -> str:
-        return KINDS[self.plain(id)[1].kind].upper()
+        """As the verifier's messages call it: nothing at all is UNKN, not VOID."""
+        kind = self.plain(id)[1].kind
+        return KINDS[kind].upper() if kind else "UNKN"
 
     def is_scalar(self, id: int) -> bool:
         return self.plain(id)[1].kind in (INT, ENUM, ENUM64)
