@@ -10,7 +10,7 @@ from functools import partial
 
 from pbt.feature import Place
 from pbt.probes.common import all_or_none, bind, explained, on_event
-from pbt.probes.kprobe import KERNEL, MULTI, SESSION, name_of
+from pbt.probes.kprobe import KERNEL, MULTI, PMU, SESSION, name_of
 from pbt.source import KernelError
 from pbt.sys import perf
 from pbt.sys.links import link_kprobe_multi
@@ -51,7 +51,7 @@ def attach(
     with explained(program.name, _hints(program.place, host.target)):
         _within(program.place, host.target)
         try:
-            pmu = perf.pmu_type("kprobe")
+            pmu = perf.pmu_type(PMU)
         except KernelError:
             return _attach_text(returns, host, fd, program)
         try:
@@ -145,7 +145,7 @@ def _attach_pmu(
     pmu: int, returns: bool, host: AttachHost, fd: int, program: Program, addresses: Sequence[int]
 ) -> Sequence[Closeable]:
     """config1 points to the name or is 0, and config2 is the offset or the address (perf_event_attr)."""
-    place, config = program.place, perf.retprobe_bit("kprobe") if returns else 0
+    place, config = program.place, perf.retprobe_bit(PMU) if returns else 0
     each = partial(on_event, fd, cookie=program.cookie, type=pmu, config=config)
     if "address" in place:
         return each(config2=place["address"])

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pbt.views import AttachHost, Closeable
 
 KERNEL = "vmlinux"
+PMU = "kprobe"
 MULTI, SESSION = "TRACE_KPROBE_MULTI", "TRACE_KPROBE_SESSION"
 _MADE_AT_RUN_TIME = ("bpf", "__builtin__ftrace", "__builtin__kprobes")  # modules only by name, in kallsyms
 _PIECES = re.compile(r"\.(part|cold)\b")

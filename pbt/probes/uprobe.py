@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from errno import EINVAL, ENOENT, ESRCH
+from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 
-from pbt.data import NamedTuple, replace
+from pbt.data import replace
 from pbt.feature import Context, Joint, Place, Provider
 from pbt.probes import srcline
 from pbt.probes.common import (
     IS_RETURN,
-    all_or_none,
     count_parts,
-    explained,
     instruction_pointer,
     is_pattern,
     matching,
     number,
-    on_event,
     register_argument,
     register_result,
     start_of_function,
     tells_return,
 )
-from pbt.source import KernelError, ScriptError, Span
+from pbt.source import ScriptError, Span
 from pbt.types import U64, Type
-from pbt.typing import TYPE_CHECKING, Any
-from pbt.uapi.consts import BPF_F_UPROBE_MULTI_RETURN
+from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.bundle import Program
@@ -36,6 +31,7 @@ if TYPE_CHECKING:
     from pbt.views import AttachHost, Closeable
 
 MULTI, SESSION = "TRACE_UPROBE_MULTI", "TRACE_UPROBE_SESSION"
+PMU = "uprobe"
 MERGED = (
     "libanl",
     "libdl",
@@ -43,7 +39,6 @@ MERGED = (
     "librt",
     "libutil",
 )  # into libc, with glibc 2.34: empty shells since
-_COUNTER_BIT = 32  # of the PMU's config: where the offset of the counter stands (4.20)
 
 
 def _parse(provider: str, parts: Sequence[str], span: Span) -> Place:
@@ -161,7 +156,7 @@ def of_process(place: Place, pid: int) -> Place:
     return {**place, "path": found} if found else place
 
 
-def _elf(path: str) -> Elf | None:
+def elf_of(path: str) -> Elf | None:
     from pbt.host.elf import Elf, ElfError
 
     try:
@@ -210,7 +205,7 @@ def unusable(path: str) -> tuple[str, str] | None:
         if path.startswith("lib"):
             return f"there is no library {path}", "ldconfig -p lists those that are found by name"
         return f"there is no program {path} in $PATH", "write the file's whole path"
-    if found and _elf(found[0]) is None:
+    if found and elf_of(found[0]) is None:
         return f"{found[0]} is not an ELF file", "probes are in programs and libraries, not in scripts"
     return None
 
@@ -235,7 +230,7 @@ def _no_code(place: Place) -> tuple[str, str] | None:
 def elves(place: Place) -> Iterator[tuple[str, Elf]]:
     """The files of a place that are ELF, each with its path."""
     for path in place.get("files") or files(place["path"]):
-        elf = _elf(path)
+        elf = elf_of(path)
         if elf is not None:
             yield path, elf
 
@@ -316,14 +311,14 @@ def _in_session(
 def _typed(place: Place, context: Context, target: Target) -> Context:
     from pbt.probes import userargs
 
-    elf = _elf(place["path"])
+    elf = elf_of(place["path"])
     return userargs.typed(context, place, elf, target.arch) if elf is not None else context
 
 
 def _find_type(places: Sequence[Place], name: str) -> Type | None:
     from pbt.probes import userargs
 
-    elfs = filter(None, (_elf(path) for path in dict.fromkeys(place["path"] for place in places)))
+    elfs = filter(None, (elf_of(path) for path in dict.fromkeys(place["path"] for place in places)))
     return next(filter(None, (userargs.find_type(elf, name) for elf in elfs)), None)
 
 
@@ -339,141 +334,24 @@ def _fields(place: Place, target: Target) -> Sequence[str]:
 @lru_cache(maxsize=1)
 def _last(path: str) -> Elf | None:
     """The file that a listing is at: asked for once for each of its functions."""
-    return _elf(path)
+    return elf_of(path)
 
 
 # --- attaching --------------------------------------------------------------------------------
 
-ENOTSUPP = 524  # the kernel's own (include/linux/errno.h): an instruction that uprobes cannot step over
-HINTS = {
-    ENOTSUPP: "the kernel has no way to run the instruction there elsewhere, one with a `lock` prefix for instance",
-    EINVAL: "the place may not be the start of an instruction, or the file may not be mapped as code",
-    ENOENT: "the file or the function is not on this machine",
-    ESRCH: "the process is gone",
-}
+
+def _attach(returns: bool, host: AttachHost, fd: int, program: Program) -> Sequence[Closeable]:
+    from pbt.probes.uattach import attach, spot
+
+    return attach(spot, returns, host, fd, program)
 
 
-def file_offset(place: Place) -> int:
-    """Where in the file the place's instruction stands. KernelError ENOENT if the file has no such place."""
-    elf = _elf(place["path"])
-    found = elf.symbol(place["symbol"]) if elf is not None and place["symbol"] else (0, 0)
-    offset = elf.offset(found[0] + place["offset"]) if elf is not None and found else None
-    if offset is None:
-        raise KernelError(f"no {place['symbol'] or hex(place['offset'])} in {place['path']}", ENOENT)
-    return offset
-
-
-class Spot(NamedTuple):
-    """Where a program goes: bytes from the start of the file to the instruction, and to the counter of users
-    that the kernel is to keep there (0: none)."""
-
-    path: str
-    offset: int
-    counter: int = 0
-
-
-def _spot(place: Place) -> Spot:
-    return Spot(place["path"], file_offset(place))
-
-
-def _mapped(spot: Spot) -> Spot:
-    """The same in the file that processes map: for a library in an archive, the archive."""
-    if "!/" not in spot.path:
-        return spot
-    from pbt.host.archive import member
-
-    found = member(spot.path)
-    if found is None:
-        return spot
-    counter = spot.counter + found.offset if spot.counter else 0
-    return Spot(found.archive, spot.offset + found.offset, counter)
-
-
-def attach(
-    find: Callable[[Place], Spot], returns: bool, host: AttachHost, fd: int, program: Program
-) -> Sequence[Closeable]:
-    """By a uprobe_multi link where the program was made for one (6.6), else by the uprobe PMU (4.17)."""
-    from pbt.sys import perf
-
-    if program.expected_attach_type in (MULTI, SESSION):
-        return attach_many(find, returns, host, fd, (program,))[0]
-    with explained(program.name, HINTS):
-        spot = _mapped(find(program.place))
-        flags = (perf.retprobe_bit("uprobe") if returns else 0) | spot.counter << _COUNTER_BIT
-        who = {"pid": -1, "cpu": 0} if host.pid is None else {"pid": host.pid, "cpu": -1}
-        where: dict[str, Any] = {"name": spot.path, "config2": spot.offset, **who}
-        try:
-            return on_event(fd, cookie=program.cookie, type=perf.pmu_type("uprobe"), config=flags, **where)
-        except KernelError as error:
-            if program.place.get("matched") and error.errno == ENOTSUPP:
-                return ()
-            raise
-
-
-def attach_many(
-    find: Callable[[Place], Spot], returns: bool, host: AttachHost, fd: int, programs: Sequence[Program]
+def _attach_many(
+    returns: bool, host: AttachHost, fd: int, programs: Sequence[Program]
 ) -> tuple[Sequence[Closeable], int]:
-    """One link for all places of a file, or, in a session, for both ends of its functions; where the kernel refuses
-    some that a wildcard matched, as few links as leave those out."""
-    kind, count = programs[0].expected_attach_type, 0
-    if kind not in (MULTI, SESSION):
-        with all_or_none() as links:
-            for program in programs:
-                added = attach(find, returns, host, fd, program)
-                links += added
-                count += bool(added)
-        return links, count
-    with explained(programs[0].name, HINTS), all_or_none() as links:
-        marked = [(_mapped(find(program.place)), program.cookie) for program in programs]
-        ends = (
-            {"session": True} if kind == SESSION else {"flags": BPF_F_UPROBE_MULTI_RETURN if returns else 0}
-        )
-        spots, paths = sorted(set(marked)), dict.fromkeys(spot.path for spot, _ in marked)
-        linked: set[tuple[Spot, int]] = set()
-        must = not programs[0].place.get("matched")
-        for path in paths:
-            link = partial(_link, fd, path, ends=ends, host=host)
-            linked.update(_links(links, link, [s for s in spots if s[0].path == path], must))
-        return links, sum(mark in linked for mark in marked)
+    from pbt.probes.uattach import attach_many, spot
 
-
-def _links(
-    links: list[Closeable],
-    link: Callable[[Sequence[tuple[Spot, int]]], Closeable],
-    spots: Sequence[tuple[Spot, int]],
-    must: bool,
-) -> Sequence[tuple[Spot, int]]:
-    """Add links to places; to which. Instructions that the kernel cannot run elsewhere (with a `lock` before them)
-    are left out, unless they `must` be."""
-    try:
-        links.append(link(spots))
-        return spots
-    except KernelError as error:
-        if must or error.errno != ENOTSUPP:
-            raise
-        if len(spots) == 1:
-            return ()
-    half = len(spots) // 2
-    return [*_links(links, link, spots[:half], must), *_links(links, link, spots[half:], must)]
-
-
-def _link(
-    fd: int, path: str, spots: Sequence[tuple[Spot, int]], ends: Mapping[str, Any], host: AttachHost
-) -> Closeable:
-    """`spots`: places of the file, each with its cookie; `ends`: which of the functions' ends, as
-    `link_uprobe_multi` takes it."""
-    from pbt.sys.links import link_uprobe_multi
-
-    counters, cookies = [spot.counter for spot, _ in spots], [cookie for _, cookie in spots]
-    return link_uprobe_multi(
-        fd,
-        path,
-        [spot.offset for spot, _ in spots],
-        ref_ctr_offsets=counters if any(counters) else (),
-        cookies=cookies if any(cookies) else (),
-        pid=host.pid or 0,
-        **ends,
-    )
+    return attach_many(spot, returns, host, fd, programs)
 
 
 # --- listing ----------------------------------------------------------------------------------
@@ -505,8 +383,8 @@ def _provider(name: str, alias: str, doc: str) -> Provider:
         expand=_expand,
         label=partial(_label, name),
         describe=partial(_describe, name == "uretprobe"),
-        attach=partial(attach, _spot, name == "uretprobe"),
-        attach_many=partial(attach_many, _spot, name == "uretprobe"),
+        attach=partial(_attach, name == "uretprobe"),
+        attach_many=partial(_attach_many, name == "uretprobe"),
         of_process=of_process,
         absent=_absent,
         find_type=_find_type,

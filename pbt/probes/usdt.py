@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pbt.feature import Context, Place, Provider
 from pbt.probes import uprobe
 from pbt.probes.common import count_parts, instruction_pointer, is_pattern, matching
-from pbt.probes.uprobe import Spot
 from pbt.source import Span
 from pbt.typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from pbt.host.target import Target
     from pbt.host.usdt import Operand, Probe
     from pbt.ir.core import Value
+    from pbt.probes.uattach import Spot
     from pbt.views import AttachHost, Closeable, Gen
 
 
@@ -134,24 +134,29 @@ def _address(gen: Gen, what: Operand) -> Value:
 
 def _spot(place: Place) -> Spot:
     """As compiled, if the file still has it there; else where the file has the probe now."""
+    from errno import ENOENT
+
+    from pbt.probes.uattach import Spot
+    from pbt.source import KernelError
+
     rows = [row for _, row in _found(place)]
     known = [row for row in rows if row.offset == place["offset"] and row.semaphore == place["semaphore"]]
     same = known or [row for row in rows if list(row.arguments) == place["arguments"]]
     if not same:
-        from errno import ENOENT
-
-        from pbt.source import KernelError
-
         raise KernelError(f"no {place['namespace']}:{place['name']} in {place['path']}", ENOENT)
     return Spot(place["path"], same[0].offset, same[0].semaphore)
 
 
 def _attach(host: AttachHost, fd: int, program: Program) -> Sequence[Closeable]:
-    return uprobe.attach(_spot, False, host, fd, program)
+    from pbt.probes.uattach import attach
+
+    return attach(_spot, False, host, fd, program)
 
 
 def _attach_many(host: AttachHost, fd: int, programs: Sequence[Program]) -> tuple[Sequence[Closeable], int]:
-    return uprobe.attach_many(_spot, False, host, fd, programs)
+    from pbt.probes.uattach import attach_many
+
+    return attach_many(_spot, False, host, fd, programs)
 
 
 # --- listing ----------------------------------------------------------------------------------

@@ -204,8 +204,7 @@ def test_other_refusals_are_errors(errno):
 
 def test_what_one_refusal_ends_is_closed_again(monkeypatch):
     """A link of the second file is refused: the one of the first does not stay."""
-    from pbt.probes import uprobe
-    from pbt.sys import links
+    from pbt.probes import uattach, uprobe
 
     closed = []
 
@@ -214,14 +213,14 @@ def test_what_one_refusal_ends_is_closed_again(monkeypatch):
             raise KernelError("no", EPERM)
         return SimpleNamespace(close=lambda: closed.append(path))
 
-    monkeypatch.setattr(links, "link_uprobe_multi", link)
+    monkeypatch.setattr(uattach, "link_uprobe_multi", link)
     programs = [
         SimpleNamespace(name="p", expected_attach_type=uprobe.MULTI, place={"path": path}, cookie=0)
         for path in ("/a", "/b")
     ]
-    spot = lambda place: uprobe.Spot(place["path"], 0)  # noqa: E731
+    spot = lambda place: uattach.Spot(place["path"], 0)  # noqa: E731
     with pytest.raises(KernelError):
-        uprobe.attach_many(spot, False, SimpleNamespace(pid=None), 3, programs)
+        uattach.attach_many(spot, False, SimpleNamespace(pid=None), 3, programs)
     assert closed == ["/a"]
 
 
