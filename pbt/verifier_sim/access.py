@@ -44,7 +44,8 @@ def _ldx(env: Env, state: State, pc: int, operands: tuple[int, int, int, int, bo
     dst_reg, src_reg, offset, size, sign = operands
     reg = read_reg(state, src_reg)
     regs = target(state, dst_reg)
-    if not env.privileged and reg.kind == "fp":
+    if not env.perfmon and reg.kind == "fp":
+        aligned(env, reg, offset, size)
         unprivileged.readable(state, src_reg, reg, offset, size)
     got = load(env, state, src_reg, reg, offset, size, sign)
     _same_pointer(env, pc, src_reg, reg, loads=True)
@@ -65,9 +66,10 @@ def _stx(env: Env, state: State, pc: int, operands: tuple[int, int, int, int]) -
     if reg.kind == "fp" and value.kind == "scalar" and "spill_any" in env.rules:
         fits = size == 8 or value.num.umax < 1 << 8 * size
         value = link(env, state, src_reg, value) if fits else value
-    if not env.privileged:
+    if not env.perfmon:
         _leak(src_reg, value, reg)
-        value = unprivileged.stored(state, dst_reg, reg, offset, size, value)
+    if not env.privileged:
+        value = unprivileged.stored(env, state, dst_reg, reg, offset, size, value)
     store(env, state, dst_reg, reg, offset, size, value, False, src_reg)
     _same_pointer(env, pc, dst_reg, reg)
     return pc + 1
@@ -88,7 +90,7 @@ def _st(env: Env, state: State, pc: int, operands: tuple[int, int, int, Reg]) ->
     regno, offset, size, value = operands
     reg = read_reg(state, regno)
     if not env.privileged:
-        value = unprivileged.stored(state, regno, reg, offset, size, value)
+        value = unprivileged.stored(env, state, regno, reg, offset, size, value)
     store(env, state, regno, reg, offset, size, value, True)
     _same_pointer(env, pc, regno, reg)
     return pc + 1
@@ -104,9 +106,9 @@ def atomic(env: Env, state: State, pc: int, insn: Insn) -> int:
     compare = insn.imm == 0xF1
     if compare:
         accumulator = read_reg(state, 0)
-        if accumulator.kind != "scalar" and not env.privileged:
+        if accumulator.kind != "scalar" and not env.perfmon:
             raise Refuse("R0 leaks addr into mem")
-    if value.kind != "scalar" and not env.privileged:
+    if value.kind != "scalar" and not env.perfmon:
         raise Refuse(f"R{insn.src_reg} leaks addr into mem")
     if reg.kind in _NO_ATOMICS:
         raise Refuse(f"BPF_ATOMIC stores into R{insn.dst_reg} {reg.type_name} is not allowed")
@@ -115,11 +117,11 @@ def atomic(env: Env, state: State, pc: int, insn: Insn) -> int:
         reg = ANY  # kernels forget what the register of the old value held before they look at the address
     size = op.BYTES[insn.opcode & 0x18]
     aligned(env, reg, insn.offset, size, strict=True)
-    if not env.privileged and reg.kind == "fp":
+    if not env.perfmon and reg.kind == "fp":
         unprivileged.readable(state, insn.dst_reg, reg, insn.offset, size)
         if not insn.imm & op.FETCH:
             unprivileged.added(state, reg, insn.offset, size)
-        unprivileged.stored(state, insn.dst_reg, reg, insn.offset, size, ANY)
+        unprivileged.stored(env, state, insn.dst_reg, reg, insn.offset, size, ANY)
     old = load(env, state, insn.dst_reg, reg, insn.offset, size)
     store(env, state, insn.dst_reg, reg, insn.offset, size, ANY)
     if insn.imm & op.FETCH:
@@ -142,9 +144,10 @@ def _ordered(env: Env, state: State, pc: int, insn: Insn) -> int:
     if reg.kind in _NO_ATOMICS:
         raise Refuse(f"BPF_ATOMIC stores into R{insn.dst_reg} {reg.type_name} is not allowed")
     aligned(env, reg, insn.offset, size, strict=True)
-    if not env.privileged:
+    if not env.perfmon:
         _leak(insn.src_reg, value, reg)
-        value = unprivileged.stored(state, insn.dst_reg, reg, insn.offset, size, value)
+    if not env.privileged:
+        value = unprivileged.stored(env, state, insn.dst_reg, reg, insn.offset, size, value)
     store(env, state, insn.dst_reg, reg, insn.offset, size, value)
     return pc + 1
 

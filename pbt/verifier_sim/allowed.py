@@ -68,11 +68,14 @@ _CAPABLE: Final = names(
     "timer_cancel kptr_xchg for_each_map_elem loop user_ringbuf_drain ringbuf_reserve_dynptr "
     "ringbuf_submit_dynptr ringbuf_discard_dynptr dynptr_from_mem dynptr_read dynptr_write dynptr_data "
     "cgrp_storage_get cgrp_storage_delete get_current_cgroup_id get_current_ancestor_cgroup_id "
-    "trace_printk trace_vprintk get_current_task get_current_task_btf probe_read_user "
-    "probe_read_kernel probe_read_user_str probe_read_kernel_str snprintf_btf snprintf task_pt_regs "
     "get_current_comm get_current_uid_gid current_task_under_cgroup get_cgroup_classid"
 )
-"""Helpers of bpf_base_func_proto() behind its tests of CAP_BPF and CAP_PERFMON."""
+"""Helpers of bpf_base_func_proto() behind its test of CAP_BPF."""
+_SEEING: Final = names(
+    "trace_printk trace_vprintk get_current_task get_current_task_btf probe_read_user "
+    "probe_read_kernel probe_read_user_str probe_read_kernel_str snprintf_btf snprintf task_pt_regs"
+)
+"""Those behind its test of CAP_PERFMON."""
 
 _TRAMPOLINE: Final = names("TRACE_FENTRY TRACE_FEXIT MODIFY_RETURN LSM_MAC")
 _ATTACHED: Final = (
@@ -128,7 +131,7 @@ def allows(env: Env, helper: Helper) -> bool:
         return False
     if env.attached is not None and env.attached.struct:
         return structops.helps(env.attached.struct, env.attached.name, name)
-    if not env.privileged and name in _CAPABLE:
+    if (not env.bpf and name in _CAPABLE) or (not env.perfmon and name in _SEEING):
         return False
     if any(prog == kind and name in few and env.attach not in places for kind, few, places in _ATTACHED):
         return False

@@ -57,16 +57,16 @@ def _copy(env: Env, state: State, pc: int, insn: Insn) -> int:
 
 def _low_half(env: Env, regno: int) -> Reg:
     """Of a pointer."""
-    if env.privileged:
+    if env.perfmon:
         return number(scalar.of_size(4))
     raise Refuse(f"R{regno} partial copy of pointer")
 
 
 def _move_signed(env: Env, state: State, src: Reg, insn: Insn, wide: bool) -> Reg:
     if src.kind != "scalar":
-        if not env.privileged:
+        if not env.perfmon:
             raise Refuse(f"R{insn.src_reg} sign-extension part of pointer")
-        return number(scalar.of_size(insn.offset // 8, sign=True)) if wide else ANY
+        return ANY
     num = casts.sign_extend(src.num, insn.offset // 8, env.rules, wide)
     if src.num.umax < 1 << (insn.offset - 1):
         return link(env, state, insn.src_reg, src)._replace(num=num)
@@ -94,23 +94,20 @@ def link(env: Env, state: State, regno: int, src: Reg) -> Reg:
 
 def _binary(env: Env, state: State, pc: int, operands: tuple[Insn, str, bool, int, int, Reg | None]) -> int:
     insn, name, wide, dst_reg, src_reg, constant = operands
+    src = read_reg(state, src_reg) if constant is None else constant
     dst = read_reg(state, dst_reg)
-    if constant is None:
-        src = read_reg(state, src_reg)
-    else:
-        src = constant
-        if name in _LIMITED:
-            _possible(insn, wide)
+    if constant is not None and name in _LIMITED:
+        _possible(insn, wide)
     regs = target(state, dst_reg)
     if dst.kind == "scalar" and src.kind == "scalar":
         if name in ("AND", "OR") and not src.num.mask and "fork_bits" in env.rules:
             dst = _fork(env, state, pc, insn, dst, wide)
-        if not env.privileged:
+        if not env.perfmon:
             unprivileged.numbers(env, pc, insn, name)
         regs[dst_reg] = _arithmetic(env, name, dst, src, insn, wide)
     elif dst.kind != "arena":
         result = _pointer(env, name, dst, src, insn, wide)
-        if not env.privileged:
+        if not env.perfmon:
             unprivileged.moving(env, state, pc, insn, dst, src, result, name)
         regs[dst_reg] = result
     return pc + 1
@@ -178,7 +175,7 @@ def _unary(env: Env, state: State, pc: int, insn: Insn) -> int:
     dst = read_reg(state, regno)
     regs = target(state, regno)
     if dst.kind != "scalar":
-        if not env.privileged:
+        if not env.perfmon:
             raise Refuse(f"R{regno} pointer arithmetic prohibited")
         regs[regno] = ANY
         return pc + 1
@@ -199,7 +196,7 @@ def _pointer(env: Env, name: str, dst: Reg, src: Reg, insn: Insn, wide: bool) ->
     """Arithmetic with at least one pointer."""
     sign = op.ALU_BY_NAME[name].text
     if dst.kind != "scalar" and src.kind != "scalar":
-        if name == "SUB" and env.privileged:
+        if name == "SUB" and env.perfmon:
             return ANY
         raise Refuse(f"R{insn.dst_reg} pointer {sign} pointer prohibited")
     if dst.kind != "scalar":
@@ -209,7 +206,7 @@ def _pointer(env: Env, name: str, dst: Reg, src: Reg, insn: Insn, wide: bool) ->
     env.precise(off)
     regno = insn.dst_reg
     if not wide:
-        if name == "SUB" and env.privileged:
+        if name == "SUB" and env.perfmon:
             return number(scalar.of_size(4))
         raise Refuse(f"R{regno} 32-bit pointer arithmetic prohibited")
     if pointer.null:

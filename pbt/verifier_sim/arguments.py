@@ -78,7 +78,7 @@ def argument(env: Env, state: State, helper: Helper, given: Given, regno: int, k
         raise Refuse(f"R{regno} !read_ok", f"bpf_{helper.name} takes {len(helper.args)} arguments.")
     name, parameter = named(kind)
     if name == "ANYTHING":
-        if not env.privileged and reg.kind != "scalar":
+        if not env.perfmon and reg.kind != "scalar":
             raise Refuse(f"R{regno} leaks addr into helper function")
         return
     if reg.kind == "ctx" and named(kind)[0] not in EXPECTED and "syscall_context" in env.rules:

@@ -56,7 +56,7 @@ def _jump_if(
     src = read_reg(state, src_reg) if constant is None else constant
     dst = read_reg(state, dst_reg)
     outcome = _decide(env, name, dst, src, wide, constant is None and src_reg == dst_reg)
-    if not env.privileged:
+    if not env.perfmon:
         _compared(env, insn, name, dst, src, outcome)
     if outcome is None:
         return _both_ways(env, state, pc, insn, name, dst, src, wide)
@@ -64,7 +64,7 @@ def _jump_if(
         env.precise(dst)
     if src.kind == "scalar" and constant is None and (src.deps or env.followed):
         env.precise(src)
-    if not env.privileged:
+    if not env.perfmon:
         unprivileged.dead_side(env, state, insn, pc + 1 if outcome else target)
     state.path = turn(state.path, pc, outcome)
     return target if outcome else pc + 1

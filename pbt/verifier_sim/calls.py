@@ -108,8 +108,8 @@ def _helper(env: Env, state: State, pc: int, number_: int) -> int:
             raise Refuse("write into map forbidden")
     for regno, reg, size in given.fills:
         low = reg.off + reg.num.smin
-        if not env.privileged:
-            unprivileged.filled(state, regno, reg, size)
+        if not env.perfmon:
+            unprivileged.filled(env, state, regno, reg, size)
         stack.use_stack(env, state.frames[reg.obj], low)
         stack.helper_stack(env, state, 0, reg, size, True)
     _local_rules(env, state, helper)
@@ -294,13 +294,7 @@ def _map_result(env: Env, state: State, pc: int, given: Given, null: bool) -> Re
     if info.map_type == "XSKMAP":
         return Reg("xdp_sock", id=env.new_id(), null=null)
     fixed = not (info.flags & _INNER_MAP and info.inner_of and "inner_map_flag" in env.rules)
-    if (
-        null
-        and env.privileged
-        and "const_key" in env.rules
-        and info.map_type in ("ARRAY", "PERCPU_ARRAY")
-        and fixed
-    ):
+    if null and env.bpf and "const_key" in env.rules and info.map_type in ("ARRAY", "PERCPU_ARRAY") and fixed:
         key = _constant_key(env, state, given.key)
         if key is not None and key < info.max_entries:
             null = False

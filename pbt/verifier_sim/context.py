@@ -62,7 +62,7 @@ def _allowed(env: Env, offset: int, size: int, write: bool) -> bool:
             known = True  # see _within
         if offset < 0 and env.prog.name == "TRACEPOINT" and not write:
             known = offset % size == 0  # tp_prog_is_valid_access() compares it with a size_t
-        known = known and (env.privileged or unprivileged.sees(env.prog.name, offset))
+        known = known and (env.bpf or unprivileged.sees(env.prog.name, offset))
         known = known and expected.attached_access(env.prog.name, env.attach, offset, size, write)
         since = progs.context_release(env.prog, offset, size)
         known = known and (not since or not env.release or kernels.release(since) <= env.release)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pbt.verifier_sim.params import Param
     from pbt.verifier_sim.progbtf import Function, ProgramTypes
 
+ALL: Final = names("BPF PERFMON NET_ADMIN")
+"""The capabilities that programs are judged by, without CAP_."""
 _PACKET_READ = names(
     "SCHED_CLS SCHED_ACT XDP LWT_XMIT SK_SKB SK_MSG LWT_IN LWT_OUT LWT_SEG6LOCAL SK_REUSEPORT "
     "FLOW_DISSECTOR CGROUP_SKB CGROUP_SOCKOPT"
@@ -55,6 +57,10 @@ class Refuse(PbtError):
         self.before, self.after = before, after
 
 
+class Certain(Refuse):
+    """A refusal that stands even on paths which only a processor running ahead goes: no barrier ends them before."""
+
+
 class Unsupported(PbtError):
     """The program uses what this simulator does not judge; the message names it."""
 
@@ -71,7 +77,7 @@ class Env:
         map_of: Mapping[int, tuple[int, str, int]],
         rules: Features,
         *,
-        privileged: bool = True,
+        capabilities: frozenset[str] = ALL,
         strict: bool = False,
         sleepable: bool = False,
         gpl: bool = True,
@@ -90,8 +96,12 @@ class Env:
         kfuncs: Mapping[int, str] | None = None,
     ) -> None:
         self.insns, self.prog, self.attach = insns, prog, attach
-        self.maps, self.map_of, self.rules = maps, map_of, rules
-        self.privileged, self.strict, self.sleepable, self.gpl = privileged, strict, sleepable, gpl
+        self.maps, self.map_of = maps, map_of
+        self.strict, self.sleepable, self.gpl = strict, sleepable, gpl
+        self.capabilities = capabilities
+        self.bpf, self.perfmon = "BPF" in capabilities, "PERFMON" in capabilities
+        self.privileged = self.bpf and self.perfmon
+        self.rules = rules if self.perfmon else rules - {"uninit_stack"}
         self.arguments, self.missing, self.release = arguments, missing, release
         self.declared, self.described = declared, described
         self.own_types = (*([declared.types] if declared else []), *own_types)
@@ -222,7 +232,7 @@ class Env:
     def push(self, pc: int, state: State) -> None:
         """Remember a branch for later (the kernel keeps at most 8192 of them)."""
         if len(self.pending) >= 8192:
-            raise Refuse("The sequence of 8193 jumps is too complex.")
+            raise Certain("The sequence of 8193 jumps is too complex.")
         if state.node is not None:
             state.node.branches += 1
         self.pending.append((pc, state))

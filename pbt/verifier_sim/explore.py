@@ -14,7 +14,7 @@ from pbt.data import NamedTuple
 from pbt.isa import opcodes as op
 from pbt.typing import TYPE_CHECKING, Final
 from pbt.verifier_sim import unprivileged
-from pbt.verifier_sim.env import Decoded, Env, Refuse, Unsupported
+from pbt.verifier_sim.env import Certain, Decoded, Env, Refuse, Unsupported
 from pbt.verifier_sim.flow import Flow
 from pbt.verifier_sim.prune import COVERS, EXACTLY, WITHIN, Node, covers, find, same_hint
 from pbt.verifier_sim.reg import with_origin
@@ -78,7 +78,7 @@ class Explorer:
     def __init__(self, env: Env, flow: Flow, keep: bool, thorough: bool, log: Watch | None = None) -> None:
         self.log = log
         self.env, self.flow, self.keep = env, flow, keep
-        self.cover = WITHIN if thorough or not env.privileged else COVERS  # there, all numbers are precise
+        self.cover = WITHIN if thorough or not env.bpf else COVERS  # there, all numbers are precise
         self.live = [_ALL] * (len(env.insns) + 1) if thorough else flow.live
         self.marks = _marks(env, flow)
         self.steps: list[Decoded | None] = [None] * len(env.insns)
@@ -110,6 +110,8 @@ class Explorer:
             while True:
                 try:
                     current = self._path(pc, current)
+                except Certain:
+                    raise
                 except Refuse:
                     if not self._barred():
                         raise
@@ -171,7 +173,7 @@ class Explorer:
         env = self.env
         if env.patience < LIMIT:
             raise Unsupported(f"all that would take more than {env.patience} instructions to walk")
-        raise Refuse(f"BPF program is too large. Processed {env.processed} insn")
+        raise Certain(f"BPF program is too large. Processed {env.processed} insn")
 
     def _finished(self, node: Node | None) -> None:
         """A path came to its end: its checkpoints are complete once all their branches are."""
@@ -310,8 +312,8 @@ def _marks(env: Env, flow: Flow) -> bytearray:
     return marks
 
 
-def _endless(pc: int, state: State, before: State) -> Refuse:
+def _endless(pc: int, state: State, before: State) -> Certain:
     from pbt.verifier_sim.draw import draw_frame
 
     states = f"cur state: {draw_frame(state)}\nold state: {draw_frame(before)}"
-    return Refuse(f"infinite loop detected at insn {pc}", after=states)
+    return Certain(f"infinite loop detected at insn {pc}", after=states)

@@ -87,6 +87,7 @@ def judge(line: Mapping[str, Any], rules: Rules | None = None) -> dict[str, Any]
         maps=_maps(line["maps"]),
         map_of={r["insn"]: (r["map"], r["kind"], r.get("off", 0)) for r in line["relocs"]},
         privileged=not line.get("unprivileged", False),
+        capabilities=frozenset(line["capabilities"]) if "capabilities" in line else None,
         strict=flags & (_STRICT | _ANY) == _STRICT,
         sleepable=bool(flags & _SLEEPABLE),
         state_freq=bool(flags & _STATE_FREQ),

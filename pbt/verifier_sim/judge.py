@@ -10,7 +10,7 @@ from pbt.uapi.expected import loads_for
 from pbt.uapi.progs import PROG_TYPES, for_regs
 from pbt.verifier_sim import arena, kernels, throw, unprivileged
 from pbt.verifier_sim.check import check
-from pbt.verifier_sim.env import Env, Refuse, Unsupported
+from pbt.verifier_sim.env import ALL, Env, Refuse, Unsupported
 from pbt.verifier_sim.explore import Explorer, Walk
 from pbt.verifier_sim.fields import usable, visible
 from pbt.verifier_sim.flow import Flow, longest_stack
@@ -42,6 +42,7 @@ def verify(
     features: frozenset[str] | None = None,
     kernel: str = "6.18",
     privileged: bool = True,
+    capabilities: frozenset[str] | None = None,
     keep_states: bool = False,
     thorough: bool = False,
     strict: bool = False,
@@ -68,7 +69,8 @@ def verify(
     `insns`: slots, or their bytes (little endian); `map_of`: slot of a wide load → (position in
     `maps`, "map_fd" or "map_value", offset into the value); `features`: the kernel's rules by name
     (pbt.verifier_sim.kernels), else those of the release `kernel`; `missing`: helpers this machine
-    lacks; `arguments`: what a TRACING program's context holds, if known; `strict`: alignment is
+    lacks; `capabilities`: of those in `env.ALL`, what the user has, else all if `privileged`, and none if not;
+    `arguments`: what a TRACING program's context holds, if known; `strict`: alignment is
     enforced everywhere; `keep_states`: remember every state, for teaching; `thorough`: follow paths
     that differ only in what is never needed, so that the kept states tell of every run (the kernel
     prunes such paths); `cpus`: how many the machine may have, 0 if unknown;
@@ -84,7 +86,7 @@ def verify(
     slots = decode(insns) if isinstance(insns, bytes) else list(insns)
     rules = kernels.features(kernel) if features is None else features
     options: dict[str, Any] = {
-        "privileged": privileged,
+        "capabilities": (ALL if privileged else frozenset()) if capabilities is None else capabilities,
         "strict": strict,
         "sleepable": sleepable,
         "gpl": gpl,
@@ -201,7 +203,7 @@ def walk(
     env = Env(insns, for_regs(PROG_TYPES[prog_type], regs_size), attach, maps, map_of, rules, **options)
     if not loads_for(prog_type, attach, env.release):
         return Walk(_misplaced(env), 0, 0, 0, {}, None)
-    if not env.privileged:
+    if env.capabilities != ALL:
         try:
             unprivileged.shape(env, flow.successors)
         except Refuse as refusal:
@@ -272,7 +274,7 @@ def _all_walked(env: Env) -> None:
     """
     kept = env.entered | env.called
     for start in sorted(env.passed - kept):
-        if env.privileged and (kept or env.threw) and start > max(kept, default=0):
+        if env.bpf and (kept or env.threw) and start > max(kept, default=0):
             raise Refuse(
                 f"No program to jit at insn {start}",
                 "Call the function, or do not take its address.",

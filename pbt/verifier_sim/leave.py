@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pbt.isa.insn import Insn
 from pbt.typing import Final
+from pbt.verifier_sim import scalar
 from pbt.verifier_sim.env import Env, Refuse
 from pbt.verifier_sim.reg import Reg
 from pbt.verifier_sim.resources import nothing_held, release
@@ -28,7 +29,7 @@ def exit_(env: Env, state: State, pc: int, insn: Insn) -> int:
         return DONE
     if result.kind == "uninit":
         raise Refuse("R0 !read_ok", "A program must set its return value.")
-    if result.kind != "scalar" and not env.privileged:
+    if result.kind != "scalar" and not env.perfmon:
         raise Refuse("R0 leaks addr as return value")
     if env.subprogram:
         if result.kind != "scalar":
@@ -63,9 +64,15 @@ def in_range(env: Env, result: Reg, limits: tuple[int, int], where: str, wide: b
     num = result.num
     least, most = (num.smin, num.smax) if wide else (num.s32min, num.s32max)
     if least < low or most > high:
-        raise Refuse(
-            f"At {where} the register R0 has smin={least} smax={most} should have been in [{low}, {high}]"
-        )
+        known = _known(num)
+        raise Refuse(f"At {where} the register R0 {known} should have been in [{low}, {high}]")
+
+
+def _known(num: scalar.Scalar) -> str:
+    """The bounds of a number, see verbose_invalid_scalar() (before 6.8 kernels name its bits)."""
+    least = f" smin={num.smin}" if num.smin > scalar.S64_MIN else ""
+    most = f" smax={num.smax}" if num.smax < scalar.S64_MAX else ""
+    return f"has{least}{most}" if least or most else "has unknown scalar value"
 
 
 def leave(env: Env, state: State) -> int:

@@ -196,7 +196,7 @@ _MAP_STRUCTS = {
 def _load_map(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
     """From the kernel's structure of the map, as through any other pointer to such a thing."""
     struct = _MAP_STRUCTS.get(reg.obj.map_type, "bpf_array")
-    if not env.privileged:
+    if not env.perfmon:
         raise Refuse(f"'struct {struct}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN")
     if reg.off + offset < 0:
         raise Refuse(f"R{regno} is {struct} invalid negative access: off={reg.off + offset}")

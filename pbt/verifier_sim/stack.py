@@ -279,7 +279,7 @@ def helper_stack(
     env: Env, state: State, regno: int, reg: Reg, size: int, fills: bool, write: bool = False
 ) -> None:
     """A helper reads `size` bytes of stack at most (or writes some), or `fills` exactly that many."""
-    if not env.privileged and (not fills or reg.num.mask):
+    if not env.perfmon and (not fills or reg.num.mask):
         unprivileged.readable(state, regno, reg, 0, size, True)
     low, high = stack_range(regno, reg, 0, size, "write" if fills else "read")
     if not size and low >= 0:

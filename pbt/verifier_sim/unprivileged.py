@@ -17,14 +17,25 @@ from pbt.verifier_sim.reg import ANY, MapInfo, Reg, names
 from pbt.verifier_sim.state import MISC, ZEROED, State
 
 _TYPES: Final = names("SOCKET_FILTER CGROUP_SKB")
+_OF_NETWORKS: Final = names(
+    "SCHED_CLS SCHED_ACT XDP LWT_IN LWT_OUT LWT_XMIT LWT_SEG6LOCAL SK_SKB SK_MSG FLOW_DISSECTOR CGROUP_DEVICE "
+    "CGROUP_SOCK CGROUP_SOCK_ADDR CGROUP_SOCKOPT CGROUP_SYSCTL SOCK_OPS EXT NETFILTER LIRC_MODE2 SK_LOOKUP"
+)
+"""Types of programs that take CAP_NET_ADMIN, see is_net_admin_prog_type()."""
+_TRACERS: Final = names(
+    "KPROBE TRACEPOINT PERF_EVENT RAW_TRACEPOINT RAW_TRACEPOINT_WRITABLE TRACING LSM STRUCT_OPS EXT"
+)
+"""Types of programs that take CAP_PERFMON, see is_perfmon_prog_type()."""
 _LONGEST: Final = 4096  # BPF_MAXINSNS
 _WITHOUT = {"CGROUP_SKB": ((76, 84), (152, 160))}  # data, data_end; tstamp
 
 
 def shape(env: Env, successors: Sequence[tuple[int, ...]]) -> None:
-    """Refuse types of programs, lengths, functions and loops that take CAP_BPF."""
-    if env.prog.name not in _TYPES:
+    """Refuse types of programs, lengths, functions and loops that take capabilities which the user lacks."""
+    if not _may_load(env):
         raise Refuse("Operation not permitted", pc=0)
+    if env.bpf:
+        return
     if len(env.insns) > _LONGEST:
         raise Refuse("the program is too large", "Without CAP_BPF a program has 4096 instructions.", pc=0)
     for pc, insn in enumerate(env.insns):
@@ -36,6 +47,16 @@ def shape(env: Env, successors: Sequence[tuple[int, ...]]) -> None:
                 pc=pc,
             )
     _no_loops(successors)
+
+
+def _may_load(env: Env) -> bool:
+    """Whether the user may load programs of this type at all."""
+    name = env.prog.name
+    return (
+        (env.bpf or name in _TYPES)
+        and ("NET_ADMIN" in env.capabilities or name not in _OF_NETWORKS)
+        and (env.perfmon or name not in _TRACERS)
+    )
 
 
 def _no_loops(successors: Sequence[tuple[int, ...]]) -> None:
@@ -71,34 +92,43 @@ def readable(state: State, regno: int, reg: Reg, offset: int, size: int, helper:
             f"var_off=({reg.num.value:#x}; {reg.num.mask:#x}) off={reg.off + offset}"
         )
     low, stack = reg.off + reg.num.smin + offset, state.frames[reg.obj].stack
+    if not -8 * (max(stack, default=-1) + 1) <= low < 0:
+        raise Refuse(f"invalid read from stack R{regno} off={low} size={size}", "Write these bytes first.")
+    where = f"R{regno} off {low}" if helper else f"off {low}"
     for at in range(low, low + size):
         slot = stack.get((-at - 1) >> 3)
         kind = slot.types[at & 7] if slot is not None else "?"
         pointer = slot is not None and slot.reg is not None and slot.reg.kind != "scalar"
         if kind not in (MISC, ZEROED, "r") or (helper and kind == "r" and pointer):
             raise Refuse(
-                f"invalid read from stack off {low}+{at - low} size {size}",
+                f"invalid read from stack {where}+{at - low} size {size}",
                 "Write these bytes first; pointers there are not for helpers.",
             )
 
 
-def stored(state: State, regno: int, reg: Reg, offset: int, size: int, value: Reg) -> Reg:
+def stored(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, value: Reg) -> Reg:
     """What a store into the stack keeps: of a number only that it is 0; pointers there stay whole."""
     if reg.kind != "fp":
         return value
+    if not env.perfmon:
+        _whole(state, regno, reg, offset, size)
+    return value if env.bpf or value.kind != "scalar" or value.num.const == 0 else ANY
+
+
+def _whole(state: State, regno: int, reg: Reg, offset: int, size: int) -> None:
+    """A store into the stack leaves pointers there whole."""
     if reg.num.mask:
         readable(state, regno, reg, offset, size)
     slot = state.frames[reg.obj].stack.get((-(reg.off + reg.num.smin + offset) - 1) >> 3)
     held = slot.reg if slot is not None else None
     if held is not None and held.kind != "scalar" and size != 8:
         raise Refuse("attempt to corrupt spilled pointer on stack", "Overwrite the pointer as a whole.")
-    return ANY if value.kind == "scalar" and value.num.const != 0 else value
 
 
-def filled(state: State, regno: int, reg: Reg, size: int) -> None:
+def filled(env: Env, state: State, regno: int, reg: Reg, size: int) -> None:
     """A helper writes to the stack, byte by byte."""
     for at in range(size):
-        stored(state, regno, reg, at, 1, ANY)
+        stored(env, state, regno, reg, at, 1, ANY)
 
 
 def added(state: State, reg: Reg, offset: int, size: int) -> None:

@@ -1,19 +1,21 @@
 """Loads programs on the kernel it finds itself on, in one process, and prints what the verifier said.
 
-    python -m tests.lab.loading FILE [--unprivileged]
+    python -m tests.lab.loading FILE [--unprivileged | --capabilities BPF,NET_ADMIN]
 
 FILE has a JSON object a line: {"id", "type", "attach", "insns": hex, "maps": [[type, key size, value size,
 entries, flags, fields, map inside or null] …], "refs": [[slot, position among the maps] …], "types": hex,
 "functions": hex}; a field of the kernel's in a map's value is [kind, offset, size]. For each, one line:
 {"id", "ok", "walked", "log"}, `log` being its end and `ok` null where a map cannot be made; before them {"id": "cpus", "count": possible CPUs}.
-Unprivileged programs are loaded as nobody.
+Unprivileged programs are loaded as nobody; with --capabilities by root who has these alone.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import re
+import struct
 import sys
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
@@ -26,6 +28,8 @@ from pbt.uapi import btf
 
 _ALLOWED = Path("/proc/sys/kernel/unprivileged_bpf_disabled")
 _NOBODY = 65534
+_CAPABILITIES = {"NET_ADMIN": 12, "PERFMON": 38, "BPF": 39}  # linux/capability.h
+_VERSION_3 = 0x20080522
 _OWNED = ("PROG_ARRAY", "DEVMAP", "CPUMAP")  # they belong to the first type of program that refers to them
 _ADDRESS = 1 << 44  # of arenas
 _IDS = {"btf_key_type_id": 1, "btf_value_type_id": 2}  # of a map with fields, see _described
@@ -91,6 +95,14 @@ def _described(size: int, fields: list[tuple[str, int, int]]) -> bytes:
     return types.data()
 
 
+def keep(names: list[str]) -> None:
+    """Drop all capabilities but these."""
+    low, high = divmod(sum(1 << _CAPABILITIES[name] for name in names), 1 << 32)[::-1]
+    data = struct.pack("<6I", low, low, 0, high, high, 0)  # effective, permitted, inheritable; twice
+    if ctypes.CDLL(None, use_errno=True).capset(struct.pack("<Ii", _VERSION_3, 0), data):
+        raise OSError(ctypes.get_errno(), "capset")
+
+
 def main(argv: list[str]) -> None:
     lines = [json.loads(text) for text in Path(argv[0]).read_text().splitlines()]
     if "--unprivileged" in argv:
@@ -98,6 +110,8 @@ def main(argv: list[str]) -> None:
         os.setgroups([])
         os.setresgid(_NOBODY, _NOBODY, _NOBODY)
         os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+    elif "--capabilities" in argv:
+        keep(argv[2].split(","))
     maps: dict[str, int] = {}
     print(json.dumps({"id": "cpus", "count": cpus()}))
     with ExitStack() as stack:

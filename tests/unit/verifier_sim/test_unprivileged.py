@@ -39,13 +39,13 @@ CASES = (
 )  # fmt: skip
 
 
-def judged(text: str, kernel: str) -> Verdict:
+def judged(text: str, kernel: str, kind: str = "SOCKET_FILTER", capabilities: str = "") -> Verdict:
     insns = assemble(text.replace(";", "\n"), _IDS)
     wide = {at: insn.imm for at, insn in enumerate(insns) if insn.is_wide and insn.src_reg == 1}
     references = {at: (index, "map_fd", 0) for at, index in wide.items()}
     return verify(
-        insns, prog_type="SOCKET_FILTER", maps=_MAPS, map_of=references, privileged=False, kernel=kernel
-    )
+        insns, prog_type=kind, maps=_MAPS, map_of=references, capabilities=frozenset(capabilities.split()), kernel=kernel
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "text", "reason"), CASES, ids=[case[0] for case in CASES])
@@ -63,3 +63,38 @@ def test_older_kernels_refuse_what_goes_wrong_ahead_of_a_branch() -> None:
     found = judged(text, "6.12").error
     assert found is not None
     assert found.reason == "R0 invalid mem access 'scalar'"
+
+
+_LOOP = "r1 = 0; a: r1 += 1; if r1 < 5 goto a; r0 = 0; exit"
+_UNEVEN = (
+    "*(u32 *)(r10 -8) = 0; r2 = r10; r2 += -8; r1 = map_fd[0][0]; call map_lookup_elem; if r0 == 0 goto out;"
+    " *(u64 *)(r10 -16) = 0; out: *(u32 *)(r10 -24) = 1; r1 = *(u64 *)(r10 -16); r0 = 0; exit"
+)
+SOME = (
+    ("XDP", "BPF", "r0 = 0; exit", "Operation not permitted"),
+    ("XDP", "NET_ADMIN", "r0 = 0; exit", "Operation not permitted"),
+    ("XDP", "BPF NET_ADMIN", "r0 = 0; exit", ""),
+    ("TRACEPOINT", "BPF NET_ADMIN", "r0 = 0; exit", "Operation not permitted"),
+    ("TRACEPOINT", "PERFMON", "r0 = 0; exit", "Operation not permitted"),
+    ("TRACEPOINT", "BPF PERFMON", "r0 = r10; exit", ""),
+    ("SOCKET_FILTER", "BPF", "call f; exit; f: r0 = 0; exit", ""),
+    ("SOCKET_FILTER", "BPF", "r0 = r10; exit", "R0 leaks addr as return value"),
+    ("SOCKET_FILTER", "BPF", "r0 = *(u64 *)(r10 -8); exit", "invalid read from stack R10 off=-8 size=8"),
+    ("SOCKET_FILTER", "BPF PERFMON", "r0 = *(u64 *)(r10 -8); exit", ""),
+    ("SOCKET_FILTER", "BPF", _UNEVEN, "invalid read from stack off -16+0 size 8"),
+    ("SOCKET_FILTER", "BPF PERFMON", _UNEVEN, ""),
+    ("SOCKET_FILTER", "BPF", _LOOP, "infinite loop detected at insn 2"),
+    ("SOCKET_FILTER", "BPF PERFMON", _LOOP, ""),
+    ("SOCKET_FILTER", "BPF PERFMON", "r3 = r10; r3 = (s8)r3; if r3 s> 127 goto b; r0 = 0; exit; b: r0 = *(u64 *)(r3 +0); exit",
+     "R3 invalid mem access 'scalar'"),
+    ("SOCKET_FILTER", "BPF PERFMON", "r7 += r8; r0 = 0; exit", "R8 !read_ok"),
+    ("SOCKET_FILTER", "BPF", "*(u32 *)(r10 -8) = 0; r0 = *(u64 *)(r10 -12); exit", "misaligned stack access off 0+0+-12 size 8"),
+    ("SOCKET_FILTER", "BPF", "call jiffies64; exit", ""),
+    ("SOCKET_FILTER", "BPF", "call get_current_task; r0 = 0; exit", "program of this type cannot use helper"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "capabilities", "text", "reason"), SOME)
+def test_some_capabilities(kind: str, capabilities: str, text: str, reason: str) -> None:
+    found = judged(text, "6.18.44", kind, capabilities).error
+    assert (found.reason if found else "")[: len(reason) or None] == reason
