@@ -29,6 +29,7 @@ class Checks(Protocol):
 
     target: Target
     config: Mapping[str, Any]
+    looping: bool  # whether this stands in a loop that is not unrolled
 
     def known_int(self, node: ast.Expr) -> int | None:
         """The number that the node is while compiling, or None."""

@@ -170,14 +170,19 @@ def _reg(gen: Gen, call: Call) -> Value:
 
 
 def _check_usermode(checks: Checks, call: Call) -> Type:
-    _check_registers(checks, call)
     if "cs" not in checks.target.arch.regs:
         raise checks.error(f"usermode is not known on {checks.target.arch.name}", call.span, "only on x86")
     return U8
 
 
 def _usermode(gen: Gen, call: Call) -> Value:
-    """The code segment's low two bits are the privilege level, 0 for the kernel."""
+    """The code segment's low two bits are the privilege level, 0 for the kernel.
+
+    Where there are no registers, it is the kernel that reached the probe; BEGIN and END run for a process that
+    came from user mode.
+    """
+    if not call.probe.regs:
+        return gen.b.const(int(call.probe.provider.lower() in ("begin", "end", "self")))
     level = gen.b.op("and", gen.b.load(gen.b.ctx(), gen.arch.regs["cs"], gen.arch.word), 3)
     return gen.b.compare("ne", level, 0)
 

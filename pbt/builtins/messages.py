@@ -31,6 +31,12 @@ def _act_warnf(world: World, event: Event, values: Sequence[Any]) -> None:
 
 def _check_debugf(checks: Checks, call: Call) -> Type:
     check_format(checks, call)
+    checks.warn(
+        "The debugf() builtin is not recommended for production use",
+        call.span,
+        "all of the machine share one trace, and writing there is slow; see bpf_trace_printk in bpf-helpers(7)",
+        once=True,
+    )
     if len(call.args) - 1 > MOST_TRACED:
         raise checks.error(
             f"debugf() takes at most {MOST_TRACED} values ({len(call.args) - 1} provided)",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pbt import printf
 from pbt.bundle import Event
 from pbt.feature import Builtin, Call, Mem
-from pbt.types import U64, VOID, Array, Buffer, Pointer, Str, Type, Void, is_integral
+from pbt.types import U64, VOID, Buffer, Pointer, Str, Type, Void, is_integral
 from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _check_conversion(checks: Checks, name: str, node: Any, kind: Type, conversi
     if letter == "s":
         fits, wants = not isinstance(kind, Void), "string"
     elif conversion in ("r", "rx", "rh"):
-        fits, wants = isinstance(kind, (Buffer, Array, Str)), "buffer"
+        fits, wants = isinstance(kind, Buffer), "buffer; buf(...) makes one"
     if not fits:
         raise checks.error(
             f"unsupported format specifier for type '{kind}': {conversion}",
@@ -130,6 +130,12 @@ def _check_print(checks: Checks, call: Call) -> Type:
         for node, what in zip(call.args[1:], ("top", "div"), strict=False)
     ]
     checks.keep(call.node, (name, *numbers))
+    if checks.looping:
+        checks.warn(
+            f"print({name}) in a loop: the map is shown as it is when its record is read, not as it is now",
+            call.span,
+            f"print({name}[key]) shows a value of now",
+        )
     return VOID
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pbt.feature import Builtin, Call, Mem
-from pbt.types import CHAR, U64, Array, Buffer, Int, Pointer, Str, Type, is_integral
+from pbt.types import CHAR, U64, Array, Bool, Buffer, Int, Pointer, Str, Type, is_integral
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -46,9 +46,9 @@ def _check_str(checks: Checks, call: Call) -> Type:
         return Str(min(kind.size, _length(checks, call, 1)))
     if isinstance(kind, Array) and kind.element.size == 1:
         return Str(min(kind.count, _length(checks, call, 1)))
-    if not is_integral(kind):
+    if not is_integral(kind) or isinstance(kind, Bool):
         raise checks.error(
-            f"str() expects an integer or a pointer type as first argument ({kind} provided)",
+            f"str() expects a string, an integer or a pointer type as first argument ({kind} provided)",
             checks.span(call.args[0]),
         )
     return Str(_length(checks, call, 1))

@@ -23,6 +23,7 @@ from pbt.types import (
     is_text,
 )
 
+AS_NUMBER = "as a number it can: (uint64)pointer"
 COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
 _M64 = (1 << 64) - 1
 
@@ -47,11 +48,14 @@ def binary_type(op: str, left: Type, right: Type, span: Span) -> Type:
     """The type of `left op right`; ScriptError if there is none."""
     if op in ("&&", "||"):
         for side in (left, right):
-            if not is_integral(side) and not isinstance(side, Str):
-                raise ScriptError(f"The {op} operator can not be used on expressions of type '{side}'", span)
+            if not is_integral(side):
+                hint = 'compare a text with another: text != ""' if is_text(side) else ""
+                raise ScriptError(
+                    f"The {op} operator can not be used on expressions of type '{side}'", span, hint
+                )
         return BOOL
     if op in ("==", "!=") and not (is_integral(left) and is_integral(right)):
-        if _comparable(left, right):
+        if comparable(left, right):
             return BOOL
         raise ScriptError(f"Type mismatch for '{op}': comparing {left} with {right}", span)
     if not (is_integral(left) and is_integral(right)):
@@ -67,7 +71,8 @@ def binary_type(op: str, left: Type, right: Type, span: Span) -> Type:
     return I64 if both_signed(left, right) else U64
 
 
-def _comparable(left: Type, right: Type) -> bool:
+def comparable(left: Type, right: Type) -> bool:
+    """Whether values that are no numbers may be equal."""
     if isinstance(left, Array) and isinstance(right, Array) and not (is_text(left) or is_text(right)):
         return left.size == right.size and left.element.size == right.element.size
     if (_bytes(left) and _bytes(right)) or (isinstance(left, Buffer) and isinstance(right, Buffer)):
@@ -78,7 +83,7 @@ def _comparable(left: Type, right: Type) -> bool:
         pairs = (
             (kind, right.elements[at]) for kind, at in zip(left.elements, left.places(right), strict=True)
         )
-        return all(_comparable(a, b) or (is_integral(a) and is_integral(b)) for a, b in pairs)
+        return all(comparable(a, b) or (is_integral(a) and is_integral(b)) for a, b in pairs)
     return isinstance(left, Opaque) and isinstance(right, Opaque) and left.size == right.size
 
 
@@ -87,9 +92,9 @@ def _pointer_type(op: str, left: Type, right: Type, span: Span) -> Type:
         return left
     if op == "+" and isinstance(right, Pointer) and not isinstance(left, Pointer):
         return right
-    if op in ("&", "|", "^", ">>", "<<", "-", "%", "/"):
-        return U64
-    raise ScriptError(f"The {op} operator can not be used on expressions of types {left}, {right}", span)
+    raise ScriptError(
+        f"The {op} operator can not be used on expressions of types {left}, {right}", span, AS_NUMBER
+    )
 
 
 def fold(op: str, a: int, b: int, as_signed: bool, strict: bool = False) -> int | None:

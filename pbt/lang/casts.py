@@ -8,7 +8,6 @@ from pbt.lang import ast
 from pbt.lang.access import Access
 from pbt.lang.arith import cut
 from pbt.lang.typenames import shaped
-from pbt.lang.unify import stored
 from pbt.source import ScriptError, Span, did_you_mean
 from pbt.types import (
     U64,
@@ -97,11 +96,19 @@ class Casts(Access):
                 node.type.span,
                 f"cast to a pointer: ({kind} *)" if isinstance(kind, Struct) else "",
             )
+        if kind == source and not is_integral(kind):
+            self.replaced[node] = node.operand
+            return kind
         if isinstance(kind, Array):
             return self._array_cast(node, kind, source)
         text = isinstance(source, Str) or (isinstance(source, Array) and source.element.size == 1)
+        if isinstance(kind, Str) and not kind.size:
+            size = f"string[{source.size}]" if text else "string[64]"
+            raise ScriptError(
+                f'Cannot cast from "{source}" to "string"', node.span, f"its size is a part: {size}"
+            )
         if isinstance(kind, Str) and text:
-            return kind if kind.size else stored(source)
+            return kind
         if isinstance(kind, Bool) and isinstance(source, Str):
             return kind
         if not is_integral(kind):
@@ -126,6 +133,10 @@ class Casts(Access):
 
     def _array_cast(self, node: ast.Cast, kind: Array, source: Type) -> Type:
         wide = isinstance(source, Natural) or self._is_literal(node.operand)
+        written = self.known_int(node.operand)
+        if wide and written is not None and written < 0:  # its own bytes, and zeros behind them
+            number = cut(written, Int(source.size))
+            self.replaced[node.operand] = self._literal(node.operand, number, Int(8))
         if wide and (kind.size in (1, 2, 4) or (kind.size == 8 and source.size < 8)):
             return kind  # a literal, and what holds only such, has the size that is wanted
         size = kind.size or source.size // kind.element.size * kind.element.size
@@ -146,7 +157,7 @@ class Casts(Access):
         return U64
 
     def _offset(self, kind: Type, path: Sequence[str], span: Span) -> int:
-        """How many bytes into a struct a member of a member ... begins."""
+        """How many bytes into a struct a member of a member ... begins; of a bitfield, the byte with its first bit."""
         offset = 0
         for name in path:
             member: Member | None = kind.find(name) if isinstance(kind, Struct) else None
@@ -156,9 +167,7 @@ class Casts(Access):
                     span,
                     did_you_mean(name, kind.names()) if isinstance(kind, Struct) else "",
                 )
-            if member.bit_size:
-                raise ScriptError(f"the bitfield {name} has no offset in bytes", span)
-            offset, kind = offset + member.offset, member.type
+            offset, kind = offset + member.offset + member.bit_offset // 8, member.type
         return offset
 
     def _container_of(self, node: ast.ContainerOf) -> Type:

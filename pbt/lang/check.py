@@ -88,7 +88,9 @@ class Script:
         self.warnings: dict[tuple[int, str], ScriptWarning] = {}
         self.errors: dict[tuple[int, str], ScriptError] = {}
         for declared in script.maps:
-            self.maps[declared.name] = _declared(declared, self.maps)
+            if declared.name in self.maps:
+                self.warn(f"{declared.name} is declared twice: the first declaration counts", declared.span)
+            self.maps.setdefault(declared.name, _declared(declared))
         self._typed: dict[Attached, Context] = {}  # contexts with typed arguments, as far as somebody asks
         self.asked: dict[str, str] = {}  # options of the script that it knows, and what they are for
         self.defaults: dict[str, bool | int | str] = {}  # of those options
@@ -123,6 +125,7 @@ class Script:
                 self.report(_undefined_map(known, self.maps))
         self._not_too_large(instances)
         self.raise_errors()
+        self._no_needless_casts(instances)
         self._no_unknown_options()
         return Typed(self.script, tuple(instances), self.maps, tuple(self.warnings.values()), self.asked)
 
@@ -254,6 +257,21 @@ class Script:
                 if isinstance(kind, (Str, Buffer)) and not isinstance(node, ast.Var):
                     self._fits(kind, node.span)
 
+    def _no_needless_casts(self, instances: Sequence[Instance]) -> None:
+        """Casts of the script's own to the type that a value has anyway are warned of."""
+        for instance in instances:
+            casts = (node for node in instance.types if isinstance(node, ast.Cast))
+            for node in casts:
+                kind = str(instance.types[node])
+                if kind == str(instance.types[node.operand]) and self._is_written(node):
+                    self.warn(f"Unnecessary cast: expression is already of type {kind}", node.span)
+
+    def _is_written(self, node: ast.Cast) -> bool:
+        """Whether a cast is the script's own, and not of what reading makes a number."""
+        base = node.operand.base if isinstance(node.operand, ast.Index) else node.operand
+        counts = isinstance(base, ast.Map) and bool(self.maps[base.name].aggregation)
+        return node.span.text.startswith("(") and not counts and not isinstance(base, ast.Bool)
+
     def _fits(self, kind: Type | None, span: Span) -> None:
         if kind is not None and kind.size > MOST_BYTES:
             self.report(
@@ -315,11 +333,9 @@ _KINDS = {
 """What `let @map = kind(entries)` may say, and the BPF map type it means."""
 
 
-def _declared(node: ast.MapDecl, known: Mapping[str, MapType]) -> MapType:
+def _declared(node: ast.MapDecl) -> MapType:
     if node.kind not in _KINDS:
         raise ScriptError(f"Invalid bpf map type: {node.kind}", node.span, "one of " + ", ".join(_KINDS))
-    if node.name in known:
-        raise ScriptError(f"{node.name} is declared twice", node.span)
     if not 1 <= node.entries < 1 << 31:
         raise ScriptError(f"{node.name} cannot have {node.entries} entries", node.span)
     return MapType(node.name, node.span, kind=_KINDS[node.kind], entries=node.entries)

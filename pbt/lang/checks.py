@@ -45,6 +45,7 @@ class Checks:
         self._open: dict[str, Type] = {}  # those of which it gives a part (see typenames.is_open)
         self._given: set[str] = set()  # variables that get values from builtins
         self._loops = 0
+        self.looping = False  # whether what is checked stands in a loop that is not unrolled
         self._returns: Type | None = None  # of the function of the script that is being checked
         self._defining: list[str] = []
         self._spoiled: set[str] = set()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pbt.lang import ast
 from pbt.lang.arith import (
+    AS_NUMBER,
     COMPARISONS,
     binary_type,
     both_signed,
+    comparable,
     cut,
     fold,
     fold_text,
@@ -35,6 +37,7 @@ from pbt.types import (
     Type,
     Void,
     is_integral,
+    is_text,
     literal,
 )
 
@@ -47,8 +50,9 @@ class Expressions(Casts):
 
     def _condition(self, node: ast.Expr) -> None:
         kind = self._expr(node)
-        if not is_integral(kind) and not isinstance(kind, Str):
-            raise ScriptError(f"Invalid condition: expected a number, got {kind}", node.span)
+        if not is_integral(kind) and not isinstance(self.real(node), ast.Str):
+            hint = 'compare it: text != ""' if is_text(kind) else ""
+            raise ScriptError(f"Invalid condition: expected a number, got {kind}", node.span, hint)
 
     def _expr(self, node: ast.Expr) -> Type:
         kind = self._kind(node)
@@ -152,9 +156,12 @@ class Expressions(Casts):
                 node.span,
                 "it needs a pointer",
             )
-        if not is_integral(kind):
+        if not is_integral(kind) or isinstance(kind, Pointer):
+            hint = "compare it: pointer == 0" if node.op == "!" else AS_NUMBER
             raise ScriptError(
-                f"The {node.op} operator can not be used on expressions of type '{kind}'", node.span
+                f"The {node.op} operator can not be used on expressions of type '{kind}'",
+                node.span,
+                hint if isinstance(kind, Pointer) else "",
             )
         value = self.known_int(node.operand)
         if node.op == "!":
@@ -198,6 +205,8 @@ class Expressions(Casts):
             return self.become(node, fold_text(node.op, texts[0].value, texts[1].value))
         if self._compares_names(node, left, right):
             return BOOL
+        if self._never_equal(node, left, right):
+            return BOOL
         kind = binary_type(node.op, left, right, node.span)
         self._no_zero_division(node.op, node.right)
         self._shift_fits(node.op, node.right)
@@ -210,6 +219,15 @@ class Expressions(Casts):
         elif isinstance(kind, Bool):
             self._known_truth(node, holds(node.op, a, b, both_signed(left, right)))
         return kind
+
+    def _never_equal(self, node: ast.Binary, left: Type, right: Type) -> bool:
+        """Whether tuples are compared that differ by their types."""
+        tuples = isinstance(left, Tuple) and isinstance(right, Tuple) and not (left.names or right.names)
+        if not tuples or node.op not in ("==", "!=") or comparable(left, right):
+            return False
+        self.warn(f"tuples of types {left} and {right} are never equal", node.span)
+        self._known_truth(node, node.op == "!=")
+        return True
 
     def _compares_names(self, node: ast.Binary, left: Type, right: Type) -> bool:
         """Whether a number that prints as a name is compared with a literal text: with the numbers of that name."""

@@ -12,12 +12,8 @@ _ESCAPES = {
     "r": "\r",
     '"': '"',
     "\\": "\\",
-    "a": "\a",
-    "b": "\b",
-    "f": "\f",
-    "v": "\v",
-    "e": "\x1b",
 }
+_C_ESCAPES = {r"\'": "'", r"\?": "?", r"\a": "\a", r"\b": "\b", r"\f": "\f", r"\v": "\v", r"\e": "\x1b"}
 _OCTAL, _HEXADECIMAL = "01234567", "0123456789abcdefABCDEF"
 _UNITS = {
     "ns": 1,
@@ -80,7 +76,7 @@ def unquote(text: str, span: Span) -> str:
 
 def character(text: str, span: Span) -> int:
     """The number of a character of C, which is a signed byte."""
-    made = text[2] if text[1:-1] in (r"\'", r"\?") else unquote(text, span)
+    made = _C_ESCAPES.get(text[1:-1]) or unquote(text, span)
     (byte,) = made.encode("utf-8", "surrogateescape") if len(made) == 1 else b""
     return byte - 256 if byte >= 128 else byte
 

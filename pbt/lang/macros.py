@@ -25,9 +25,10 @@ def expand_macros(script: ast.Script) -> ast.Script:
         return script
     known: dict[str, list[ast.Macro]] = {}
     for macro in script.macros:
-        shapes = [_shape(m.params) for m in known.get(macro.name, ())]
-        if _shape(macro.params) in shapes:
-            raise ScriptError(f"Redefinition of macro: {macro.name}", macro.span)
+        if any(_covers(earlier, macro) for earlier in known.get(macro.name, ())):
+            hint = "macros of one name are told apart by their parameters: those with $x and @x come first"
+            raise ScriptError(f"Redefinition of macro: {macro.name}", macro.span, hint)
+        _no_jumps(macro, macro.body)
         known.setdefault(macro.name, []).append(macro)
     functions: dict[str, ast.Function] = {}
     for function in script.functions:
@@ -41,8 +42,11 @@ def expand_macros(script: ast.Script) -> ast.Script:
     )
 
 
-def _shape(params: Sequence[str]) -> tuple[str, ...]:
-    return tuple(p[0] if p[0] in "$@" else "" for p in params)
+def _covers(earlier: ast.Macro, later: ast.Macro) -> bool:
+    """Whether every call that a macro fits is one of a macro before it: an expression may be anything."""
+    if len(earlier.params) != len(later.params):
+        return False
+    return all(a[0] not in "$@" or a[0] == b[0] for a, b in zip(earlier.params, later.params, strict=True))
 
 
 class _Expansion:
@@ -124,6 +128,19 @@ def _no_other_maps(macro: ast.Macro) -> None:
                 node.span,
                 f"macro {macro.name}({', '.join((*macro.params, node.name))})",
             )
+
+
+def _no_jumps(macro: ast.Macro, node: ast.Node, looping: bool = False) -> None:
+    """A macro has a value: it cannot leave what is around it."""
+    if isinstance(node, ast.Jump) and (node.kind == "return" or not looping):
+        raise ScriptError(
+            f"'{node.kind}' statement is not allowed in a macro",
+            node.span,
+            f"fn {macro.name}(...) may return",
+        )
+    looping = looping or isinstance(node, (ast.While, ast.Unroll, ast.ForMap, ast.ForRange))
+    for child in node.children():
+        _no_jumps(macro, child, looping)
 
 
 def _fits(param: str, arg: ast.Expr) -> bool:

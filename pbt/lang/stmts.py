@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from pbt.feature import Aggregation
 from pbt.lang import ast
-from pbt.lang.arith import binary_type
+from pbt.lang.arith import AS_NUMBER, binary_type
 from pbt.lang.exprs import Expressions
 from pbt.lang.scope import shown
 from pbt.lang.typenames import fills, is_open
@@ -91,7 +91,7 @@ class Body(Expressions):
                 "for ($i : start..end) { ... } has an end for sure",
             )
             self._guard(self._condition, stmt.condition)
-            self._loop(stmt.body)
+            self._turns(stmt.body)
             if self.known_int(stmt.condition) and not any(map(_leaves, stmt.body.walk())):
                 raise ScriptError("this loop never ends", stmt.span, "break leaves a loop")
         elif isinstance(stmt, ast.Unroll):
@@ -106,7 +106,7 @@ class Body(Expressions):
                 if not is_integral(self._expr(end)):
                     raise ScriptError("a range goes from one integer to another", end.span)
                 self._set_variable(stmt.var, self.types[end])
-            self._loop(stmt.body)
+            self._turns(stmt.body)
         elif isinstance(stmt, ast.ForMap):
             self._for_map(stmt)
         else:
@@ -159,7 +159,13 @@ class Body(Expressions):
         key = keys[0] if len(keys) == 1 else Tuple(keys)
         name = self.names[stmt.var]
         self.variables[name] = self.types[stmt.var] = Tuple((key, value))
-        self._loop(stmt.body)
+        self._turns(stmt.body)
+
+    def _turns(self, body: ast.Block) -> None:
+        """The body of a loop that is one when it runs."""
+        outer, self.looping = self.looping, True
+        self._loop(body)
+        self.looping = outer
 
     def _loop(self, body: ast.Block) -> None:
         self._loops += 1
@@ -309,9 +315,12 @@ class Body(Expressions):
         signed = False
         if first:
             kind = self._expr(call.args[0])
-            if not is_integral(kind):
+            truth = isinstance(self.real(call.args[0]), ast.Bool)
+            if not is_integral(kind) or isinstance(kind, Pointer) or truth:
                 raise ScriptError(
-                    f"{call.name}() only supports integer arguments ({kind} provided)", call.args[0].span
+                    f"{call.name}() only supports integer arguments ({kind} provided)",
+                    call.args[0].span,
+                    AS_NUMBER if isinstance(kind, Pointer) else "",
                 )
             signed = not isinstance(kind, Int) or kind.signed
         literals = [

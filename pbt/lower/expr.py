@@ -205,7 +205,7 @@ def branch(body: Body, node: ast.Expr, yes: Label, no: Label) -> None:
             _compare(body, real, yes, no)
         elif is_integral(body.type(real)):
             b.branch("ne", value(body, real), 0, yes, no)
-        else:
+        else:  # a literal text
             loc = text.locate(body, real)
             b.branch("ne", memory.load(body, loc, Int(1)), 0, yes, no)
 
@@ -287,14 +287,11 @@ def _binary(body: Body, node: ast.Binary) -> Value:
 
 
 def arithmetic(body: Body, op: str, left: Value, left_node: ast.Expr, right_node: ast.Expr) -> Value:
-    """`left op right`, 64-bit; pointers move by whole elements, divisions are signed if a side is.
-
-    The difference of two pointers is in bytes.
-    """
+    """`left op right`, 64-bit; pointers move by whole elements, divisions are signed if a side is."""
     b = body.b
     right = value(body, right_node)
     kind = body.type(left_node)
-    if isinstance(kind, Pointer) and op in ("+", "-") and not isinstance(body.type(right_node), Pointer):
+    if isinstance(kind, Pointer) and op in ("+", "-"):
         right = _scaled(body, right, kind)
     if op in _OPS:
         return b.op(_OPS[op], left, right)

@@ -39,10 +39,10 @@ def family(provider: str, kind: int, rows: Sequence[Counter]) -> Family:
 
 
 def _parse(family: Family, parts: Sequence[str], span: Span) -> Place:
-    if len(parts) == 2 and not parts[1]:  # `software:cpu-clock:`, as listings print it
-        parts = parts[:1]
-    count_parts(family.provider, parts, span, 1, 2)
     name = parts[0]
+    if len(parts) == 2 and not parts[1]:
+        raise ScriptError(f"a sample count is missing after {name}:", span, f"{family.provider}:{name}")
+    count_parts(family.provider, parts, span, 1, 2)
     if is_pattern(name):
         raise ScriptError(f"{family.provider} probes take no wildcards", span, _see(family))
     if name not in family.counters:
@@ -50,7 +50,9 @@ def _parse(family: Family, parts: Sequence[str], span: Span) -> Place:
         hint = f"did you mean {' or '.join(close)}?" if close else _see(family)
         raise ScriptError(f"Unknown {family.provider} event '{name}'", span, hint)
     place = {"event": name}
-    return {**place, "count": number(parts[1], span, "sample count")} if len(parts) == 2 else place
+    if len(parts) < 2 or parts[1] == "0":  # the usual one
+        return place
+    return {**place, "count": number(parts[1], span, "sample count")}
 
 
 def _see(family: Family) -> str:

@@ -98,7 +98,8 @@ def test_what_is_warned_about(row: Row) -> None:
     assert any(row.answer in _words(warning, text) for warning in work.warnings)
 
 
-@pytest.mark.parametrize("text", ["_ = 5 + 3;", "$a = nsecs; print($a > 5);", "@x[1]++; $i = 0; $i++;"])
+@pytest.mark.parametrize("text", ["_ = 5 + 3;", "$a = nsecs; print($a > 5);", "@x[1]++; $i = 0; $i++;", "@x = count(); print((uint64)@x); unroll(2) { print(@x); }",
+    "$a = 5; print((int64)$a); $a = 3; print(((bool)true, container_of(curtask->tasks.next, struct task_struct, tasks) == 0));"])  # fmt: skip
 def test_what_is_not_warned_about(text: str) -> None:
     work = run(Source("script", f"BEGIN {{ {text} }}"), Target.live(), Options(environment={}))
     assert not work.warnings

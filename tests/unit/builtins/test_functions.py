@@ -180,7 +180,6 @@ def test_what_does_not_hold_ends_the_probe() -> None:
         ("print(kstack(build_id));", "mode of ustack only"),
         ("print(kstack(128));", "between 0 and 127"),
         ('print(reg("ip"));', "can not be used with"),
-        ("print(usermode);", "can not be used with"),
         ('print(uaddr("x"));', "uprobe and uretprobe"),
         ('print(kaddr("nowhere"));', "Failed to resolve kernel symbol: nowhere"),
         ("print(stack);", "stack was removed"),

@@ -231,7 +231,6 @@ ERRORS = (
     ("$x = -comm", "-comm", "can not be used on expressions of type"),
     ("$x = comm; $x++", "$x++", "can not be used on expressions of type"),
     ("let $x: uint8 = comm", "comm", "Type mismatch for $x"),
-    ("print(offsetof(struct thing, low))", "offsetof(struct thing, low)", "bitfield"),
     ("print(offsetof(struct thing, q))", "offsetof(struct thing, q)", "does not contain"),
     ("for ($kv : @a) { } @a = 1", "@a", "has no keys"),
     ("print(1, 2)", "2", "only for a whole map"),

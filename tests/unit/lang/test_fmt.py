@@ -22,7 +22,7 @@ def formatted(text: str) -> str:
         ("BEGIN{if(1){@++}else{@--};}", "BEGIN\n{\n  if (1) {\n    @++;\n  } else {\n    @--;\n  }\n}\n"),
         ("struct A{int x,y[2];}BEGIN{}", "struct A {\n  int x, y[2];\n};\n\nBEGIN\n{}\n"),
         ("config={a=1 b=2}BEGIN{}", "config = {\n  a = 1;\n  b = 2;\n}\n\nBEGIN\n{}\n"),
-        ("BEGIN{@x[1,]=(1,);}", "BEGIN\n{\n  @x[1] = (1,);\n}\n"),
+        ("BEGIN{@x[1]=(1,);}", "BEGIN\n{\n  @x[1] = (1,);\n}\n"),
         ("BEGIN{$p=( struct  a* )0;}", "BEGIN\n{\n  $p = (struct a *)0;\n}\n"),
         ("BEGIN { for($i:0..3){break} }", "BEGIN\n{\n  for ($i : 0..3) {\n    break;\n  }\n}\n"),
         ("BEGIN{$a=1?2:3; $b=$a?:4;}", "BEGIN\n{\n  $a = 1 ? 2 : 3;\n  $b = $a ?: 4;\n}\n"),

@@ -86,11 +86,11 @@ def kind(op: str, a: Type, b: Type) -> Type:
         ("+", N1, N8, I64),
         ("-", U64, U64, I64), ("*", I8, U8, I64), ("/", U64, N1, U64),
         ("==", U8, I64, BOOL),
-        ("<", U8, I64, BOOL), ("&&", U8, Str(3), BOOL), ("==", Str(3), Str(8), BOOL),
+        ("<", U8, I64, BOOL), ("==", Str(3), Str(8), BOOL),
         ("==", Array(U8, 4), Array(U8, 4), BOOL),
         ("!=", Tuple((U8, Str(3))), Tuple((U64, Str(5))), BOOL),
-        ("+", P, I64, P), ("-", P, I64, P), ("+", I64, P, P), ("-", P, P, U64),
-        ("&", P, I64, U64),
+        ("+", P, I64, P), ("-", P, I64, P), ("+", I64, P, P),
+
         ("==", P, I64, BOOL), ("==", Opaque("a", 8), Opaque("b", 8), BOOL),
     ],
 )  # fmt: skip
@@ -103,7 +103,7 @@ def test_types_of_operators(op: str, a: Type, b: Type, made: Type) -> None:
     [
         ("+", Str(3), U8), ("<", Str(3), Str(3)), ("==", Str(3), U8), ("==", Tuple((U8,)), Tuple((U8, U8))),
         ("*", P, I64),
-        ("+", P, P), ("&&", VOID, U8), ("-", Opaque("a", 8), U8), ("==", Array(U32, 4), Array(U32, 8)),
+        ("+", P, P), ("&&", VOID, U8), ("&&", U8, Str(3)), ("-", P, P), ("&", P, I64), ("-", I64, P), ("/", P, I64), ("-", Opaque("a", 8), U8), ("==", Array(U32, 4), Array(U32, 8)),
         ("<", Str(3), U8), ("==", Buffer(2), Str(2)),
     ],
 )  # fmt: skip

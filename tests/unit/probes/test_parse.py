@@ -33,7 +33,6 @@ GOOD = (  # provider, parts, label
     ("profile", ["hz", "99"], "profile:hz:99"),
     ("software", ["page-faults", "100"], "software:page-faults:100"),
     ("software", ["cs"], "software:cs"),
-    ("software", ["cpu-clock", ""], "software:cpu-clock"),
     ("hardware", ["cache-misses", "1000"], "hardware:cache-misses:1000"),
     ("rawtracepoint", ["sched_switch"], "rawtracepoint:sched_switch"),
     ("kprobe", ["0xffffffff81000000"], "kprobe:0xffffffff81000000"),
