@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from pbt.cli.options import Option
 from pbt.cli.verbs import HELP, explained, mixed, no_more, read_bytes, text_of, write_bytes
 from pbt.source import UsageError
+from pbt.typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pbt.isa.asm import Assembly
 
 OPTIONS = (
     Option("o", "output", "FILE", "write bytes to FILE, not hexadecimal lines to standard output"),
@@ -14,7 +18,8 @@ OPTIONS = (
     HELP,
 )
 USAGE = """    pbt asm FILE|- [-o FILE]
-        assemble; one instruction a line, "label:", comments after ; or // or #, helpers by name or number"""
+        assemble; one instruction a line, "label:", comments after ; or // or #, helpers by name or
+        number; .map NAME TYPE KEY VALUE ENTRIES declares what map[NAME] loads"""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -34,10 +39,16 @@ def main(argv: Sequence[str]) -> int:
 
 
 def assembled(text: str, name: str, byteorder: str = "little") -> bytes:
-    """Instructions of a text; ScriptError points at the line that is wrong."""
-    from pbt.isa.asm import assemble
+    """The bytes of a text; ScriptError points at the line that is wrong."""
     from pbt.isa.insn import encode
+
+    return encode(assembly(text, name).insns, byteorder)
+
+
+def assembly(text: str, name: str) -> Assembly:
+    """Instructions, places and maps of a text; ScriptError points at the line that is wrong."""
+    from pbt.isa.asm import read
     from pbt.uapi.helpers import HELPERS
 
     helpers = {name: helper.id for name, helper in HELPERS.items()}
-    return encode(assemble(text, helpers, "stdin" if name == "-" else name), byteorder)
+    return read(text, helpers, "stdin" if name == "-" else name)

@@ -11,7 +11,7 @@ from pbt.cli.kernel import judging, kernel_types
 from pbt.cli.options import Arguments, Option
 from pbt.cli.verbs import HEADERS, HELP, PROGRAM, explained, headers_of, mixed, read_bytes, text_of
 from pbt.data import NamedTuple
-from pbt.source import Source, Span, UsageError, did_you_mean
+from pbt.source import ScriptError, Source, Span, UsageError, did_you_mean
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -274,9 +274,8 @@ def _kind(args: Arguments) -> tuple[str, str]:
 
 
 def _bare(name: str, data: bytes, args: Arguments, options: dict[str, object]) -> Judged:
-    """Instructions alone, as bytes, hexadecimal text or assembly text; they have no maps."""
+    """Instructions alone, as bytes, hexadecimal text or assembly text, which may declare maps."""
     from pbt.bundle import Code
-    from pbt.cli.asm import assembled
     from pbt.cli.disasm import instructions, is_text
     from pbt.cli.trace import target_of
     from pbt.verifier_sim import verify
@@ -287,12 +286,36 @@ def _bare(name: str, data: bytes, args: Arguments, options: dict[str, object]) -
         options = judging(target.release) | options
     options = {"types": kernel_types(str(options.get("kernel", "6.18")), target)} | options
     hexadecimal = is_text(data) and re.fullmatch(rb"[0-9a-fA-F\sx]+", data)
-    if hexadecimal or not is_text(data):
-        insns = instructions(data, name)
+    if not hexadecimal and is_text(data):
+        code, place, more = _assembled(data.decode(), name)
+        options |= more
     else:
-        insns = assembled(data.decode(), name)
-    verdict = verify(insns, prog_type=kind or "SOCKET_FILTER", expected_attach_type=attach, **options)  # type: ignore[arg-type]
-    return Judged("stdin" if name == "-" else name, verdict, Code(insns), lambda pc: None)
+        code, place = Code(instructions(data, name)), lambda pc: None
+    verdict = verify(code.insns, prog_type=kind or "SOCKET_FILTER", expected_attach_type=attach, **options)  # type: ignore[arg-type]
+    return Judged("stdin" if name == "-" else name, verdict, code, place)
+
+
+def _assembled(text: str, name: str) -> tuple[Code, Callable[[int], Span | None], dict[str, object]]:
+    """A text's code, where each slot of it stands there, and what `verify` is to know of its maps."""
+    from pbt.bundle import Code, Reloc
+    from pbt.cli.asm import assembly
+    from pbt.isa.insn import encode
+    from pbt.uapi.maps import MAP_TYPES
+    from pbt.verifier_sim.reg import MapInfo
+
+    insns, spans, maps = assembly(text, name)
+    for map_ in maps:
+        if map_.map_type not in MAP_TYPES:
+            hint = did_you_mean(map_.map_type, MAP_TYPES) or "types are named as in <linux/bpf.h>"
+            raise ScriptError(f"no map is of type {map_.map_type}", map_.span, hint)
+    loads = {
+        at: (insn.imm, "map_fd" if insn.src_reg == 1 else "map_value", insns[at + 1].imm)
+        for at, insn in enumerate(insns)
+        if insn.is_wide and insn.src_reg in (1, 2) and 0 <= insn.imm < len(maps)
+    }
+    relocs = tuple(Reloc(at, kind, maps[n].name, off) for at, (n, kind, off) in loads.items())  # type: ignore[arg-type]
+    known: dict[str, object] = {"maps": tuple(MapInfo(*map_[:5]) for map_ in maps), "map_of": loads}
+    return Code(encode(insns), relocs), lambda pc: spans[pc] if 0 <= pc < len(spans) else None, known
 
 
 def _shown(judged: Judged, states: bool) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """Text → instructions, in the kernel verifier's spelling, with labels and comments.
 
 One instruction a line; `label:` stands alone or before one; `;`, `#` and `//` start comments.
-Leading `12:` and `(bf)`, as verifier logs print them, are skipped.
+Leading `12:` and `(bf)`, as verifier logs print them, are skipped. `.map NAME TYPE KEY VALUE ENTRIES` says that
+there is such a map (sizes in bytes), which `map[NAME]` and `value[NAME + OFFSET]` then load by its position.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
+from pbt.data import NamedTuple
 from pbt.isa import opcodes as op
 from pbt.isa.insn import EXIT, Insn, signed, wide
 from pbt.source import ScriptError, Source, Span
@@ -27,11 +29,38 @@ _CONDITIONS = "|".join(sorted(map(re.escape, op.CONDITIONAL), key=len, reverse=T
 Helpers = Mapping[str, int]
 
 
+class DeclaredMap(NamedTuple):
+    """A map that a text says there is; sizes in bytes."""
+
+    name: str
+    map_type: str
+    key_size: int
+    value_size: int
+    max_entries: int
+    span: Span
+
+
+class Assembly(NamedTuple):
+    """What a text says: instructions, for each slot where it stands in the text, and maps."""
+
+    insns: list[Insn]
+    spans: list[Span]
+    maps: list[DeclaredMap]
+
+
 def assemble(text: str, helpers: Helpers | None = None, name: str = "asm") -> list[Insn]:
     """Instructions of a program in text; ScriptError points at the line that is wrong."""
-    source, labels, pending = Source(name, text), {}, []
-    index = at = 0
+    return read(text, helpers, name).insns
+
+
+def read(text: str, helpers: Helpers | None = None, name: str = "asm") -> Assembly:
+    """The same, with places and maps."""
+    source, pending = Source(name, text), []
+    labels: dict[str, int] = {}
+    at = 0
     insns: list[Insn] = []
+    spans: list[Span] = []
+    maps: list[DeclaredMap] = []
     for line in text.split("\n"):
         body = re.split(r";|#(?!\d)|//", line, maxsplit=1)[0]
         span = Span(source, at + len(body) - len(body.lstrip()), at + max(len(body.rstrip()), 1))
@@ -43,18 +72,48 @@ def assemble(text: str, helpers: Helpers | None = None, name: str = "asm") -> li
                 raise ScriptError(f"label {label[1]} is defined twice", span)
             labels[label[1]] = len(insns)
             body = body[label.end() :]
-        if body:
+        if body.startswith(".map"):
+            maps.append(_declared(body, span, maps))
+        elif body:
             pending.append((len(insns), body, span))
             insns.extend(_slots(body, span))
+            spans.extend([span] * (len(insns) - len(spans)))
     for index, body, span in pending:
-        made = _parse(body, span, helpers or {}, labels, index)
+        made = _parse(_numbered(body, span, maps), span, helpers or {}, labels, index)
         insns[index : index + len(made)] = made
-    return insns
+    return Assembly(insns, spans, maps)
+
+
+def _declared(body: str, span: Span, known: list[DeclaredMap]) -> DeclaredMap:
+    match = re.fullmatch(r"\.map\s+([@\w]+)\s+(\w+)\s+(\d+)\s+(\d+)\s+(\d+)", body)
+    if match is None:
+        example = "for example: .map counts HASH 4 8 100"
+        raise ScriptError("a map is declared by .map NAME TYPE KEY VALUE ENTRIES", span, example)
+    if any(map_.name == match[1] for map_ in known):
+        raise ScriptError(f"map {match[1]} is declared twice", span)
+    sizes = (int(match[3]), int(match[4]), int(match[5]))
+    return DeclaredMap(match[1], match[2].upper().removeprefix("BPF_MAP_TYPE_"), *sizes, span)
+
+
+def _numbered(body: str, span: Span, maps: list[DeclaredMap]) -> str:
+    """An instruction with the position of the map whose name it says."""
+
+    def number(match: re.Match[str]) -> str:
+        at = next((at for at, map_ in enumerate(maps) if map_.name == match[2]), None)
+        if at is None:
+            raise ScriptError(
+                f"no map {match[2]} is declared", span, f".map {match[2]} HASH 4 8 100 declares one"
+            )
+        return f"= {'map_fd' if match[1] == 'map' else 'map_value'}[{at}][{match[3] or 0}]"
+
+    return re.sub(r"= (map|value)\[([@\w]+)(?: \+ (\d+))?\]$", number, body)
 
 
 def _slots(body: str, span: Span) -> list[Insn]:
     """Room for an instruction whose labels are not known yet."""
-    return [Insn(0)] * (2 if re.search(r"\bll$|=\s*(map_fd|map_value|btf_id|func|map_idx)", body) else 1)
+    return [Insn(0)] * (
+        2 if re.search(r"\bll$|=\s*(map_fd|map_value|btf_id|func|map_idx|map\[|value\[)", body) else 1
+    )
 
 
 Rule = Callable[["re.Match[str]", "_Line"], "list[Insn]"]

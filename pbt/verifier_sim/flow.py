@@ -110,7 +110,14 @@ def _reachable(
         return
     for pc, visited in enumerate(seen):
         if not visited and pc not in seconds:
-            raise Refuse(f"unreachable insn {pc}", pc=pc)
+            raise Refuse(f"unreachable insn {pc}", _endless(pc - 1, successors[pc - 1]), pc)
+
+
+def _endless(pc: int, successors: tuple[int, ...]) -> str:
+    """What to do about what stands behind a jump that always goes back; "" if that is no such jump."""
+    if len(successors) != 1 or successors[0] > pc:
+        return ""
+    return f"The loop from {successors[0]} to {pc} has no end: jump back on a condition alone."
 
 
 def _back_edges(

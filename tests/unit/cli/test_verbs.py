@@ -119,6 +119,42 @@ def test_verify_tells_good_from_bad(capsys: Capture, tmp_path: Path) -> None:
     assert status == 1 and "bad: refused" in out and "R5 !read_ok" in out and "; R1=ctx() R10=fp0" in out
 
 
+LESSONS = {  # a learner's program → what it is told: at which line, why, and what would do
+    "r0 = r3\nexit": (1, "r3 is read, but nothing was put into it", "calls clear r1 to r5"),
+    ".map m HASH 4 8 9\nr1 = map[m]\nr2 = r10\nr2 += -4\n*(u32 *)(r2 +0) = 0\ncall map_lookup_elem\n"
+    "r0 = *(u64 *)(r0 +0)\nexit": (7, "r0 may be null here", "if r0 is null"),
+    "r0 = *(u64 *)(r10 -520)\nexit": (1, "leaves the stack", "8 bytes at fp-520"),
+    "r0 = 0\nagain: r0 += 1\ngoto again\nexit": (4, "no path leads to", "The loop from 1 to 2 has no end"),
+    "r0 = 0\ngoto out\nr0 = 1\nout: exit": (3, "no path leads to", "Remove it, or jump to it"),
+    "r0 = 0\nagain: if r0 == 5 goto out\ngoto again\nout: exit": (2, "nothing changed", "Count the rounds"),
+    ".map r RINGBUF 0 0 4096\nr1 = map[r]\nr2 = 8\nr3 = 0\ncall ringbuf_reserve\nif r0 == 0 goto out\n"
+    "r0 = 0\nout: exit": (8, "still holds something", "submit, discard or release it"),
+    ".map m ARRAY 4 8 1\nr1 = value[m]\nr0 = *(u64 *)(r1 +8)\nexit": (
+        3,
+        "starts outside",
+        "Value m has 8 bytes",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "told"), LESSONS.items())
+def test_verify_explains_a_learners_mistake(
+    capsys: Capture, tmp_path: Path, text: str, told: tuple[int, str, str]
+) -> None:
+    file = tmp_path / "wrong.s"
+    file.write_text(text)
+    status, out, _ = run(capsys, "verify", file)
+    line, why, mend = told
+    assert status == 1 and f"{file}:{line}:1: ERROR: " in out and text.split("\n")[line - 1] in out
+    assert why in out and mend in out
+
+
+def test_verify_knows_types_of_maps(capsys: Capture, tmp_path: Path) -> None:
+    (tmp_path / "a.s").write_text(".map m HSH 4 8 1\nr0 = 0\nexit\n")
+    status, _, err = run(capsys, "verify", tmp_path / "a.s")
+    assert status == 1 and "a.s:1:1: ERROR: no map is of type HSH" in err and "did you mean HASH?" in err
+
+
 def test_verify_judges_scripts_for_another_kernel(capsys: Capture, target: Path) -> None:
     script = "t:sched:sched_switch { @[args.prev_pid] = count(); }"
     status, out, _ = run(capsys, "verify", "--target", target, "-e", script)

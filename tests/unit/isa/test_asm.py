@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pbt.isa.asm import assemble
+from pbt.isa.asm import assemble, read
 from pbt.isa.insn import Insn, wide
 from pbt.source import ScriptError
 
@@ -109,6 +109,9 @@ BAD = (
     ("r1 = heap[1]", 1, 1, "unknown kind of wide load: heap"),
     ("w1 = (s32)w2", 1, 1, "no sign to extend"),
     (".insn 0x100 0 0 0 0", 1, 1, "8 bits"),
+    (".map a HASH 4 8", 1, 1, "declared by .map NAME TYPE KEY VALUE ENTRIES"),
+    (".map a HASH 4 8 1\n  .map a ARRAY 4 8 1", 2, 3, "map a is declared twice"),
+    (".map a HASH 4 8 1\nr1 = map[b]", 2, 1, "no map b is declared"),
     (".insn 0x07 16 0 0 0", 1, 1, "register number 4"),
     (".insn 0x07 1 0 40000 0", 1, 1, "does not fit 16 bits"),
 )  # fmt: skip
@@ -127,3 +130,11 @@ def test_a_label_too_far_away_is_an_error_with_a_place() -> None:
     with pytest.raises(ScriptError, match="a jump of 32768 does not fit 16 bits"):
         assemble(text)
     assert assemble(text.replace("goto", "gotol"))[0] == Insn(0x06, 0, 0, 0, 32768)
+
+
+def test_maps_and_places() -> None:
+    text = ".map a hash 4 8 100\n.map @b BPF_MAP_TYPE_ARRAY 4 16 1\nr1 = map[@b]  // b\n  r2 = value[@b + 8]\nexit"
+    insns, spans, maps = read(text)
+    assert [map_[:5] for map_ in maps] == [("a", "HASH", 4, 8, 100), ("@b", "ARRAY", 4, 16, 1)]
+    assert insns == assemble("r1 = map_fd[1][0]\nr2 = map_value[1][8]\nexit") and len(insns) == 5
+    assert [span.locate()[:2] for span in spans] == [(3, 1), (3, 1), (4, 3), (4, 3), (5, 1)]
