@@ -132,7 +132,7 @@ LESSONS = {  # a learner's program → what it is told: at which line, why, and 
     ".map m ARRAY 4 8 1\nr1 = value[m]\nr0 = *(u64 *)(r1 +8)\nexit": (
         3,
         "starts outside",
-        "Value m has 8 bytes",
+        "into 8 bytes",
     ),
 }
 
