@@ -130,25 +130,25 @@ def atomic(env: Env, state: State, pc: int, insn: Insn) -> int:
 
 
 def _ordered(env: Env, state: State, pc: int, insn: Insn) -> int:
-    """load_acquire and store_release."""
+    """load_acquire and store_release; kernels ask last what the register points to, after a load into it."""
     size = op.BYTES[insn.opcode & 0x18]
     if insn.imm == 0x100:
         reg = read_reg(state, insn.src_reg)
-        if reg.kind in _NO_ATOMICS:
-            raise Refuse(f"BPF_ATOMIC loads from R{insn.src_reg} {reg.type_name} is not allowed")
         regs = target(state, insn.dst_reg)
         aligned(env, reg, insn.offset, size, strict=True)
         regs[insn.dst_reg] = load(env, state, insn.src_reg, reg, insn.offset, size)
+        if (now := regs[insn.src_reg]).kind in _NO_ATOMICS:
+            raise Refuse(f"BPF_ATOMIC loads from R{insn.src_reg} {now.type_name} is not allowed")
         return pc + 1
     value, reg = read_reg(state, insn.src_reg), read_reg(state, insn.dst_reg)
-    if reg.kind in _NO_ATOMICS:
-        raise Refuse(f"BPF_ATOMIC stores into R{insn.dst_reg} {reg.type_name} is not allowed")
     aligned(env, reg, insn.offset, size, strict=True)
     if not env.perfmon:
         _leak(insn.src_reg, value, reg)
     if not env.privileged:
         value = unprivileged.stored(env, state, insn.dst_reg, reg, insn.offset, size, value)
     store(env, state, insn.dst_reg, reg, insn.offset, size, value)
+    if reg.kind in _NO_ATOMICS:
+        raise Refuse(f"BPF_ATOMIC stores into R{insn.dst_reg} {reg.type_name} is not allowed")
     return pc + 1
 
 

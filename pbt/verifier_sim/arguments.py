@@ -37,12 +37,12 @@ _OPTIONAL = {
 RELEASES = {"sk_release": 1, "ringbuf_submit": 1, "ringbuf_discard": 1, "kptr_xchg": 2}
 """Helper → the argument that it takes over."""
 _READS_PACKET = names(
-    "map_lookup_elem map_update_elem map_delete_elem map_push_elem map_pop_elem map_peek_elem "
-    "csum_diff sk_lookup_tcp sk_lookup_udp skc_lookup_tcp tcp_check_syncookie tcp_gen_syncookie "
-    "fib_lookup perf_event_output ringbuf_output xdp_store_bytes xdp_load_bytes "
+    "map_lookup_elem map_lookup_percpu_elem map_update_elem map_delete_elem map_push_elem csum_diff "
+    "sk_lookup_tcp sk_lookup_udp skc_lookup_tcp tcp_check_syncookie tcp_gen_syncookie "
     "tcp_raw_gen_syncookie_ipv4 tcp_raw_gen_syncookie_ipv6 tcp_raw_check_syncookie_ipv4 "
-    "tcp_raw_check_syncookie_ipv6 sk_storage_get strncmp check_mtu"
+    "tcp_raw_check_syncookie_ipv6"
 )
+"""Those that take packet memory (`pkt_access`)."""
 _OBJECTS: dict[str, Callable[..., None]] = {
     "SPIN_LOCK": lambda *given: objects.spin_lock(*given),
     "TIMER": lambda *given: objects.timer(*given),
@@ -72,6 +72,13 @@ def _takes_own(env: Env, helper: Helper, name: str, reg: Reg) -> bool:
     return helper.name == "kptr_xchg" and name == "PTR_TO_BTF_ID"
 
 
+def _takes_packet(env: Env, helper: Helper) -> bool:
+    """Whether a helper may be given a pointer to the packet, or the value of a socket option."""
+    if env.prog.name == "CGROUP_SOCKOPT":
+        return True
+    return env.packet_helpers and helper.name in _READS_PACKET
+
+
 def argument(env: Env, state: State, helper: Helper, given: Given, regno: int, kind: str) -> None:
     reg = state.frames[-1].regs[regno]
     if reg.kind == "uninit":
@@ -83,7 +90,7 @@ def argument(env: Env, state: State, helper: Helper, given: Given, regno: int, k
         return
     if reg.kind == "ctx" and named(kind)[0] not in EXPECTED and "syscall_context" in env.rules:
         reg = as_memory(env, reg)
-    if reg.kind in ("pkt", "pkt_meta") and not (env.packet_helpers and helper.name in _READS_PACKET):
+    if reg.kind in ("pkt", "pkt_meta") and not _takes_packet(env, helper):
         raise Refuse("helper access to the packet is not allowed")
     if name in _OPTIONAL:
         name = _OPTIONAL[name]

@@ -89,6 +89,7 @@ def call_later(env: Env, state: State, target: int, info: MapInfo | None, how: L
     """
     env.entered.add(target)
     env.called_back.add(target)
+    env.later.add(target)
     frame = Frame(-1, target, 0)
     frame.callback = how
     frame.regs[1:4] = [Reg("map_ptr", obj=info), Reg("map_key", obj=info), Reg("map_value", obj=info)]

@@ -17,9 +17,9 @@ _MAX_LENGTH = 1_000_000  # BPF_COMPLEXITY_LIMIT_INSNS
 
 def _seen_late(insn: Insn, reason: str) -> bool:
     """Whether older kernels find this wrong only when a path comes to the instruction."""
-    if reason.startswith("unknown opcode") or insn.opcode & 7 in (op.LD, op.LDX):
+    if reason.startswith("unknown opcode") or reason == "invalid BPF_LD_IMM insn":
         return False
-    return reason != "BPF_STX uses reserved fields"
+    return reason not in ("BPF_LDX uses reserved fields", "BPF_STX uses reserved fields")
 
 
 def check(
@@ -133,30 +133,28 @@ _V4 = frozenset(("SDIV", "SMOD", "MOVSX8", "MOVSX16", "MOVSX32"))
 
 def malformed(insn: Insn, rules: Features) -> str:
     """Why a slot is no instruction of this kernel, in its words; "" if it is one."""
-    if insn.dst_reg > 10 or (insn.src_reg > 10):
-        return f"R{max(insn.dst_reg, insn.src_reg)} is invalid"
     cls = insn.opcode & 7
     if cls in (op.ALU, op.ALU64):
-        return _malformed_alu(insn, rules)
-    if cls in (op.JMP, op.JMP32):
-        return _malformed_jump(insn, rules)
-    return _malformed_memory(insn, rules)
+        reason = _malformed_alu(insn, rules)
+    elif cls in (op.JMP, op.JMP32):
+        reason = _malformed_jump(insn, rules)
+    else:
+        reason = _malformed_memory(insn, rules)
+    highest = max(insn.dst_reg, 0 if insn.opcode == op.LD_IMM64 else insn.src_reg)
+    return reason or (f"R{highest} is invalid" if highest > 10 else "")
 
 
 def _malformed_alu(insn: Insn, rules: Features) -> str:
     code, wide = insn.opcode & 0xF0, insn.opcode & 7 == op.ALU64
     if code == op.END:
-        if insn.src_reg or insn.offset or insn.imm not in (16, 32, 64):
-            return "BPF_END uses reserved fields"
         if wide and (insn.opcode & op.X or "signed_isa" not in rules):
-            return (
-                "BPF_END uses reserved fields" if insn.opcode & op.X else f"unknown opcode {insn.opcode:02x}"
-            )
-        return ""
+            return f"unknown opcode {insn.opcode:02x}"
+        bad = insn.src_reg or insn.offset or insn.imm not in (16, 32, 64)
+        return "BPF_END uses reserved fields" if bad else ""
     if code == op.NEG:
-        if insn.opcode & op.X or insn.src_reg or insn.offset or insn.imm:
-            return "BPF_NEG uses reserved fields"
-        return ""
+        if insn.opcode & op.X:
+            return f"unknown opcode {insn.opcode:02x}"
+        return "BPF_NEG uses reserved fields" if insn.src_reg or insn.offset or insn.imm else ""
     if insn.offset == op.ADDR_SPACE_CAST and insn.opcode == op.ALU64 | op.MOV | op.X:
         return arena.malformed(insn, rules)
     row = op.ALU_BY_CODE.get((code, insn.offset))
@@ -234,5 +232,5 @@ def _malformed_atomic(insn: Insn, size: int, rules: Features) -> str:
     if row is None or (ordered and "load_acquire" not in rules):
         return f"BPF_ATOMIC uses invalid atomic opcode {insn.imm & 0xFFFFFFFF:02x}"
     if size not in (op.W, op.DW) and not ordered:
-        return f"invalid atomic operand size {op.BYTES[size]}"
+        return "invalid atomic operand size"
     return ""

@@ -118,6 +118,7 @@ class Env:
         self.globals: dict[int, Function] = {}
         self.called: set[int] = set()  # global functions that something called
         self.called_back: set[int] = set()  # first slots of callbacks
+        self.later: set[int] = set()  # those of them that run by themselves
         self.threw = False  # without a function of its own that handles it
         self.handler = 0  # first slot of the function that makes a result of exceptions, 0 if there is none
         self.entered: set[int] = set()  # first slots of functions that were walked

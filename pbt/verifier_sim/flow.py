@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from pbt.data import NamedTuple
 from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
+from pbt.typing import Final
+from pbt.uapi.helpers import HELPERS
 from pbt.verifier_sim.env import Refuse
 from pbt.verifier_sim.kernels import Features
 from pbt.verifier_sim.require import uses
@@ -189,35 +192,52 @@ def liveness(insns: Sequence[Insn], successors: list[tuple[int, ...]], seconds: 
     return live
 
 
+_BEFORE_TAIL: Final = (
+    256  # bytes of stack below a function with a tail call: 33 of them may follow each other
+)
+
+
+def _tail_call(insn: Insn) -> bool:
+    return insn.opcode == op.JMP | op.CALL and not insn.src_reg and insn.imm == HELPERS["tail_call"].id
+
+
 def longest_stack(
     insns: Sequence[Insn],
     starts: tuple[int, ...],
     depths: Mapping[int, int],
     rules: Features,
     private: bool,
+    later: AbstractSet[int] = frozenset(),
 ) -> int:
-    """Bytes of stack of the deepest chain of calls; Refuse beyond 512 bytes or 8 frames.
+    """Bytes of stack of the main program's deepest chain of calls; Refuse beyond 512 bytes or 8 frames.
 
-    `private`: functions that use at least 64 bytes have a stack of their own.
+    `private`: functions that use at least 64 bytes have a stack of their own, in programs without tail calls;
+    `later`: callbacks that run by themselves, such as timers', each with a stack of its own.
     """
-    grain = 16 if "stack_round_16" in rules else 32
     bounds = dict(zip(starts, [*starts[1:], len(insns)], strict=True))
+    tails = {start for start, end in bounds.items() if any(map(_tail_call, insns[start:end]))}
+    common: set[int] = set()  # functions without a stack of their own
+    known: dict[tuple[int, int, int, bool], int] = {}
 
-    known: dict[tuple[int, int, int], int] = {}
-
-    def visit(start: int, used: int, chain: int) -> int:
-        key = (start, used, chain)
+    def visit(start: int, used: int, chain: int, apart: bool) -> int:
+        key = (start, used, chain, apart)
         if key not in known:
-            known[key] = follow(start, used, chain)
+            known[key] = follow(start, used, chain, apart)
         return known[key]
 
-    def follow(start: int, used: int, chain: int) -> int:
-        own = max(depths.get(start, 0), 0 if "frames_empty" in rules else 1)
-        rounded = (own + grain - 1) // grain * grain
-        if private and rounded >= 64:  # BPF_PRIV_STACK_MIN_SIZE
-            total, limited = used, rounded
+    def follow(start: int, used: int, chain: int, apart: bool) -> int:
+        if chain > 1 and start in tails and used >= _BEFORE_TAIL:
+            reason = (
+                f"tail_calls are not allowed when call stack of previous frames is {used} bytes. Too large"
+            )
+            raise Refuse(reason, pc=start)
+        own = _rounded(depths.get(start, 0), rules)
+        if not apart:
+            common.add(start)
+        if apart and own >= 64 and start not in common:  # BPF_PRIV_STACK_MIN_SIZE
+            total, limited = used, own
         else:
-            total = limited = used + rounded
+            total = limited = used + own
         if limited > op.STACK_SIZE:
             raise Refuse(f"combined stack size of {chain} calls is {limited}. Too large", pc=start)
         if chain > op.MAX_CALL_FRAMES and "frames_unlimited" not in rules:
@@ -225,9 +245,20 @@ def longest_stack(
         deepest = limited
         for pc in range(start, bounds[start]):
             insn = insns[pc]
+            goal = pc + 1 + insn.imm
             called = insn.opcode == op.JMP | op.CALL and insn.src_reg == op.CALL_LOCAL
-            if called or (insn.opcode == op.LD_IMM64 and insn.src_reg == op.PSEUDO.index("func")):
-                deepest = max(deepest, visit(pc + 1 + insn.imm, total, chain + 1))
+            passed = insn.opcode == op.LD_IMM64 and insn.src_reg == op.PSEUDO.index("func")
+            if called or (passed and goal not in later):
+                deepest = max(deepest, visit(goal, total, chain + 1, apart))
         return deepest
 
-    return visit(0, 0, 1)
+    for start in sorted(later, reverse=True):
+        visit(start, 0, 1, False)
+    return visit(0, 0, 1, private and not tails)
+
+
+def _rounded(depth: int, rules: Features) -> int:
+    """The bytes of a frame: in multiples of 16 for compiled programs, before of 32 and at least one."""
+    if "stack_round_16" in rules:
+        return (depth + 15) // 16 * 16
+    return (max(depth, 1) + 31) // 32 * 32

@@ -259,7 +259,7 @@ def _judge(env: Env, flow: Flow, explorer: Explorer) -> Walk:
         _all_walked(env)
         if env.handler or env.kfuncs:
             throw.allowed(env, flow.starts)
-        depth = longest_stack(env.insns, flow.starts, env.depths, env.rules, env.private_stack)
+        depth = longest_stack(env.insns, flow.starts, env.depths, env.rules, env.private_stack, env.later)
     except Refuse as refusal:
         where = refusal.pc if refusal.pc is not None else explorer.pc
         return Walk(refusal, where, env.processed, 0, explorer.states, None)

@@ -127,7 +127,6 @@ RULES = (
     ),
     Rule("block_bounds", (7, 0), "64-bit bounds move to where the 32-bit ones allow"),
     Rule("same_register", (6, 19), "a register compared with itself is decided"),
-    Rule("frames_empty", (7, 0), "functions without stack take none of it"),
     Rule("frames_unlimited", (7, 0), "only frames that are entered count, not chains of calls in the code"),
     Rule("tracing_timers", (7, 0), "tracing programs may use timers"),
     Rule("sockmaps_owned", (7, 0), "fewer types of programs change maps of sockets"),

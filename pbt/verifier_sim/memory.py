@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pbt.typing import Final
 from pbt.uapi import progs
 from pbt.verifier_sim import arena, fields, kernelptr, mapstruct, owned, scalar, structops, tnum
 from pbt.verifier_sim.context import read_context, write_context
@@ -96,15 +97,21 @@ def packet(env: Env, regno: int, reg: Reg, offset: int, size: int, zero: bool = 
         )
 
 
+_CALLED: Final = {
+    "fp": "stack ", "map_value": "value ", "ctx": "context ", "map_key": "key ", "sock": "sock ",
+    "sock_common": "sock_common ", "tcp_sock": "tcp_sock ", "xdp_sock": "xdp_sock ", "flow_keys": "flow keys ",
+}  # fmt: skip
+
+
 def aligned(env: Env, reg: Reg, offset: int, size: int, strict: bool = False) -> None:
     """Refuse a misaligned access where alignment is enforced: on the stack and for atomics, never in an arena."""
     kind = reg.kind
     if size == 1 or kind == "arena" or not (strict or env.strict or kind == "fp"):
         return
-    gap = 2 if kind in ("pkt", "pkt_meta") and env.strict else 0
+    gap = 2 if kind in ("pkt", "pkt_meta") else 0  # NET_IP_ALIGN
     place = tnum.add((reg.num.value, reg.num.mask), ((reg.off + offset + gap) & tnum.M64, 0))
     if not tnum.aligned(place, size):
-        what = {"fp": "stack ", "map_value": "value ", "ctx": "context ", "map_key": "key "}.get(kind, "")
+        what = _CALLED.get(kind, "")
         if kind in ("pkt", "pkt_meta"):
             raise Refuse(
                 f"misaligned packet access off {gap}+{_tnum(reg.num)}+{reg.off}+{offset} size {size}"

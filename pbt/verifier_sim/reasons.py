@@ -36,7 +36,7 @@ REASONS: Final = (
     Reason(4, r"(.*) uses reserved fields|invalid (?:bpf_ld_imm64|BPF_LD_IMM) insn|unrecognized bpf_ld_imm64 insn",
            "a field of the instruction that has to be 0 is set", "Set those of src_reg, offset and imm to 0 that this opcode does not use."),
     Reason(5, r"R(\d+) is invalid", "there is no register r{0}", "Registers are r0 to r10."),
-    Reason(6, r"BPF_ATOMIC uses invalid atomic opcode (\w+)|invalid atomic operand size (\d+)",
+    Reason(6, r"BPF_ATOMIC uses invalid atomic opcode (\w+)|invalid atomic operand size",
            "this atomic operation does not exist in this size or on this kernel",
            "Atomic operations take 4 or 8 bytes; those that fetch came with Linux 5.12."),
     Reason(7, r"invalid may_goto (?:off -?\d+ )?imm -?\d+", "may_goto is malformed for this kernel",
@@ -276,6 +276,9 @@ REASONS: Final = (
     Reason(145, r"\w+ pointer in R\d+ map_uid=.*", "the map is not that in whose value the work lies", "Pass that map."),
     Reason(146, r"'struct (\w+)' access is allowed only to .*", "the kernel's own structure of a map takes the capability CAP_PERFMON",
            "Load it with CAP_PERFMON, or use the map's values."),
+    Reason(147, r"tail_calls are not allowed when call stack of previous frames is (\d+) bytes\. Too large",
+           "{0} bytes of stack are in use where a function with a tail call is called; 256 are too many",
+           "Use less stack in its callers, or tail call from the main program."),
 )  # fmt: skip
 
 _compiled: list[tuple[re.Pattern[str], Reason]] = []

@@ -206,8 +206,7 @@ def store_stack(env: Env, state: State, regno: int, reg: Reg, offset: int, size:
         return
     narrow = "narrow_spill" in env.rules and not zeroes and _bounded(env, value)
     if at == 0 and narrow and value.kind == "scalar":
-        kept = casts.truncate(value.num, size, env.rules)
-        spilled = value if kept == value.num else number(kept, value.deps)
+        spilled = value if value.num.umax < 1 << 8 * size else number(value.num, value.deps)
         frame.stack[index] = Slot(SPILL * size + _scrub(env, state, frame, reg.obj, index)[size:], spilled)
         return
     mark = MISC

@@ -229,6 +229,25 @@ CASES = (
          "r2 = *(u32 *)(r1 +4); r1 = *(u32 *)(r1 +0); r3 = r1; r3 += 14; if r3 > r2 goto out;"
          f"r0 = *(u8 *)(r1 +14); {_END}",
          "R1 offset is outside of the packet"),
+    Case("packet as a key", "XDP", f"{_PACKET}; r4 = r2; r4 += 8; if r4 > r3 goto out; r1 = MAP; call map_lookup_elem; {_END}"),
+    Case("packet to a helper without its own check", "XDP",
+         f"{_PACKET}; r4 = r2; r4 += 8; if r4 > r3 goto out; r1 = RING; r3 = 8; r4 = 0; call ringbuf_output; {_END}",
+         "helper access to the packet is not allowed"),
+    # parts of numbers on the stack
+    Case("low half, sign extended", "KPROBE",
+         f"call ktime_get_ns; r7 = r0; if w7 > 7 goto out; *(u32 *)(r10 -16) = r7; {_LOOKUP}; if r0 == 0 goto out;"
+         f"r8 = *(s32 *)(r10 -16); r0 += r8; r1 = *(u8 *)(r0 +0); {_END}",
+         "value -2147483648 makes map_value pointer be out of bounds"),
+    Case("low half, zero extended", "KPROBE",
+         f"call ktime_get_ns; r7 = r0; if w7 > 7 goto out; *(u32 *)(r10 -16) = r7; {_LOOKUP}; if r0 == 0 goto out;"
+         f"r8 = *(u32 *)(r10 -16); r0 += r8; r1 = *(u8 *)(r0 +0); {_END}"),
+    # what no path comes to
+    Case("no register, never seen", "SOCKET_FILTER", "r0 = 0; if r0 == 0 goto +1; .insn 0x61 2 11 0 0; exit"),
+    Case("no register", "SOCKET_FILTER", ".insn 0x61 2 11 0 0; r0 = 0; exit", "R11 is invalid"),
+    Case("no opcode, never seen", "SOCKET_FILTER", "r0 = 0; if r0 == 0 goto +1; .insn 0x8f 1 1 0 0; exit",
+         "unknown opcode 8f"),
+    # stack of functions
+    Case("function without stack", "SOCKET_FILTER", "*(u64 *)(r10 -512) = 0; call f; r0 = 0; exit; f: r0 = 0; exit"),
     # pruning must not hide the second path
     Case("imprecise", "KPROBE",
          "call ktime_get_ns; r6 = 8; r7 = 0; if r0 == 1 goto a; r6 = 1000; a: r7 += 1; r7 += 1; r7 += 1;"

@@ -207,4 +207,5 @@ def test_many_calls_do_not_hang() -> None:
 
     rules = features("6.18")
     flow = check(insns, (), {}, rules)
-    assert longest_stack(insns, flow.starts, {}, rules, False) == 8 * 16
+    depths = dict.fromkeys(flow.starts, 8)
+    assert longest_stack(insns, flow.starts, depths, rules, False) == 8 * 16
