@@ -16,10 +16,11 @@ MAC = Opaque("mac", 6, 1)
 
 
 def _bytes_of(kind: Type) -> int:
-    """How many bytes of address a type holds, 0 if it is no array of bytes."""
+    """How many bytes of address a type holds, 0 if it is no array of integers (a pointer: of bytes)."""
     if isinstance(kind, Pointer):
         kind = kind.target
-    return kind.count if isinstance(kind, Array) and kind.element.size == 1 else 0
+        return kind.count if isinstance(kind, Array) and kind.element.size == 1 else 0
+    return kind.size if isinstance(kind, Array) and is_integral(kind.element) else 0
 
 
 def _check_ntop(checks: Checks, call: Call) -> Type:

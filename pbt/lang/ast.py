@@ -88,19 +88,20 @@ class Node(_Fields):
 
 
 class TypeName(Node):
-    """`struct x *`, `uint64`, `int8[8]`: `words` without stars; then stars; then dimensions (None: `[]`)."""
+    """`struct x *`, `uint64`, `int8[8]`: `words`, and what is made of them, step by step.
+
+    Steps are "*" (a pointer to it), and how many of it an array has (None: `[]`): `x[2][3]*` is 3, 2, "*".
+    """
 
     words: str
-    stars: int
-    dims: tuple[int | None, ...]
+    shape: tuple[str | int | None, ...]
 
 
 class TypeOf(Node):
-    """`typeof(of)`, then stars and dimensions as in `TypeName`."""
+    """`typeof(of)`, and what is made of it, as in `TypeName`."""
 
     of: TypeName | TypeOf | Expr
-    stars: int
-    dims: tuple[int | None, ...]
+    shape: tuple[str | int | None, ...]
 
 
 class FieldDef(Node):

@@ -22,6 +22,7 @@ from pbt.types import (
     Natural,
     Opaque,
     Pointer,
+    Space,
     Str,
     Struct,
     Tuple,
@@ -50,7 +51,7 @@ class Casts(Access):
         """The type that a name or `typeof` stands for."""
         if isinstance(node, ast.TypeName):
             return self.shared.types.resolve(node)
-        return shaped(self._of(node.of), node.stars, node.dims)
+        return shaped(self._of(node.of), node.shape)
 
     def _of(self, node: ast.TypeName | ast.TypeOf | ast.Expr) -> Type:
         """What sizeof, typeof and typeinfo are asked about: a type, or the type of an expression."""
@@ -60,7 +61,7 @@ class Casts(Access):
             keys = self.shared.map(node.name, node.span).key or ()
             return keys[0] if len(keys) == 1 else Tuple(keys)  # of a map with keys, its keys' type
         if isinstance(node, ast.Ident) and self._is_type(node.name):
-            return self.shared.types.resolve(ast.TypeName(node.span, node.name, 0, ()))
+            return self.shared.types.resolve(ast.TypeName(node.span, node.name, ()))
         return self._expr(node)
 
     def _is_type(self, name: str) -> bool:
@@ -89,6 +90,11 @@ class Casts(Access):
         if isinstance(kind, Pointer) and not kind.space:
             here = source.space if isinstance(source, Pointer) else ""
             kind = Pointer(kind.target, here or ("user" if self.context.user else "kernel"))
+        if isinstance(kind, Pointer) and self._decays(source):
+            space = self._outside(node.operand)
+            if space:
+                self.kept[node] = space
+                return Pointer(kind.target, space)
         if isinstance(kind, (Struct, Void)) or (isinstance(kind, Array) and not isinstance(source, (Str, Array))
                                                 and not is_integral(source)):  # fmt: skip
             raise ScriptError(
@@ -123,6 +129,20 @@ class Casts(Access):
         if value is not None and isinstance(kind, Int) and kind.size <= 8:
             self.replaced[node] = self._literal(node, cut(value, kind), kind)
         return kind
+
+    def _decays(self, kind: Type) -> bool:
+        """Whether a pointer made of it points to it: to text, and to what is no number for its size."""
+        return isinstance(kind, Array) and (isinstance(kind.element, Char) or kind.size > 8)
+
+    def _outside(self, node: ast.Expr) -> Space:
+        """Whose memory a member or element lies in, "kernel" or "user"; "" for what a program holds itself."""
+        node = self.real(node)
+        if not isinstance(node, (ast.Member, ast.Index)):
+            return ""
+        base = self.types[node.base]
+        if isinstance(base, Pointer):
+            return base.space if base.space in ("kernel", "user") else ""
+        return self._outside(node.base) if isinstance(base, (Struct, Array)) else ""
 
     def _is_constant_of(self, kind: Enum, value: int | None, node: ast.Cast) -> None:
         if value not in [number for _, number in kind.values]:
@@ -175,7 +195,7 @@ class Casts(Access):
         source, kind = self._expr(node.member), self._type(node.of)
         if not is_integral(source):
             raise ScriptError(f"container_of() expects an address ({source} provided)", node.member.span)
-        number = ast.Cast(node.span, ast.TypeName(node.span, "uint64", 0, ()), node.member)
+        number = ast.Cast(node.span, ast.TypeName(node.span, "uint64", ()), node.member)
         offset = self._literal(node, self._offset(kind, node.path, node.span))
         self.replaced[node] = made = ast.Binary(node.span, "-", number, offset)
         self._expr(made)

@@ -163,9 +163,8 @@ class _Maker:
 
     def type_name(self, node: Any) -> ast.TypeName:
         made = self.field(node)
-        stars = sum(part == "*" for part in made.shape)
-        dims = tuple(p.value if isinstance(p, ast.Int) else None for p in made.shape if p != "*")
-        return ast.TypeName(self.span, made.words, stars, dims)
+        steps = ("*" if p == "*" else p.value if isinstance(p, ast.Int) else None for p in made.shape)
+        return ast.TypeName(self.span, made.words, tuple(steps))
 
     def expr(self, node: Any) -> ast.Expr:
         span = self.span

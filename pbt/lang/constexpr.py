@@ -50,7 +50,7 @@ def evaluate(node: ast.Expr, named: Callable[[ast.Ident], int], typed: Callable[
     def size(node: ast.Sizeof) -> int:
         of = node.of
         if isinstance(of, ast.Ident):
-            of = ast.TypeName(of.span, of.name, 0, ())
+            of = ast.TypeName(of.span, of.name, ())
         if isinstance(of, ast.TypeName):
             return typed(of).size
         raise ScriptError("the size of this is not known here", node.span, "sizeof(type)")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pbt.lang import ast
 from pbt.regex import Regex
 from pbt.source import ScriptError, Span
@@ -98,7 +100,8 @@ def _escaped(body: str, at: int, span: Span) -> tuple[str, int]:
 
 
 MOST_SHAPE = 32
-_TYPE = Regex(r"\s*([\w\s]+?)\s*((?:\*\s*)*)((?:\[\s*\d*\s*\]\s*)*)(\*?)\s*")
+_TYPE = Regex(r"\s*([\w\s]+?)\s*((?:(?:\*|\[\s*\d*\s*\])\s*)*)")
+_STEP = Regex(r"\*|\[\s*(\d*)\s*\]")
 
 
 def parse_type(text: str, span: Span) -> ast.TypeName:
@@ -108,11 +111,26 @@ def parse_type(text: str, span: Span) -> ast.TypeName:
         raise ScriptError(
             f"cannot read the type {text.strip()}", span, "for example: struct sock *, uint8[4], int32"
         )
-    stars = match[2].count("*") + len(match[4])
-    if stars > MOST_SHAPE or match[3].count("[") > MOST_SHAPE:
+    steps = [
+        "*" if step[0] == "*" else int(step[1]) if step[1] else None for step in _STEP.finditer(match[2])
+    ]
+    if len(steps) > MOST_SHAPE:
         raise ScriptError(f"a type has at most {MOST_SHAPE} stars and dimensions", span)
-    dims = tuple(int(d) if d else None for d in Regex(r"\[\s*(\d*)\s*\]").findall(match[3]))
-    return ast.TypeName(span, " ".join(match[1].split()), stars, dims)
+    return ast.TypeName(span, " ".join(match[1].split()), in_order(steps))
+
+
+def in_order(steps: Sequence[str | int | None]) -> tuple[str | int | None, ...]:
+    """Stars and dimensions as they are written, in the order in which a type is made of them.
+
+    Of dimensions beside each other the last comes first: `int8[2][3]` is 2 of `int8[3]`.
+    """
+    made, run = list[str | int | None](), list[str | int | None]()
+    for step in steps:
+        if step == "*":
+            made, run = [*made, *run, "*"], []
+        else:
+            run.insert(0, step)
+    return (*made, *run)
 
 
 _QUOTED = Regex(r'"(?:[^"\\]|\\.)*"')

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pbt.lang import ast
-from pbt.lang.literals import MOST_SHAPE, character, number, parse_type
+from pbt.lang.literals import MOST_SHAPE, character, in_order, number, parse_type
 from pbt.lang.rules import Rules
 from pbt.regex import Regex
 from pbt.source import ScriptError, Span
@@ -116,10 +116,9 @@ class CRules(Rules):
 
     def _typeof(self, tree: Any, span: Span) -> ast.TypeOf:
         of, *suffixes = tree.children
-        shape = [part.children[0] for part in suffixes]
-        stars = sum(getattr(part, "type", "") == "STAR" for part in shape)
-        dims = [part for part in shape if getattr(part, "data", "") == "dim"]
-        return ast.TypeOf(span, self._of(of), stars, tuple(self._dim(part) for part in dims))
+        parts = [part.children[0] for part in suffixes]
+        steps = [self._dim(part) if getattr(part, "data", "") == "dim" else "*" for part in parts]
+        return ast.TypeOf(span, self._of(of), in_order(steps))
 
     def _dim(self, tree: Any) -> int | None:
         return number(tree.children[0], self.at(tree.children[0])) if tree.children else None

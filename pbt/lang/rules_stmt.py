@@ -88,7 +88,7 @@ class StmtRules(Rules):
     def _array(self, tree: Any, span: Span) -> ast.ArrayDecl:
         words, name, dim, *items = tree.children
         size = number(dim.children[0], self.at(dim.children[0])) if dim.children else None
-        type_ = ast.TypeName(self.at(words), str(words), 0, ())
+        type_ = ast.TypeName(self.at(words), str(words), ())
         return ast.ArrayDecl(span, type_, str(name), size, self.all(items))
 
     def _jump(self, tree: Any, span: Span) -> ast.Jump:

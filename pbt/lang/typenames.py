@@ -204,7 +204,7 @@ class TypeNames:
 
     def resolve(self, node: ast.TypeName) -> Type:
         """The type that a name stands for; ScriptError if nobody knows it."""
-        return shaped(self._words(node), node.stars, node.dims)
+        return shaped(self._words(node), node.shape)
 
     def find(self, words: str) -> Type | None:
         """A type without stars and dimensions, by its words; None if nobody knows it."""
@@ -232,10 +232,9 @@ class TypeNames:
         return self._of_traced[words]
 
     def _words(self, node: ast.TypeName) -> Type:
-        if node.words == "string":
-            return Str(node.dims[-1] or 0 if node.dims else 0)
-        if node.words == "buffer":
-            return Buffer(node.dims[-1] or 0 if node.dims else 0)
+        if node.words in ("string", "buffer"):
+            sizes = [step for step in node.shape if isinstance(step, int)]
+            return (Str if node.words == "string" else Buffer)(sizes[0] if sizes else 0)
         if node.words in _MAPS_ALONE:
             hint = "assign it to a map: @ = " + node.words.removeprefix("u").removesuffix("_t") + "(...)"
             raise ScriptError(f"values of type {node.words} stay in their map", node.span, hint)
@@ -325,7 +324,7 @@ class TypeNames:
         found = self.find(member.words)
         if found is None and opaque:
             return Struct(member.words, 0, 1)
-        return found or self.resolve(ast.TypeName(member.span, member.words, 0, ()))
+        return found or self.resolve(ast.TypeName(member.span, member.words, ()))
 
     def _shape(self, kind: Type, shape: Sequence[str | ast.Expr | None]) -> Type:
         for part in shape:
@@ -365,12 +364,11 @@ def fills(declared: Type | None, kind: Type) -> bool:
     return declared is not None and type(kind) is type(declared)
 
 
-def shaped(type_: Type, stars: int, dims: Sequence[int | None]) -> Type:
+def shaped(type_: Type, shape: Sequence[str | int | None]) -> Type:
     """A type with stars and dimensions behind it; those of strings and buffers are part of the type."""
-    for _ in range(stars):
-        type_ = Pointer(type_)
-    if isinstance(type_, (Str, Buffer, Opaque)):
-        return type_
-    for dim in reversed(dims):
-        type_ = Array(type_, dim or 0)
+    for step in shape:
+        if isinstance(step, str):
+            type_ = Pointer(type_)
+        elif not isinstance(type_, (Str, Buffer, Opaque)):
+            type_ = Array(type_, step or 0)
     return type_

@@ -340,6 +340,9 @@ def _choose(body: Body, node: ast.Ternary) -> Value:
 
 def _cast(body: Body, node: ast.Cast) -> Value:
     kind, source = body.type(node), body.type(node.operand)
+    if body.kept(node):  # an array's address
+        loc = text.locate(body, node.operand)
+        return body.b.add(loc.base, loc.offset) if loc.offset else loc.base
     if isinstance(source, Str):
         return _as_flag(body, node.operand)
     if not is_integral(source):

@@ -52,8 +52,7 @@ def shown(node: Any) -> str:
     if isinstance(node, ast.Cast):
         return f"<{shown(node.type)}>{shown(node.operand)}"
     if isinstance(node, ast.TypeName):
-        dims = "".join(f"[{'' if d is None else d}]" for d in node.dims)
-        return node.words + "*" * node.stars + dims
+        return node.words + "".join(s if isinstance(s, str) else f"[{s or ''}]" for s in node.shape)
     if isinstance(node, ast.Tuple):
         return f"tuple({', '.join(map(shown, node.items))})"
     if isinstance(node, ast.Sizeof):

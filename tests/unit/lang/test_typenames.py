@@ -189,4 +189,6 @@ def test_parse_type_says_what_it_cannot_read() -> None:
     with pytest.raises(ScriptError, match="cannot read the type"):
         parse_type("uint8 [4", NOWHERE)
     made = parse_type(" struct  x * * [3] ", NOWHERE)
-    assert isinstance(made, ast.TypeName) and (made.words, made.stars, made.dims) == ("struct x", 2, (3,))
+    assert isinstance(made, ast.TypeName) and (made.words, made.shape) == ("struct x", ("*", "*", 3))
+    made = parse_type("int8[2] [3]*", NOWHERE)
+    assert isinstance(made, ast.TypeName) and made.shape == (3, 2, "*")
