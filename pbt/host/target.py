@@ -1,13 +1,6 @@
-"""The machine that programs are compiled for: the one we run on, or one saved in a folder.
+"""The machine that programs are compiled for: the one we run on, or one saved in a folder (see `saved`).
 
-Everything is found out when first asked for and kept. A saved target gives the answers that the
-live one gave when it was saved, and needs neither root nor that machine. Its folder holds plain files:
-
-    target.json                           release, architecture, CPUs, page size, features
-    btf/vmlinux, btf/MODULE               BTF, as under /sys/kernel/btf
-    tracefs/events/CATEGORY/EVENT/format  as under /sys/kernel/tracing
-    tracefs/available_filter_functions    likewise
-    kallsyms                              names of kernel symbols, with made-up addresses
+Everything is found out when first asked for and kept.
 """
 
 from __future__ import annotations
@@ -29,7 +22,6 @@ if TYPE_CHECKING:
     from pbt.host.tracefs import Tracefs
     from pbt.sys.ksym import Namer
 
-_LAYOUT = 1  # of target.json
 _BTF_FOLDER = "/sys/kernel/btf"
 _BTF_HINT = (
     "name a file like /sys/kernel/btf/vmlinux, or an ELF file with a section .BTF, in --btf or BPFTRACE_BTF"
@@ -55,7 +47,9 @@ class Target:
     @staticmethod
     def load(folder: str) -> Target:
         """The machine saved in a folder; UsageError when the folder does not hold one."""
-        return _Saved(folder)
+        from pbt.host.saved import Saved
+
+        return Saved(folder)
 
     @property
     def release(self) -> str:
@@ -119,7 +113,7 @@ class Target:
         """BTF of one kernel module, which continues `types`; None when there is none."""
         if name not in self._modules:
             known = self.types is not None and name in self.modules()
-            self._modules[name] = _btf(f"{self._btf_folder}/{name}", self.types) if known else None
+            self._modules[name] = btf_of(f"{self._btf_folder}/{name}", self.types) if known else None
         return self._modules[name]
 
     @cached_property
@@ -164,37 +158,9 @@ class Target:
         `events`: patterns "category:event" of the tracepoints to keep. UsageError when the folder
         cannot be written or the machine not be read.
         """
-        try:
-            self._save(folder, events, types, symbols)
-        except OSError as error:
-            raise UsageError(f"cannot save the target in {folder}: {error.strerror or error}") from None
+        from pbt.host.saved import save
 
-    def _save(self, folder: str, events: Iterable[str], types: bool, symbols: bool) -> None:
-        import json
-
-        facts = {
-            "layout": _LAYOUT, "arch": self.arch.name, "release": self.release, "page_size": self.page_size,
-            "cpus": self.cpus, "online": self.online, "features": sorted(self.features()),
-        }  # fmt: skip
-        _write(folder, "target.json", json.dumps(facts, indent=1).encode() + b"\n")
-        if types and self.types:
-            _write(folder, "btf/vmlinux", self.types.data)
-            for name in self.modules():
-                module = self.module_types(name)
-                if module:
-                    _write(folder, f"btf/{name}", module.data)
-        self._save_tracefs(folder, events)
-        if symbols:
-            _write(folder, "kallsyms", self.kallsyms.anonymous())
-
-    def _save_tracefs(self, folder: str, events: Iterable[str]) -> None:
-        wanted = {pair for pattern in events for pair in self.tracefs.events(*_split(pattern))}
-        for category, event in sorted(wanted):
-            path = f"events/{category}/{event}/format"
-            with open(self.tracefs.path(path), "rb", buffering=0) as file:
-                _write(folder, f"tracefs/{path}", file.read())
-        functions = "".join(f"{name}\n" for name in self.tracefs.functions())
-        _write(folder, "tracefs/available_filter_functions", functions.encode())
+        save(self, folder, events, types, symbols)
 
 
 class _Live(Target):
@@ -238,7 +204,7 @@ class _Live(Target):
 
     @cached_property
     def types(self) -> Btf | None:
-        return _btf(_btf_path())
+        return btf_of(_btf_path())
 
     @cached_property
     def programs(self) -> tuple[LoadedProgram, ...]:
@@ -280,7 +246,7 @@ class _Live(Target):
     @cached_property
     def _own_types(self) -> Btf | None:
         """The running kernel's own BTF, whose ids it accepts, also when another is compiled against."""
-        return _btf(f"{_BTF_FOLDER}/vmlinux") if "BPFTRACE_BTF" in os.environ else self.types
+        return btf_of(f"{_BTF_FOLDER}/vmlinux") if "BPFTRACE_BTF" in os.environ else self.types
 
     def has(self, feature: str) -> bool:
         return feature not in self.without and self._features.has(feature)
@@ -295,66 +261,6 @@ def _namer() -> Namer:
     return Namer()
 
 
-class _Saved(Target):
-    def __init__(self, folder: str) -> None:
-        self.folder = folder
-        self._facts = _read_facts(f"{folder}/target.json")
-
-    @property
-    def release(self) -> str:
-        return str(self._facts["release"])
-
-    @cached_property
-    def arch(self) -> Arch:
-        from pbt.arch import get
-
-        return get(self._facts["arch"])
-
-    @property
-    def page_size(self) -> int:
-        return int(self._facts["page_size"])
-
-    @cached_property
-    def cpus(self) -> tuple[int, ...]:
-        return tuple(self._facts["cpus"])
-
-    @cached_property
-    def online(self) -> tuple[int, ...]:
-        return tuple(self._facts.get("online", self._facts["cpus"]))
-
-    @cached_property
-    def types(self) -> Btf | None:
-        return _btf(f"{self.folder}/btf/vmlinux")
-
-    @property
-    def _btf_folder(self) -> str:
-        return f"{self.folder}/btf"
-
-    @cached_property
-    def tracefs(self) -> Tracefs:
-        from pbt.host.tracefs import Tracefs
-
-        if not os.path.isdir(f"{self.folder}/tracefs"):
-            raise UsageError(f"the target saved in {self.folder} has no tracepoints: no folder tracefs in it")
-        return Tracefs(f"{self.folder}/tracefs", self.traceable)
-
-    @cached_property
-    def kallsyms(self) -> Kallsyms:
-        from pbt.host.kallsyms import Kallsyms
-
-        return Kallsyms(f"{self.folder}/kallsyms")
-
-    def has(self, feature: str) -> bool:
-        return feature in self.features()
-
-    def features(self) -> frozenset[str]:
-        return self._feature_names
-
-    @cached_property
-    def _feature_names(self) -> frozenset[str]:
-        return frozenset(self._facts["features"]) - self.without
-
-
 def _btf_path() -> str:
     return os.environ.get("BPFTRACE_BTF", f"{_BTF_FOLDER}/vmlinux")
 
@@ -363,7 +269,7 @@ def _readable(path: str) -> bool:
     return os.path.isfile(path) and os.access(path, os.R_OK)
 
 
-def _btf(path: str, base: Btf | None = None) -> Btf | None:
+def btf_of(path: str, base: Btf | None = None) -> Btf | None:
     """BTF from a file, read when first needed; None when there is no file that may be read."""
     if not _readable(path):
         return None
@@ -449,37 +355,3 @@ def _leading_numbers(release: str) -> list[int]:
         if digits != part:
             break
     return numbers
-
-
-def _split(pattern: str) -> tuple[str, str]:
-    category, _, event = pattern.partition(":")
-    return category, event or "*"
-
-
-def _write(folder: str, name: str, data: Data) -> None:
-    path = os.path.join(folder, name)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "wb") as file:
-        file.write(data)
-
-
-_FACTS: dict[str, type] = {
-    "layout": int, "arch": str, "release": str, "page_size": int, "cpus": list, "features": list
-}  # fmt: skip
-
-
-def _read_facts(path: str) -> dict[str, Any]:
-    import json
-
-    try:
-        with open(path, encoding="utf-8") as file:
-            facts = json.load(file)
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise UsageError(f"{path} is not JSON: {error}") from None
-    if not isinstance(facts, dict) or not all(isinstance(facts.get(k), t) for k, t in _FACTS.items()):
-        raise UsageError(f"{path} is not a saved target: it must have {', '.join(_FACTS)}")
-    if facts["layout"] != _LAYOUT:
-        raise UsageError(f"{path} has layout {facts['layout']}; this version reads {_LAYOUT}")
-    return facts
