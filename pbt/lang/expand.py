@@ -60,37 +60,52 @@ def expand(
     _unique_names(script)
     expanded: list[Expanded] = []
     warnings: list[ScriptWarning] = []
-    if mode:
-        config = {**config, "missing_probes": "ignore"}
     wrong: list[ScriptError] = []
+    most, missing = int(config["max_probes"]), "ignore" if mode else str(config["missing_probes"])
     for probe in script.probes:
         before = len(wrong)
         rows: list[tuple[_Wanted, Sequence[Attached]]] = []
         taken: list[Any] = []
         for point in probe.points:
             with caught(wrong):
-                wanted = _wanted(point, params, pid, unsafe, int(config["max_probes"]))
+                wanted = _wanted(point, params, pid, unsafe, most)
                 found = _present(wanted, target, taken, warnings) if fallback else wanted.at(target)
                 rows.append((wanted, found))
-        places = [place for _, several in rows for place in several]
-        policy = "warn" if places and config["missing_probes"] == "error" else config["missing_probes"]
-        for wanted, several in rows:
-            if not several:
-                with caught(wrong):
-                    _missing(wanted, target, policy, warnings)
+        places = _none_missing(rows, target, missing, warnings, wrong)
         if len(wrong) == before:
-            expanded.append(Expanded(probe, tuple(places)))
+            expanded.append(Expanded(probe, places))
     give(wrong, errors)
     _unique_trials(expanded)
     if script.probes:
-        total = sum(len(e.places) for e in expanded)
-        _not_too_many(total, int(config["max_probes"]), script.probes[-1].points[0].span)
-    places = [place for each in expanded for place in each.places]
-    if script.probes and not wrong and not any(place.runs_in(mode) for place in places):
-        first = next((place for place in places), None)
-        hint = f"--{first.provider.mode} runs {first.provider.mode} probes" if first and not mode else ""
-        raise ScriptError("No probes to attach", script.probes[0].points[0].span, hint)
+        places = tuple(place for each in expanded for place in each.places)
+        _not_too_many(len(places), most, script.probes[-1].points[0].span)
+        if not wrong:
+            _something_runs(places, mode, script.probes[0].points[0].span)
     return expanded, warnings
+
+
+def _none_missing(
+    rows: Sequence[tuple[_Wanted, Sequence[Attached]]],
+    target: Target,
+    missing: str,
+    warnings: list[ScriptWarning],
+    wrong: list[ScriptError],
+) -> tuple[Attached, ...]:
+    """All places of a probe, once its attach points without any are dealt with as config missing_probes says."""
+    places = tuple(place for _, several in rows for place in several)
+    policy = "warn" if places and missing == "error" else missing
+    for wanted, several in rows:
+        if not several:
+            with caught(wrong):
+                _missing(wanted, target, policy, warnings)
+    return places
+
+
+def _something_runs(places: Sequence[Attached], mode: str, span: Span) -> None:
+    if not any(place.runs_in(mode) for place in places):
+        other = places[0].provider.mode if places and not mode else ""
+        hint = f"--{other} runs {other} probes" if other else ""
+        raise ScriptError("No probes to attach", span, hint)
 
 
 def _not_too_many(total: int, most: int, span: Span) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import IO, Any
 
@@ -58,27 +58,14 @@ def judge(line: Mapping[str, Any], rules: Rules | None = None) -> dict[str, Any]
 
     answer: dict[str, Any] = {"id": line.get("id"), "verdict": "unsupported", "insn": None, "walked": 0}
     prog_type = _name(PROG_TYPE, line["prog_type"])
-    target = line.get("attach_func") or ""
-    kernel = str(line.get("kernel", "6.18"))
     known = None
-    structs: dict[str, int] = {}
-    own: list[ProgramTypes] = []
     if line.get("btf") and line.get("func_info"):
         try:
             known = functions.declared(line["btf"], line["func_info"])
         except functions.BadTypes as error:
             return answer | {"verdict": "reject", "reason": str(error)}
-    for row in line["maps"]:
-        if row.get("btf") and row.get("special"):
-            with suppress(functions.BadTypes, KeyError):
-                own.append(functions.types_of(row["btf"]))
-                structs.update(own[-1].struct_sizes())
+    own = list(_types_of_maps(line["maps"]))
     flags = line.get("prog_flags", 0)
-    release = _WRITTEN.get(kernel, kernel)
-    options: dict[str, Any] = {"features": features(release), "kernel": release}
-    options["missing"] = _LOCKED if kernel == "6.18" else _UNCONFIGURED
-    if rules is not None:
-        options.update(rules(release))
     verdict = judge.verify(
         bytes.fromhex(line["insns"]),
         explain=False,
@@ -93,11 +80,11 @@ def judge(line: Mapping[str, Any], rules: Rules | None = None) -> dict[str, Any]
         state_freq=bool(flags & _STATE_FREQ),
         declared=known,
         described=known is not None,
-        structs=structs,
+        structs={name: size for types in own for name, size in types.struct_sizes().items()},
         own_types=own,
-        target=target,
+        target=line.get("attach_func") or "",
         kfuncs={row["insn"]: row["name"] for row in line.get("kfuncs") or ()},
-        **options,
+        **_of_release(str(line.get("kernel", "6.18")), rules),
         gpl="GPL" in line.get("license", "GPL"),
     )
     if verdict.unsupported:
@@ -110,6 +97,24 @@ def judge(line: Mapping[str, Any], rules: Rules | None = None) -> dict[str, Any]
         "insn": verdict.error.pc,
         "walked": verdict.insns_processed,
     }
+
+
+def _types_of_maps(rows: Sequence[Mapping[str, Any]]) -> Iterator[ProgramTypes]:
+    """The types that came with maps whose values have fields of the kernel's."""
+    from pbt.verifier_sim import functions
+
+    for row in rows:
+        if row.get("btf") and row.get("special"):
+            with suppress(functions.BadTypes, KeyError):
+                yield functions.types_of(row["btf"])
+
+
+def _of_release(kernel: str, rules: Rules | None) -> dict[str, Any]:
+    """Options of `judge.verify`: what is known of the kernel that a batch names."""
+    release = _WRITTEN.get(kernel, kernel)
+    missing = _LOCKED if kernel == "6.18" else _UNCONFIGURED
+    known: dict[str, Any] = {"features": features(release), "kernel": release, "missing": missing}
+    return {**known, **(rules(release) if rules else {})}
 
 
 def _attach(line: Mapping[str, Any], prog_type: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pbt.isa.insn import Insn, decode
 from pbt.typing import TYPE_CHECKING, Any
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from pbt.verifier_sim.kerneltypes import KernelTypes
     from pbt.verifier_sim.log import Log
     from pbt.verifier_sim.progbtf import ProgramTypes
+    from pbt.verifier_sim.trail import Trail
 
 MapOf = Mapping[int, tuple[int, str, int]]
-
 
 _BY_BTF = ("TRACING", "LSM", "EXT")  # types of programs that attach to what BTF names
 
@@ -103,13 +103,8 @@ def verify(
         "patience": patience,
         "kfuncs": kfuncs,
     }
-    lines = None
-    if log:
-        from pbt.verifier_sim.log import Log
 
-        lines = Log(slots, log)
-
-    def walked(watch: Watch | None) -> Walk:
+    def walked(watch: Watch | None, keep: bool) -> Walk:
         return walk(
             slots,
             prog_type,
@@ -117,7 +112,7 @@ def verify(
             maps,
             map_of or {},
             rules,
-            keep=keep_states and watch is lines,
+            keep=keep,
             thorough=thorough,
             log=watch,
             target=target,
@@ -125,8 +120,9 @@ def verify(
             **options,
         )
 
+    lines = _log(slots, log)
     try:
-        found = walked(lines)
+        found = walked(lines, keep_states)
     except Unsupported as reason:
         return Verdict(True, unsupported=str(reason))
     told = _told(lines, found)
@@ -134,13 +130,29 @@ def verify(
         return Verdict(True, None, found.processed, found.states, found.stack_depth, log=told)
     from pbt.verifier_sim.explain import refusal
 
-    trail = None
-    if explain and found.last is not None:
-        from pbt.verifier_sim.trail import LONGEST, Trail
-
-        if found.processed <= LONGEST:
-            walked(trail := Trail(slots))
+    trail = _trail(slots, found, walked) if explain else None
     return Verdict(False, refusal(slots, found, trail), found.processed, found.states, log=told)
+
+
+def _log(slots: Sequence[Insn], level: int) -> Log | None:
+    if not level:
+        return None
+    from pbt.verifier_sim.log import Log
+
+    return Log(slots, level)
+
+
+def _trail(slots: Sequence[Insn], found: Walk, walked: Callable[[Watch | None, bool], Walk]) -> Trail | None:
+    """The refused path, walked once more to tell where values came from, unless it is too long."""
+    if found.last is None:
+        return None
+    from pbt.verifier_sim.trail import LONGEST, Trail
+
+    if found.processed > LONGEST:
+        return None
+    trail = Trail(slots)
+    walked(trail, False)
+    return trail
 
 
 # the walk --------------------------------------------------------------------------------------
@@ -165,7 +177,7 @@ def walk(
     prog_type: str,
     attach: str,
     maps: Sequence[MapInfo],
-    map_of: Mapping[int, tuple[int, str, int]],
+    map_of: MapOf,
     rules: Features,
     *,
     keep: bool = False,
@@ -177,49 +189,57 @@ def walk(
 ) -> Walk:
     """Check the shape of a program, then walk all its paths; `target`: what it attaches to by BTF."""
     try:
-        declared = options.get("declared")
-        handler = 0 if declared is None else throw.handler(declared)
-        flow = check(insns, maps, map_of, rules, handler)
-        if any(info.map_type == "ARENA" for info in maps):
-            arena.only_one(maps, map_of)
+        env, flow = _begun(insns, prog_type, attach, maps, map_of, rules, target, regs_size, options)
     except Refuse as refusal:
         return Walk(refusal, refusal.pc or 0, 0, 0, {}, None)
-    maps = [visible(info, options.get("release", ())) for info in maps]
-    if target == "" and prog_type in _BY_BTF:
-        return Walk(
-            Refuse("Tracing programs must provide btf_id", "Name what it attaches to.", 0), 0, 0, 0, {}, None
-        )
-    if target:
-        from pbt.verifier_sim.attach import attached
-
-        try:
-            options["attached"] = attached(
-                options.get("types"), prog_type, attach, target, rules, options.get("sleepable", False)
-            )
-        except Refuse as refusal:
-            return Walk(refusal, 0, 0, 0, {}, None)
-        if prog_type == "STRUCT_OPS":
-            attach = "STRUCT_OPS"  # the number was the member's
-    env = Env(insns, for_regs(PROG_TYPES[prog_type], regs_size), attach, maps, map_of, rules, **options)
-    if not loads_for(prog_type, attach, env.release):
-        return Walk(_misplaced(env), 0, 0, 0, {}, None)
-    if env.capabilities != ALL:
-        try:
-            unprivileged.shape(env, flow.successors)
-        except Refuse as refusal:
-            return Walk(refusal, refusal.pc or 0, 0, 0, {}, None)
-    why = env.sleep_rule()
-    if why:
-        return Walk(Refuse(why), 0, 0, 0, {}, None)
-    env.starts, env.handler = flow.starts, handler
-    for pc, (index, _, _) in map_of.items():
-        reason = usable(env, maps[index])
-        if reason:
-            return Walk(Refuse(reason), pc, 0, 0, {}, None)
     if log is not None:
         log.functions(flow.starts, flow.live if env.release >= (6, 15) else ())
     explorer = Explorer(env, flow, keep, thorough, log)
     return _judge(env, flow, explorer)._replace(remembered=explorer.counts)
+
+
+def _begun(
+    insns: Sequence[Insn],
+    prog_type: str,
+    attach: str,
+    maps: Sequence[MapInfo],
+    map_of: MapOf,
+    rules: Features,
+    target: str | None,
+    regs_size: int,
+    options: dict[str, Any],
+) -> tuple[Env, Flow]:
+    """What walking begins with; Refuse for what no path is walked of."""
+    declared = options.get("declared")
+    handler = 0 if declared is None else throw.handler(declared)
+    flow = check(insns, maps, map_of, rules, handler)
+    if any(info.map_type == "ARENA" for info in maps):
+        arena.only_one(maps, map_of)
+    maps = [visible(info, options.get("release", ())) for info in maps]
+    if target == "" and prog_type in _BY_BTF:
+        raise Refuse("Tracing programs must provide btf_id", "Name what it attaches to.")
+    if target:
+        from pbt.verifier_sim.attach import attached
+
+        options["attached"] = attached(
+            options.get("types"), prog_type, attach, target, rules, options.get("sleepable", False)
+        )
+        if prog_type == "STRUCT_OPS":
+            attach = "STRUCT_OPS"  # the number was the member's
+    env = Env(insns, for_regs(PROG_TYPES[prog_type], regs_size), attach, maps, map_of, rules, **options)
+    if not loads_for(prog_type, attach, env.release):
+        raise _misplaced(env)
+    if env.capabilities != ALL:
+        unprivileged.shape(env, flow.successors)
+    why = env.sleep_rule()
+    if why:
+        raise Refuse(why)
+    env.starts, env.handler = flow.starts, handler
+    for pc, (index, _, _) in map_of.items():
+        reason = usable(env, maps[index])
+        if reason:
+            raise Refuse(reason, pc=pc)
+    return env, flow
 
 
 def _misplaced(env: Env) -> Refuse:
