@@ -1,8 +1,7 @@
-"""Operations → instructions on virtual registers, as a table of rules.
+"""Operations → instructions on virtual registers, by the table in `rules`.
 
-A rule writes the instructions of one operation. Numbers and the addresses of slots, maps and map values
-never occupy a register of their own: they are folded into instructions or made where they are read.
-Operations whose result nobody reads are not written at all.
+Numbers and the addresses of slots, maps and map values never occupy a register of their own: they are folded into
+instructions or made where they are read. Operations whose result nobody reads are not written at all.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pbt.backend.machine import FRAME, VIRTUAL, MachineProgram, MBlock, MEnd, MFunction, MInsn, Symbol
+from pbt.backend.rules import MAKERS, RULES, fits
 from pbt.ir.core import (
     INVERSE,
     SWAPPED,
@@ -30,16 +30,10 @@ from pbt.isa.insn import Insn
 from pbt.isa.opcodes import LD_IMM64
 from pbt.source import Span
 
-_ALU = {
-    "add": "ADD", "sub": "SUB", "mul": "MUL", "udiv": "DIV", "umod": "MOD", "and": "AND", "or": "OR",
-    "xor": "XOR", "shl": "LSH", "lshr": "RSH", "ashr": "ARSH", "sdiv": "SDIV", "smod": "SMOD",
-}  # fmt: skip
 _JUMPS: dict[Condition, str] = {
     "eq": "JEQ", "ne": "JNE", "ult": "JLT", "ule": "JLE", "ugt": "JGT", "uge": "JGE",
     "slt": "JSLT", "sle": "JSLE", "sgt": "JSGT", "sge": "JSGE",
 }  # fmt: skip
-_COMMUTATIVE = ("add", "mul", "and", "or", "xor")
-_SHIFTS = ("shl", "lshr", "ashr")
 _MADE = ("const", "slot", "map", "map_value", "func", "variable", "hole")  # made where they are read
 _ADDRESSED = ("load", "sload", "store", "atomic_add")
 
@@ -50,15 +44,11 @@ def select(program: Program, helpers: Mapping[str, int], features: frozenset[str
     `helpers` gives the id of each helper; with "cpu_v4" in `features`, instructions of the fourth
     version of the instruction set (Linux 6.6) may be used.
     """
-    functions = tuple(_Selection(f, helpers, features).function() for f in program.functions)
+    functions = tuple(Selection(f, helpers, features).function() for f in program.functions)
     return MachineProgram(program.name, functions)
 
 
-def _fits(number: int) -> bool:
-    return -(1 << 31) <= number < 1 << 31
-
-
-class _Selection:
+class Selection:
     """One function while its instructions are written."""
 
     def __init__(self, function: Function, helpers: Mapping[str, int], features: frozenset[str]) -> None:
@@ -86,7 +76,7 @@ class _Selection:
     def imm(self, value: Value) -> int | None:
         """The same, if an instruction has room for it."""
         number = self.number(value)
-        return number if number is not None and _fits(number) else None
+        return number if number is not None and fits(number) else None
 
     def root(self, value: Value) -> tuple[Value, int]:
         """The value as another one plus a constant, as far back as that goes."""
@@ -142,11 +132,11 @@ class _Selection:
         if made is None:
             self.emit(isa.mov(dst, self.home(value)))
         else:
-            _MAKERS[made.code](self, made, self.root(value)[1], dst)
+            MAKERS[made.code](self, made, self.root(value)[1], dst)
 
     def put_number(self, number: int, dst: int) -> None:
         number = isa.signed(number, 64)
-        self.emit(isa.mov_imm(dst, number) if _fits(number) else Insn(LD_IMM64, dst, 0, 0, number))
+        self.emit(isa.mov_imm(dst, number) if fits(number) else Insn(LD_IMM64, dst, 0, 0, number))
 
     def reg(self, value: Value) -> int:
         """A register that has the value here; not to be written to."""
@@ -188,7 +178,7 @@ class _Selection:
         return far, 0, -1
 
     def add(self, dst: int, number: int) -> None:
-        if _fits(number):
+        if fits(number):
             self.alu("ADD", dst, imm=number)
         else:
             big = self.fresh()
@@ -338,7 +328,7 @@ def _sequence(moves: dict[int, int], fresh: Callable[[], int]) -> Iterable[tuple
 # --- facts about a whole function ---------------------------------------------------------------
 
 
-def _needed(selection: _Selection) -> set[Value]:
+def _needed(selection: Selection) -> set[Value]:
     """Values that need a register where they are computed."""
     passed, needed = incoming(selection.source), set[Value]()
     todo: list[Value] = []
@@ -357,19 +347,19 @@ def _needed(selection: _Selection) -> set[Value]:
     return needed
 
 
-def _end_reads(selection: _Selection, end: Terminator) -> Sequence[Value]:
+def _end_reads(selection: Selection, end: Terminator) -> Sequence[Value]:
     if isinstance(end, Branch):
         return _compared(selection, end.cond, end.left, end.right)
     return () if isinstance(end, Jump) else (end.value,)
 
 
-def _compared(selection: _Selection, cond: Condition, left: Value, right: Value) -> Sequence[Value]:
+def _compared(selection: Selection, cond: Condition, left: Value, right: Value) -> Sequence[Value]:
     cond, left, right = selection.condition(cond, left, right)
     tested = selection.tested_bits("ne" if cond == "eq" else cond, left, right)
     return tested if tested is not None else (left, right)
 
 
-def _register_reads(selection: _Selection, o: Op) -> Sequence[Value]:
+def _register_reads(selection: Selection, o: Op) -> Sequence[Value]:
     """What the rule of an operation asks registers for."""
     if o.code in _ADDRESSED:
         return (selection.root(o.args[0])[0], *o.args[1:])
@@ -380,282 +370,7 @@ def _register_reads(selection: _Selection, o: Op) -> Sequence[Value]:
     return _pick_reads(selection, o) if o.code == "cmp" else o.args
 
 
-def _pick_reads(selection: _Selection, compare: Op) -> Sequence[Value]:
+def _pick_reads(selection: Selection, compare: Op) -> Sequence[Value]:
     cond, left, right = selection.condition(compare.cond, *compare.args)
     tested = selection.tested_bits(cond, left, right)
     return tested if tested is not None else (left, right)
-
-
-# --- how what has no register is made -----------------------------------------------------------
-
-
-def _make_number(s: _Selection, made: Op, offset: int, dst: int) -> None:
-    s.put_number(made.imm, dst)
-
-
-def _make_slot(s: _Selection, made: Op, offset: int, dst: int) -> None:
-    s.emit(isa.mov(dst, FRAME))
-    if _fits(offset):
-        s.emit(isa.alu("ADD", dst, None, offset), made.imm)
-    else:
-        s.emit(isa.alu("ADD", dst, None, 0), made.imm)
-        s.add(dst, offset)
-
-
-def _make_map(s: _Selection, made: Op, offset: int, dst: int) -> None:
-    s.emit(Insn(LD_IMM64, dst), symbol=Symbol("map_fd", made.name))
-
-
-def _make_map_value(s: _Selection, made: Op, offset: int, dst: int) -> None:
-    s.emit(Insn(LD_IMM64, dst), symbol=Symbol("map_value", made.name, made.imm + offset))
-
-
-def _make_func(s: _Selection, made: Op, offset: int, dst: int) -> None:
-    s.emit(Insn(LD_IMM64, dst), symbol=Symbol("func", made.name))
-
-
-def _make_variable(s: _Selection, made: Op, offset: int, dst: int) -> None:
-    s.emit(Insn(LD_IMM64, dst), symbol=Symbol("btf_id", made.name))
-
-
-def _make_hole(s: _Selection, made: Op, offset: int, dst: int) -> None:
-    s.emit(Insn(LD_IMM64, dst), symbol=Symbol("hole", str(made.imm)))
-
-
-_MAKERS: dict[str, Callable[[_Selection, Op, int, int], None]] = {
-    "const": _make_number,
-    "slot": _make_slot,
-    "map": _make_map,
-    "map_value": _make_map_value,
-    "func": _make_func,
-    "variable": _make_variable,
-    "hole": _make_hole,
-}
-
-
-# --- rules --------------------------------------------------------------------------------------
-
-
-def _result(s: _Selection, o: Op) -> int:
-    assert o.result is not None
-    return s.home(o.result)
-
-
-def _binary(s: _Selection, o: Op) -> None:
-    left, right = o.args
-    if o.code in _COMMUTATIVE and _better_swapped(s, left, right):
-        left, right = right, left
-    dst, number = _result(s, o), s.number(right)
-    if number is not None and _special(s, o.code, left, number, dst):
-        return
-    if number is not None and _fits(number):
-        s.put(left, dst)
-        s.alu(_ALU[o.code], dst, imm=number & 63 if o.code in _SHIFTS else number)
-    else:
-        source = dst if left == right else s.reg(right)
-        s.put(left, dst)
-        s.alu(_ALU[o.code], dst, source)
-
-
-def _better_swapped(s: _Selection, left: Value, right: Value) -> bool:
-    """Numbers go to the right; else the operand that ends here is the one to overwrite."""
-    if s.number(left) is not None or s.number(right) is not None:
-        return s.number(right) is None
-    if left.kind != "int" or right.kind != "int":
-        return left.kind == "int"
-    return s.reads[left] > 1 and s.reads[right] == 1
-
-
-def _special(s: _Selection, code: str, left: Value, number: int, dst: int) -> bool:
-    """Constants that the instruction cannot take, or for which there is a better one."""
-    if code == "and" and number == 0xFFFFFFFF:
-        s.emit(isa.alu("MOV", dst, s.reg(left), wide=False))
-    elif code == "udiv" and number == 0:
-        s.put_number(0, dst)
-    elif code == "umod" and number == 0:
-        s.put(left, dst)
-    elif code in _SHIFTS and not _fits(number):
-        s.put(left, dst)
-        s.alu(_ALU[code], dst, imm=number & 63)
-    else:
-        return False
-    return True
-
-
-def _signed_division(s: _Selection, o: Op) -> None:
-    """By unsigned division of the magnitudes, because `s/=` is newer (Linux 6.6) and its overflow for
-    an unknown divisor of -1 stopped the machine before Linux 6.12 (commit 7dd34d7b7dcf).
-
-    With sign = x >> 63, the magnitude of x is (x ^ sign) - sign, and so is the way back.
-    """
-    dst, quotient, other = _result(s, o), o.code == "sdiv", s.number(o.args[1])
-    if other == 0:
-        s.put_number(0, dst) if quotient else s.put(o.args[0], dst)
-        return
-    if s.v4 and other not in (None, -1):
-        _binary(s, o)
-        return
-    sign, magnitude = _magnitude(s, o.args[0])
-    s.emit(isa.mov(dst, magnitude))
-    if other is not None and _fits(abs(other)):
-        s.alu("DIV" if quotient else "MOD", dst, imm=abs(other))
-        if quotient and other < 0:
-            s.alu("XOR", sign, imm=-1)
-    else:
-        divisor_sign, divisor = _magnitude(s, o.args[1])
-        s.alu("DIV" if quotient else "MOD", dst, divisor)
-        if quotient:
-            s.alu("XOR", sign, divisor_sign)
-    s.alu("XOR", dst, sign)
-    s.alu("SUB", dst, sign)
-
-
-def _magnitude(s: _Selection, value: Value) -> tuple[int, int]:
-    """Registers with 0 or -1, and with the absolute value."""
-    sign, magnitude = s.copy(value), s.copy(value)
-    s.alu("ARSH", sign, imm=63)
-    s.alu("XOR", magnitude, sign)
-    s.alu("SUB", magnitude, sign)
-    return sign, magnitude
-
-
-def _negation(s: _Selection, o: Op) -> None:
-    s.put(o.args[0], _result(s, o))
-    s.alu("NEG", _result(s, o))
-
-
-def _plain_number(s: _Selection, o: Op) -> None:
-    """Negated twice: the one 64-bit arithmetic with a pointer that the verifier takes, and calls a number."""
-    _negation(s, o)
-    s.alu("NEG", _result(s, o))
-
-
-def _zero_extension(s: _Selection, o: Op) -> None:
-    dst = _result(s, o)
-    if o.size == 4:
-        s.emit(isa.alu("MOV", dst, s.reg(o.args[0]), wide=False))
-        return
-    s.put(o.args[0], dst)
-    if o.size < 4:
-        s.alu("AND", dst, imm=(1 << 8 * o.size) - 1)
-
-
-def _sign_extension(s: _Selection, o: Op) -> None:
-    dst = _result(s, o)
-    if s.v4 and o.size < 8:
-        s.alu(f"MOVSX{8 * o.size}", dst, s.reg(o.args[0]))
-        return
-    s.put(o.args[0], dst)
-    _extend_in_place(s, dst, o.size)
-
-
-def _extend_in_place(s: _Selection, dst: int, size: int) -> None:
-    if size < 8:
-        s.alu("LSH", dst, imm=64 - 8 * size)
-        s.alu("ARSH", dst, imm=64 - 8 * size)
-
-
-def _byte_swap(s: _Selection, o: Op) -> None:
-    dst = _result(s, o)
-    s.put(o.args[0], dst)
-    if o.size == 1:
-        s.alu("AND", dst, imm=0xFF)
-    else:
-        s.emit(isa.end(dst, 8 * o.size, "be"))  # programs run on little-endian machines
-
-
-def _comparison(s: _Selection, o: Op) -> None:
-    dst = _result(s, o)
-    jump = s.jump_if(o.cond, *o.args)
-    s.put_number(1, dst)
-    s.pick(dst, jump, 0)
-
-
-def _selection(s: _Selection, o: Op) -> None:
-    flag, then, other = o.args
-    made = s.defs.get(flag)
-    dst = _result(s, o)
-    if made is not None and made.code == "cmp":
-        jump = s.jump_if(made.cond, *made.args)
-    else:
-        jump = isa.branch("JNE", s.reg(flag), None, 1, 0)
-    if s.imm(other) is None:
-        source = s.reg(other)
-        s.put(then, dst)
-        s.emit(jump, otherwise=isa.mov(dst, source))
-    else:
-        s.put(then, dst)
-        s.pick(dst, jump, other)
-
-
-def _load(s: _Selection, o: Op) -> None:
-    base, offset, slot = s.address(o.args[0], o.imm)
-    signed = o.code == "sload" and o.size < 8
-    s.emit(isa.load(o.size, _result(s, o), base, offset, sign=signed and s.v4), slot)
-    if signed and not s.v4:
-        _extend_in_place(s, _result(s, o), o.size)
-
-
-def _store(s: _Selection, o: Op) -> None:
-    base, offset, slot = s.address(o.args[0], o.imm)
-    number = s.number(o.args[1])
-    made = s.defs.get(o.args[1])
-    if made is not None and made.code == "hole" and base == FRAME:
-        for at in (0, 4) if o.size == 8 and made.name else (0,):
-            symbol = Symbol("hole", str(made.imm), 8 * at)
-            s.emit(
-                isa.store_imm(4 if made.name and o.size == 8 else o.size, base, offset + at, 0), slot, symbol
-            )
-    elif number is not None and (o.size < 8 or _fits(number)):
-        s.emit(isa.store_imm(o.size, base, offset, isa.signed(number, min(8 * o.size, 32))), slot)
-    elif number is not None and base == FRAME:
-        # nobody else sees the frame, so two halves are as good and take one slot less
-        s.emit(isa.store_imm(4, base, offset, isa.signed(number, 32)), slot)
-        s.emit(isa.store_imm(4, base, offset + 4, isa.signed(number >> 32, 32)), slot)
-    else:
-        s.emit(isa.store(o.size, base, offset, s.reg(o.args[1])), slot)
-
-
-def _atomic_add(s: _Selection, o: Op) -> None:
-    base, offset, slot = s.address(o.args[0], o.imm)
-    s.emit(isa.atomic("ADD", o.size, base, offset, s.reg(o.args[1])), slot)
-
-
-def _call(s: _Selection, o: Op) -> None:
-    for number, arg in enumerate(o.args, 1):
-        s.put(arg, number)
-    insn = isa.call(s.helpers[o.name]) if o.code == "call" else isa.call_kfunc(0)
-    symbol = None if o.code == "call" else Symbol("kfunc", o.name)
-    s.out.append(MInsn(insn, symbol=symbol, touches=s.touches, arity=len(o.args), span=s.span))
-    s.bases = {}
-    if o.result in s.needed:
-        s.emit(isa.mov(_result(s, o), 0))
-
-
-def _nothing(s: _Selection, o: Op) -> None:
-    """The context and parameters are taken at the start of the function."""
-
-
-RULES: dict[str, Callable[[_Selection, Op], None]] = {
-    **{
-        code: _binary
-        for code in ("add", "sub", "mul", "udiv", "umod", "and", "or", "xor", "shl", "lshr", "ashr")
-    },
-    "sdiv": _signed_division,
-    "smod": _signed_division,
-    "neg": _negation,
-    "number": _plain_number,
-    "zext": _zero_extension,
-    "sext": _sign_extension,
-    "bswap": _byte_swap,
-    "cmp": _comparison,
-    "select": _selection,
-    "load": _load,
-    "sload": _load,
-    "store": _store,
-    "atomic_add": _atomic_add,
-    "ctx": _nothing,
-    "param": _nothing,
-    "call": _call,
-    "kfunc": _call,
-}

@@ -1,4 +1,4 @@
-"""Maps: how they are laid out, read, written, counted up and emptied.
+"""Maps: how they are laid out, read, written and counted up.
 
 A plain map without keys is an array of one element that programs reach without a lookup; behind its
 value (padded to 8 bytes) stands a u64 that says whether it was ever written. With keys it is a hash;
@@ -40,7 +40,7 @@ def declaration(known: MapType, config: Mapping[str, Any], span: Place) -> Map:
         entries = known.entries
     if record is None:
         assert known.value is not None
-        size = _round8(known.value.size)
+        size = round8(known.value.size)
         kind, size = (known.kind or "HASH", size) if keyed else ("ARRAY", size + 8)
         return Map(known.name, kind, max(key.size, 4), size, entries, key=key, value=known.value, span=span)
     value: Type = I64 if known.signed else U64
@@ -55,7 +55,7 @@ def declaration(known: MapType, config: Mapping[str, Any], span: Place) -> Map:
     )  # fmt: skip
 
 
-def _round8(size: int) -> int:
+def round8(size: int) -> int:
     return -(-size // 8) * 8
 
 
@@ -88,7 +88,7 @@ def _parts(node: ast.Expr) -> tuple[str, Sequence[ast.Expr]]:
     return node.base.name, keys
 
 
-def _key(body: Body, name: str, keys: Sequence[ast.Expr], bucket: Value | None = None) -> Mem:
+def key_of(body: Body, name: str, keys: Sequence[ast.Expr], bucket: Value | None = None) -> Mem:
     """The key in memory; 4 zero bytes for a map without keys."""
     record = key_record(body.map_type(name))
     if not record.fields:
@@ -159,7 +159,7 @@ def _has_holes(kind: Type) -> bool:
     return not is_integral(kind) and kind.align > 1 and kind.size % 8 != 0
 
 
-def _lookup(body: Body, name: str, key: Mem) -> Value:
+def lookup(body: Body, name: str, key: Mem) -> Value:
     return body.b.call("map_lookup_elem", body.b.map(name), body.address(key), kind="value")
 
 
@@ -171,12 +171,12 @@ def read(body: Body, node: ast.Expr) -> Value:
     name, keys = _parts(node)
     known = body.map_type(name)
     if known.aggregation:
-        return merged(body, name, _key(body, name, keys))
+        return merged(body, name, key_of(body, name, keys))
     kind = known.value
     assert kind is not None
     if not keys:
         return memory.load(body, Loc("bpf", body.b.map_value(name)), kind)
-    found = _lookup(body, name, _key(body, name, keys))
+    found = lookup(body, name, key_of(body, name, keys))
 
     def have() -> Value:
         return body.b.load(found, 0, kind.size, is_signed(kind))
@@ -221,7 +221,7 @@ def locate(body: Body, node: ast.Expr) -> Loc:
     assert kind is not None and kind.size <= MOST_ZEROS
     if not keys:
         return Loc("bpf", body.b.map_value(name))
-    found = _lookup(body, name, _key(body, name, keys))
+    found = lookup(body, name, key_of(body, name, keys))
     zeros = body.declare(Map(ZEROS, "ARRAY", 4, MOST_ZEROS, 1))
 
     def none() -> Value:
@@ -229,58 +229,6 @@ def locate(body: Body, node: ast.Expr) -> Loc:
         return body.b.map_value(zeros)
 
     return Loc("bpf", body.b.choose("ne", found, 0, lambda: found, none))
-
-
-def find(body: Body, name: str, keys: Sequence[ast.Expr], variable: str) -> Value:
-    """1 if the key is in the map, whose value then is the variable's; else 0."""
-    b, kind = body.b, body.map_type(name).value
-    assert kind is not None
-    found = _lookup(body, name, _key(body, name, keys))
-    with b.when("ne", found):
-        if is_integral(kind):
-            body.set(variable, b.load(found, 0, kind.size, is_signed(kind)))
-        else:
-            memory.copy(body, body.variable(variable), Loc("bpf", found), kind.size)
-    return b.compare("ne", found, 0)
-
-
-def has_key(body: Body, name: str, keys: Sequence[ast.Expr]) -> Value:
-    """1 if the key is in the map."""
-    record = aggregations().get(body.map_type(name).aggregation)
-    if record is not None and record.bucket is not None:
-        return _any_bucket(body, name, keys, _has, enough=True)
-    return _has(body, name, _key(body, name, keys))
-
-
-def _has(body: Body, name: str, key: Mem) -> Value:
-    return body.b.choose("ne", _lookup(body, name, key), 0, lambda: 1, lambda: 0)
-
-
-def _any_bucket(
-    body: Body,
-    name: str,
-    keys: Sequence[ast.Expr],
-    ask: Callable[[Body, str, Mem], Value],
-    enough: bool = False,
-) -> Value:
-    """Whether `ask` gives 1 for some bucket of a key; all are asked, or until that is `enough`."""
-    known, b = body.map_type(name), body.b
-    layout, record = key_record(known), aggregations()[known.aggregation]
-    room = body.scratch(16 + layout.size, f"{name} buckets")  # u64 bucket, u64 result, key
-    b.zero(room.base, room.offset, 16)
-    memory.copy(body, room + 16, Loc("bpf", *_key(body, name, keys, b.const(0))), layout.size)
-
-    def turn(at: Mem) -> Value:
-        b = body.b
-        number = b.load(at.base, at.offset, 8)
-        b.store(at.base, at.offset + 16 + layout[BUCKET].offset, 4, number)
-        b.store(at.base, at.offset, 8, b.add(number, 1))
-        result = b.op("or", b.load(at.base, at.offset + 8, 8), ask(body, name, at + 16))
-        b.store(at.base, at.offset + 8, 8, result)
-        return b.compare("ne", result, 0) if enough else b.const(0)
-
-    body.loop(record.buckets(known.args), room, turn)
-    return b.load(room.base, room.offset + 8, 8)
 
 
 # --- writing ----------------------------------------------------------------------------------
@@ -305,7 +253,7 @@ def assign(body: Body, target: ast.Expr, value: ast.Expr) -> None:
         return
     room = _value_room(body, name, kind)
     body.into(value, room, kind)
-    _put(body, name, _key(body, name, keys), room)
+    _put(body, name, key_of(body, name, keys), room)
 
 
 def _assign_number(body: Body, name: str, keys: Sequence[ast.Expr], number: Value) -> None:
@@ -314,10 +262,10 @@ def _assign_number(body: Body, name: str, keys: Sequence[ast.Expr], number: Valu
     assert known.value is not None
     if known.loses_keys or known.kind not in ("", "HASH"):
         room = _number_room(body, name, known.value, number)
-        _put(body, name, _key(body, name, keys), room)
+        _put(body, name, key_of(body, name, keys), room)
         return
-    key = _key(body, name, keys)
-    found = _lookup(body, name, key)
+    key = key_of(body, name, keys)
+    found = lookup(body, name, key)
     have, insert, after = b.block("have"), b.block("insert"), b.block("after")
     b.branch("ne", found, 0, have, insert)
     b.place(insert)
@@ -331,7 +279,7 @@ def _assign_number(body: Body, name: str, keys: Sequence[ast.Expr], number: Valu
 
 def _value_room(body: Body, name: str, kind: Type) -> Mem:
     """Room on the stack for a value, its last bytes zero where it is not a multiple of eight."""
-    room = body.temp(_round8(kind.size), f"{name} value")
+    room = body.temp(round8(kind.size), f"{name} value")
     if kind.size % 8:
         body.b.zero(room.base, room.offset + kind.size // 8 * 8, 8)
     return room
@@ -357,7 +305,7 @@ def _put(body: Body, name: str, key: Mem, room: Mem) -> None:
 
 def _mark(body: Body, place: Value, kind: Type) -> None:
     """Remember that a map without keys has a value."""
-    body.b.store(place, _round8(kind.size), 8, 1)
+    body.b.store(place, round8(kind.size), 8, 1)
 
 
 @contextmanager
@@ -365,7 +313,7 @@ def _cell_of(body: Body, name: str, key: Mem, size: int) -> Iterator[Mem]:
     """The element of a hash, made of zeros if new; what is built inside runs if there is room for it."""
     b = body.b
     variable = f"cell.{b.unique()}"
-    found = _lookup(body, name, key)
+    found = lookup(body, name, key)
     b.assign(variable, found)
     have, insert, after = b.block("have"), b.block("insert"), b.block("after")
     b.branch("ne", found, 0, have, insert)
@@ -373,7 +321,7 @@ def _cell_of(body: Body, name: str, key: Mem, size: int) -> Iterator[Mem]:
     zeros = body.temp(size, f"{name} zero")
     body.zero(zeros, size)
     result = b.call("map_update_elem", b.map(name), body.address(key), body.address(zeros), _NOEXIST)
-    again = _lookup(body, name, key)
+    again = lookup(body, name, key)
     b.assign(variable, again)
     none = b.block("no room")
     b.branch("ne", again, 0, have, none)
@@ -392,7 +340,7 @@ def _sample(body: Body, name: str, key: Mem, size: int, update: Callable[[Mem], 
     Should another CPU bring the same key in meanwhile, only this CPU's cell is written.
     """
     b = body.b
-    found = _lookup(body, name, key)
+    found = lookup(body, name, key)
     have, insert, after = b.block("have"), b.block("insert"), b.block("after")
     b.branch("ne", found, 0, have, insert)
     b.place(insert)
@@ -417,7 +365,7 @@ def update(body: Body, target: ast.Expr, compute: Callable[[Value], Value], add:
         _update_at(body, Mem(body.b.map_value(name)), kind, compute, add)
         _mark(body, body.b.map_value(name), kind)
         return
-    with _cell_of(body, name, _key(body, name, keys), _round8(kind.size)) as cell:
+    with _cell_of(body, name, key_of(body, name, keys), round8(kind.size)) as cell:
         _update_at(body, cell, kind, compute, add)
 
 
@@ -457,7 +405,7 @@ def step(body: Body, target: ast.Expr, by: int, prefix: bool) -> Value:
         bump(Mem(b.map_value(name)))
         _mark(body, b.map_value(name), kind)
     else:
-        with _cell_of(body, name, _key(body, name, keys), _round8(kind.size)) as cell:
+        with _cell_of(body, name, key_of(body, name, keys), round8(kind.size)) as cell:
             bump(cell)
     return b.read(variable)
 
@@ -471,7 +419,7 @@ def aggregate(body: Body, target: ast.Expr, record: Aggregation, args: Sequence[
     bucket = None
     if record.bucket is not None:
         bucket = record.bucket(body, sample)
-    key = _key(body, name, keys, bucket)
+    key = key_of(body, name, keys, bucket)
     cell = _cell(record, known)
     if keys and record.part is None:
         _sample(body, name, key, cell.size, lambda place: record.update(body, place, sample))
@@ -480,40 +428,8 @@ def aggregate(body: Body, target: ast.Expr, record: Aggregation, args: Sequence[
         with _cell_of(body, name, key, cell.size) as place:
             record.update(body, place, sample)
         return
-    found = _lookup(body, name, key)
+    found = lookup(body, name, key)
     with body.b.when("ne", found):
         record.update(body, Mem(found), sample)
         if record.bucket is None:
             body.b.store(found, cell.size, 8, 1)
-
-
-# --- deleting ---------------------------------------------------------------------------------
-
-
-def delete(body: Body, name: str, keys: Sequence[ast.Expr], ignored: bool = False) -> Value | None:
-    """1 if there was something to delete, else 0; None where only user space can do it.
-
-    `ignored`: nobody looks at the value, so -k warns where it is 0.
-    """
-    known, b = body.map_type(name), body.b
-    record = aggregations().get(known.aggregation)
-    if not keys and record is not None:
-        return None
-    if not keys:
-        assert known.value is not None
-        flag = _round8(known.value.size)
-        place = b.map_value(name)
-        was = b.load(place, flag, 8)
-        body.zero(Mem(place), flag + 8)
-        return was
-    if record is not None and record.bucket is not None:
-        return _any_bucket(body, name, keys, _delete)
-    key = _key(body, name, keys)
-    result = b.call("map_delete_elem", b.map(name), body.address(key))
-    if ignored:
-        failures.watch(body, "map_delete_elem", result, 2, name)
-    return b.compare("eq", result, 0)
-
-
-def _delete(body: Body, name: str, key: Mem) -> Value:
-    return body.b.compare("eq", body.b.call("map_delete_elem", body.b.map(name), body.address(key)), 0)

@@ -424,13 +424,17 @@ class Body:
         return self.b.load(self.b.map_value(START), record[name].offset, 8)
 
     def delete(self, node: ast.Expr) -> ir.Value | None:
+        from pbt.lower import presence
+
         name, keys = self.kept(node)
-        return maps.delete(self, name, keys, node is self.ignored)
+        return presence.delete(self, name, keys, node is self.ignored)
 
     def find(self, node: ast.Expr, variable: ast.Expr) -> ir.Value:
+        from pbt.lower import presence
+
         assert isinstance(variable, ast.Var)
         name, keys = self.kept(node)
-        return maps.find(self, name, keys, self.instance.names[variable])
+        return presence.find(self, name, keys, self.instance.names[variable])
 
     def key(self, node: ast.Expr) -> Sequence[tuple[ast.Expr, Type]]:
         name, keys = self.kept(node)
@@ -445,7 +449,9 @@ class Body:
         return turns.count(self, name)
 
     def has_key(self, node: ast.Expr) -> ir.Value:
-        return maps.has_key(self, *self.kept(node))
+        from pbt.lower import presence
+
+        return presence.has_key(self, *self.kept(node))
 
     def require(self, wanted: ir.Value) -> None:
         """Return at once when the value is 0."""
