@@ -12,7 +12,7 @@ from pbt.data import NamedTuple
 from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn, imm64, signed
 from pbt.source import PbtError
-from pbt.typing import Literal
+from pbt.typing import Literal, TypeAlias
 
 M64, M32 = (1 << 64) - 1, (1 << 32) - 1
 _FRAME = op.STACK_SIZE
@@ -111,7 +111,7 @@ def steps(machine: Machine, insns: Sequence[Insn], *, r1: int, r2: int, limit: i
     regs = machine.registers
     regs[:] = [0] * op.REGISTERS
     regs[1], regs[2] = r1, r2
-    frames: list[tuple[int, list[int]]] = []
+    frames: list[_Caller] = []
     regs[10] = machine.allocate(_FRAME) + _FRAME
     pc, count = 0, 0
     while True:
@@ -135,9 +135,7 @@ def steps(machine: Machine, insns: Sequence[Insn], *, r1: int, r2: int, limit: i
                 regs[insn.dst_reg] = imm64(insns, pc)
                 pc += 1
             else:
-                index = regs[insn.src_reg] if insn.opcode & 0xE0 == op.IND else 0
-                regs[0] = machine.packet_load(index + insn.imm, op.BYTES[insn.opcode & 0x18])
-                regs[1:6] = _CLOBBERED
+                _packet_load(machine, regs, insn)
         else:
             code = insn.opcode & 0xF0
             if code == op.EXIT:
@@ -147,10 +145,7 @@ def steps(machine: Machine, insns: Sequence[Insn], *, r1: int, r2: int, limit: i
                 regs[6:11] = saved
             elif code == op.CALL and cls == op.JMP:
                 if insn.src_reg == op.CALL_LOCAL:
-                    if len(frames) + 1 >= op.MAX_CALL_FRAMES:
-                        raise Fault(f"more than {op.MAX_CALL_FRAMES} call frames", pc)
-                    frames.append((pc, regs[6:11]))
-                    regs[10] = machine.allocate(_FRAME) + _FRAME
+                    _enter(machine, frames, pc)
                     pc += insn.imm
                 else:
                     _call(machine, regs, insn, pc)
@@ -162,6 +157,24 @@ def steps(machine: Machine, insns: Sequence[Insn], *, r1: int, r2: int, limit: i
             elif _taken(regs, insn, pc):
                 pc += insn.offset
         pc += 1
+
+
+_Caller: TypeAlias = "tuple[int, list[int]]"
+"""The slot of a call, and r6 to r10 as they were there."""
+
+
+def _enter(machine: Machine, frames: list[_Caller], pc: int) -> None:
+    """A frame for the function that the instruction at `pc` calls."""
+    if len(frames) + 1 >= op.MAX_CALL_FRAMES:
+        raise Fault(f"more than {op.MAX_CALL_FRAMES} call frames", pc)
+    frames.append((pc, machine.registers[6:11]))
+    machine.registers[10] = machine.allocate(_FRAME) + _FRAME
+
+
+def _packet_load(machine: Machine, regs: list[int], insn: Insn) -> None:
+    index = regs[insn.src_reg] if insn.opcode & 0xE0 == op.IND else 0
+    regs[0] = machine.packet_load(index + insn.imm, op.BYTES[insn.opcode & 0x18])
+    regs[1:6] = _CLOBBERED
 
 
 def call_back(machine: Machine, insns: Sequence[Insn], entry: int, *args: int, limit: int = 1_000_000) -> int:
