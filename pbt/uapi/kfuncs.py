@@ -8,7 +8,7 @@ measured on 6.18.
 from __future__ import annotations
 
 from pbt.data import NamedTuple
-from pbt.uapi.kfuncs_ops import NUMBERS, TRACERS
+from pbt.uapi.kfuncs_ops import CALLERS, FLAGGED, NUMBERS, TRACERS
 
 _TRACERS = "TRACING LSM TRACEPOINT PERF_EVENT RAW_TRACEPOINT"
 _CGROUPS = "CGROUP_SKB CGROUP_SOCK CGROUP_DEVICE CGROUP_SOCK_ADDR CGROUP_SYSCTL CGROUP_SOCKOPT SOCK_OPS"
@@ -303,5 +303,10 @@ _OF_NUMBERS = (
     )
     for name, (count, gives) in NUMBERS.items()
 )
-KFUNCS = {row.name: row for row in (*_ROWS, *_OF_NUMBERS)}
+_OF_EXTENSIONS = (
+    Kfunc(name, tuple(args.split()), result, frozenset(flags.split()), CALLERS.get(name), (7, 3))
+    for names, args, result, flags in FLAGGED
+    for name in names.split()
+)
+KFUNCS = {row.name: row for row in (*_ROWS, *_OF_NUMBERS, *_OF_EXTENSIONS)}
 """By name."""

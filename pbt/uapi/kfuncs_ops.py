@@ -20,11 +20,53 @@ NUMBERS = {  # name, how many numbers it takes, whether it gives one
 }  # fmt: skip
 """Functions that tracing and system call programs may call."""
 
+_MASKS = "scx_bpf_get_idle_cpumask scx_bpf_get_idle_smtmask scx_bpf_get_online_cpumask scx_bpf_get_possible_cpumask"
+_PUTS = "scx_bpf_put_cpumask scx_bpf_put_idle_cpumask"
+_NODES = "scx_bpf_get_idle_cpumask_node scx_bpf_get_idle_smtmask_node"
+_PICKS = "scx_bpf_pick_any_cpu scx_bpf_pick_idle_cpu"
+_PICKS_OF_NODE = "scx_bpf_pick_any_cpu_node scx_bpf_pick_idle_cpu_node"
+
 BY_CPU = frozenset(
-    ("scx_bpf_cpu_node", "scx_bpf_cpuperf_cap", "scx_bpf_cpuperf_cur", "scx_bpf_cpuperf_set", "scx_bpf_kick_cpu",
-     "scx_bpf_test_and_clear_cpu_idle")
-)  # fmt: skip
+    f"{_MASKS} {_PUTS} {_NODES} {_PICKS} {_PICKS_OF_NODE} scx_bpf_cpu_node scx_bpf_cpuperf_cap scx_bpf_cpuperf_cur "
+    "scx_bpf_cpuperf_set scx_bpf_kick_cpu scx_bpf_test_and_clear_cpu_idle scx_bpf_cpu_curr scx_bpf_task_cpu".split()
+)
 """Those that schedulers may not call that know processors by their topological ids."""
+
+FLAGGED = (  # names, arguments, result and flags as in kfuncs.py
+    (
+        "scx_bpf_cpu_curr scx_bpf_cid_curr scx_bpf_tid_to_task scx_bpf_dsq_peek",
+        "num",
+        "ptr:task_struct?",
+        "rcu_protected",
+    ),
+    ("scx_bpf_task_running scx_bpf_task_cpu scx_bpf_task_cid", "ptr:task_struct", "num", "rcu"),
+    ("scx_bpf_task_set_slice scx_bpf_task_set_dsq_vtime", "ptr:task_struct num", "num", "rcu"),
+    ("scx_bpf_task_cgroup", "ptr:task_struct", "ptr:cgroup", "acquire rcu"),
+    (_MASKS, "", "ptr:cpumask", "acquire"),
+    (_NODES, "num", "ptr:cpumask", "acquire"),
+    (_PUTS, "ptr:cpumask", "void", "release"),
+    (_PICKS, "ptr:cpumask num", "num", "rcu"),
+    (_PICKS_OF_NODE, "ptr:cpumask num num", "num", "rcu"),
+    ("scx_bpf_locked_rq", "", "ptr:rq?", ""),
+    ("scx_bpf_events", "mem size", "void", ""),
+    ("scx_bpf_cid_topo", "num mem size", "void", ""),
+    ("hid_bpf_allocate_context", "num", "ptr:hid_bpf_ctx?", "acquire sleepable"),
+    ("hid_bpf_release_context", "ptr:hid_bpf_ctx", "void", "release sleepable"),
+    ("hid_bpf_hw_request", "ptr:hid_bpf_ctx mem size num num", "num", "trusted sleepable"),
+    ("hid_bpf_hw_output_report", "ptr:hid_bpf_ctx mem size", "num", "trusted sleepable"),
+    ("bpf_get_root_mem_cgroup", "", "ptr:mem_cgroup?", "acquire"),
+    ("bpf_put_mem_cgroup", "ptr:mem_cgroup", "void", "release"),
+    ("bpf_get_mem_cgroup", "ptr:cgroup_subsys_state", "ptr:mem_cgroup?", "acquire rcu"),
+    ("bpf_mem_cgroup_usage", "ptr:mem_cgroup", "num", "trusted"),
+    (
+        "bpf_mem_cgroup_vm_events bpf_mem_cgroup_memory_events bpf_mem_cgroup_page_state",
+        "ptr:mem_cgroup num",
+        "num",
+        "trusted",
+    ),
+    ("bpf_mem_cgroup_flush_stats", "ptr:mem_cgroup", "void", "trusted sleepable"),
+)
+"""What Linux 7.3 showed when it loaded calls of these; those that are not in CALLERS are for all programs."""
 
 _CALLERS = {
     TRACERS: (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pbt.typing import Final
 from pbt.uapi.kfuncs import KFUNCS, Kfunc
-from pbt.uapi.kfuncs_ops import BY_CPU, CALLERS
+from pbt.uapi.kfuncs_ops import BY_CPU, CALLERS, NUMBERS
 from pbt.verifier_sim import graph, iterators, owned
 from pbt.verifier_sim.callbacks import call_later
 from pbt.verifier_sim.env import Env, Refuse, Unsupported, sleeps
@@ -27,7 +27,7 @@ def call(env: Env, state: State, pc: int) -> int:
     """One call; the slot that follows."""
     name = env.kfuncs.get(pc)
     row = KFUNCS.get(name or "")
-    if row is None:
+    if row is None or ((row.name in CALLERS or row.name in NUMBERS) and _MEASURED > env.release >= (6, 0)):
         _elsewhere(env, name or "")
         what = f"the kernel function {name}, whose flags are in no table" if name else "a kernel function"
         raise Unsupported(what)
@@ -66,6 +66,8 @@ def _elsewhere(env: Env, name: str) -> None:
         raise Refuse(f"calling kernel function {name} is not allowed")
 
 
+_MEASURED: Final = (7, 0)
+"""The release since which functions of the kernel's extensions are known."""
 _STRUCTURES: Final = {"scx_bpf_": "sched_ext_ops"}
 """Starts of names, and of the structures for whose functions alone STRUCT_OPS programs may call these."""
 

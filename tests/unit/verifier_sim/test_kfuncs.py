@@ -130,3 +130,31 @@ def test_sessions_alone_have_cookies() -> None:
     assert _refused(text, "KPROBE") == "calling kernel function bpf_session_cookie is not allowed"
     beyond = text.replace("r0 +0", "r0 +8")
     assert _refused(beyond, "KPROBE", **session).startswith("R0 min value is outside")
+
+
+_ON_7 = (  # words of Linux 7.3
+    ("BPF_EXIT instruction in main prog would lead to reference leak", "TRACEPOINT: kcall scx_bpf_get_online_cpumask; r0 = 0; exit"),
+    ("", "TRACEPOINT: kcall scx_bpf_get_online_cpumask; r1 = r0; kcall scx_bpf_put_cpumask; r0 = 0; exit"),
+    ("", "TRACEPOINT: kcall scx_bpf_get_idle_cpumask; r6 = r0; r1 = r6; r2 = 0; kcall scx_bpf_pick_any_cpu; r1 = r6;"
+     " kcall scx_bpf_put_idle_cpumask; r0 = 0; exit"),
+    ("R0 invalid mem access", "TRACEPOINT: r1 = 0; kcall scx_bpf_cpu_curr; r1 = *(u32 *)(r0 +0); r0 = 0; exit"),
+    ("kernel func scx_bpf_cpu_curr requires RCU", "SYSCALL: r1 = 0; kcall scx_bpf_cpu_curr; r0 = 0; exit"),
+    ("", "SYSCALL: r1 = 7; kcall hid_bpf_allocate_context; if r0 == 0 goto o; r1 = r0; kcall hid_bpf_release_context;"
+     " o: r0 = 0; exit"),
+    ("calling kernel function hid_bpf_allocate_context is not allowed",
+     "TRACEPOINT: r1 = 7; kcall hid_bpf_allocate_context; r0 = 0; exit"),
+    ("", "TRACEPOINT: kcall bpf_get_root_mem_cgroup; if r0 == 0 goto o; r1 = r0; kcall bpf_put_mem_cgroup; o: r0 = 0; exit"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("reason", "text"), _ON_7, ids=[text[:60] for _, text in _ON_7])
+def test_functions_of_extensions(reason: str, text: str) -> None:
+    kind, _, code = text.partition(": ")
+    insns, kfuncs = build(code)
+    options: Any = {"prog_type": kind, "kfuncs": kfuncs, "sleepable": kind == "SYSCALL"}
+    found = verify(insns, kernel="7.3", **options)
+    assert not found.unsupported
+    assert (found.error.reason if found.error else "")[: len(reason) or None] == reason
+    if "not allowed" not in reason:
+        before = verify(insns, kernel="6.18", **options)
+        assert before.unsupported or (before.error and "is not in this kernel" in before.error.reason)
