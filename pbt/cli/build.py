@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pbt.cli.options import Arguments, Option
 from pbt.cli.say import say
 from pbt.cli.trace import judge, source_of, target_of
-from pbt.cli.verbs import HEADERS, HELP, PROGRAM, TARGET, explained, headers_of, mixed
+from pbt.cli.verbs import HEADERS, HELP, NO_WARNINGS, PROGRAM, TARGET, UNSAFE, explained, headers_of, mixed
 from pbt.source import UsageError
 from pbt.typing import TYPE_CHECKING
 
@@ -20,8 +20,8 @@ OPTIONS = (
     TARGET,
     Option("q", "quiet", "", "say nothing of what was built"),
     *HEADERS,
-    Option("", "unsafe", "", "allow system(), signal() and other functions that change things"),
-    Option("", "no-warnings", "", "no warnings"),
+    UNSAFE,
+    NO_WARNINGS,
     Option("", "no-verify", "", "do not ask the built-in verifier"),
     HELP,
 )

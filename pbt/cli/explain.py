@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pbt.cli.options import Option
 from pbt.cli.say import say
-from pbt.cli.verbs import HELP, PROGRAM, TARGET, explained, mixed
+from pbt.cli.verbs import HELP, NO_WARNINGS, PROGRAM, TARGET, UNSAFE, explained, mixed
 
 OPTIONS = (
     PROGRAM,
     TARGET,
-    Option("", "unsafe", "", "allow system(), signal() and other functions that change things"),
-    Option("", "no-warnings", "", "no warnings"),
+    UNSAFE,
+    NO_WARNINGS,
     HELP,
 )
 USAGE = """    pbt explain SCRIPT [parameters]

@@ -6,19 +6,14 @@ from collections.abc import Sequence
 
 from pbt.cli.options import Option
 from pbt.cli.trace import judge, start, way_of
-from pbt.cli.verbs import HELP, explained, mixed
+from pbt.cli.verbs import DRY_RUN, HELP, NO_WARNINGS, RUNNING, explained, mixed
 from pbt.source import UsageError
 
 OPTIONS = (
-    Option("p", "pid", "PID", "trace this process alone, until it ends"),
-    Option("c", "cmd", "CMD", "run CMD, trace until it ends"),
-    Option("f", "", "FORMAT", "output format: text, json"),
-    Option("o", "output", "FILE", "write the program's output to FILE"),
-    Option("q", "quiet", "", "no messages but the program's own"),
+    *RUNNING,
     Option("v", "verbose", "", "say more", many=True),
-    Option("B", "", "MODE", "output buffering: none, line, full"),
-    Option("", "dry-run", "", "attach, then stop"),
-    Option("", "no-warnings", "", "no warnings"),
+    DRY_RUN,
+    NO_WARNINGS,
     Option("", "verify", "", "ask the built-in verifier first, as was done when the file was built"),
     HELP,
 )

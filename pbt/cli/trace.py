@@ -11,7 +11,7 @@ from pbt import __version__
 from pbt.cli.options import Arguments, Option, parse
 from pbt.cli.remembered import Remembered
 from pbt.cli.say import say
-from pbt.cli.verbs import HEADERS, headers_of
+from pbt.cli.verbs import DRY_RUN, HEADERS, NO_WARNINGS, RUNNING, UNSAFE, headers_of
 from pbt.data import NamedTuple
 from pbt.source import PbtError, Source, UsageError, nearest
 from pbt.typing import TYPE_CHECKING, Any, Final
@@ -39,19 +39,14 @@ OPTIONS = (
     Option("e", "", "PROG", "run this program"),
     Option("l", "list", "", "list probes: pbt -l ['PATTERN' | FILE | -e PROG]"),
     Option("v", "verbose", "", "say more; with -l, show arguments", many=True),
-    Option("p", "pid", "PID", "trace this process alone, until it ends"),
-    Option("c", "cmd", "CMD", "run CMD, trace until it ends"),
-    Option("f", "", "FORMAT", "output format: text, json"),
-    Option("o", "output", "FILE", "write the program's output to FILE"),
-    Option("q", "quiet", "", "no messages but the program's own"),
-    Option("B", "", "MODE", "output buffering: none, line, full"),
+    *RUNNING,
     Option("d", "debug", "STAGE[,STAGE]", "show stages and stop: " + ", ".join((*STAGES, "all"))),
     Option("", "emit-elf", "FILE", "write the programs as a BPF object file and stop"),
-    Option("", "dry-run", "", "attach, then stop"),
+    DRY_RUN,
     Option("", "test", "", "run the script's test: probes and say which passed"),
     Option("", "bench", "", "run the script's bench: probes and say how long they take"),
-    Option("", "unsafe", "", "allow system(), signal() and other functions that change things"),
-    Option("", "no-warnings", "", "no warnings"),
+    UNSAFE,
+    NO_WARNINGS,
     Option("", "no-fallback", "", "no other probes in place of those that this kernel does not have"),
     Option("k", "warnings", "", "warn when a read of memory or a look into a map fails", many=True),
     Option(

@@ -15,6 +15,17 @@ if TYPE_CHECKING:
 HELP = Option("h", "help", "", "this help")
 PROGRAM = Option("e", "", "PROG", "the program, in place of a file")
 TARGET = Option("", "target", "DIR", "for the machine saved in DIR (see pbt target)")
+UNSAFE = Option("", "unsafe", "", "allow system(), signal() and other functions that change things")
+NO_WARNINGS = Option("", "no-warnings", "", "no warnings")
+DRY_RUN = Option("", "dry-run", "", "attach, then stop")
+RUNNING = (
+    Option("p", "pid", "PID", "trace this process alone, until it ends"),
+    Option("c", "cmd", "CMD", "run CMD, trace until it ends"),
+    Option("f", "", "FORMAT", "output format: text, json"),
+    Option("o", "output", "FILE", "write the program's output to FILE"),
+    Option("q", "quiet", "", "no messages but the program's own"),
+    Option("B", "", "MODE", "output buffering: none, line, full"),
+)
 
 HEADERS = (
     Option("I", "", "DIR", "look for headers in DIR first", many=True),
