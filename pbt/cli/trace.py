@@ -78,7 +78,6 @@ OPTIONS = (
     Option(
         "", "migrate", "", "print scripts of older releases in today's syntax: pbt --migrate [-i] FILE..."
     ),
-    Option("", "mode", "MODE", ""),
     Option("", "info", "", "what this kernel and machine can do"),
     Option("V", "version", "", "version"),
     Option("h", "help", "", "this help"),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from importlib import import_module
+
 import pytest
 
 from pbt import __version__
@@ -48,3 +50,12 @@ def test_mistakes(words: str) -> None:
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["-V"]) == main(["--version"]) == 0
     assert capsys.readouterr().out == 2 * f"pbt v{__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "verb", ["asm", "build", "disasm", "explain", "run", "target", "tool", "trace", "verify"]
+)
+def test_no_option_stands_twice(verb: str) -> None:
+    options = getattr(import_module(f"pbt.cli.{verb}"), "OPTIONS", ())
+    names = [name for option in options for name in (option.short, option.long) if name]
+    assert len(names) == len(set(names)) and (names or verb == "tool")
