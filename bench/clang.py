@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bench.tools import HERE, SCRIPTS, flag, geometric_mean, machine, table
+from bench.tools import HERE, SCRIPTS, explained, flag, geometric_mean, machine, table
 from pbt.host.target import Target
 from pbt.pipeline import compile
 from pbt.source import Source
@@ -79,6 +79,7 @@ def _summed(rows: list[list[Any]], column: int) -> str:
 
 
 def main() -> None:
+    explained(__doc__)
     found = run()
     print(json.dumps(found) if flag("json") else found["text"])
 

@@ -28,6 +28,7 @@ from bench.tools import (
     PBT,
     Tool,
     debian_tools,
+    explained,
     flag,
     geometric_mean,
     machine,
@@ -266,6 +267,7 @@ def summed(found: dict[str, Any]) -> str:
 
 
 def main() -> None:
+    explained(__doc__)
     short = flag("short")
     only = sys.argv[sys.argv.index("--only") + 1] if flag("only") else ""
     rounds = option("rounds", 1 if short else 10)

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from statistics import mean
 
-from bench.tools import PBT, Tool, debian_tools, flag, machine, median, option, peers, table
+from bench.tools import PBT, Tool, debian_tools, explained, flag, machine, median, option, peers, table
 from pbt.host.target import Target
 from pbt.pipeline import compile
 from pbt.source import PbtError, Source
@@ -89,6 +89,7 @@ def run(rounds: int, many: int) -> dict[str, object]:
 
 
 def main() -> None:
+    explained(__doc__)
     short = flag("short")
     found = run(option("rounds", 1 if short else 5), 200 if short else 1000)
     print(json.dumps(found) if flag("json") else found["text"])

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.running import Running, program_ids
-from bench.tools import HERE, PBT, Tool, flag, in_turn, machine, median, option, peers, table
+from bench.tools import HERE, PBT, Tool, explained, flag, in_turn, machine, median, option, peers, table
 
 PROBE = 'tracepoint:syscalls:sys_enter_getppid /comm == "python3" || comm == "python"/'
 FLOOD = PROBE + r' { printf("%s %d %d\n", comm, pid, cpu); }'
@@ -160,6 +160,7 @@ def show(rows: list[list[object]]) -> str:
 
 
 def main() -> None:
+    explained(__doc__)
     from tempfile import TemporaryDirectory
 
     short = flag("short")

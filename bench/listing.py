@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from bench.startup import installed
-from bench.tools import Tool, flag, in_turn, machine, median, option, peers, table
+from bench.tools import Tool, explained, flag, in_turn, machine, median, option, peers, table
 
 PATTERNS = (
     "kprobe:*", "kretprobe:*", "fentry:*", "fexit:*", "tracepoint:*", "rawtracepoint:*", "iter:*", "software:*",
@@ -67,6 +67,7 @@ def run(rounds: int) -> dict[str, object]:
 
 
 def main() -> None:
+    explained(__doc__)
     found = run(option("rounds", 1 if flag("short") else 7))
     print(json.dumps(found) if flag("json") else found["text"])
 

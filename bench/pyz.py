@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import CodeType
 
-from bench.tools import flag, table
+from bench.tools import explained, flag, table
 from setup import bare
 
 ROOT = Path(__file__).parent.parent
@@ -111,6 +111,7 @@ def run(made: Path) -> dict[str, object]:
 
 
 def main() -> None:
+    explained(__doc__)
     if flag("json"):  # for bench.run: only sizes are wanted
         with TemporaryDirectory() as folder:
             print(json.dumps(run(Path(folder) / "pbt.pyz")))

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.tools import HERE, PBT, flag, machine, option, peers
+from bench.tools import HERE, PBT, explained, flag, machine, option, peers
 
 HEAD = """\
 # Performance
@@ -114,6 +114,7 @@ def document(found: dict[str, dict[str, Any]]) -> str:
 
 
 def main() -> None:
+    explained(__doc__)
     words = sys.argv[1:]
     only = words.pop(words.index("--only") + 1).split(",") if flag("only") else list(BENCHES)
     if flag("rounds"):

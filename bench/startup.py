@@ -22,7 +22,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from bench.tools import HERE, Tool, debian_tools, flag, in_turn, machine, median, option, peers, table
+from bench.tools import (
+    HERE,
+    Tool,
+    debian_tools,
+    explained,
+    flag,
+    in_turn,
+    machine,
+    median,
+    option,
+    peers,
+    table,
+)
 from pbt import __version__
 
 PROGRAMS = {
@@ -154,6 +166,7 @@ def _ratios(mine: Run, other: Run, name: str) -> list[float | None]:
 
 
 def main() -> None:
+    explained(__doc__)
     found = run(option("rounds", 1 if flag("short") else 7))
     print(json.dumps(found) if flag("json") else found["text"])
 

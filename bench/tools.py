@@ -108,6 +108,14 @@ def flag(name: str) -> bool:
     return f"--{name}" in sys.argv
 
 
+def explained(about: str | None) -> None:
+    """End with what a bench is about and its options, if these are asked for."""
+    if flag("help") or "-h" in sys.argv:
+        print(about)
+        print("Options of most: --short, --json, --rounds N; of run and code also: --only NAME")
+        sys.exit()
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A Markdown table; numbers to the right."""
     texts = [[_cell(cell) for cell in row] for row in rows]

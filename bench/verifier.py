@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.tools import HERE, flag, machine, table
+from bench.tools import HERE, explained, flag, machine, table
 from pbt.isa.asm import assemble
 from pbt.uapi.helpers import HELPERS
 from pbt.verifier_sim import verify
@@ -191,6 +191,7 @@ def run(*, short: bool) -> dict[str, object]:
 
 
 def main() -> None:
+    explained(__doc__)
     if "--tool" in sys.argv:
         print(json.dumps(tool(sys.argv[-1])))
         return
