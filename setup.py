@@ -11,6 +11,7 @@ import ast
 import io
 import tokenize
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import NamedTuple
 
 PUBLIC = (
@@ -23,7 +24,7 @@ def bare(source: str, public: bool) -> str:
     """A module that does the same, without comments and, unless it is public, without what is only read.
 
     That is docstrings, annotations of functions and variables, and imports for these. Those of classes' fields
-    stay: they make the fields. Levels are indented by one space.
+    stay: they make the fields. Levels are indented by one space, and blanks that part nothing go.
     """
     if not public:
         tree = ast.parse(source)
@@ -116,22 +117,32 @@ def _imports(tree: ast.Module) -> Iterator[Cut]:
             yield _cut(node, ast.unparse(node))
 
 
+_WORDS = ("NAME", "NUMBER", "STRING", "FSTRING_START", "FSTRING_END")
+_BREAKS = ("NEWLINE", "NL", "COMMENT")
+
+
 def _plain(source: str) -> str:
-    """The source without comments and with narrow indentation; lines inside of texts stay as they are."""
-    lines = source.split("\n")
-    texts: set[int] = set()
+    """The source without comments, and without blanks that part nothing; texts stay as they are."""
+    starts = [0, *accumulate(map(len, io.StringIO(source))), len(source)]
+    parts, end, level, in_text = [], 0, 0, 0
+    before = "NEWLINE"
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        (row, column), (last, _) = token.start, token.end
-        if token.type == tokenize.COMMENT and not token.string.startswith("#!"):
-            lines[row - 1] = lines[row - 1][:column]
-        texts |= {*range(row, last)}
-    return "\n".join(line if row in texts else _narrow(line) for row, line in enumerate(lines))
-
-
-def _narrow(line: str) -> str:
-    text = line.strip()
-    levels, rest = divmod(len(line.rstrip()) - len(text), 4)
-    return " " * (levels + rest) + text
+        kind = tokenize.tok_name[token.type]
+        if kind in ("INDENT", "DEDENT"):
+            level += 1 if kind == "INDENT" else -1
+            continue
+        start = starts[token.start[0] - 1] + token.start[1]
+        gap, begins = source[end:start], before == "NEWLINE"
+        end = starts[token.end[0] - 1] + token.end[1]
+        if begins:
+            gap = "" if kind in _BREAKS else " " * level
+        elif not in_text and gap.isspace():  # not where a line goes on behind a backslash
+            gap = " " if before in _WORDS and (kind in _WORDS or token.string[0] == ".") else ""
+        shown = kind != "COMMENT" or token.string.startswith("#!")
+        parts += [gap, source[start:end] if shown else ""]
+        in_text += (kind == "FSTRING_START") - (kind == "FSTRING_END")
+        before = before if begins and kind in _BREAKS else kind
+    return "".join(parts)
 
 
 if __name__ == "__main__":
