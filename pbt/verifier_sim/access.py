@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
-from pbt.verifier_sim import tnum, unprivileged
+from pbt.verifier_sim import fields, tnum, unprivileged
 from pbt.verifier_sim.alu import link, put
 from pbt.verifier_sim.context import result_kept
 from pbt.verifier_sim.env import Decoded, Env, Refuse, read_reg, target
@@ -123,6 +123,7 @@ def atomic(env: Env, state: State, pc: int, insn: Insn) -> int:
             unprivileged.added(state, reg, insn.offset, size)
         unprivileged.stored(env, state, insn.dst_reg, reg, insn.offset, size, ANY)
     old = load(env, state, insn.dst_reg, reg, insn.offset, size)
+    _no_kernel_pointer(reg, insn.offset)
     store(env, state, insn.dst_reg, reg, insn.offset, size, ANY)
     if insn.imm & op.FETCH:
         target(state, fetched)[fetched] = old
@@ -137,6 +138,7 @@ def _ordered(env: Env, state: State, pc: int, insn: Insn) -> int:
         regs = target(state, insn.dst_reg)
         aligned(env, reg, insn.offset, size, strict=True)
         regs[insn.dst_reg] = load(env, state, insn.src_reg, reg, insn.offset, size)
+        _no_kernel_pointer(reg, insn.offset)
         if (now := regs[insn.src_reg]).kind in _NO_ATOMICS:
             raise Refuse(f"BPF_ATOMIC loads from R{insn.src_reg} {now.type_name} is not allowed")
         return pc + 1
@@ -150,6 +152,12 @@ def _ordered(env: Env, state: State, pc: int, insn: Insn) -> int:
     if reg.kind in _NO_ATOMICS:
         raise Refuse(f"BPF_ATOMIC stores into R{insn.dst_reg} {reg.type_name} is not allowed")
     return pc + 1
+
+
+def _no_kernel_pointer(reg: Reg, offset: int) -> None:
+    """Kernel pointers in maps are loaded and stored by plain instructions alone."""
+    if reg.kind == "map_value" and fields.pointer_at(reg.obj, reg, offset) is not None:
+        raise Refuse("kptr in map can only be accessed using BPF_MEM instruction mode")
 
 
 def ld_wide(env: Env, pc: int, insn: Insn) -> Decoded:

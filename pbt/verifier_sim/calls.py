@@ -7,7 +7,7 @@ from pbt.isa.insn import Insn
 from pbt.typing import Final
 from pbt.uapi.helpers import BY_ID, Helper, named
 from pbt.uapi.maps import MAP_TYPES
-from pbt.verifier_sim import bounds, callbacks, dynptr, fields, owned, scalar, stack, unprivileged
+from pbt.verifier_sim import bounds, callbacks, dynptr, fields, iterators, owned, scalar, stack, unprivileged
 from pbt.verifier_sim.allowed import allows, knows
 from pbt.verifier_sim.arguments import argument
 from pbt.verifier_sim.demands import Given
@@ -97,8 +97,8 @@ def _helper(env: Env, state: State, pc: int, number_: int) -> int:
             "cannot call GPL-restricted function from non-GPL compatible program",
             "Compile with a GPL-compatible license.",
         )
-    if helper.name in _SLEEPS and not _may_sleep(env, state) and "sleeping_helpers" in env.rules:
-        raise Refuse("helper call might sleep in a non-sleepable prog")
+    if helper.name in _SLEEPS and "sleeping_helpers" in env.rules:
+        _may_sleep(env, state, helper)
     given = Given()
     for at, kind in enumerate(_kinds(env, helper)):
         argument(env, state, helper, given, at + 1, kind)
@@ -145,9 +145,16 @@ def _writes_packet(helper: Helper, given: Given) -> bool:
     return helper.name == "dynptr_write" and owner is not None and owner.obj in ("SKB", "SKB_META")
 
 
-def _may_sleep(env: Env, state: State) -> bool:
-    """Programs that sleep do so but in sections of RCU, under locks, and (since 6.18) in timers."""
-    return sleeps(env, state) and not (state.rcu or state.lock or state.preempt)
+def _may_sleep(env: Env, state: State, helper: Helper) -> None:
+    """Programs that sleep do so but in sections, under locks, and (since 6.18) in timers."""
+    if not sleeps(env, state):
+        raise Refuse("helper call might sleep in a non-sleepable prog")
+    if state.rcu or state.lock:
+        raise Refuse(f"sleepable helper bpf_{helper.name}#{helper.id} in rcu_read_lock region")
+    if state.preempt:
+        raise Refuse(f"sleepable helper bpf_{helper.name}#{helper.id} in non-preemptible region")
+    if state.refs and iterators.irqs(state):
+        raise Refuse(f"sleepable helper bpf_{helper.name}#{helper.id} in IRQ-disabled region")
 
 
 def _local_rules(env: Env, state: State, helper: Helper) -> None:

@@ -42,6 +42,11 @@ def _place(regno: int, reg: Reg, kind: str) -> int:
     return slot
 
 
+def _named(kind: str) -> str:
+    """What is wanted and where, up to the number of the argument; kernels set a blank before one of the two."""
+    return "irq flag as arg" if kind == IRQ else f"iter_{kind} as arg "
+
+
 def held(frame: Frame, index: int) -> Reg | None:
     slot = frame.stack.get(index)
     return slot.reg if slot is not None and slot.types == _WHOLE else None
@@ -72,8 +77,7 @@ def create(env: Env, state: State, regno: int, reg: Reg, kind: str, ref: int, gu
     frame = state.frames[reg.obj]
     slots = range(first, first - _SLOTS[kind], -1)
     if any(held(frame, index) for index in slots):
-        what = "irq flag" if kind == IRQ else f"iter_{kind}"
-        raise Refuse(f"expected uninitialized {what} as arg #{regno - 1}")
+        raise Refuse(f"expected uninitialized {_named(kind)}#{regno - 1}")
     for index in slots:
         dynptr.overwrite(env, state, frame, index)
         mods = "rcu_" if guarded else ""
@@ -91,8 +95,7 @@ def existing(state: State, regno: int, reg: Reg, kind: str) -> Reg:
     slots = [held(state.frames[reg.obj], index) for index in range(first, first - _SLOTS[kind], -1)]
     whole = found is not None and all(slot is not None and slot.ref == found.ref for slot in slots)
     if found is None or not whole or found.obj != kind or not found.size:
-        what = "irq flag" if kind == IRQ else f"iter_{kind}"
-        raise Refuse(f"expected an initialized {what} as arg #{regno - 1}")
+        raise Refuse(f"expected an initialized {_named(kind)}#{regno - 1}")
     for index in range(first, first - _SLOTS[kind], -1):
         stack.note_read(state, reg.obj, index)
     return found

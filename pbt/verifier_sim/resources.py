@@ -46,12 +46,23 @@ def nothing_held(state: State, where: str) -> None:
     if state.lock:
         raise Refuse(f"{where} cannot be used inside bpf_spin_lock-ed region")
     if state.refs:
-        raise Refuse(
-            f"{where} would lead to reference leak",
-            f"What instruction {state.refs[0][1]} took must be given back on every path.",
-            before="\n".join(f"Unreleased reference id={ref} alloc_insn={pc}" for ref, pc in state.refs),
-        )
+        _no_references(state, where)
     if state.rcu:
         raise Refuse(f"{where} cannot be used inside bpf_rcu_read_lock-ed region")
     if state.preempt:
         raise Refuse(f"{where} cannot be used inside bpf_preempt_disable-ed region")
+
+
+def _no_references(state: State, where: str) -> None:
+    """Neither what has to be released, nor flags of interrupts that have to be restored."""
+    from pbt.verifier_sim.iterators import irqs
+
+    saved = irqs(state)
+    leaks = [(ref, pc) for ref, pc in state.refs if ref not in saved]
+    if leaks:
+        raise Refuse(
+            f"{where} would lead to reference leak",
+            f"What instruction {leaks[0][1]} took must be given back on every path.",
+            before="\n".join(f"Unreleased reference id={ref} alloc_insn={pc}" for ref, pc in leaks),
+        )
+    raise Refuse(f"{where} cannot be used inside bpf_local_irq_save-ed region")
