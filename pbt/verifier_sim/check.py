@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pbt.isa import opcodes as op
 from pbt.isa.insn import Insn
 from pbt.verifier_sim import arena
-from pbt.verifier_sim.env import Refuse
+from pbt.verifier_sim.env import Refuse, Unsupported
 from pbt.verifier_sim.flow import Flow, flow
 from pbt.verifier_sim.kernels import Features
 from pbt.verifier_sim.reg import MapInfo
@@ -102,6 +102,8 @@ def _wide(
             raise Refuse(f"direct value offset of {offset & 0xFFFFFFFF} is not allowed", pc=pc)
         if info.map_type == "ARENA":
             return
+        if info.map_type == "INSN_ARRAY" and "gotox" in rules:
+            raise Unsupported("a table of addresses to jump to")
         if info.map_type != "ARRAY" or info.max_entries != 1 or offset >= info.value_size:
             raise Refuse(
                 f"invalid access to map value pointer, value_size={info.value_size} off={offset}", pc=pc
@@ -176,6 +178,8 @@ def _malformed_jump(insn: Insn, rules: Features) -> str:
     if row is None:
         return f"unknown opcode {insn.opcode:02x}"
     if code == op.JA:
+        if insn.opcode & op.X and wide and "gotox" in rules and not (insn.src_reg or insn.offset or insn.imm):
+            raise Unsupported("a jump to an address from a table")
         if insn.opcode & op.X or insn.dst_reg or insn.src_reg:
             return "BPF_JA uses reserved fields"
         if not wide and "gotol" not in rules:

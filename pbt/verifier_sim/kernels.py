@@ -97,6 +97,7 @@ RULES = (
     Rule("helper_reads", (6, 14), "what a helper only reads on the stack stays known"),
     Rule("may_goto", (6, 9), "the may_goto instruction (needs the JIT of x86-64 or arm64)"),
     Rule("may_goto_zero", (6, 14), "may_goto over no instruction"),
+    Rule("gotox", (6, 19), "jumps to addresses from tables, which are maps of instructions"),
     Rule("load_acquire", (6, 15), "load_acquire and store_release"),
     Rule("const_key", (6, 15), "an array looked up with a constant key in range is not null"),
     Rule("overflow_pairs", (6, 17), "adding keeps bounds when both ends overflow"),

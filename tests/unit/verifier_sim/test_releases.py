@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pbt.isa.asm import assemble
 from pbt.runtime.funcinfo import describe
 from pbt.verifier_sim import verify
 from pbt.verifier_sim.functions import declared
@@ -106,3 +107,11 @@ def test_a_function_that_writes_behind_a_tail_call(kernel: str, refused: bool) -
         kernel=kernel,
     )
     assert verdict.ok != refused, verdict.error
+
+
+def test_jumps_to_addresses_from_tables_are_not_judged_where_they_exist() -> None:
+    insns = assemble("r1 = 0\n.insn 0x0d 1 0 0 0\nr0 = 0\nexit", {})
+    assert "table" in verify(insns, prog_type="XDP", kernel="7.3").unsupported
+    error = verify(insns, prog_type="XDP", kernel="6.18").error
+    assert error is not None
+    assert error.reason == "BPF_JA uses reserved fields"
