@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from pbt.cli.options import Option
 from pbt.cli.verbs import HELP, explained, mixed, no_more, read_bytes
@@ -12,6 +12,7 @@ from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pbt.bundle import Bundle, Code
+    from pbt.source import Span
 
 OPTIONS = (
     Option("", "bytes", "", "show the bytes of each instruction too"),
@@ -19,9 +20,11 @@ OPTIONS = (
     Option("", "big-endian", "", "the bytes are those of s390x or another big-endian machine"),
     HELP,
 )
+_ELF = b"\x7fELF"  # such files state their byte order themselves
 USAGE = """    pbt disasm FILE|- [options]
-        disassemble bytes, hexadecimal text, or a file made by pbt build; what is no instruction
-        is shown as .insn OPCODE DST SRC OFFSET IMM"""
+        disassemble bytes, hexadecimal text, a file made by pbt build, or an object file of clang
+        (with its lines of C, if it has them); what is no instruction is shown as
+        .insn OPCODE DST SRC OFFSET IMM"""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -35,9 +38,11 @@ def main(argv: Sequence[str]) -> int:
     from pbt.aot import is_tool, load
 
     data = read_bytes(name)
-    show = _Show(args.has("bytes"), args.has("fields"), args.has("big-endian"))
+    show = _Show(args.has("bytes"), args.has("fields"), args.has("big-endian") and data[:4] != _ELF)
     if is_tool(data):
         lines = show.bundle(load(data, name))
+    elif data.startswith(_ELF):
+        lines = show.object("stdin" if name == "-" else name, data)
     else:
         from pbt.bundle import Code
 
@@ -82,17 +87,45 @@ class _Show:
             yield f"program {program.name}: {program.prog_type}"
             yield from self.code(program.code)
 
-    def code(self, code: Code) -> Iterator[str]:
+    def object(self, name: str, data: bytes) -> Iterator[str]:
+        """The programs of an object file, as they are for this machine."""
+        from pbt.bundle import Code, Reloc
+        from pbt.host.target import Target
+        from pbt.isa.insn import encode
+        from pbt.objects import link
+
+        target = Target.live()
+        found = link.read(name, data, target.types, target.release)
+        for map_ in found.maps:
+            sizes = f"key {map_.key_size} bytes, value {map_.value_size} bytes, {map_.max_entries} entries"
+            yield f"map {map_.name}: {map_.map_type}, {sizes}"
+        for program in found.programs:
+            relocs = [
+                Reloc(at, "map_value" if kind == "map_value" else "map_fd", found.maps[n].name, more)
+                for at, (n, kind, more) in program.map_of.items()
+            ]
+            relocs += [Reloc(at, "kfunc", function) for at, function in program.kfuncs.items()]
+            yield f"program {program.name}: {program.sort.prog_type}"
+            yield from self.code(Code(encode(program.insns), tuple(relocs)), program.place)
+
+    def code(self, code: Code, place: Callable[[int], Span | None] = lambda pc: None) -> Iterator[str]:
+        """The instructions; before those of another line than the one before, that line."""
         from pbt.isa.insn import decode, encode
         from pbt.teach.code import hexed, rows
         from pbt.teach.explain import taken_apart
 
         if self.order == "big":
             code = type(code)(encode(decode(code.insns, "big")), code.relocs, code.spans, code.functions)
+        last: tuple[str, int, str] = ("", 0, "")
         starts = {first: name for name, first in code.functions if first}
         for row in rows(code):
             if row.first in starts:
                 yield f"{starts[row.first]}:"
+            span = place(row.first)
+            line = (span.source.name, *span.locate()[::2]) if span is not None else last
+            if line != last:
+                yield f"; {line[0]}:{line[1]}: {line[2].strip()}"
+            last = line
             shown = f"{hexed(row.data):47}  " if self.hexadecimal else ""
             yield f"{row.first:4}: {shown}{row.text}"
             if self.fields:

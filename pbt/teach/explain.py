@@ -234,4 +234,6 @@ def _reads_source(insn: Insn) -> bool:
 def _imm(insn: Insn) -> str:
     if insn.opcode == op.JMP | op.CALL and not insn.src_reg:
         return f"{insn.imm} ({helper_names().get(insn.imm, 'unknown helper')})"
+    if insn.cls == op.STX and insn.opcode & 0xE0 == op.ATOMIC and insn.imm in op.ATOMIC_BY_IMM:
+        return f"{insn.imm:#x} ({op.ATOMIC_BY_IMM[insn.imm].name})"
     return str(insn.imm)

@@ -10,6 +10,7 @@ from pbt.cli import main as command
 from pbt.cli.options import Option
 from pbt.cli.verbs import mixed
 from pbt.verifier_sim.kernels import features
+from tests.unit.objects.made import Part, assembled
 from tests.unit.saved import machine
 
 Capture = pytest.CaptureFixture[str]
@@ -105,6 +106,26 @@ def test_an_error_in_assembly_points_at_the_line(
     (tmp_path / "p.s").write_text("r0 = 0\nr0 = what\n")
     status, _, err = run(capsys, "asm", tmp_path / "p.s")
     assert status == 1 and f"{tmp_path}/p.s:2:1: ERROR" in err
+
+
+def test_disasm_takes_object_files(capsys: Capture, tmp_path: Path) -> None:
+    code = "r2 = r10; r2 += -4; *(u32 *)(r10 -4) = 0; r1 = 0 ll; call map_lookup_elem; r0 = 0; exit"
+    file = tmp_path / "a.o"
+    file.write_bytes(assembled(Part("socket", "f", code, [(3, "counts")])))
+    status, out, _ = run(capsys, "disasm", file)
+    assert status == 0 and "program f: SOCKET_FILTER\n" in out
+    assert "; program.c:13: line of f\n   3: r1 = map[counts]\n" in out and out.startswith(
+        "map counts: HASH, "
+    )
+    file.write_bytes(file.read_bytes()[:200])
+    status, _, err = run(capsys, "disasm", file)
+    assert status == 1 and f"ERROR: {file} is cut off" in err
+
+
+def test_disasm_names_atomic_operations(capsys: Capture, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("db 21 08 00 e1 00 00 00")
+    status, out, _ = run(capsys, "disasm", "--fields", tmp_path / "a")
+    assert status == 0 and "r2 = atomic_xchg((u64 *)(r1 +8), r2)" in out and "imm 0xe1 (XCHG)" in out
 
 
 # --- verify -------------------------------------------------------------------------------------
