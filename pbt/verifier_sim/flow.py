@@ -215,7 +215,8 @@ def longest_stack(
     `later`: callbacks that run by themselves, such as timers', each with a stack of its own.
     """
     bounds = dict(zip(starts, [*starts[1:], len(insns)], strict=True))
-    tails = {start for start, end in bounds.items() if any(map(_tail_call, insns[start:end]))}
+    several = bounds.items() if len(starts) > 1 else ()
+    tails = {start for start, end in several if any(map(_tail_call, insns[start:end]))}
     common: set[int] = set()  # functions without a stack of their own
     known: dict[tuple[int, int, int, bool], int] = {}
 

@@ -77,10 +77,10 @@ class _Function:
             kinds & set(want.split("/")) for want in piece.wants
         )
 
-    def some(self, family: str, depth: int, most: int = 2) -> None:
-        """A few pieces."""
+    def some(self, family: str, depth: int, least: int = 0) -> None:
+        """Two pieces at most, less deep inside one another."""
         rng = self.maker.rng
-        for _ in range(rng.randrange(most + 1)):
+        for _ in range(rng.randint(least, 2)):
             pool = [piece for piece in PIECES if family in piece.families and self.can(piece)]
             if depth >= 0 and pool and len(self.lines) < _LONGEST:
                 self.piece(rng.choice(pool).text, depth, family)
@@ -90,7 +90,7 @@ class _Function:
         while found := re.search(r"\{([^{}]*)\}", text):
             text = text[: found.start()] + rng.choice(found[1].split("~")) + text[found.end() :]
         maker.labels += 1
-        text = re.sub(r"@([a-z]\w*)", rf"{maker.name}\1_{maker.labels}", text)
+        text = re.sub(r"@([a-z]\w*)", rf"\1_{maker.labels}", text)
         main, *others = text.split("||")
         slots = {name: self.slot(16) for name in sorted(set(re.findall(r"\bS\d\b", main)))}
         mine = len(self.held)
@@ -102,10 +102,7 @@ class _Function:
             main = main.replace(f"&{name}", f"&{made}").replace(f"call {name}", f"call {made}")
         for line in map(str.strip, main.split(";")):
             self._line(line, slots, depth, family)
-        for kind, where in self.held[mine:]:
-            if where.startswith("r"):
-                self.free.append(where)
-            assert kind
+        self.free += [where for _, where in self.held[mine:] if where.startswith("r")]
         del self.held[mine:]
 
     def _line(self, line: str, slots: dict[str, int], depth: int, family: str) -> None:
@@ -145,7 +142,7 @@ class _Maker:
 
     def __init__(self, rng: random.Random, prog_type: str) -> None:
         self.rng, self.prog_type = rng, prog_type
-        self.labels, self.counted, self.name = 0, 0, "L"
+        self.labels, self.counted = 0, 0
         self.functions: list[_Function] = []
 
     def function(self, name: str, body: str, depth: int, family: str) -> str | None:
@@ -173,9 +170,7 @@ def program(family: str, number: int) -> Program:
         main.free.remove("r6")
         main.add("r6 = r1")
         main.held.append(("ctx", "r6"))
-    while not main.lines or (len(main.lines) < 2 and rng.random() < 0.9):
-        main.some(family, rng.choice((1, 2, 3)))
-        main.add("r0 = 0")
+    main.some(family, rng.choice((1, 2, 3)), least=1)
     main.add("r0 = 0; exit")
     return Program(
         maker.prog_type, tuple((made.name, tuple(made.lines)) for made in (main, *maker.functions))
