@@ -117,6 +117,8 @@ class Casts(Access):
             return kind
         if isinstance(kind, Bool) and isinstance(source, Str):
             return kind
+        if isinstance(kind, Pointer) and isinstance(source, Str):
+            return Pointer(kind.target, "kernel")  # of a copy of the text
         if not is_integral(kind):
             raise ScriptError(f'Cannot cast from "{source}" to "{kind}"', node.span)
         if isinstance(source, (Str, Tuple, Buffer, Opaque, Void, Struct)) or (

@@ -192,7 +192,7 @@ class Expressions(Casts):
         made = kind if isinstance(kind, Pointer) else I64 if signed else U64
         if isinstance(node.operand, ast.Var):
             self._set_variable(node.operand, made)
-        elif not self.aggregation(node.operand):
+        else:
             self._set_map(node.operand, made, node.operand)
         return self.types[node.operand]
 

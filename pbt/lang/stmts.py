@@ -12,7 +12,7 @@ from pbt.lang.scope import shown
 from pbt.lang.typenames import fills, is_open
 from pbt.lang.unify import UNKNOWN, Mismatch, stored, unify
 from pbt.source import ScriptError, ScriptErrors
-from pbt.types import I64, VOID, Array, Enum, Int, Pointer, Str, Tuple, Type, Void, is_integral
+from pbt.types import I64, VOID, Array, Bool, Enum, Int, Pointer, Str, Tuple, Type, Void, is_integral
 from pbt.typing import TypeVar
 
 N = TypeVar("N", bound=ast.Node)
@@ -265,6 +265,7 @@ class Body(Expressions):
         if (
             isinstance(declared, Int)
             and self.known_int(value) is not None
+            and not isinstance(value, ast.Cast)
             and not self._fits(value, declared)
         ):
             hint = f"a cast cuts it: ({declared}){value.span.text}"
@@ -387,6 +388,8 @@ def _leaves(node: ast.Node) -> bool:
 
 def _takes(declared: Type, kind: Type) -> bool:
     """Whether a variable declared with a type can be given a value of another."""
+    if isinstance(declared, Bool):
+        return isinstance(kind, Bool)
     if is_integral(declared) or is_integral(kind):
         return is_integral(declared) and is_integral(kind)
     if isinstance(declared, Str):

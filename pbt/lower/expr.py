@@ -344,7 +344,9 @@ def _cast(body: Body, node: ast.Cast) -> Value:
         loc = text.locate(body, node.operand)
         return body.b.add(loc.base, loc.offset) if loc.offset else loc.base
     if isinstance(source, Str):
-        return _as_flag(body, node.operand)
+        return (
+            _text_address(body, node.operand) if isinstance(kind, Pointer) else _as_flag(body, node.operand)
+        )
     if not is_integral(source):
         assert isinstance(source, Array)
         return memory.load(body, text.locate(body, node.operand), Int(source.size))
@@ -352,6 +354,14 @@ def _cast(body: Body, node: ast.Cast) -> Value:
     if isinstance(kind, Bool):
         return body.b.compare("ne", made, 0)
     return _as(body, made, source, kind)
+
+
+def _text_address(body: Body, node: ast.Expr) -> Value:
+    """Where a copy of a text lies while the program runs."""
+    kind = body.type(node)
+    place = body.scratch(kind.size, "text")
+    body.into(node, place, kind)
+    return body.address(place)
 
 
 # --- parts of things --------------------------------------------------------------------------
