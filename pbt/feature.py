@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pbt.data import NamedTuple, dataclass, field
 from pbt.registry import collect
 from pbt.source import UsageError
+from pbt.types import U64
 from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ class Context:
     """What programs at one attach point can see; a provider's `describe` makes it.
 
     `args`: fields that `args.x` reads, at their offsets in the context; `arg(gen, n)`: the n-th
-    argument as a u64; `retval`: its type, and how it is read; `func`: the address of the probed
-    function; `user`: whether plain pointers point into the user process; `regs`: whether the
+    argument in 8 bytes, of the type `arg_type`; `retval`: its type, and how it is read; `func`: the address
+    of the probed function; `user`: whether plain pointers point into the user process; `regs`: whether the
     context starts with a `struct pt_regs`; `result`: what the program returns; `anyone`: the probe is
     tied to no process, so `-p` does not filter it; `ctx`: the struct that the context is, where it has a
     type; `enter`: code that runs first, and the body only if its value is not 0; `detail`: what these
@@ -64,6 +65,7 @@ class Context:
     attach_btf: tuple[str, str] | None = None
     args: Struct | None = None
     arg: Callable[[Gen, int], Value] | None = None
+    arg_type: Type = U64
     retval: Type | None = None
     read_retval: Callable[[Gen], Value] | None = None
     func: Callable[[Gen], Value] | None = None

@@ -79,7 +79,7 @@ def _check_arg(checks: Checks, call: Call) -> Type:
             call.span,
             "rawtracepoint probes have it, too; tracepoints have args.NAME",
         )
-    return U64
+    return call.probe.arg_type
 
 
 def _arg(index: int) -> Callable[[Gen, Call], Value]:

@@ -17,13 +17,13 @@ WANTED = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"
 _MESSAGES = {"ready": b"READY=1", "stopping": b"STOPPING=1"}  # sd_notify(3)
 
 
-def teller(write: Callable[[bytes], None]) -> Callable[[State], None]:
-    """What the session is to call at each state; `write` puts a line into the script's output."""
+def teller() -> Callable[[State], None]:
+    """What the session is to call at each state. The line goes to standard output, wherever the script's goes."""
     wanted, address = WANTED in os.environ, os.environ.get("NOTIFY_SOCKET", "")
 
     def tell(state: State) -> None:
         if state == "ready" and wanted:
-            write(f"{WANTED}\n".encode())
+            os.write(1, f"{WANTED}\n".encode())
         if address:
             _notify(address, _MESSAGES[state])
 

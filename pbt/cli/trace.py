@@ -360,7 +360,7 @@ def start(
 
     kind = JsonSink if way.form == "json" else TextSink
     sink = kind(args.get("output") if args.has("output") else None, way.buffering)  # type: ignore[arg-type]
-    tell = teller(sink.write)
+    tell = teller()
 
     def told(state: State) -> None:
         tell(state)

@@ -18,7 +18,7 @@ class Setting(NamedTuple):
     also: Mapping[str, str] = {}  # other spellings of the choices
 
 
-_CACHES = {"1": "PER_PID", "0": "NONE"}  # as bpftrace before 0.20 had it
+_CACHES = {"1": "PER_PID", "0": "NONE", "per_pid": "PER_PID", "per_program": "PER_PROGRAM", "none": "NONE"}
 _ALLOWED = {"1": "enable", "true": "enable", "0": "error", "false": "error"}
 
 SETTINGS: dict[str, Setting] = {
@@ -30,7 +30,7 @@ SETTINGS: dict[str, Setting] = {
         Setting("max_probes", 1024, least=1),
         Setting("max_bpf_progs", 1024, least=1),
         Setting("on_stack_limit", 128),
-        Setting("perf_rb_pages", 1024, least=1),
+        Setting("perf_rb_pages", 1024),
         Setting("print_maps_on_exit", True),
         Setting("stack_mode", "bpftrace", ("bpftrace", "perf", "raw", "build_id")),
         Setting("str_trunc_trailer", ".."),
@@ -83,7 +83,7 @@ def settle(
     config: dict[str, Any] = {row.name: row.default for row in SETTINGS.values()}
     found: list[ScriptError] = []
     for node in settings:
-        name = node.name.removeprefix(_PREFIX).lower()
+        name = node.name.lower().removeprefix(_PREFIX.lower())
         with caught(found):
             if name in REMOVED:
                 warn(ScriptWarning(f"{node.name} has no effect any more", node.span))

@@ -58,7 +58,8 @@ def _name(instance: Instance) -> str:
 
 def _key(place: Place) -> tuple[object, ...]:
     """What tells places apart; one function is one place, however it was named."""
-    return tuple(sorted((name, value) for name, value in place.items() if name != "matched"))
+    parts = ((name, tuple(value) if isinstance(value, list) else value) for name, value in place.items())
+    return tuple(sorted(part for part in parts if part[0] != "matched"))
 
 
 def _one_cookie(halves: Sequence[Instance]) -> bool:

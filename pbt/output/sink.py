@@ -36,12 +36,6 @@ class Sink(Protocol):
 
     def flush(self) -> None: ...
 
-    def hold(self) -> None:
-        """Keep what comes from now on, so that `lead` may go before it."""
-
-    def lead(self, kind: str = "", **more: Any) -> None:
-        """Go on as before; a message of this kind goes before what was kept."""
-
 
 class Stream:
     """Bytes to a file descriptor; owns it only when it was opened here."""
@@ -54,23 +48,17 @@ class Stream:
         self._settles = buffering != "full"
         self._parts: list[bytes] = []
         self._size = 0
-        self._held = self.broken = False
+        self.broken = False
 
     def write(self, text: bytes) -> None:
         self._parts.append(text)
         self._size += len(text)
-        if self._size > self._most and not self._held:
+        if self._size > self._most:
             self.flush()
 
     def settle(self) -> None:
-        if self._settles and not self._held:
+        if self._settles:
             self.flush()
-
-    def hold(self) -> None:
-        self._held = True
-
-    def lead(self, kind: str = "", **more: Any) -> None:
-        self._held = False
 
     def flush(self) -> None:
         """Write what is kept; a reader that has gone makes the stream `broken`, quietly.
@@ -137,13 +125,6 @@ class JsonSink(Stream):
         elif more:
             self.write(line(kind, **more))
 
-    def lead(self, kind: str = "", **more: Any) -> None:
-        from pbt.output.json import line
-
-        if kind:
-            self._parts.insert(0, line(kind, **more))
-        super().lead()
-
     def many(self, kind: str, texts: Sequence[bytes]) -> None:
         from pbt.output.json import lines
 
@@ -188,12 +169,6 @@ class Captured:
         if len(self.text) < _FULL:
             self.text += text
 
-    def hold(self) -> None:
-        """Messages stay in the order in which they come."""
-
-    def lead(self, kind: str = "", **more: Any) -> None:
-        """The same."""
-
     def settle(self) -> None:
         """Nothing is buffered."""
 
@@ -226,12 +201,6 @@ class Collector:
 
     def write(self, text: bytes) -> None:
         self.emit("text", text, text)
-
-    def hold(self) -> None:
-        """Messages stay in the order in which they come."""
-
-    def lead(self, kind: str = "", **more: Any) -> None:
-        """The same."""
 
     def settle(self) -> None:
         """Nothing is buffered."""

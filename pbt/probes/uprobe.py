@@ -253,11 +253,14 @@ def _within(offset: int, size: int) -> bool:
 
 
 def _cpp(elf: Elf, wanted: str) -> Sequence[str]:
-    """Functions whose C++ names are the wanted one or match it; one without parameters means all of them."""
+    """Functions whose C++ names are the wanted one or match it; one without parameters means all of them.
+
+    Functions of C have the same name there.
+    """
     from pbt.host.demangle import demangle
 
     full = wanted if "(" in wanted else ""
-    names = {f.name: demangle(f.name) for f in elf.functions() if f.name.startswith("_Z")}
+    names = {f.name: demangle(f.name) if f.name.startswith("_Z") else f.name for f in elf.functions()}
     shown = {name: text if full else text.partition("(")[0] for name, text in names.items()}
     chosen = set(matching(wanted, shown.values()))
     return sorted(name for name, text in shown.items() if text in chosen)

@@ -13,6 +13,7 @@ from pbt.feature import Context, Place, Provider
 from pbt.probes import uprobe
 from pbt.probes.common import count_parts, instruction_pointer, is_pattern, matching
 from pbt.source import Span
+from pbt.types import I64
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def _describe(place: Place, target: Target) -> Context:
         "KPROBE",
         expected_attach_type=uprobe.MULTI if target.has("uprobe_multi") else "",
         arg=_arg,
+        arg_type=I64,
         func=instruction_pointer,
         user=True,
         regs=True,

@@ -71,8 +71,8 @@ class Session:
     ) -> None:
         """`pid` or `cmd`: only that process, and no longer than it lives. `quiet`: no "Attached" line.
 
-        `dry_run`: end right after attaching. `mode`: "test" or "bench" runs such probes and attaches nothing.
-        `escape`: output goes to a terminal, see World. `notify` gets lines for the user,
+        `dry_run`: end right after attaching, without a word. `mode`: "test" or "bench" runs such probes and
+        attaches nothing. `escape`: output goes to a terminal, see World. `notify` gets lines for the user,
         `verifier_log` each program's name and log (then
         what is attached is said, too), `tell` is called once all is attached and when the end
         begins. Raises UsageError for impossible combinations.
@@ -201,18 +201,18 @@ class Session:
         self._attach()
 
     def _attach(self) -> None:
-        self.sink.hold()
-        automatic = self._run_auto("" if self._dry else "BEGIN")
+        """BEGIN runs first, but what it asks of user space is done when all is attached: it may start the load."""
+        automatic = self._run_auto("" if self._dry else "BEGIN", self._fetch)
         if self._mode:
-            self.sink.lead()
+            self._consume()
             self._try()
             return
-        if not self.world.exiting:
-            self._links = self._owned.enter_context(
-                closing(attach(self._loaded, self, self._warn, self._log))
-            )
-        self._say_attached((self._links.count if self._links else 0) + automatic)
+        self._links = self._owned.enter_context(closing(attach(self._loaded, self, self._warn, self._log)))
+        if self._dry:
+            return
+        self._say_attached(self._links.count + automatic)
         self._tell("ready")
+        self._consume()
         if self._child is not None:
             self._child.go(self._look_early if self.world.names_users else None)
 
@@ -264,8 +264,8 @@ class Session:
             self._loaded.map("start"), bytes(4), _START.pack(boot, tai, self.world.now_offset, own)
         )
 
-    def _run_auto(self, name: str) -> int:
-        """Run the BEGIN or END programs and handle what they send; how many of either there are."""
+    def _run_auto(self, name: str, then: Callable[[], None] | None = None) -> int:
+        """Run the BEGIN or END programs, and handle what each sends or do `then`; how many of either there are."""
         known, count = providers(), 0
         for program, fd in zip(self._bundle.programs, self._loaded.programs, strict=True):
             if not known[program.provider].auto:
@@ -273,18 +273,17 @@ class Session:
             count += 1
             if program.provider == name and not self.world.exiting:
                 bpf.prog_test_run(fd.fileno())
-                self._consume()
+                (then or self._consume)()
         return count
 
     def _say_attached(self, count: int) -> None:
-        """Before what BEGIN had to say, as that is of a script that runs."""
-        if not self._quiet and self.sink.messages == "text":
-            self._notify(f"Attached {count} probe{'s' * (count != 1)}")
         if self._quiet:
-            self.sink.lead()
-        else:
-            self.sink.lead("attached_probes", data={"probes": count}, count=count)
-        self.sink.settle()
+            return
+        if self.sink.messages == "text":
+            self._notify(f"Attached {count} probe{'s' * (count != 1)}")
+        elif self.sink.messages == "json":
+            self.sink.emit("attached_probes", b"", {"probes": count}, count=count)
+            self.sink.settle()
 
     @property
     def alive(self) -> bool:
@@ -375,7 +374,7 @@ class Session:
         self._run_auto("END")
         self._count_lost()
         self._tell_failures(last=True)
-        if self._bundle.config.get("print_maps_on_exit", True):
+        if self._bundle.config.get("print_maps_on_exit", True) and not self._mode:
             self.world.print_all()
         self.sink.flush()
         if self._lost and self.sink.messages == "text":

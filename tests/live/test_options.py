@@ -85,7 +85,7 @@ def test_dry_run_prints_nothing_of_the_script(pbt: Pbt) -> None:
     made = pbt(
         "--dry-run", "-e", 'BEGIN { printf("b"); @ = 1; } interval:ms:1 { printf("i"); } END { printf("e"); }'
     )
-    assert (made.status, made.out, made.err) == (0, "", "Attached 3 probes\n")
+    assert (made.status, made.out, made.err) == (0, "", "")
 
 
 def test_mode_codegen_stops_before_the_kernel(pbt: Pbt) -> None:
@@ -105,8 +105,14 @@ def test_buffering(pbt: Pbt, tmp_path: Path, mode: str, early: bool) -> None:
     """What is in the file while the script runs."""
     out = tmp_path / "out"
     run = pbt.start(
-        "-B", mode, "-o", str(out), "-e", 'BEGIN { printf("b\\n"); } interval:s:60 { }'
-    ).attached()
+        "-B",
+        mode,
+        "-o",
+        str(out),
+        "-e",
+        'BEGIN { printf("b\\n"); warnf("w"); warnf("w"); } interval:s:60 { }',
+    )
+    run.until(lambda: "WARNING: w" in run.err and (not early or out.read_text()), "what BEGIN says")
     seen = out.read_text()
     run.interrupt()
     assert (seen == "b\n") is early and out.read_text() == "b\n"
@@ -116,6 +122,23 @@ def test_probes_attached_is_said_to_who_asks(pbt: Pbt) -> None:
     env = {"__BPFTRACE_NOTIFY_PROBES_ATTACHED": "1"}
     made = pbt("-e", "interval:ms:1 { exit(); }", env=env)
     assert made.out == "__BPFTRACE_NOTIFY_PROBES_ATTACHED\n"
+
+
+def test_begin_acts_when_all_is_attached(pbt: Pbt, tmp_path: Path) -> None:
+    """What it prints comes after that line, which goes to standard output wherever the script's output goes."""
+    env, line, out = (
+        {"__BPFTRACE_NOTIFY_PROBES_ATTACHED": "1"},
+        "__BPFTRACE_NOTIFY_PROBES_ATTACHED\n",
+        tmp_path / "out",
+    )
+    script = 'BEGIN { print(1); system("true"); } t:syscalls:sys_enter_execve { print(2); exit(); } interval:s:20 { exit(); }'
+    made = pbt("-q", "--unsafe", "-e", script, env=env)
+    assert made.out.startswith(f"{line}1\n2\n")
+    made = pbt("-f", "json", "-e", "BEGIN { print(1); exit(); } interval:s:1 { }", env=env)
+    assert made.out.splitlines()[1:] == [line[:-1], '{"type": "value", "data": 1}']
+    assert '"probes": 2' in made.out
+    assert pbt("-o", str(out), "-e", "BEGIN { print(1); exit(); }", env=env).out == line
+    assert out.read_text() == "1\n"
 
 
 @pytest.mark.parametrize("abstract", [False, True])

@@ -116,6 +116,8 @@ def test_old_names_are_warned_about(block: str, name: str, value: object, messag
         ("BPFTRACE_MAX_PROBES", "7", "max_probes", 7),
         ("BPFTRACE_MAX_BPF_PROGS", "7", "max_bpf_progs", 7),
         ("BPFTRACE_PERF_RB_PAGES", "8", "perf_rb_pages", 8),
+        ("BPFTRACE_PERF_RB_PAGES", "0", "perf_rb_pages", 0),
+        ("BPFTRACE_CACHE_USER_SYMBOLS", "per_program", "cache_user_symbols", "PER_PROGRAM"),
         ("BPFTRACE_STACK_MODE", "build_id", "stack_mode", "build_id"),
         ("BPFTRACE_MAX_TYPE_RES_ITERATIONS", "9", "max_strlen", 1024),
         ("BPFTRACE_DEBUG_OUTPUT", "1", "max_strlen", 1024),
