@@ -158,12 +158,12 @@ WHOLE = (
     Whole("trailing comma", "BEGIN, END, { @++; } interval:ms:1 { exit(); }", (), "@: 2\n"),
     Whole(
         "whole arguments",
-        "tracepoint:sched:sched_switch { $a = *args; if (@n++ == 0) { print($a.next_pid == args.next_pid); } exit(); }"
+        "tracepoint:sched:sched_switch /cpu == 0/ { $a = *args; if (@n++ == 0) { print($a.next_pid == args.next_pid); } exit(); }"
         "END { clear(@n); }", (), "true\n",
     ),
     Whole(
         "whole arguments in maps",
-        "tracepoint:sched:sched_switch { if (@n++ == 0) { @a = args; @k[args, 1] = args.next_pid; "
+        "tracepoint:sched:sched_switch /cpu == 0/ { if (@n++ == 0) { @a = args; @k[args, 1] = args.next_pid; "
         "print((@a.next_pid == args.next_pid, @k[args, 1] == @a.next_pid)); } exit(); }"
         "END { clear(@n); clear(@a); clear(@k); }", (), "(true, true)\n",
     ),
