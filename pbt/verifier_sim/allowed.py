@@ -68,14 +68,17 @@ _CAPABLE: Final = names(
     "timer_cancel kptr_xchg for_each_map_elem loop user_ringbuf_drain ringbuf_reserve_dynptr "
     "ringbuf_submit_dynptr ringbuf_discard_dynptr dynptr_from_mem dynptr_read dynptr_write dynptr_data "
     "cgrp_storage_get cgrp_storage_delete get_current_cgroup_id get_current_ancestor_cgroup_id "
-    "get_current_comm get_current_uid_gid current_task_under_cgroup get_cgroup_classid"
+    "get_current_uid_gid current_task_under_cgroup get_cgroup_classid"
 )
 """Helpers of bpf_base_func_proto() behind its test of CAP_BPF."""
 _SEEING: Final = names(
     "trace_printk trace_vprintk get_current_task get_current_task_btf probe_read_user "
-    "probe_read_kernel probe_read_user_str probe_read_kernel_str snprintf_btf snprintf task_pt_regs"
+    "probe_read_kernel probe_read_user_str probe_read_kernel_str snprintf_btf snprintf task_pt_regs "
+    "get_current_comm perf_event_read perf_event_read_value send_signal send_signal_thread get_task_stack find_vma "
+    "copy_from_user copy_from_user_task get_branch_snapshot skc_to_tcp6_sock skc_to_tcp_sock skc_to_tcp_timewait_sock "
+    "skc_to_tcp_request_sock skc_to_udp6_sock skc_to_unix_sock skc_to_mptcp_sock"
 )
-"""Those behind its test of CAP_PERFMON."""
+"""Those behind its test of CAP_PERFMON, and that of bpf_sk_base_func_proto()."""
 
 _TRAMPOLINE: Final = names("TRACE_FENTRY TRACE_FEXIT MODIFY_RETURN LSM_MAC")
 _ATTACHED: Final = (

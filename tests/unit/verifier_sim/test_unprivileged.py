@@ -89,6 +89,9 @@ SOME = (
      "R3 invalid mem access 'scalar'"),
     ("SOCKET_FILTER", "BPF PERFMON", "r7 += r8; r0 = 0; exit", "R8 !read_ok"),
     ("SOCKET_FILTER", "BPF", "*(u32 *)(r10 -8) = 0; r0 = *(u64 *)(r10 -12); exit", "misaligned stack access off 0+0+-12 size 8"),
+    ("SK_REUSEPORT", "BPF", "r0 = 0; exit", ""),
+    ("CGROUP_SKB", "BPF", "r1 = 0; call skc_to_tcp_sock; r0 = 0; exit", "program of this type cannot use helper"),
+    ("SOCKET_FILTER", "BPF", "r1 = 9; call send_signal; r0 = 0; exit", "program of this type cannot use helper"),
     ("SOCKET_FILTER", "BPF", "call jiffies64; exit", ""),
     ("SOCKET_FILTER", "BPF", "call get_current_task; r0 = 0; exit", "program of this type cannot use helper"),
 )  # fmt: skip
