@@ -79,6 +79,14 @@ def _check_arg(checks: Checks, call: Call) -> Type:
             call.span,
             "rawtracepoint probes have it, too; tracepoints have args.NAME",
         )
+    known = call.probe.args if call.probe.prog_type == "RAW_TRACEPOINT" else None
+    passed = tuple(known.names()) if known is not None else ()
+    if passed and int(call.name.removeprefix("arg")) >= len(passed):
+        raise checks.error(
+            f"{call.probe.label} passes {len(passed)} argument{'s'[: len(passed) > 1]}",
+            call.span,
+            ", ".join(f"arg{n} is {name}" for n, name in enumerate(passed)),
+        )
     return call.probe.arg_type
 
 

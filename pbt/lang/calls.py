@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pbt.feature import Builtin, Call
 from pbt.lang import ast
 from pbt.lang.keys import Maps
+from pbt.regex import Regex
 from pbt.source import ScriptError, did_you_mean
 from pbt.types import VOID, Type
 
@@ -22,6 +23,19 @@ def arity(signature: str) -> tuple[int, int]:
     if any(item.strip() == "..." for item in items):
         return len(items) - 1, 1 << 16
     return len(items) - optional, len(items)
+
+
+_IN_C = {
+    **dict.fromkeys(("ntohs", "ntohl", "htons", "htonl"), "bswap() reverses the bytes of a number"),
+    "strcmp": "texts are compared by == and !=",
+}
+
+
+def _hint(name: str, known: Sequence[str], text: str) -> str:
+    """What to write in place of a function that is not known: `text` is the whole script."""
+    if Regex(rf"(?m)^\s*#\s*define\s+{name}\(").search(text):
+        return f"#define takes no parameters: write macro {name}(x) {{ ... }}"
+    return _IN_C.get(name.removeprefix("bpf_")) or did_you_mean(name, known)
 
 
 class Calls(Maps):
@@ -40,7 +54,9 @@ class Calls(Maps):
         script = self.shared.script
         own = [*(macro.name for macro in script.macros), *(function.name for function in script.functions)]
         known = [*own, *self.shared.known_builtins, *self.shared.known_aggregations]
-        raise ScriptError(f"Unknown function: '{node.name}'", node.span, did_you_mean(node.name, known))
+        raise ScriptError(
+            f"Unknown function: '{node.name}'", node.span, _hint(node.name, known, node.span.source.text)
+        )
 
     def _builtin(self, builtin: Builtin, node: ast.Expr, args: Sequence[ast.Expr]) -> Type:
         if builtin.removed:

@@ -103,6 +103,7 @@ _HINTS = (
         "",
         "a range has two ends: 0..10; a map stands by its name alone",
     ),
+    (r"=", r"\bfor\s*\(?\s*\$\w+", "", "count with for ($i : 0..10) { ... }, or with while"),
     (r".*", r"\bfor\s*\(", "", "loops are for ($i : 0..10) and for ($kv : @map)"),
     (r"=", r"@\w*\[[^\]]*", "RSQB", "a ] is missing"),
     (
