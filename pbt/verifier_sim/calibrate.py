@@ -61,6 +61,7 @@ PROBES: Final = (
     Probe("sign_split32", f"{_RANDOM}; if w0 s< -5 goto out; if w0 s> 5 goto out; if w0 < 11 goto out; if w0 s> -1 goto bad{_END}"),
     Probe("negation", f"{_RANDOM}; r0 &= 7; r0 = -r0; if r0 s> 0 goto bad{_END}"),
     Probe("comm_everywhere", "r1 = r10; r1 += -16; r2 = 16; call get_current_comm; r0 = 0; exit"),
+    Probe("bits_forget", f"{_TIME}; if r0 s< -9 goto out; if r0 s> 9 goto out; if r0 & 1 goto out; if r0 s> 9 goto bad{_END}", means=False),
     Probe("fork_bits", f"{_RANDOM}; r0 <<= 32; r0 s>>= 63; r0 &= 6; if r0 == 2 goto bad{_END}"),
     Probe("tnum_steps", f"{_RANDOM}; r0 &= 40; if r0 < 9 goto out; if r0 > 39 goto out; if r0 != 32 goto bad{_END}"),
     Probe("swap_known", f"{_RANDOM}; r0 &= 255; r0 = be16 r0; r0 &= 255; if r0 != 0 goto bad{_END}"),

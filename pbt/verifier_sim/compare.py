@@ -8,7 +8,7 @@ from pbt.typing import Final
 from pbt.verifier_sim import tnum
 from pbt.verifier_sim.bounds import Empty, sync
 from pbt.verifier_sim.kernels import Features
-from pbt.verifier_sim.scalar import S32_MAX, S32_MIN, S64_MAX, S64_MIN, Bounds, Scalar, const, s32
+from pbt.verifier_sim.scalar import S32_MAX, S32_MIN, S64_MAX, S64_MIN, UNKNOWN, Bounds, Scalar, const, s32
 from pbt.verifier_sim.tnum import M32, M64
 
 MIRROR = {
@@ -199,7 +199,8 @@ def _refine_bits(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -
         return None, None
     bits = b.value & full
     if name == "JNSET":
-        a = a._replace(value=a.value & ~bits & M64, mask=a.mask & ~bits & M64)
+        known = UNKNOWN if "bits_forget" in rules else a
+        a = known._replace(value=a.value & ~bits & M64, mask=a.mask & ~bits & M64)
     elif bits & (bits - 1) == 0 and bits:
         a = a._replace(value=a.value | bits, mask=a.mask & ~bits & M64)
     elif "mixed_bounds" in rules:

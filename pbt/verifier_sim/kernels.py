@@ -112,6 +112,11 @@ RULES = (
     Rule("comm_everywhere", (6, 18), "current task's helpers in socket filters"),
     Rule("tail_call_exit", (6, 15), "a tail call in a function may also return from it"),
     Rule("private_stack", (6, 13), "tracing programs have a stack for each function"),
+    Rule(
+        "bits_forget",
+        (6, 17),
+        "where `if a & N` does not jump, only the known bits of a stay known, not its range",
+    ),
     Rule("fork_bits", (6, 19), "0 or -1, masked by a constant, is followed as two paths"),
     Rule("tnum_steps", (6, 19), "a range with one value that fits the known bits is that value"),
     Rule("swap_known", (6, 19), "byte swaps keep known bits"),
@@ -192,7 +197,11 @@ FLAWS = (
 STABLE = (
     ((5, 10), 1, "zeros_anywhere const_shifts"),
     ((6, 1), 1, "const_shifts gotol commuted_kept zeros_anywhere low_bits loads_exit"),
-    ((6, 12), 60, "fork_bits sign_split sign_split32 scrub_variable bits_compared whole_pointers"),
+    (
+        (6, 12),
+        60,
+        "fork_bits sign_split sign_split32 scrub_variable bits_compared bits_forget whole_pointers",
+    ),
     ((6, 18), 44, _LATE_6_18),
 )
 """What stable series took early, as far as it was measured: (series, point release, rules)."""

@@ -233,6 +233,10 @@ CASES = (
     Case("packet to a helper without its own check", "XDP",
          f"{_PACKET}; r4 = r2; r4 += 8; if r4 > r3 goto out; r1 = RING; r3 = 8; r4 = 0; call ringbuf_output; {_END}",
          "helper access to the packet is not allowed"),
+    Case("range after a test of bits", "KPROBE",
+         f"call ktime_get_ns; r7 = r0; if r7 s< -9 goto out; if r7 s> 9 goto out; if r7 & 15 goto out; {_LOOKUP};"
+         f"if r0 == 0 goto out; r0 += r7; r1 = *(u8 *)(r0 +0); {_END}",
+         "math between map_value pointer and register with unbounded min value"),
     # parts of numbers on the stack
     Case("low half, sign extended", "KPROBE",
          f"call ktime_get_ns; r7 = r0; if w7 > 7 goto out; *(u32 *)(r10 -16) = r7; {_LOOKUP}; if r0 == 0 goto out;"
