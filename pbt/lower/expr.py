@@ -54,7 +54,9 @@ def effect(body: Body, node: ast.Expr) -> None:
 @contextmanager
 def early(body: Body, args: Sequence[ast.Expr]) -> Iterator[None]:
     """Arguments that do things are evaluated before the call, which may be filling a record by then."""
-    made = [arg for arg in args if any(_acts(body, inner) for inner in arg.walk())]
+    acting = [any(_acts(body, inner) for inner in arg.walk()) or _steps(arg) for arg in args]
+    last = max((n for n, acts in enumerate(acting) if acts), default=0)
+    made = [arg for n, arg in enumerate(args) if acting[n] or (n < last and _may_change(body, arg))]
     for arg in made:
         kind = body.type(arg)
         if is_integral(kind):
@@ -68,6 +70,16 @@ def early(body: Body, args: Sequence[ast.Expr]) -> Iterator[None]:
     yield
     for arg in made:
         del body.early[body.real(arg)]
+
+
+def _steps(arg: ast.Expr) -> bool:
+    """Whether it counts something up or down; of a map's element the key may be wanted, which is evaluated then."""
+    return not isinstance(arg, ast.Index) and any(isinstance(inner, ast.Step) for inner in arg.walk())
+
+
+def _may_change(body: Body, arg: ast.Expr) -> bool:
+    """Whether it is a number that a later argument's step may change."""
+    return any(isinstance(inner, ast.Var) for inner in arg.walk()) and is_integral(body.type(arg))
 
 
 def _acts(body: Body, node: ast.Node) -> bool:
