@@ -259,14 +259,17 @@ def _check_moved(reg: Reg) -> Reg:
 
 
 def _moved(env: Env, pointer: Reg, num: Scalar, sign: int) -> Reg:
+    """The known part of an offset in `off`; on kernels that merge both, only while there is no unknown part."""
+    merges = "offsets_merged" in env.rules
     if not num.mask:
+        if merges and pointer.num.mask:
+            return pointer._replace(num=arith.shifted(pointer.num, sign * num.smin, env.rules))
         return moved(pointer, pointer.off + sign * num.smin)
-    var = arith.binary("ADD" if sign > 0 else "SUB", pointer.num, num, True, env.rules)
+    before = pointer.num
+    if merges and pointer.off:
+        before, pointer = scalar.const(pointer.off), pointer._replace(off=0)
+    var = arith.binary("ADD" if sign > 0 else "SUB", before, num, True, env.rules)
     if pointer.kind not in ("pkt", "pkt_meta"):
         return pointer._replace(num=var)
     size = pointer.size if sign < 0 and num.smin >= 0 else 0
-    if (
-        size > 0 and "offsets_merged" in env.rules
-    ):  # what was checked is counted from where the pointer may end up
-        size += pointer.num.smax - var.smax
     return pointer._replace(num=var, id=env.new_id(), size=size)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pbt.typing import Final
 from pbt.verifier_sim import tnum
-from pbt.verifier_sim.bounds import sync
+from pbt.verifier_sim.bounds import from_bits, sync
 from pbt.verifier_sim.casts import zero_extend32
 from pbt.verifier_sim.kernels import Features
 from pbt.verifier_sim.scalar import UNKNOWN, ZERO, Bounds, Scalar, const, of_size
@@ -186,6 +186,16 @@ def binary(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -> Scal
     if wide:
         return _settle(result, rules)
     return zero_extend32(result, rules)
+
+
+def shifted(number: Scalar, amount: int, rules: Features) -> Scalar:
+    """A pointer's offset plus a known amount: known bits and the 64-bit range move, and do not refine one another."""
+    value, mask = tnum.add((number.value, number.mask), (amount & M64, 0))
+    wide = umin, umax, smin, smax = _add(number[2:6], const(amount)[2:6], 64, rules)
+    if smin >= 0 or smax < 0:  # it is one range, with or without signs
+        wide = max(umin, smin & M64), min(umax, smax & M64), smin, smax
+    half = from_bits(value, mask, UNKNOWN[2:])[4:]
+    return Scalar(value, mask, *wide, *half)
 
 
 def _settle(result: Scalar, rules: Features) -> Scalar:

@@ -41,7 +41,7 @@ def sync(scalar: Scalar, rules: Features) -> Scalar:
     value, mask = scalar.value, scalar.mask
     if not mask and scalar.contains(value):
         return const(value)
-    ranges = _from_bits(value, mask, scalar[2:])
+    ranges = from_bits(value, mask, scalar[2:])
     if "mixed_bounds" in rules:
         for _ in range(3 if "sign_split" in rules else 2):
             before, ranges = ranges, _deduce_mixed(ranges, rules)
@@ -53,7 +53,7 @@ def sync(scalar: Scalar, rules: Features) -> Scalar:
             if ranges == before:
                 break
     value, mask = _to_bits(value, mask, ranges, rules)
-    ranges = _from_bits(value, mask, ranges)
+    ranges = from_bits(value, mask, ranges)
     if mask and "tnum_steps" in rules:
         one = _single(value, mask, ranges[0], ranges[1])
         if one is not None:
@@ -63,7 +63,7 @@ def sync(scalar: Scalar, rules: Features) -> Scalar:
     return _new(Scalar, (value, mask, *ranges))
 
 
-def _from_bits(value: int, mask: int, ranges: Ranges) -> Ranges:
+def from_bits(value: int, mask: int, ranges: Ranges) -> Ranges:
     """Ranges narrowed by known bits."""
     umin, umax, smin, smax, u32min, u32max, s32min, s32max = ranges
     most = value | mask

@@ -8,6 +8,7 @@ from pbt.typing import Final
 from pbt.verifier_sim import arith, bounds, callbacks, compare, fields, scalar, tnum, unprivileged
 from pbt.verifier_sim.env import Decoded, Env, read_reg
 from pbt.verifier_sim.leave import DONE
+from pbt.verifier_sim.memory import merged
 from pbt.verifier_sim.reg import (
     NULL,
     Deps,
@@ -158,13 +159,19 @@ BEYOND_END, AT_END = -1, -2  # a packet pointer known to be past the end, or at 
 def _learn(env: Env, state: State, insn: Insn, name: str, dst: Reg, src: Reg, wide: bool, holds: str) -> None:
     """Put into `state` what one side of a branch tells of pointers."""
     register = bool(insn.opcode & op.X)
-    if dst.null and not register and insn.imm == 0 and wide and name in ("JEQ", "JNE"):
+    if register:
+        zero = src.kind == "scalar" and src.num.const == 0 and "zero_register" in env.rules
+    else:
+        zero = insn.imm == 0
+    if dst.null and zero and wide and name in ("JEQ", "JNE"):
+        if register:
+            env.precise(src)
         settle_null(state, dst, holds == "JEQ")
         return
     if register and wide and name in ("JEQ", "JNE") and "register_null" in env.rules:
         _learn_null(env, state, dst, src, holds)
     if register and wide and dst.kind != "scalar" and src.kind != "scalar":
-        _learn_packet(state, insn, dst, src, holds)
+        _learn_packet(env, state, insn, dst, src, holds)
 
 
 def _learn_null(env: Env, state: State, dst: Reg, src: Reg, holds: str) -> None:
@@ -172,9 +179,11 @@ def _learn_null(env: Env, state: State, dst: Reg, src: Reg, holds: str) -> None:
     for one, other in ((dst, src), (src, dst)):
         if not one.null or one.kind == "ptr_":
             continue
-        if "untrusted_" in other.mods and "untrusted_nulls" in env.rules:
-            continue
-        if other.kind not in ("scalar", "ptr_") and not other.null and holds == "JEQ":
+        if "never_null" in env.rules:
+            differs = other.kind in _NEVER_NULL and "untrusted_" not in other.mods
+        else:
+            differs = other.kind not in ("scalar", "ptr_")
+        if differs and not other.null and holds == "JEQ":
             settle_null(state, one, False)
 
 
@@ -269,7 +278,7 @@ def _settled(reg: Reg, is_null: bool) -> Reg:
     return reg._replace(null=False, id=keep)
 
 
-def _learn_packet(state: State, insn: Insn, dst: Reg, src: Reg, holds: str) -> None:
+def _learn_packet(env: Env, state: State, insn: Insn, dst: Reg, src: Reg, holds: str) -> None:
     """A comparison with the end of the packet (or of the metadata) tells how much may be read."""
     pair, regno = (dst.kind, src.kind), insn.dst_reg
     if pair in (("pkt_end", "pkt"), ("pkt", "pkt_meta")) and holds in compare.MIRROR:
@@ -279,18 +288,18 @@ def _learn_packet(state: State, insn: Insn, dst: Reg, src: Reg, holds: str) -> N
         pair, regno = (dst.kind, src.kind), insn.src_reg
     if pair == ("pkt", "pkt_end") or (pair == ("pkt_meta", "pkt") and src.off == 0 and src.num.const == 0):
         if holds in ("JLE", "JLT"):
-            _widen_packet(state, dst, holds == "JLT")
+            _widen_packet(env, state, dst, holds == "JLT")
         elif pair == ("pkt", "pkt_end") and holds in ("JGT", "JGE"):
             regs = state.frames[-1].regs
             regs[regno] = dst._replace(size=BEYOND_END if holds == "JGT" else AT_END)
 
 
-def _widen_packet(state: State, dst: Reg, strict: bool) -> None:
-    if dst.off < 0 or (dst.off == 0 and strict):
+def _widen_packet(env: Env, state: State, dst: Reg, strict: bool) -> None:
+    whole = merged(env, dst)
+    reached = whole.num.umax if "offsets_merged" in env.rules else dst.off
+    if reached < 0 or (reached == 0 and strict) or whole.off + whole.num.umax > 0xFFFF:
         return
-    if dst.off > 0xFFFF or dst.num.umax > 0xFFFF or dst.off + dst.num.umax > 0xFFFF:
-        return
-    size = dst.off + (1 if strict else 0)
+    size = reached + (1 if strict else 0)
     for frame in state.frames:
         for regno, reg in enumerate(frame.regs):
             if reg.kind == dst.kind and reg.id == dst.id:

@@ -98,13 +98,13 @@ def helper_memory(
     elif kind == "map_key":
         if write:
             raise Refuse(f"R{regno} cannot write into {reg.type_name}")
-        memory.region(regno, reg, 0, size, reg.obj.key_size, zero)
+        memory.region(regno, memory.merged(env, reg), 0, size, reg.obj.key_size, zero)
     elif kind in ("pkt", "pkt_meta"):
         memory.packet(env, regno, reg, 0, size, zero)
     elif kind == "mem":
         if write and "rdonly" in reg.mods:
             raise Refuse(f"R{regno} cannot write into {reg.type_name}")
-        memory.region(regno, reg, 0, size, reg.size, zero)
+        memory.region(regno, memory.merged(env, reg), 0, size, reg.size, zero)
     elif kind == "ptr_":
         if write:
             raise Refuse("only read is supported")

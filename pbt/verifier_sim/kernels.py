@@ -143,7 +143,12 @@ RULES = (
     ),
     Rule("untrusted_args", (6, 17), "global functions take pointers that nobody vouches for"),
     Rule("syscall_context", (7, 0), "the context of system call programs is memory like any other"),
-    Rule("untrusted_nulls", (7, 0), "what is equal to an untrusted pointer may still be null"),
+    Rule(
+        "never_null",
+        (7, 0),
+        "what equals a pointer is not null if pointers of that kind never are",
+    ),
+    Rule("zero_register", (7, 3), "a comparison with a register that is 0 tells about null"),
     Rule("null_is_wide", (7, 0), "a 32-bit comparison does not tell that a pointer is null"),
     Rule("division_bounds", (7, 0), "division and modulo by a constant keep bounds"),
     Rule("retval_range", (7, 0), "the argument of set_retval is checked"),

@@ -30,12 +30,20 @@ def region(regno: int, reg: Reg, offset: int, size: int, limit: int, zero: bool 
         )
     if not (start >= 0 and start + size <= limit and (num.mask or size > 0 or zero)):
         raise outside("min", regno, reg, start, size, limit)
-    if not num.mask:
-        return
     if num.umax >= MAX_OFFSET:
         raise Refuse(f"R{regno} unbounded memory access, make sure to bounds check any such access")
-    if low + num.umax + size > limit:
+    if num.mask and low + num.umax + size > limit:
         raise outside("max", regno, reg, low + num.umax, size, limit)
+
+
+def merged(env: Env, reg: Reg) -> Reg:
+    """A pointer with all of its offset in its number, on kernels that do not keep the known part apart.
+
+    Where something unknown was added it is so already.
+    """
+    if not reg.off or "offsets_merged" not in env.rules:
+        return reg
+    return reg._replace(off=0, num=scalar.const(reg.off))
 
 
 _REGIONS = {"map_value": ("map value", "value_size"), "map_key": ("map key", "key_size")}
@@ -46,6 +54,10 @@ def outside(end: str, regno: int, reg: Reg, start: int, size: int, limit: int) -
     from pbt.verifier_sim.words import octets
 
     what, bytes_ = _REGIONS.get(reg.kind, ("memory", "mem_size"))
+    if reg.kind in ("pkt", "pkt_meta"):
+        before = _beyond_packet(regno, reg, start, size)
+    else:
+        before = f"invalid access to {what}, {bytes_}={limit} off={start} size={size}"
     verb = "does" if size == 1 else "do"
     hint = f"{octets(size)} at offset {start} {verb} not fit into {octets(limit)}"
     most = limit - size - (start - reg.num.umax)
@@ -56,7 +68,7 @@ def outside(end: str, regno: int, reg: Reg, start: int, size: int, limit: int) -
         f"{hint}."
         if end == "min" or most < 0
         else f"{hint}: limit the index to {most}, by a comparison or a mask.",
-        before=f"invalid access to {what}, {bytes_}={limit} off={start} size={size}",
+        before=before,
     )
 
 
@@ -75,26 +87,32 @@ def map_value(
     if info.flags & flag:
         verb = "write into" if write else "read from"
         raise Refuse(f"{verb} map forbidden, value_size={info.value_size} off={reg.off + offset} size={size}")
-    region(regno, reg, offset, size, info.value_size, zero)
+    region(regno, merged(env, reg), offset, size, info.value_size, zero)
     if info.fields:
         fields.touch(info, reg, offset, size, helper)
 
 
 def packet(env: Env, regno: int, reg: Reg, offset: int, size: int, zero: bool = False) -> None:
+    if "offsets_merged" in env.rules:  # so is what was compared with the end
+        region(regno, merged(env, reg), offset, size, reg.size, zero)
+        return
     start = reg.off + offset
-    lowest = reg.num.smin + (start if "offsets_merged" in env.rules else 0)
-    if lowest < 0:
+    if reg.num.smin < 0:
         raise Refuse(
             f"R{regno} min value is negative, either use unsigned index or do a if (index >=0) check."
         )
-    if reg.off + reg.num.smin < 0 and "offsets_merged" in env.rules:  # as a number without sign it is huge
-        raise Refuse(f"R{regno} unbounded memory access, make sure to bounds check any such access")
     if start < 0 or start + size > reg.size or (not size and not zero):
         raise Refuse(
             f"R{regno} offset is outside of the packet",
             "Compare the end of the access with data_end before.",
-            before=f"invalid access to packet, off={start} size={size}, R{regno}(id={reg.id},off={start},r={reg.size})",
+            before=_beyond_packet(regno, reg, start, size),
         )
+
+
+def _beyond_packet(regno: int, reg: Reg, start: int, size: int) -> str:
+    return (
+        f"invalid access to packet, off={start} size={size}, R{regno}(id={reg.id},off={start},r={reg.size})"
+    )
 
 
 _CALLED: Final = {
@@ -140,13 +158,13 @@ def _load_value(env: Env, state: State, regno: int, reg: Reg, offset: int, size:
 
 
 def _load_key(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
-    region(regno, reg, offset, size, reg.obj.key_size)
+    region(regno, merged(env, reg), offset, size, reg.obj.key_size)
     return _plain(size, sign)
 
 
 def _load_mem(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
     if "untrusted_" not in reg.mods:
-        region(regno, reg, offset, size, reg.size)
+        region(regno, merged(env, reg), offset, size, reg.size)
     return _plain(size, sign)
 
 
@@ -304,7 +322,7 @@ def store(
     elif kind == "mem":
         if "rdonly" in reg.mods:
             raise Refuse(f"R{regno} cannot write into {reg.type_name}")
-        region(regno, reg, offset, size, reg.size)
+        region(regno, merged(env, reg), offset, size, reg.size)
     elif kind in ("tp_buffer", "buf", "flow_keys") and "rdonly" not in reg.mods:
         _LOAD[kind](env, state, regno, reg, offset, size, False)
     elif kind == "map_key":

@@ -14,6 +14,8 @@ from tests.unit.verifier_sim.test_attach import _judge
 KERNELS = ("5.10", "6.1", "6.12", "6.18.15", "6.18.44", "7.3")
 _LOOK = "*(u32 *)(r10 -4) = 0; r2 = r10; r2 += -4; r1 = MAP; call map_lookup_elem; r8 = r0"
 _AT = {kernel: 16 for kernel in KERNELS} | {"6.18.15": 48, "6.18.44": 56, "7.3": 48}  # bpf_map.security
+_INDEX = f"{_LOOK}; if r8 == 0 goto out; r7 = *(u32 *)(r8 +0); r7 &= 7"
+_READ_IT = "r0 = *(u8 *)(r8 +0); out: r0 = 0; exit"
 _HALF = "call ktime_get_ns; r0 &= 65535; r1 = r0; *(u32 *)(r10 -8) = r0"
 _BIT = "call get_prandom_u32; r0 &= 1; r2 = r0"
 _READ = "next: r1 = r10; r1 += -40; r3 = 0; call probe_read_kernel_str; r0 = 0; exit"
@@ -46,12 +48,28 @@ ROWS = (
     ("a signed number less than itself", f"{_BIT}; if w0 s< w0 goto next; {_READ}", "6.1 6.18.44 7.3"),
     ("a wide signed number less than itself", f"{_BIT}; if r0 s< r0 goto next; {_READ}",
      "6.1 6.12 6.18.15 6.18.44 7.3"),
+    ("a value before its start by a known amount", f"{_LOOK}; if r8 == 0 goto out; r8 -= 8; r0 = *(u8 *)(r8 +8);"
+     " out: r0 = 0; exit", "5.10 6.1 6.12 6.18.15 6.18.44"),
+    ("a value before its start by an unknown amount", f"{_INDEX}; r8 += r7; r8 -= 1; r0 = *(u8 *)(r8 +1);"
+     " out: r0 = 0; exit", "5.10 6.1 6.12 6.18.15 6.18.44"),
+    ("a value back from its middle", f"{_INDEX}; r8 += 8; r8 -= r7; {_READ_IT}", "7.3"),
+    ("a value by a number that may be negative", f"{_INDEX}; r7 -= 3; r8 += r7; r8 += 3; {_READ_IT}", "7.3"),
+    ("equal to the stack is not null", f"{_LOOK}; if r8 != r10 goto out; {_READ_IT}", "6.12 6.18.15 6.18.44"),
+    ("equal to a value is not null", f"{_LOOK}; r7 = ARRAY; if r8 != r7 goto out; {_READ_IT}", "6.12 6.18.15 6.18.44 7.3"),
+    ("a register of 0 against null", f"{_LOOK}; r7 = 0; if r8 == r7 goto out; {_READ_IT}", "7.3"),
+    ("null against a register of 0", f"{_LOOK}; r7 = 0; if r7 == r8 goto out; {_READ_IT}", ""),
+    ("a register of 0 or 1 against null", f"call get_prandom_u32; r7 = 1; if r0 == 0 goto next; r7 = 0; next: {_LOOK};"
+     f" if r8 == r7 goto out; {_READ_IT}", ""),
 )  # fmt: skip
 
 
 PACKET_ROWS = (
     ("a packet pointer moved before the start", "r2 = *(u32 *)(r1 +76); r3 = *(u32 *)(r1 +80); r2 -= 1; r4 = r2; r4 += 2;"
      " if r4 > r3 goto out; r0 = *(u8 *)(r2 +1); out: r0 = 0; exit", "5.10 6.1 6.12 6.18.15 6.18.44"),
+    ("a packet back from its middle", "r2 = *(u32 *)(r1 +76); r3 = *(u32 *)(r1 +80); r5 = *(u32 *)(r1 +8); r5 &= 7; r2 += 8; r2 -= r5;"
+     " r4 = r2; r4 += 8; if r4 > r3 goto out; r0 = *(u8 *)(r2 +7); out: r0 = 0; exit", "7.3"),
+    ("a packet by parts of its length", "r2 = *(u32 *)(r1 +76); r3 = *(u32 *)(r1 +80); r5 = *(u32 *)(r1 +8); r5 &= 56; if r5 > 50 goto out;"
+     " r2 += r5; r4 = r2; r4 += 8; if r2 > r3 goto out; r0 = *(u8 *)(r4 -8); out: r0 = 0; exit", ""),
     ("a constant into the context", "*(u32 *)(r1 +8) = 0; r0 = 0; exit", "6.12 6.18.15 6.18.44 7.3"),
     ("a lookup by no bytes", "r2 = r10; r2 += -8; *(u64 *)(r10 -8) = 0; r3 = 0; r4 = 0; r5 = 0; call sk_lookup_tcp;"
      " if r0 == 0 goto out; r1 = r0; call sk_release; out: r0 = 0; exit", "6.12 6.18.15 6.18.44 7.3"),
