@@ -272,6 +272,7 @@ class Builtin:
     by_cookie: bool = False  # unless the attach cookie can tell the place (see `Context.labels`)
     typed: bool = False  # needs what `Provider.typed` finds out of a place: no sharing there either
     files: bool = False  # depends on files, or on what is in the kernel now: compiled anew each time
+    reads: tuple[tuple[str, str], ...] = ()  # (struct of the kernel, member) that it reads itself
 
 
 class Sample(NamedTuple):

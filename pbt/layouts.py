@@ -16,12 +16,6 @@ if TYPE_CHECKING:
     from pbt.rows import Layout
     from pbt.types import Struct, Type
 
-_TASK = "struct task_struct"
-INSIDE = {  # builtins that read the kernel's structs themselves
-    "ppid": ((_TASK, "real_parent"), (_TASK, "tgid")),
-    "pcomm": ((_TASK, "real_parent"), (_TASK, "comm")),
-}
-
 
 def layouts(work: Work) -> tuple[Layout, ...]:
     """Fields of the kernel's structs and tracepoints that the script names, as the target has them."""
@@ -46,7 +40,7 @@ def _fields(instance: Instance, work: Work) -> Iterator[Layout]:
     from pbt.rows import Layout
 
     for builtin, _ in instance.calls.values():
-        for field in INSIDE.get(builtin.name, ()):
+        for field in builtin.reads:
             yield from _kernel_field(work, *field)
     for node in instance.types:
         if not isinstance(node, ast.Member):

@@ -21,6 +21,7 @@ FIELDS = {  # builtin → way through struct task_struct: pointers first, then t
     "leader_tid": ("group_leader", "pid"),
     "leader_comm": ("group_leader", "comm"),
 }
+READS = {name: tuple(("struct task_struct", member) for member in way) for name, way in FIELDS.items()}
 
 
 def _check_curtask(checks: Checks, call: Call) -> Type:
@@ -122,18 +123,21 @@ COMM = Builtin(
     "comm", "([pid]) -> string[16]", "Name of the current thread, or (looked up when printed) of a process.",
     _check_comm, into=_comm, variable=True,
 )  # fmt: skip
-PPID = Builtin("ppid", "([task]) -> uint32", "Process id of the parent.", _check(U32), _number, variable=True)
+PPID = Builtin(
+    "ppid", "([task]) -> uint32", "Process id of the parent.",
+    _check(U32), _number, variable=True, reads=READS["ppid"],
+)  # fmt: skip
 PCOMM = Builtin(
     "pcomm", "([task]) -> string[16]", "Name of the parent process.",
-    _check(Str(TASK_COMM_LEN)), into=_text, variable=True,
+    _check(Str(TASK_COMM_LEN)), into=_text, variable=True, reads=READS["pcomm"],
 )  # fmt: skip
 LEADER_TID = Builtin(
     "leader_tid", "([task]) -> uint32", "Thread id of the thread group's leader.",
-    _check(U32), _number, variable=True,
+    _check(U32), _number, variable=True, reads=READS["leader_tid"],
 )  # fmt: skip
 LEADER_COMM = Builtin(
     "leader_comm", "([task]) -> string[16]", "Name of the thread group's leader.",
-    _check(Str(TASK_COMM_LEN)), into=_text, variable=True,
+    _check(Str(TASK_COMM_LEN)), into=_text, variable=True, reads=READS["leader_comm"],
 )  # fmt: skip
 DRAW_COMM = Presentation(
     "comm_of",

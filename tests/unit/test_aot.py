@@ -218,3 +218,10 @@ def test_a_pid_goes_before_the_code_but_not_before_begin(tmp_path: Path, bundle:
         and code.spans[0] == Place(-1, -1)
     )
     assert decode(code.insns)[3].imm == 42 and decode(code.insns)[4].imm == 1
+
+
+@pytest.mark.live
+def test_fields_that_builtins_read_themselves_are_among_them() -> None:
+    made = work("BEGIN { print((leader_tid, leader_comm)); }", Target.live())
+    names = {(row.struct, row.field) for row in layouts(made)}
+    assert names == {("struct task_struct", name) for name in ("group_leader", "pid", "comm")}
