@@ -185,9 +185,14 @@ def test_what_must_hold(pbt):
 
 def test_the_kernels_own_trace(pbt, tracefs):
     mark = f"pbt{os.getpid()}"
-    pipe = tracefs / "trace"
-    pbt("-q", "-e", f'BEGIN {{ debugf("{mark} %d%% %s %x", 5, comm, 255); exit(); }}')
-    assert f"{mark} 5% python ff" in pipe.read_text()
+    pipe, switch = tracefs / "trace", tracefs / "tracing_on"
+    before = switch.read_text()
+    switch.write_text("1")
+    try:
+        pbt("-q", "-e", f'BEGIN {{ debugf("{mark} %d%% %s %x", 5, comm, 255); exit(); }}')
+        assert f"{mark} 5% python ff" in pipe.read_text()
+    finally:
+        switch.write_text(before)
 
 
 # --- addresses and stacks ---------------------------------------------------------------------
