@@ -46,7 +46,7 @@ def variable(text: str, at: int) -> int:
 
 
 def map_name(text: str, at: int) -> int:
-    return _words(text, at + 1)
+    return _words(text, at + 2) if _begins_name(text[at + 1 : at + 2]) else at + 1
 
 
 def number(text: str, at: int) -> int:
@@ -138,7 +138,7 @@ SCANS: dict[str, Scan] = {
     r"\s+": blanks,
     r"[A-Za-z_]\w*": name,
     r"\$[A-Za-z_]\w*": variable,
-    r"@\w*": map_name,
+    r"@([A-Za-z_]\w*)?": map_name,
     r"0[xX][0-9a-fA-F_]+\w*|\d[\w]*": number,
     '"([^"\\\\\n]|\\\\(.|\n))*"': string,
     '([A-Za-z_]\\w*=)?[A-Za-z_*?][\\w*?]*(:("([^"\\\\\n]|\\\\.)*"|\\/[^\\s,{:]*|[^\\s,{:\\/"]*(\\/[^\\s,{:]*(?=:))?))*'
