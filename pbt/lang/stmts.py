@@ -316,7 +316,7 @@ class Body(Expressions):
         signed = False
         if first:
             kind = self._expr(call.args[0])
-            truth = isinstance(self.real(call.args[0]), ast.Bool)
+            truth = isinstance(call.args[0], ast.Bool)  # a comparison may be meant as 0 or 1, as before 0.24
             if not is_integral(kind) or isinstance(kind, Pointer) or truth:
                 raise ScriptError(
                     f"{call.name}() only supports integer arguments ({kind} provided)",
