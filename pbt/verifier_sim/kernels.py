@@ -200,8 +200,8 @@ FLAWS = (
 """What some kernels do wrong, so that they refuse or accept what no other does: from, until, meaning."""
 
 STABLE = (
-    ((5, 10), 1, "zeros_anywhere const_shifts"),
-    ((6, 1), 1, "const_shifts gotol commuted_kept zeros_anywhere low_bits loads_exit"),
+    ((5, 10), 1, "zeros_anywhere const_shifts bits_forget"),
+    ((6, 1), 1, "const_shifts gotol commuted_kept zeros_anywhere low_bits loads_exit bits_forget"),
     (
         (6, 12),
         60,
