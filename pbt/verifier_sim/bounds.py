@@ -49,7 +49,7 @@ def sync(scalar: Scalar, rules: Features) -> Scalar:
                 break
     else:
         for _ in range(2):
-            before, ranges = ranges, _deduce_old(ranges, not (value | mask) >> 32)
+            before, ranges = ranges, _deduce_old(ranges, not (value | mask) >> 32, "low_bits" in rules)
             if ranges == before:
                 break
     value, mask = _to_bits(value, mask, ranges, rules)
@@ -250,14 +250,17 @@ def _signs(umin: int, umax: int, smin: int, smax: int, top: int) -> Bounds:
     return umin, umax, smin, smax
 
 
-def _deduce_old(ranges: Ranges, low_only: bool) -> Ranges:
-    """One round of refinements, before 6.8; `low_only`: the upper half is known to be 0."""
+def _deduce_old(ranges: Ranges, low_only: bool, halves: bool) -> Ranges:
+    """One round of refinements, before 6.8.
+
+    `low_only`: the upper half is known to be 0; `halves`: 64-bit ranges tell of the lower half.
+    """
     umin, umax, smin, smax, u32min, u32max, s32min, s32max = ranges
     u32min, u32max, s32min, s32max = _signs(u32min, u32max, s32min, s32max, TOP32)
     umin, umax, smin, smax = _signs(umin, umax, smin, smax, TOP64)
-    if smin >= S32_MIN and smax <= S32_MAX:
+    if halves and smin >= S32_MIN and smax <= S32_MAX:
         s32min, s32max = max(s32min, smin), min(s32max, smax)
-    if umax <= M32:
+    if halves and umax <= M32:
         u32min, u32max = max(u32min, umin), min(u32max, umax)
     if low_only:
         umin, umax = max(umin, u32min), min(umax, u32max)

@@ -48,6 +48,10 @@ ROWS = (
     ("a signed number less than itself", f"{_BIT}; if w0 s< w0 goto next; {_READ}", "6.1 6.18.44 7.3"),
     ("a wide signed number less than itself", f"{_BIT}; if r0 s< r0 goto next; {_READ}",
      "6.1 6.12 6.18.15 6.18.44 7.3"),
+    ("half of a number at the upper end", "call ktime_get_ns; if r0 < -16 goto out; if w0 < -255 goto next; out: r0 = 0; exit;"
+     " next: r0 = r9; exit", "6.1 6.12 6.18.15 6.18.44 7.3"),
+    ("a range behind a test of bits", "call ktime_get_ns; if r0 s< -9 goto out; if r0 s> 9 goto out; if r0 & 1 goto out;"
+     " if r0 s> 9 goto next; out: r0 = 0; exit; next: r0 = r9; exit", ""),
     ("a value before its start by a known amount", f"{_LOOK}; if r8 == 0 goto out; r8 -= 8; r0 = *(u8 *)(r8 +8);"
      " out: r0 = 0; exit", "5.10 6.1 6.12 6.18.15 6.18.44"),
     ("a value before its start by an unknown amount", f"{_INDEX}; r8 += r7; r8 -= 1; r0 = *(u8 *)(r8 +1);"
