@@ -6,7 +6,6 @@ PBT_PROGRAMS=100 tries so many of each family, from number PBT_PROGRAMS_FROM on.
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -14,9 +13,8 @@ import pytest
 
 from pbt.cli.kernel import judging, kernel_types
 from pbt.host.target import Target
-from pbt.isa.insn import encode
-from pbt.source import KernelError
 from pbt.sys import bpf
+from tests.live.loaded import refusal
 from tests.property.families import FAMILIES, MAPS, STRUCTS, TYPES, Built, made
 
 pytestmark = pytest.mark.live
@@ -55,20 +53,11 @@ class Kernel:
 
     def judge(self, program: Built, functions: dict[str, int]) -> str:
         """ "" if the kernel loads it, else its log."""
-        slots = list(program.insns)
-        for at, name in program.kfuncs.items():
-            slots[at] = slots[at]._replace(imm=functions[name])
-        for at, (index, _, _) in program.map_of.items():
-            slots[at] = slots[at]._replace(imm=self.map(index, program.program.prog_type))
-        info = b"".join(struct.pack("<II", *row) for row in program.func_info)
-        flags = 16 * program.program.sleepable  # BPF_F_SLEEPABLE
-        try:
-            bpf.prog_load(
-                program.program.prog_type, encode(slots), prog_btf_fd=self.btf, func_info=info, flags=flags
-            ).close()
-        except KernelError as error:
-            return error.log or str(error)
-        return ""
+        kind = program.program.prog_type
+        return refusal(
+            kind, program.insns, {at: functions[name] for at, name in program.kfuncs.items()}, program.map_of,
+            lambda index: self.map(index, kind), self.btf, program.func_info, sleepable=program.program.sleepable,
+        )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -11,9 +10,8 @@ import pytest
 
 from pbt.cli.kernel import judging, kernel_types
 from pbt.host.target import Target
-from pbt.isa.insn import encode
-from pbt.source import KernelError
 from pbt.sys import bpf
+from tests.live.loaded import refusal
 from tests.property.objects import mutant
 from tests.unit.verifier_sim.objects import MAPS, STRUCTS, TYPES, Case, cases
 
@@ -46,20 +44,11 @@ class Kernel:
         """ "" if the kernel loads it, else its log."""
         types = Target.live().types
         assert types is not None
-        slots = list(case.insns)
-        for at, name in case.kfuncs.items():
-            slots[at] = slots[at]._replace(imm=types.find("func", name) or 0)
-        for at, (index, _, _) in case.map_of.items():
-            slots[at] = slots[at]._replace(imm=self.maps[index])
-        info = b"".join(struct.pack("<II", *row) for row in case.func_info)
-        flags = 16 * (case.prog_type == "SYSCALL")
-        try:
-            bpf.prog_load(
-                case.prog_type, encode(slots), prog_btf_fd=self.btf, func_info=info, flags=flags
-            ).close()
-        except KernelError as error:
-            return error.log or str(error)
-        return ""
+        functions = {at: types.find("func", name) or 0 for at, name in case.kfuncs.items()}
+        return refusal(
+            case.prog_type, case.insns, functions, case.map_of, self.maps.__getitem__, self.btf, case.func_info,
+            sleepable=case.prog_type == "SYSCALL",
+        )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
