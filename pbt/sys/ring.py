@@ -104,6 +104,8 @@ class RingBuffer:
         fence()  # the producer wrote its records before its position
         start = self._at & self._mask
         found, end = self._scan(start, start + produced - self._at)
+        if end == start:  # the first is still being written: its end wakes the reader
+            return []
         fence()  # the headers were seen finished before the data is read
         base = mmap.PAGESIZE
         taken = [Run(length, stride, self._data[base + at : base + to]) for length, stride, at, to in found]

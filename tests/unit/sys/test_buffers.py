@@ -108,6 +108,19 @@ def test_a_ring_stops_at_an_unfinished_record() -> None:
     os.close(producer.fd)
 
 
+def test_nothing_is_taken_while_the_very_first_record_is_being_written() -> None:
+    producer = Producer()
+    reader = RingBuffer(producer.fd, SIZE)
+    producer.write(b"first", BUSY)
+    assert reader.runs() == [] and producer.room() == SIZE - 16
+    assert reader.rest()
+    for copy in (0, SIZE):
+        os.pwrite(producer.fd, struct.pack("=I", 5), 2 * mmap.PAGESIZE + copy)
+    assert [run.records() for run in reader.runs()] == [[b"first"]]
+    reader.close()
+    os.close(producer.fd)
+
+
 def sample(data: bytes) -> bytes:
     raw = data + bytes(-(len(data) + 4) % 8)
     return struct.pack("=IHHI", 9, 0, 12 + len(raw), len(raw)) + raw
