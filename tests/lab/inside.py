@@ -4,7 +4,7 @@
 
 REGEX: only rows that have it in their names.
 One line of JSON: {"release", "features": {name: release}, "absent": names, "rows": {name: {"ok", "text",
-"links", "seconds"}}}. `text` is what was shown, or why nothing was.
+"links", "seconds"}}}. `text` is what was shown, or why nothing was: a traceback where pbt failed, for the others run all the same.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 
 from pbt.host.target import Target
 from pbt.output.sink import Collector
@@ -28,6 +29,7 @@ from pbt.uapi.features import FEATURES
 from tests.lab.rows import MESSAGES, ROWS, Row
 
 PATIENCE = 60  # seconds for one row
+FRAMES = -5  # of a traceback: the innermost
 CELL = ctypes.c_long(0)
 NONE = "this kernel has no such function"
 
@@ -57,32 +59,38 @@ def picked(word: str, target: Target) -> str:
     raise UsageError(NONE)
 
 
-def drive(session: Session, row: Row, before: set[int], links: list[int]) -> None:
-    """Make the load once the probes are attached, then end the script; end it, too, when it takes too long."""
+def drive(session: Session, row: Row, before: set[int], links: list[int], over: threading.Event) -> None:
+    """Make the load once the probes are attached, then end the script; end it, too, when it takes too long.
+
+    `over`: the script ended before, so that no load is made beside the next one.
+    """
     end = time.monotonic() + PATIENCE
-    while session._links is None and time.monotonic() < end:
-        time.sleep(0.02)
-    links.append(len(set(objects.ids("link")) - before))
-    if row.load or row.refused:
-        subprocess.run(["/bin/sh", "-c", row.load or "true"], check=False, timeout=PATIENCE)
-        CELL.value += 1
-    else:
-        while session.alive and time.monotonic() < end:
-            time.sleep(0.05)
-    session.stop()
+    try:
+        while session._links is None and time.monotonic() < end:
+            if over.wait(0.02):
+                return
+        links.append(len(set(objects.ids("link")) - before))
+        if row.load or row.refused:
+            subprocess.run(["/bin/sh", "-c", row.load or "true"], check=False, timeout=PATIENCE)
+            CELL.value += 1
+        else:
+            while session.alive and time.monotonic() < end:
+                time.sleep(0.05)
+    finally:
+        session.stop()
 
 
 def run(row: Row, target: Target) -> dict[str, object]:
     start, links, sink = time.monotonic(), [], Collector()
     sink.messages = "text"  # and what is said beside it
     said: list[str] = []
-    before = set(objects.ids("link"))
+    before, over = set(objects.ids("link")), threading.Event()
     try:
         options = Options(unsafe=row.unsafe, environment={})
         bundle = compile(Source(row.name, addresses(row.script, target)), target, options)
         said += bundle.warnings
         session = Session(bundle, target, sink=sink, cmd=row.cmd or None, notify=said.append)
-        helper = threading.Thread(target=drive, args=(session, row, before, links), daemon=True)
+        helper = threading.Thread(target=drive, args=(session, row, before, links, over), daemon=True)
         if row.load or row.cmd or row.refused:
             helper.start()
         session.run()
@@ -96,6 +104,10 @@ def run(row: Row, target: Target) -> dict[str, object]:
     except PbtError as error:
         text = "\n".join([*said, str(error)])
         ok = row.refused and bool(re.search(row.says, text))
+    except Exception:
+        ok, text = False, traceback.format_exc(limit=FRAMES)
+    finally:
+        over.set()
     print(row.name, ok, f"{time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)
     return {
         "ok": ok,

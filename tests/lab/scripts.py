@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,8 @@ def outcome(name: str, text: str, target: Target, options: dict[str, Any]) -> di
         row["why"] = f"{error.reason}\n{error.log[-600:]}"
     except PbtError as error:
         row["why"] = str(error)
+    except Exception:
+        row["why"] = traceback.format_exc()
     return row | {"seconds": round(time.monotonic() - start, 2)}
 
 

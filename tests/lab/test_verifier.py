@@ -49,6 +49,7 @@ def test_programs_of_scripts(judged: Judged) -> None:
     """Whatever compiles is judged as the kernel judges it; what it refuses first is told by its name."""
     differ, asked = {}, 0
     for row in judged.scripts:
+        assert "Traceback" not in row["why"], row
         asked += len(row["programs"]) if row["refused"] or not row["why"] else 0
         taken = set(row["programs"]) - {row["refused"]}
         if row["refused"] in row["accepted"] or (not row["why"] and taken != set(row["accepted"])):

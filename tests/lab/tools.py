@@ -14,6 +14,7 @@ import json
 import sys
 import threading
 import time
+import traceback
 
 from pbt.cli import tool
 from pbt.host.target import Target
@@ -73,6 +74,8 @@ def run(path: str, target: Target) -> dict[str, object]:
         helper.join()
     except PbtError as error:
         row["why"] = str(error)
+    except Exception:
+        row["why"] = traceback.format_exc()
     finally:
         over.set()
     row["seconds"] = round(time.monotonic() - start, 3)
