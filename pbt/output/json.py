@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from pbt.types import Array, Buffer, Char, Opaque, Struct, Tuple, Type
+from pbt.output import convert
+from pbt.output.convert import Convert
+from pbt.types import Array, Buffer, Char, Opaque, Type
 from pbt.typing import Any
 from pbt.values import jsonable
 
 _SPECIAL = re.compile('["\\\\\\x00-\\x1f\\x7f]|[\\ud800-\\udfff]')
 _SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-
-ToJson = Callable[[Any], Any]
 
 
 class Ready(str):
@@ -88,31 +88,17 @@ def _escaped(texts: Sequence[bytes]) -> list[bytes]:
     return [] if whole is None else whole.split(_BETWEEN)
 
 
-def converter(type_: Type, opaque: Callable[[Opaque, bytes], Any]) -> ToJson:
+def converter(type_: Type, opaque: Callable[[Opaque, bytes], Any]) -> Convert:
     """How decoded values of a type become JSON-able data; `opaque` converts values of Opaque types."""
-    if isinstance(type_, Opaque):
-        return lambda value: opaque(type_, value)
-    if isinstance(type_, Buffer):
-        return list
-    if isinstance(type_, Array) and not isinstance(type_.element, Char):
-        element = converter(type_.element, opaque)
-        return lambda value: [element(item) for item in value]
-    if isinstance(type_, Struct):
-        return _object([(member.name, converter(member.type, opaque)) for member in type_.flat()])
-    if isinstance(type_, Tuple):
-        parts = [converter(item, opaque) for item in type_.elements]
-        if type_.names:
-            return _object(list(zip(type_.names, parts, strict=True)))
-        return lambda value: [convert(item) for convert, item in zip(parts, value, strict=True)]
-    return _same
 
+    def leaf(type_: Type) -> Convert | None:
+        if isinstance(type_, Opaque):
+            return lambda value: opaque(type_, value)
+        if isinstance(type_, Buffer):
+            return list
+        return convert.same if isinstance(type_, Array) and isinstance(type_.element, Char) else None
 
-def _same(value: Any) -> Any:
-    return value
-
-
-def _object(members: list[tuple[str, ToJson]]) -> ToJson:
-    return lambda value: {name: convert(value[name]) for name, convert in members}
+    return convert.converter(type_, leaf, list)
 
 
 def whole_map(name: str, keys: Sequence[bytes], values: Sequence[Any]) -> Any:

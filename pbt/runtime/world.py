@@ -21,7 +21,7 @@ from pbt.values import Histogram, Table, jsonable
 
 if TYPE_CHECKING:
     from pbt.host.target import Target
-    from pbt.output.json import ToJson
+    from pbt.output.convert import Convert
     from pbt.output.sink import Sink
     from pbt.runtime.load import Loaded
     from pbt.runtime.stacks import Stacks
@@ -306,7 +306,7 @@ class World:
         self.at_hand = None
         self.sink.emit(live.aggregation.json if live.aggregation else "map", shown, data)
 
-    def _to_json(self, type_: Type) -> ToJson:
+    def _to_json(self, type_: Type) -> Convert:
         from pbt.output.json import converter
 
         return converter(type_, self._json_opaque)
