@@ -131,7 +131,7 @@ def atomic(env: Env, state: State, pc: int, insn: Insn) -> int:
 
 
 def _ordered(env: Env, state: State, pc: int, insn: Insn) -> int:
-    """load_acquire and store_release; kernels before 7.0 ask what the register points to after a load into it."""
+    """load_acquire and store_release; older kernels ask what the register points to after a load into it."""
     size = op.BYTES[insn.opcode & 0x18]
     if insn.imm == 0x100:
         reg = read_reg(state, insn.src_reg)
@@ -139,7 +139,7 @@ def _ordered(env: Env, state: State, pc: int, insn: Insn) -> int:
         aligned(env, reg, insn.offset, size, strict=True)
         regs[insn.dst_reg] = load(env, state, insn.src_reg, reg, insn.offset, size)
         _no_kernel_pointer(reg, insn.offset)
-        now = reg if env.release >= (7, 0) else regs[insn.src_reg]
+        now = reg if "acquires_before" in env.rules else regs[insn.src_reg]
         if now.kind in _NO_ATOMICS:
             raise Refuse(f"BPF_ATOMIC loads from R{insn.src_reg} {now.type_name} is not allowed")
         return pc + 1

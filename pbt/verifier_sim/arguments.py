@@ -186,7 +186,7 @@ def _object_argument(
     elif name == "BTF_ID_SOCK_COMMON" and reg.kind == "ptr_":
         same_struct(env, regno, reg, "sock_common")
     elif name == "CONST_STR":
-        constant_text(regno, reg)
+        constant_text(env, regno, reg)
     elif name in _OBJECTS:
         _OBJECTS[name](env, state, helper, given, regno, reg)
     elif name in _DYNPTRS:

@@ -98,13 +98,13 @@ def helper_memory(
     elif kind == "map_key":
         if write:
             raise Refuse(f"R{regno} cannot write into {reg.type_name}")
-        memory.region(regno, memory.merged(env, reg), 0, size, reg.obj.key_size, zero)
+        memory.region(env, regno, reg, 0, size, reg.obj.key_size, zero)
     elif kind in ("pkt", "pkt_meta"):
         memory.packet(env, regno, reg, 0, size, zero)
     elif kind == "mem":
         if write and "rdonly" in reg.mods:
             raise Refuse(f"R{regno} cannot write into {reg.type_name}")
-        memory.region(regno, memory.merged(env, reg), 0, size, reg.size, zero)
+        memory.region(env, regno, reg, 0, size, reg.size, zero)
     elif kind == "ptr_":
         if write:
             raise Refuse("only read is supported")
@@ -129,7 +129,7 @@ def same_struct(env: Env, regno: int, reg: Reg, wanted: str) -> None:
         raise Refuse(f"R{regno} is of type {reg.obj} but {wanted} is expected")
 
 
-def constant_text(regno: int, reg: Reg) -> None:
+def constant_text(env: Env, regno: int, reg: Reg) -> None:
     """Text in the value of a map that is frozen and that programs only read."""
     info: MapInfo = reg.obj
     if not info.data:
@@ -137,7 +137,7 @@ def constant_text(regno: int, reg: Reg) -> None:
     if reg.num.mask:
         raise Refuse(f"R{regno} is not a constant address'")
     at = reg.off + reg.num.smin
-    memory.region(regno, reg, 0, info.value_size - at, info.value_size)
+    memory.region(env, regno, reg, 0, info.value_size - at, info.value_size)
     if b"\0" not in info.data[at:]:
         raise Refuse("string is not zero-terminated")
 

@@ -99,6 +99,9 @@ RULES = (
     Rule("may_goto_zero", (6, 14), "may_goto over no instruction"),
     Rule("gotox", (6, 19), "jumps to addresses from tables, which are maps of instructions"),
     Rule("load_acquire", (6, 15), "load_acquire and store_release"),
+    Rule(
+        "acquires_before", (7, 0), "what load_acquire reads from is judged by what the register held before"
+    ),
     Rule("const_key", (6, 15), "an array looked up with a constant key in range is not null"),
     Rule("overflow_pairs", (6, 17), "adding keeps bounds when both ends overflow"),
     Rule("kptr_in_objects", (6, 12), "kptr_xchg puts pointers into objects of the program"),

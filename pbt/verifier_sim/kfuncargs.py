@@ -200,7 +200,7 @@ def _field(call: Call, regno: int, reg: Reg, kind: str) -> None:
 def _text(call: Call, regno: int, reg: Reg, _: str) -> None:
     if reg.kind != "map_value" or reg.null:
         raise Refuse(f"arg#{regno - 1} doesn't point to a const string")
-    constant_text(regno, reg)
+    constant_text(call.env, regno, reg)
 
 
 def _old_dynptr(call: Call, regno: int, reg: Reg, _: str) -> None:

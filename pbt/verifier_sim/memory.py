@@ -20,8 +20,19 @@ RDONLY_PROG, WRONLY_PROG = 1 << 7, 1 << 8
 # regions ------------------------------------------------------------------------------------------
 
 
-def region(regno: int, reg: Reg, offset: int, size: int, limit: int, zero: bool = False) -> None:
+def merged(env: Env, reg: Reg) -> Reg:
+    """A pointer with all of its offset in its number, on kernels that do not keep the known part apart.
+
+    Where something unknown was added it is so already.
+    """
+    if not reg.off or "offsets_merged" not in env.rules:
+        return reg
+    return reg._replace(off=0, num=scalar.const(reg.off))
+
+
+def region(env: Env, regno: int, reg: Reg, offset: int, size: int, limit: int, zero: bool = False) -> None:
     """Every byte of an access lies within `limit` bytes."""
+    reg = merged(env, reg)
     low, num = reg.off + offset, reg.num
     start = low + num.smin
     if num.smin < 0 and (start < 0 or (num.mask and num.smin < -(1 << 31))):
@@ -34,16 +45,6 @@ def region(regno: int, reg: Reg, offset: int, size: int, limit: int, zero: bool 
         raise Refuse(f"R{regno} unbounded memory access, make sure to bounds check any such access")
     if num.mask and low + num.umax + size > limit:
         raise outside("max", regno, reg, low + num.umax, size, limit)
-
-
-def merged(env: Env, reg: Reg) -> Reg:
-    """A pointer with all of its offset in its number, on kernels that do not keep the known part apart.
-
-    Where something unknown was added it is so already.
-    """
-    if not reg.off or "offsets_merged" not in env.rules:
-        return reg
-    return reg._replace(off=0, num=scalar.const(reg.off))
 
 
 _REGIONS = {"map_value": ("map value", "value_size"), "map_key": ("map key", "key_size")}
@@ -87,14 +88,14 @@ def map_value(
     if info.flags & flag:
         verb = "write into" if write else "read from"
         raise Refuse(f"{verb} map forbidden, value_size={info.value_size} off={reg.off + offset} size={size}")
-    region(regno, merged(env, reg), offset, size, info.value_size, zero)
+    region(env, regno, reg, offset, size, info.value_size, zero)
     if info.fields:
         fields.touch(info, reg, offset, size, helper)
 
 
 def packet(env: Env, regno: int, reg: Reg, offset: int, size: int, zero: bool = False) -> None:
     if "offsets_merged" in env.rules:  # so is what was compared with the end
-        region(regno, merged(env, reg), offset, size, reg.size, zero)
+        region(env, regno, reg, offset, size, reg.size, zero)
         return
     start = reg.off + offset
     if reg.num.smin < 0:
@@ -158,13 +159,13 @@ def _load_value(env: Env, state: State, regno: int, reg: Reg, offset: int, size:
 
 
 def _load_key(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
-    region(regno, merged(env, reg), offset, size, reg.obj.key_size)
+    region(env, regno, reg, offset, size, reg.obj.key_size)
     return _plain(size, sign)
 
 
 def _load_mem(env: Env, state: State, regno: int, reg: Reg, offset: int, size: int, sign: bool) -> Reg:
     if "untrusted_" not in reg.mods:
-        region(regno, merged(env, reg), offset, size, reg.size)
+        region(env, regno, reg, offset, size, reg.size)
     return _plain(size, sign)
 
 
@@ -322,7 +323,7 @@ def store(
     elif kind == "mem":
         if "rdonly" in reg.mods:
             raise Refuse(f"R{regno} cannot write into {reg.type_name}")
-        region(regno, merged(env, reg), offset, size, reg.size)
+        region(env, regno, reg, offset, size, reg.size)
     elif kind in ("tp_buffer", "buf", "flow_keys") and "rdonly" not in reg.mods:
         _LOAD[kind](env, state, regno, reg, offset, size, False)
     elif kind == "map_key":
