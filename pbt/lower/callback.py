@@ -6,7 +6,7 @@ from pbt.ir import core as ir
 from pbt.ir.build import Builder
 from pbt.lang import ast
 from pbt.lower import loops, stmt
-from pbt.lower.script import Body
+from pbt.lower.body import Body
 
 
 class Loop(Body):

@@ -15,7 +15,7 @@ from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pbt.ir.core import Value
-    from pbt.lower.script import Body
+    from pbt.lower.body import Body
 
 RING, LOST = "ringbuf", "lost"
 _CURRENT_CPU = 0xFFFFFFFF  # BPF_F_CURRENT_CPU

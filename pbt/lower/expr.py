@@ -16,7 +16,7 @@ from pbt.types import CHAR, Array, Bool, Int, Pointer, Str, Type, is_integral, i
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pbt.lower.script import Body
+    from pbt.lower.body import Body
 
 NUMBER = Int(8, True)
 _OPS = {"+": "add", "-": "sub", "*": "mul", "&": "and", "|": "or", "^": "xor", "<<": "shl"}

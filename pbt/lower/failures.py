@@ -12,7 +12,7 @@ from pbt.typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pbt.ir.build import Number
     from pbt.ir.core import Value
-    from pbt.lower.script import Body
+    from pbt.lower.body import Body
 
 FAILURES = "failures"
 SIZE = 16

@@ -15,7 +15,7 @@ from pbt.types import Tuple, Type, is_integral
 from pbt.typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from pbt.lower.script import Body
+    from pbt.lower.body import Body
 
 
 LEFT, RESULT, CONTEXT, HEADER = 0, 8, 16, 24

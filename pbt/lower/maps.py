@@ -24,7 +24,7 @@ from pbt.types import I64, U32, U64, Tuple, Type, is_integral, is_signed
 from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pbt.lower.script import Body
+    from pbt.lower.body import Body
 
 BUCKET = "bucket"
 _NOEXIST = 1  # BPF_NOEXIST

@@ -15,7 +15,7 @@ from pbt.types import is_integral, is_signed
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pbt.lower.script import Body
+    from pbt.lower.body import Body
 
 
 def find(body: Body, name: str, keys: Sequence[ast.Expr], variable: str) -> Value:

@@ -13,7 +13,7 @@ from pbt.types import Array, is_integral
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pbt.lower.script import Body
+    from pbt.lower.body import Body
 
 
 def block(body: Body, node: ast.Block) -> None:

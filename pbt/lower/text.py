@@ -16,7 +16,7 @@ from pbt.types import Array, Int, Opaque, Pointer, Str, Tuple, Type, is_integral
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pbt.lower.script import Body
+    from pbt.lower.body import Body
 
 
 def locate(body: Body, node: ast.Expr) -> Loc:

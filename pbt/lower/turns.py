@@ -11,7 +11,7 @@ from pbt.ir.core import Value
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pbt.lower.script import Body
+    from pbt.lower.body import Body
 
 Turn = Callable[[Mem], Number]
 

@@ -18,8 +18,8 @@ from pbt.uapi.trust import OR_NULL, RCU
 
 if TYPE_CHECKING:
     from pbt.ir.core import Value
+    from pbt.lower.body import Body
     from pbt.lower.memory import Loc
-    from pbt.lower.script import Body
 
 
 class Known(NamedTuple):
