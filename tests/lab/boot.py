@@ -36,7 +36,7 @@ PROCESSORS = int(os.environ.get("PBT_LAB_PROCESSORS", "1"))
 """Kernels change their own text for kprobes, trampolines and static keys, and emulated processors that run at
 the same time now and then trip over it: hence one, and with more of them one at a time (thread=single)."""
 WORDS = "quiet panic=-1 oops=panic softlockup_panic=1 watchdog_thresh=30"
-"""The kernel's command line: whatever goes wrong ends QEMU at once (-no-reboot); no time for what guards against others."""
+"""The kernel's command line: whatever goes wrong ends QEMU at once (-no-reboot)."""
 PYTHON = "/usr/bin/python3"  # of guests with a root of their own
 
 

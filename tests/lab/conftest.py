@@ -1,35 +1,33 @@
 """Every kernel of the lab that PBT_LAB_KERNELS names (default 6.1, or all) is booted once, and runs what commands.py has
 for the tests that were chosen.
 
-The first test that asks waits until all guests are done: nothing else runs beside them.
+Guests are booted from the start, by a process of their own (guests.py), beside the tests that ask nothing of this
+machine's kernel. These come first, then those of the lab: the first one waits until all guests are done. The live tests
+come last, and nothing else runs beside them.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import threading
-import time
-from collections.abc import Mapping
-from functools import cache
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from subprocess import PIPE
 from typing import Any, NamedTuple
 
 import pytest
 
-from tests.lab import boot, kernels, vm
-from tests.lab.commands import asked
+from tests.lab import kernels, vm
 
-LIMIT = 1500.0  # seconds for one guest's commands, twice what they take on a quiet machine
-TOTAL = 2400.0  # seconds for all guests
 REQUIRED = os.environ.get("PBT_REQUIRE_LIVE") == "1"
-unavailable = cache(boot.unavailable)
-OUTCOMES = pytest.StashKey["dict[str, Booted]"]()
 
 
 class Booted(NamedTuple):
-    """What came of everything that ran in a kernel."""
+    """What came of everything that ran in a kernel; or why it cannot be booted."""
 
     kernel: str
+    why: str
     results: Mapping[str, vm.Result]
 
     @property
@@ -49,49 +47,73 @@ class Booted(NamedTuple):
         return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def run_all(names: list[str], tests: set[str]) -> dict[str, Booted]:
-    """Boot every kernel once, as many at a time as there are processors and memory for; the longest lists first."""
-    waiting = sorted(((name, asked(name, tests)) for name in names), key=lambda pair: -len(pair[1]))
-    found: dict[str, Booted] = {}
-    end = time.monotonic() + TOTAL
+class Guests:
+    """guests.py under way, for the files of tests in `tests`."""
 
-    def work() -> None:
-        while waiting:
-            name, rows = waiting.pop(0)
-            files = {path: text for row in rows for path, text in row.files.items()}
-            left = max(1.0, min(LIMIT, end - time.monotonic()))
-            done = vm.run(name, [row.command for row in rows], timeout=left, files=files)
-            found[name] = Booted(name, dict(zip((row.name for row in rows), done, strict=True)))
+    def __init__(self, tests: set[str]) -> None:
+        command = [sys.executable, "-m", "tests.lab.guests", ",".join(kernels.chosen()), ",".join(tests)]
+        self._process = subprocess.Popen(
+            command, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True, cwd=kernels.PROJECT
+        )
+        self.booted: dict[str, Booted] = {}
 
-    # daemons: a guest ends with the thread that started it, and these do not outlive pytest
-    workers = [threading.Thread(target=work, daemon=True) for _ in range(boot.at_a_time())]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    return {name: found[name] for name in names}
+    def wait(self) -> dict[str, Booted]:
+        """All kernels, once they are done; from now on, guests may have all processors."""
+        if not self.booted:
+            out, err = self._process.communicate("\n")
+            assert self._process.returncode == 0, err
+            for name, row in json.loads(out).items():
+                assert row["why"] or "results" in row, err
+                results = {key: vm.Result(**result) for key, result in row.get("results", {}).items()}
+                self.booted[name] = Booted(name, row["why"], results)
+        return self.booted
+
+    def close(self) -> None:
+        """End it, and with it its guests, if nobody has waited for it."""
+        if self._process.returncode is None:
+            self._process.kill()
+            self._process.communicate()
 
 
-@pytest.fixture(scope="session")
-def outcomes(request: pytest.FixtureRequest) -> dict[str, Booted]:
-    """What came of everything in every kernel that can be had."""
-    tests = {item.path.stem for item in request.session.items}
-    found = run_all([name for name in kernels.chosen() if not unavailable(name)], tests)
-    request.config.stash[OUTCOMES] = found
-    return found
+GUESTS = pytest.StashKey[Guests]()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=turn)
+
+
+def turn(item: pytest.Item) -> int:
+    """When a test has its turn: beside guests, with the lab's, or after."""
+    return 2 if item.get_closest_marker("live") else 1 if item.get_closest_marker("lab") else 0
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
+    """Boot while tests run."""
+    tests = {item.path.stem for item in session.items if "booted" in getattr(item, "fixturenames", ())}
+    if not tests or session.config.option.collectonly:
+        yield
+        return
+    guests = session.config.stash[GUESTS] = Guests(tests)
+    try:
+        yield
+    finally:
+        guests.close()
 
 
 @pytest.fixture(scope="session", params=kernels.chosen())
-def booted(request: pytest.FixtureRequest, outcomes: dict[str, Booted]) -> Booted:
+def booted(request: pytest.FixtureRequest) -> Booted:
     """A kernel after all commands of all tests."""
-    if why := unavailable(request.param):
-        (pytest.fail if REQUIRED else pytest.skip)(why)
-    return outcomes[request.param]
+    found = request.config.stash[GUESTS].wait()[request.param]
+    if found.why:
+        (pytest.fail if REQUIRED else pytest.skip)(found.why)
+    return found
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """How long each kernel took."""
-    for name, booted in terminalreporter.config.stash.get(OUTCOMES, {}).items():
+    guests = terminalreporter.config.stash.get(GUESTS, None)
+    for name, booted in guests.booted.items() if guests else ():
         results = booted.results
         lost = "".join(f"; {key} had no end" for key, result in results.items() if result.code is None)
         slowest = sorted(results, key=lambda key: -results[key].seconds)[:4]

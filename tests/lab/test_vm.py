@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.lab import boot, guest, vm
+from tests.lab.commands import Asked
+from tests.lab.guests import Queue
 
 HELLO = vm.Command(["echo", "hello"])
 DEADLY = vm.Command(["sh", "-c", "kill -9 $PPID"])
@@ -62,3 +64,18 @@ def test_a_panic_ends_the_guest_at_once(guests):
     results = vm.run("6.1", [loud, HELLO])
     assert [result.code for result in results] == [None, 0]
     assert "Kernel panic - not syncing" in results[0].stderr
+
+
+def test_all_kernels_have_their_turn(guests, monkeypatch):
+    """One guest at first, two from then on; a kernel that cannot be booted asks for none."""
+    monkeypatch.setattr(boot, "unavailable", {"5.10": "", "6.1": "none", "6.12": "", "7": ""}.get)
+    monkeypatch.setattr(
+        "tests.lab.guests.asked", lambda name, tests: [Asked("said", vm.Command(["echo", name, *tests]))]
+    )
+    queue = Queue(["5.10", "6.1", "6.12", "7"], {"test"})
+    queue.serve(1)
+    queue.serve(2)
+    queue.join()
+    assert queue.found.pop("6.1") == {"why": "none"} and len(guests) == 3
+    said = {name: found["results"]["said"]["stdout"] for name, found in queue.found.items()}
+    assert said == {name: f"{name} test\n" for name in ("5.10", "6.12", "7")}
