@@ -15,6 +15,7 @@ from pbt.runtime.attach import attach
 from pbt.runtime.load import load
 from pbt.source import KernelError, Source
 from pbt.sys import objects
+from tests.conftest import PATIENCE
 from tests.live.held import link_info
 
 pytestmark = pytest.mark.live
@@ -66,7 +67,7 @@ def test_a_thousand_times(tracefs: Path) -> None:
             links.close()
         assert descriptors() == between
     assert descriptors() == before and not text_events(tracefs)
-    end = time.monotonic() + 5
+    end = time.monotonic() + PATIENCE
     while (left := programs & set(objects.ids("prog")) or links_of(programs)) and time.monotonic() < end:
         time.sleep(0.05)
     assert not left

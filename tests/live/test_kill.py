@@ -12,6 +12,7 @@ import pytest
 
 from pbt.source import KernelError
 from pbt.sys import bpf, objects
+from tests.conftest import COMMAND, PATIENCE
 from tests.live.held import link_info
 
 pytestmark = pytest.mark.live
@@ -46,7 +47,7 @@ def alive() -> dict[str, set[int]]:
     return {"map": maps, "prog": progs, "link": {i.id for i in found["link"] if i.prog_id in progs}}
 
 
-def left_behind(seconds: float = 20.0) -> dict[str, set[int]]:
+def left_behind(seconds: float = PATIENCE) -> dict[str, set[int]]:
     """What of ours is still there; waits until it is nothing: the kernel frees programs after grace periods."""
     end = time.monotonic() + seconds
     while True:
@@ -133,10 +134,8 @@ def test_a_broken_pipe_ends_it(pbt):
     """`pbt ... | head -1` ends soon after the reader has gone."""
     import subprocess
 
-    from tests import conftest
-
     script = f'interval:ms:10 {{ printf("tick\\n"); @{TOKEN}++; }}'
-    process = subprocess.Popen([*conftest.COMMAND, "-q", "-e", script], stdout=subprocess.PIPE)
+    process = subprocess.Popen([*COMMAND, "-q", "-e", script], stdout=subprocess.PIPE)
     assert process.stdout and process.stdout.readline() == b"tick\n"
     process.stdout.close()
-    assert process.wait(10) is not None and left_behind() == {}
+    assert process.wait(PATIENCE) is not None and left_behind() == {}

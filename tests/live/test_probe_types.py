@@ -437,8 +437,8 @@ def test_watchpoint(pbt, running):
 def test_signal_to_ourselves(pbt):
     run = pbt.start("-e", 'self:signal:SIGUSR1 { printf("told\\n"); @n = count(); }')
     run.attached()
-    for _ in range(3):
+    for count in range(1, 4):
         os.kill(run.pid, signal.SIGUSR1)
-        time.sleep(0.3)
+        run.until(lambda n=count: run.out.count("told\n") == n, f"{count} times told")
     done = run.interrupt()
     assert done.status == 0 and done.out.count("told\n") == 3 and rows(done.out)["@n"] == "3"

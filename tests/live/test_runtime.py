@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from pbt.runtime.session import Session
 from pbt.source import UsageError
 from pbt.types import I64, U32, U64, Str
 from pbt.values import Stats
+from tests.conftest import PATIENCE
 
 pytestmark = [
     pytest.mark.live,
@@ -92,12 +94,20 @@ def target() -> Target:
     return Target.live()
 
 
-def run(script: Bundle, target: Target, tmp_path, make=TextSink, **more) -> tuple[int, bytes, list[str]]:
-    """Exit code, output and notes of a whole run; no descriptor may stay open."""
+def run(
+    script: Bundle, target: Target, tmp_path, make=TextSink, attached: Callable[[], object] = list, **more
+) -> tuple[int, bytes, list[str]]:
+    """Exit code, output and notes of a whole run; no descriptor may stay open. `attached` is called when all is."""
     lines: list[str] = []
+
+    def notify(line: str) -> None:
+        lines.append(line)
+        if line.startswith("Attached "):
+            attached()
+
     before = len(os.listdir("/proc/self/fd"))
     sink = make(str(tmp_path / "out"))
-    code = Session(script, target, sink=sink, notify=lines.append, **more).run()
+    code = Session(script, target, sink=sink, notify=notify, **more).run()
     sink.close()
     assert len(os.listdir("/proc/self/fd")) <= before
     return code, (tmp_path / "out").read_bytes(), lines
@@ -209,8 +219,7 @@ def enter(pid: int, body: str) -> Program:
 
 def test_attached_programs_run_until_a_signal(target, tmp_path):
     script = bundle([enter(os.getpid(), hello(1)), program("END", hello(2) + RETURN, "END")])
-    threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-    code, out, notes = run(script, target, tmp_path)
+    code, out, notes = run(script, target, tmp_path, attached=lambda: os.kill(os.getpid(), signal.SIGINT))
     lines = out.decode().splitlines()
     assert code == 0 and notes[0] == "Attached 2 probes"
     assert lines[-1] == f"{COMM} 2" and f"{COMM} 1" in lines
@@ -229,19 +238,19 @@ def test_the_child_waits_and_its_end_is_the_end(target, tmp_path):
     script = bundle([enter(0, hello(1))])
     code, _, notes = run(script, target, tmp_path, cmd=f"sh -c 'echo ran > {tmp_path}/ran; sleep 0.2'")
     assert code == 0 and (tmp_path / "ran").read_text() == "ran\n"
-    assert 0.2 < time.monotonic() - started < 2 and notes == ["Attached 1 probe"]
+    assert time.monotonic() - started > 0.2 and notes == ["Attached 1 probe"]
 
 
 def test_a_child_that_runs_on_is_ended(target, tmp_path):
     started = time.monotonic()
     run(bundle([program("BEGIN", leave(0) + RETURN, "BEGIN")]), target, tmp_path, cmd="sleep 60")
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 50
 
 
 def test_the_end_of_a_watched_process_is_the_end(target, tmp_path):
     with subprocess.Popen(["sleep", "0.2"]) as process:
         run(bundle([enter(0, "")]), target, tmp_path, pid=process.pid)
-        assert process.poll() is not None or process.wait(1) == 0
+        assert process.poll() is not None or process.wait(PATIENCE) == 0
 
 
 def test_impossible_requests_are_usage_errors(target):
@@ -302,7 +311,7 @@ def test_perf_buffers_serve_as_well(target):
     found: list[Message] = []
     with Session(script, target) as session:
         session.start()
-        deadline = time.monotonic() + 2
+        deadline = time.monotonic() + PATIENCE
         while not found and time.monotonic() < deadline:
             os.getppid()
             session.poll()
@@ -325,8 +334,8 @@ def test_a_flood_of_events_is_not_lost(target, tmp_path):
         count = "r1 = value lost\nr2 = 1\nlock *(u64 *)(r1 + 0) += r2"
         script = bundle([enter(load_.pid, counted + count)])
         script = replace(script, maps=(replace(RING, max_entries=4 << 20), LOST))
-        threading.Timer(0.2, lambda: load_.communicate(b"\n")).start()
-        _, out, notes = run(script, target, tmp_path, pid=load_.pid)
+        go = threading.Thread(target=load_.communicate, args=(b"\n",))
+        _, out, notes = run(script, target, tmp_path, attached=go.start, pid=load_.pid)
     assert notes == ["Attached 1 probe"]
     assert out.count(b" 1\n") == len(out.splitlines()) >= 120_000
 

@@ -224,7 +224,7 @@ def test_s19_a_wildcard_of_events(judged, tracefs):
     run = time.monotonic()
     expected = len(list((tracefs / "events/sched").glob("sched*"))) + 1
     done = judged("-e", "tracepoint:sched:sched* { @[probe] = count(); } interval:s:5 { exit(); }")
-    assert 5 <= time.monotonic() - run < 30 and f"Attached {expected} probes\n" in done.err
+    assert time.monotonic() - run >= 5 and f"Attached {expected} probes\n" in done.err
     found = counts(done.out)
     assert found["tracepoint:sched:sched_switch"] > 10 and ascending(found.values())
     names = {f"tracepoint:sched:{p.name}" for p in (tracefs / "events/sched").glob("sched*")}
@@ -516,10 +516,12 @@ def test_s69_begin_and_end(judged):
     assert judged("-e", text, programs=3).out == "a\nb\n"
 
 
-def test_s70_short_names(judged, worker):
+def test_s70_short_names(pbt, worker):
     text = "t:syscalls:sys_enter_openat { @=count() } i:s:1 { exit() }"
     opener = worker("for i in range(9): os.close(os.open('/dev/null', 0))")
-    done = judged("-e", text, load=lambda: (opener.go(), time.sleep(3)))
+    run = pbt.start("-v", "-e", text).attached()
+    opener.go()
+    assert_judged(done := run.finish())
     assert int(re.search(r"^@: (\d+)$", done.out, re.M)[1]) >= 9
 
 
