@@ -57,6 +57,7 @@ def run(command: dict[str, object], base: str) -> dict[str, object]:
     for path in paths:
         with open(path, errors="replace") as file:
             texts.append(file.read())
+        os.unlink(path)
     seconds = time.monotonic() - start
     return {"code": code, "stdout": texts[0], "stderr": texts[1], "ready": ready, "seconds": seconds}
 
@@ -67,7 +68,7 @@ def main(folder: str) -> None:
     with open(os.path.join(folder, "begun"), "w"):
         pass
     for index, command in enumerate(commands):
-        result = run(command, os.path.join("/tmp", f"lab{index}"))
+        result = run(command, f"/tmp/lab{os.getpid()}.{index}")
         path = os.path.join(folder, f"{index}.json")
         with open(path + ".part", "w") as file:
             json.dump(result, file)
