@@ -90,7 +90,7 @@ def _act_printf(world: World, event: Event, values: Sequence[Any]) -> None:
 
 
 def _act_cat(world: World, event: Event, values: Sequence[Any]) -> None:
-    path = world.format(event, values)
+    path = _c_string(world.format(event, values))
     try:
         with open(path, "rb") as file:
             text = file.read(int(world.config["max_cat_bytes"]))
@@ -104,13 +104,19 @@ def _act_system(world: World, event: Event, values: Sequence[Any]) -> None:
     import subprocess
 
     world.flush()
-    done = subprocess.run(["/bin/sh", "-c", world.format(event, values)], stdout=subprocess.PIPE, check=False)
+    command = _c_string(world.format(event, values))
+    done = subprocess.run(["/bin/sh", "-c", command], stdout=subprocess.PIPE, check=False)
     text = done.stdout + b"\n" if done.stdout and not done.stdout.endswith(b"\n") else done.stdout
     world.emit("syscall", text, done.stdout)
     if done.returncode > 0:
         world.warn(f"system(): command exited with code {done.returncode}")
     elif done.returncode < 0:
         world.warn(f"system(): child process did not exit normally: signal {-done.returncode}")
+
+
+def _c_string(text: bytes) -> bytes:
+    """What the system takes of a text that may hold NUL characters, such as those of `%c`."""
+    return text.partition(b"\0")[0]
 
 
 def _check_print(checks: Checks, call: Call) -> Type:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from errno import EACCES, EINVAL, EPERM
+from errno import EACCES, EINVAL, ENODEV, EPERM, ESRCH
 from functools import cache
 
 from pbt.source import KernelError, ScriptError, Span
@@ -207,14 +207,28 @@ def on_event(prog: int, *, pid: int = -1, cpu: int = 0, cookie: int = 0, **event
 
 
 def on_cpus(prog: int, cpus: Sequence[int], pid: int | None, **event: Any) -> Sequence[Closeable]:
-    """One perf event on each CPU; with a process, one on each of its threads, whatever the CPU."""
+    """One perf event on each CPU; with a process, one on each of its threads, whatever the CPU.
+
+    CPUs and threads that are gone since they were listed are left out, as long as there are others.
+    """
     from pbt.sys import perf
 
     places = [(-1, cpu) for cpu in cpus] if pid is None else [(tid, -1) for tid in threads(pid)]
     bits = ("disabled",) if pid is None else ("disabled", "inherit")  # new threads and children too
+    missed, found = None, False
     with ExitStack() as stack:
         for tid, cpu in places:
-            bind(stack, perf.perf_event_open(pid=tid, cpu=cpu, attr_flags=bits, **event), prog)
+            try:
+                opened = perf.perf_event_open(pid=tid, cpu=cpu, attr_flags=bits, **event)
+            except KernelError as error:
+                if error.errno not in (ENODEV, ESRCH):  # the CPU is offline; there is no such thread
+                    raise
+                missed = error
+            else:
+                bind(stack, opened, prog)
+                found = True
+        if missed is not None and not found:
+            raise missed
         return (stack.pop_all(),)
 
 

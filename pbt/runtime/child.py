@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from pbt.source import KernelError, UsageError
 from pbt.typing import TYPE_CHECKING
@@ -20,12 +21,8 @@ class Watch:
 
     def __init__(self, pid: int) -> None:
         """Raises UsageError if there is no such process."""
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError as error:
-            raise UsageError(f"Failed to watch pid: {pid}: no such process") from error
-        except PermissionError:
-            pass
+        if not _exists(pid):
+            raise UsageError(f"Failed to watch pid: {pid}: no such process")
         self.pid = pid
         self._pidfd = _pidfd(pid)
 
@@ -39,8 +36,10 @@ class Watch:
         if self._pidfd >= 0:
             import select
 
-            return bool(select.select([self._pidfd], [], [], 0)[0])
-        return not os.path.exists(f"/proc/{self.pid}")
+            end = select.poll()  # not select(), which takes no descriptors above 1023
+            end.register(self._pidfd, select.POLLIN)
+            return bool(end.poll(0))
+        return not _exists(self.pid)
 
     def close(self) -> None:
         fd, self._pidfd = self._pidfd, -1
@@ -89,8 +88,12 @@ class Child:
         if gate < 0:
             return
         stops = look is not None and _seize(self.pid)
-        os.write(gate, b"!")
-        os.close(gate)
+        try:
+            os.write(gate, b"!")
+        except BrokenPipeError:
+            raise UsageError(f"cannot start {self._path}: something ended its process before") from None
+        finally:
+            os.close(gate)
         if stops and look is not None:
             self._stopped(look)
         if failure := os.read(self._failure, 8):
@@ -101,7 +104,10 @@ class Child:
     def _stopped(self, look: Callable[[], None]) -> None:
         from pbt.sys import ptrace
 
-        _, status = os.waitpid(self.pid, 0)
+        try:
+            _, status = os.waitpid(self.pid, 0)
+        except ChildProcessError:  # see `ended`
+            return
         if not os.WIFSTOPPED(status):
             self.status = os.waitstatus_to_exitcode(status)
             return
@@ -112,9 +118,15 @@ class Child:
             ptrace.release(self.pid, 0 if status >> 16 else os.WSTOPSIG(status))
 
     def ended(self) -> bool:
-        """Whether it is gone; then `status` is its exit code, minus a signal's number if that killed it."""
+        """Whether it is gone; then `status` is its exit code, minus a signal's number if that killed it.
+
+        0 where nobody knows: this process ignores SIGCHLD, or other parts of it reap children that are not theirs.
+        """
         if self.status is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:
+                pid, status = self.pid, 0
             if pid:
                 self.status = os.waitstatus_to_exitcode(status)
         return self.status is not None
@@ -128,7 +140,8 @@ class Child:
         if failure >= 0:
             os.close(failure)
         if not self.ended():
-            os.kill(self.pid, signal.SIGTERM)
+            with suppress(OSError):  # reaped by others meanwhile; or it has become a program of another user
+                os.kill(self.pid, signal.SIGTERM)
             self._reap()
         self._watch.close()
 
@@ -139,6 +152,17 @@ class Child:
         deadline = time.monotonic() + 1
         while not self.ended() and time.monotonic() < deadline:
             time.sleep(0.005)
+
+
+def _exists(pid: int) -> bool:
+    """Whether there is such a process, be it a zombie or somebody else's."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _pidfd(pid: int) -> int:
@@ -186,13 +210,16 @@ _MEANINGS = {
 }
 
 
+_AS_USUAL = (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ)
+"""Signals that this process catches, or that Python has ignored since its start."""
+
+
 def _become(path: str, words: Sequence[str], held: int, gate: int, failed: int) -> None:
     """In the child: wait at the gate, then be the program, or say with errno why not. Never returns."""
     try:
         os.close(gate)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        for number in _AS_USUAL:
+            signal.signal(number, signal.SIG_DFL)
         if os.read(held, 1):
             os.execv(path, list(words))
     except OSError as error:

@@ -16,19 +16,16 @@ from pbt.runtime import child, events
 from pbt.runtime.attach import Links, attach, providers
 from pbt.runtime.failures import Failures, message
 from pbt.runtime.load import Loaded, load
+from pbt.runtime.signals import handled
 from pbt.runtime.world import Maps, World, boot_ns
-from pbt.source import UsageError
+from pbt.source import PbtError, UsageError
 from pbt.sys import bpf
 from pbt.typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    import signal
-
     from pbt.host.target import Target
     from pbt.output.sink import Sink
     from pbt.sys.ring import Run
-else:
-    import _signal as signal  # `signal` itself makes enums of the numbers, which takes long
 
 State = Literal["ready", "stopping"]
 TICK = 0.1  # seconds between looks at what no descriptor announces
@@ -98,7 +95,7 @@ class Session:
         self._came = False  # whether there were records since the last wait
         self._lost = self._unmissed = 0  # records: those reported, and those that nobody minds
         self._signalled = 0  # signals to this process that wait for their programs
-        self._stopped = self._started = self._finished = False
+        self._stopped = self._started = self._printed = self._finished = False
         self._next_look, self._pause = 0.0, _FIRST_LOOK
 
     # --- what callers may ask --------------------------------------------------------------------
@@ -131,6 +128,9 @@ class Session:
         """Begin the orderly end, as SIGINT does; safe in a signal handler."""
         self._stopped = True
 
+    def _signal_came(self) -> None:
+        self._signalled += 1
+
     # --- one script's life ----------------------------------------------------------------------
 
     def __enter__(self) -> Session:
@@ -146,12 +146,24 @@ class Session:
 
     def run(self) -> int:
         """The whole life of the script; its exit code. SIGINT and SIGTERM end it in order."""
-        with self, self._signals():
+        with self, handled(self.stop, self._signal_came if self._listens else None):
             self.start()
-            while self.alive:
-                self.poll()
-            self.finish()
+            try:
+                while self.alive:
+                    self.poll()
+                self.wind_up()
+            except (PbtError, OSError):
+                self._save()
+                raise
+        self.target.keep()
         return self.exit_code
+
+    def _save(self) -> None:
+        """Show what was seen until something failed, as far as it can be had, unless it is the output that failed."""
+        if not (self._printed or self.sink.broken):
+            with suppress(PbtError, OSError):
+                self._print_maps()
+                self.sink.flush()
 
     def __iter__(self) -> Iterator[Message]:
         """Messages as they come (with a `Collector`, the default sink); at its end the script has ended."""
@@ -374,11 +386,15 @@ class Session:
         self._run_auto("END")
         self._count_lost()
         self._tell_failures(last=True)
-        if self._bundle.config.get("print_maps_on_exit", True) and not self._mode:
-            self.world.print_all()
+        self._print_maps()
         self.sink.flush()
         if self._lost and self.sink.messages == "text":
             self._notify(f"WARNING: Total lost event count: {self._lost}")
+
+    def _print_maps(self) -> None:
+        self._printed = True
+        if self._bundle.config.get("print_maps_on_exit", True) and not self._mode:
+            self.world.print_all()
 
     # --- records --------------------------------------------------------------------------------
 
@@ -457,29 +473,3 @@ class Session:
     def _warn(self, message: str, where: str = "") -> None:
         if self._warnings:
             self._notify(f"{where}WARNING: {message}")
-
-    # --- signals --------------------------------------------------------------------------------
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """The first SIGINT or SIGTERM begins the orderly end, the second one kills."""
-
-        def caught(number: int, frame: object) -> None:
-            self.stop()
-            signal.signal(number, signal.SIG_DFL)
-
-        def told(number: int, frame: object) -> None:
-            self._signalled += 1
-
-        try:
-            old = {number: signal.signal(number, caught) for number in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # in a thread, where there are no signals
-            yield
-            return
-        if self._listens:
-            old[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, told)
-        try:
-            yield
-        finally:
-            for number, handler in old.items():
-                signal.signal(number, handler)

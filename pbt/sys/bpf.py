@@ -414,7 +414,9 @@ def btf_load(data: bytes) -> Fd:
         return Fd(result)
     log = ctypes.create_string_buffer(_LOG_SIZES[1])
     attr.btf_log_buf, attr.btf_log_size, attr.btf_log_level = ctypes.addressof(log), len(log), 1
-    ask("BTF_LOAD", attr)
+    again = ask("BTF_LOAD", attr)
+    if again >= 0:  # what was in its way has gone
+        return Fd(again)
     raise KernelError(
         "cannot load type information", -result, hint(-result), log.value.decode(errors="replace")
     )

@@ -224,10 +224,15 @@ class PerfBuffer:
             raise
 
     def _add(self, map_fd: int, pages: int, cpu: int) -> None:
-        event = perf_event_open(
-            consts.PERF_TYPE_SOFTWARE, consts.PERF_COUNT_SW["BPF_OUTPUT"], cpu=cpu, sample_period=1,
-            sample_type=consts.PERF_SAMPLE_RAW, wakeup_events=1,
-        )  # fmt: skip
+        try:
+            event = perf_event_open(
+                consts.PERF_TYPE_SOFTWARE, consts.PERF_COUNT_SW["BPF_OUTPUT"], cpu=cpu, sample_period=1,
+                sample_type=consts.PERF_SAMPLE_RAW, wakeup_events=1,
+            )  # fmt: skip
+        except KernelError as error:
+            if error.errno != errno.ENODEV:
+                raise
+            return  # the CPU went offline after it was listed
         self._rings.append(_Ring(event, pages))
         bpf.map_update(map_fd, struct.pack("=I", cpu), struct.pack("=I", event.fileno()))
         enable(event.fileno())

@@ -33,6 +33,7 @@ NO_DEV = "mount -t tmpfs none /dev"
 NO_PROC = "umount -l /proc"
 NO_SYS = "mount -t tmpfs none /sys"
 SMALL = "mount -t tmpfs -o size=4096 none /mnt"
+IGNORING = f"{sys.executable} -c 'import os, signal, sys; signal.signal(17, 1); os.execvp(sys.argv[1], sys.argv[1:])'"
 FULL = "cannot write the output: ENOSPC (No space left on device)"
 
 
@@ -88,6 +89,7 @@ ROWS = (
     Row("garbage", "echo garbage >x; chmod +x x", "$pbt -c ./x -e 'BEGIN { }'", 1, "", "./x: Exec format error"),
     Row("killed", "", "$pbt -q -c \"sh -c 'kill -9 \\$\\$'\" -e 'BEGIN { @ = 1; }'", 0, "@: 1"),
     Row("goes on without its parent", "", "$pbt -q -c \"sh -c 'sleep 2 &'\" -e 'BEGIN { @ = 1; }'", 0, "@: 1"),
+    Row("children are not to be waited for", "", f"{IGNORING} $pbt -q -c 'sleep 0' -e 'BEGIN {{ @ = 1; }}'", 0, "@: 1"),
     Row("no such process", "", "$pbt -p 4194305 -e 'BEGIN { }'", 1, "", "Failed to watch pid: 4194305: no such"),
     Row("a process that ends", "sleep 1 &", "$pbt -q -p $! -e 'interval:s:60 { } END { print(7); }'", 0, "7"),
     # names and texts
@@ -96,6 +98,8 @@ ROWS = (
     Row("no UTF-8 locale", "export LC_ALL=POSIX PYTHONUTF8=0 PYTHONCOERCECLOCALE=0; echo 'BEGIN{print(\"ü\");}' >x",
         "$pbt --fmt x", 0, "ü"),
     Row("a null byte", "printf 'BEGIN { \\000 }' >x", "$pbt x", 1, "", "x:1:9: ERROR: syntax error, unexpected '\\x00'"),
+    Row("texts end at NUL", "", "$pbt --unsafe -e 'BEGIN { cat(\"/etc/passwd%cx\", 0); system(\"echo 7%c8\", 0); exit(); }'",
+        0, "7\n", "Attached 1 probe\n"),
     Row("a program for a script", "", "$pbt /bin/true", 1, "", "/bin/true is not UTF-8 text: byte "),
     Row("10 MB", f"{sys.executable} -c 'print((\"/\"*999+\"\\n\")*10000+\"BEGIN {{ print(7); exit(); }}\")' >x",
         "$pbt -q x", 0, "7"),

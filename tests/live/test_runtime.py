@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from errno import EPERM
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,10 @@ from pbt.isa.asm import assemble
 from pbt.isa.insn import encode
 from pbt.output.sink import JsonSink, Message, TextSink
 from pbt.record import Record
+from pbt.runtime.events import Reader
 from pbt.runtime.load import LoadError, load
 from pbt.runtime.session import Session
-from pbt.source import UsageError
+from pbt.source import KernelError, UsageError
 from pbt.types import I64, U32, U64, Str
 from pbt.values import Stats
 from tests.conftest import PATIENCE
@@ -180,6 +182,17 @@ def test_maps_are_printed_in_name_order_at_the_end(target, tmp_path):
     assert run(bundle([], maps), target, tmp_path)[1] == b""
     quiet = bundle(script.programs, maps, config={"print_maps_on_exit": False})
     assert run(quiet, target, tmp_path)[1] == b""
+
+
+def test_maps_are_printed_when_the_kernel_refuses_to_go_on(target, tmp_path, monkeypatch):
+    def refused(reader):
+        raise KernelError("cannot read a map", EPERM)
+
+    monkeypatch.setattr(Reader, "lost", refused)
+    programs = [program("BEGIN", FILL.format(key=42) + RETURN, "BEGIN"), enter(0, hello(1))]
+    with pytest.raises(KernelError, match="cannot read a map"):
+        run(bundle(programs, [STATS, PLAIN, HIST, COUNT]), target, tmp_path)
+    assert (tmp_path / "out").read_text().startswith("\n\n@[42]: 5\n@p: -3\n@s: ")
 
 
 def test_maps_are_python_values_while_it_runs(target):
