@@ -36,10 +36,11 @@ def _check_stack(checks: Checks, call: Call) -> Type:
         raise checks.error("build_id is a mode of ustack only", call.span, "the kernel's code has no files")
     if args:
         depth = checks.literal_int(args.pop(0), f"{call.name}() depth")
-        if not 0 <= depth <= MAX_FRAMES:
-            raise checks.error(
-                f"{call.name}() depth must be between 0 and {MAX_FRAMES} (provided {depth})", call.span
-            )
+        if depth < 0:
+            raise checks.error(f"{call.name}() depth must not be negative (provided {depth})", call.span)
+        if depth > MAX_FRAMES:
+            checks.warn(f"{call.name}() has at most {MAX_FRAMES} frames ({depth} asked for)", call.span)
+            depth = MAX_FRAMES
     if args:
         raise checks.error(f"{call.name}() takes the mode first, then the depth", call.span)
     return Opaque(call.name, 8, 8, f"{mode},{depth}")

@@ -229,12 +229,12 @@ class Script:
     def _fits_declaration(self, known: MapType) -> None:
         if not known.kind or (known.value is None and not known.aggregation):
             return
-        if known.key == ():  # one value: how the kernel keeps it does not matter
-            known.kind, known.entries = "", 0
-        elif bool(known.aggregation) != ("PERCPU" in known.kind):
+        if bool(known.aggregation) != ("PERCPU" in known.kind):
             holds = f"{known.aggregation}() values" if known.aggregation else "plain values"
             fit = "percpuhash or percpulruhash" if known.aggregation else "hash or lruhash"
             self.report(ScriptError(f"{known.name} holds {holds}, which its type cannot", known.span, fit))
+        elif known.key == ():  # one value: how the kernel keeps it does not matter
+            known.kind, known.entries = "", 0
 
     def _no_unknown_options(self) -> None:
         for name in self.options.named:

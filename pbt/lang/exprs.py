@@ -198,9 +198,9 @@ class Expressions(Casts):
 
     def _binary(self, node: ast.Binary) -> Type:
         left, right = self._expr(node.left), self._expr(node.right)
-        if isinstance(node.left, ast.Param) and isinstance(left, Str) and node.op == "+":
-            return self._rest_of(node)
         texts = self.real(node.left), self.real(node.right)
+        if node.op == "+" and {type(text) for text in texts} == {ast.Str, ast.Int}:
+            return self._rest_of(node, *sorted(texts, key=lambda side: isinstance(side, ast.Int)))
         if isinstance(texts[0], ast.Str) and isinstance(texts[1], ast.Str) and node.op in ("+", *COMPARISONS):
             return self.become(node, fold_text(node.op, texts[0].value, texts[1].value))
         if self._compares_names(node, left, right):
@@ -278,13 +278,16 @@ class Expressions(Casts):
                 "a cast of one side says what is meant",
             )
 
-    def _rest_of(self, node: ast.Binary) -> Type:
-        """`$1 + 3` of a parameter that is a text: what follows its first three bytes."""
-        text, skip = self.parameter(node.left) or "", self.known_int(node.right)
-        if skip is None or not 0 <= skip <= len(text):
-            hint = f"it has {len(text)} characters"
-            raise ScriptError(f"{node.span.text} begins outside of the parameter", node.right.span, hint)
-        return self.become(node, text[skip:])
+    def _rest_of(self, node: ast.Binary, text: ast.Expr, skip: ast.Expr) -> Type:
+        """`$1 + 3`, or `3 + "text"`: what follows the first three bytes of a literal text."""
+        assert isinstance(text, ast.Str) and isinstance(skip, ast.Int)
+        if skip.value < 0:
+            raise ScriptError(f"{node.span.text} begins before the text", node.span)
+        rest = text.value[skip.value :]
+        if not rest:
+            hint = f"it has {len(text.value)} characters"
+            self.warn(f"{node.span.text} is always empty", node.span, hint)
+        return self.become(node, rest)
 
     def _known_truth(self, node: ast.Expr, truth: bool) -> None:
         made = ast.Bool(node.span, truth)

@@ -27,7 +27,7 @@ _UNITS = {
     "d": 86400 * 10**9,
 }
 _INT = Regex(
-    r"(?:(?P<hex>0[xX][0-9a-fA-F](?:_*[0-9a-fA-F])*)|(?P<exp>[1-9])e(?P<power>\d+)|(?P<dec>\d(?:_*\d)*))"
+    r"(?:(?P<hex>0[xX]_*[0-9a-fA-F](?:_*[0-9a-fA-F])*)|(?P<exp>[1-9])[eE](?P<power>\d+)|(?P<dec>\d(?:_*\d)*))"
     r"(?:(?P<unit>ns|us|ms|s|m|h|d)|(?i:ul|ull|llu|lu|ll|l|u))?"
 )
 
