@@ -10,6 +10,7 @@ Only the standard library, and little of it: starting is slow without KVM.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -18,30 +19,30 @@ import sys
 import time
 
 
-def said(paths: list[str], text: str) -> bool:
-    """Whether one of the files contains the text yet."""
-    for path in paths:
-        with open(path, errors="replace") as file:
-            if text in file.read():
-                return True
-    return False
+def text_of(file: io.BufferedRandom) -> str:
+    """All that it has so far."""
+    fd = file.fileno()
+    return os.pread(fd, os.fstat(fd).st_size, 0).decode(errors="replace")
 
 
-def wait_until_attached(process: subprocess.Popen[bytes], paths: list[str], ready: str, end: float) -> None:
-    while process.poll() is None and time.monotonic() < end and not said(paths, ready):
+def wait_until_attached(
+    process: subprocess.Popen[bytes], files: list[io.BufferedRandom], ready: str, end: float
+) -> None:
+    while process.poll() is None and time.monotonic() < end and not any(ready in text_of(f) for f in files):
         time.sleep(0.1)
 
 
 def run(command: dict[str, object], base: str) -> dict[str, object]:
     """Run one command: wait until it says that it is ready, make the load, interrupt it."""
-    paths = [f"{base}.out", f"{base}.err"]
     start = time.monotonic()
     end = start + float(str(command["timeout"]))
-    with open(paths[0], "wb") as out, open(paths[1], "wb") as err:
+    with open(f"{base}.out", "w+b") as out, open(f"{base}.err", "w+b") as err:
+        os.unlink(out.name)  # they are gone with their last descriptors, however this ends
+        os.unlink(err.name)
         process = subprocess.Popen(command["argv"], stdout=out, stderr=err, stdin=subprocess.DEVNULL)  # type: ignore[call-overload]
         ready = 0.0
         if command["load"]:
-            wait_until_attached(process, paths, str(command["ready"]), end)
+            wait_until_attached(process, [out, err], str(command["ready"]), end)
             ready = time.monotonic() - start
             time.sleep(float(str(command["settle"])))
             subprocess.run(["/bin/sh", "-c", str(command["load"])], check=False, stdout=subprocess.DEVNULL)
@@ -53,11 +54,7 @@ def run(command: dict[str, object], base: str) -> dict[str, object]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-    texts = []
-    for path in paths:
-        with open(path, errors="replace") as file:
-            texts.append(file.read())
-        os.unlink(path)
+        texts = [text_of(file) for file in (out, err)]
     seconds = time.monotonic() - start
     return {"code": code, "stdout": texts[0], "stderr": texts[1], "ready": ready, "seconds": seconds}
 
