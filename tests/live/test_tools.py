@@ -21,6 +21,7 @@ pytestmark = pytest.mark.live
 WORK = Path(__file__).parent / "work.py"
 T = r"\d\d:\d\d:\d\d"
 MS = r"\d+\.\d{3}"
+SLEPT = r"(1[5-9]|[2-9]\d)\d{4}"  # microseconds: four naps take 153 ms, and longer where others run
 
 
 class Row(NamedTuple):
@@ -80,7 +81,7 @@ ROWS = (
     Row("syscount", "calls", "--comm=calls", (r"^@calls\[getppid\]: 1234$",)),
     Row("syscount", "calls", "--pid={pid} --by-process", (r"^@callers\[calls\]: 1[2-9]\d\d$",)),
     Row("syslat", "naps", "--comm=naps", (
-        r"^@us\[clock_nanosleep\]: \{ .count = 4, .average = [345]\d{4}, .total = 1[5-9]\d{4} \}$",)),
+        rf"^@us\[clock_nanosleep\]: \{{ .count = 4, .average = \d{{5,6}}, .total = {SLEPT} \}}$",)),
     Row("syserrs", "calls", "--comm=calls", (r"^@errors\[calls, openat, No such file or directory\]: [7-9]$",)),
     Row("filetop", "writes", "--comm=writes", (
         r"^@written\[writes, file\]: 100000$", r"^@read\[writes, file\]: 5000$")),
@@ -92,17 +93,17 @@ ROWS = (
     Row("writeback", "dirty", "", (rf"^{T} \S+ +sync +\d+ +{MS}$",)),
     Row("runqlat", "crowds", "", (r"^@us:\n(\[.*\|\n)+",)),
     Row("runqlat", "crowds", "--by-comm", (r"^@us_of\[crowds\]:\n(\[.*\|\n)+",)),
-    Row("runqlen", "crowds", "", (r"^@waiting:\n(\[.*\n)*\[[1-9]\] +[1-9]\d* ",)),
-    Row("runqlen", "crowds", "--by-cpu", (r"^@waiting_on\[\d+\]:\n(\[.*\n)*\[[1-9]\] +[1-9]\d* ",)),
+    Row("runqlen", "crowds", "", (r"^@waiting:\n(\[.*\n)*\[[1-9]\d*\] +[1-9]\d* ",)),
+    Row("runqlen", "crowds", "--by-cpu", (r"^@waiting_on\[\d+\]:\n(\[.*\n)*\[[1-9]\d*\] +[1-9]\d* ",)),
     Row("cpudist", "naps", "--comm=naps", (r"^@us:\n(\[.*\|\n)+",)),
     Row("cpudist", "naps", "--comm=naps --by-comm", (r"^@us_of\[naps\]:\n(\[.*\|\n)+",)),
     Row("cpuwalk", "spins", "--comm=spins", (r"^@cpu:\n(\[.*\n)*\[{last}\] +\d\d ",)),
     Row("offcputime", "naps", "--comm=naps", (
-        r"^@us\[naps, \n( +\S+\n)* +\S*nanosleep\S*\n( +\S+\n)*\]: 1[5-9]\d{4}$",)),
+        rf"^@us\[naps, \n( +\S+\n)* +\S*nanosleep\S*\n( +\S+\n)*\]: {SLEPT}$",)),
     Row("offcputime", "naps", "--comm=naps --user --min-us=100000", (
-        r"^@us_user\[naps, \n( +\S+\n)* +\S*nanosleep\S*\n( +\S+\n)*, \n(    .+\n)+\]: 12\d{4}$",)),
+        r"^@us_user\[naps, \n( +\S+\n)* +\S*nanosleep\S*\n( +\S+\n)*, \n(    .+\n)+\]: (1[2-9]|[2-9]\d)\d{4}$",)),
     Row("profile", "spins", "--comm=spins --user", (r"^@user_samples\[spins, \n(    .+\n)+\]: [1-9]",)),
-    Row("profile", "forks", "--kernel --comm=forks", (r"^@kernel_samples\[forks, \n(    .+\n)+\]: [1-9]",)),
+    Row("profile", "zeros", "--kernel --comm=zeros", (r"^@kernel_samples\[zeros, \n(    .+\n)+\]: [1-9]",)),
     Row("profile", "spins", "--comm=spins", (r"^@samples\[spins,(.*\n)+?(    .+\n)+\]: [1-9]",)),
     Row("softirqs", "spins", "", (r"^@us\[(SCHED|TIMER|RCU)\]: \{ .count = [1-9]\d*, .average = \d+, .total = \d+ \}$",)),
     Row("hardirqs", "disk", "", (r"^@us\[\S+\]: \{ .count = [1-9]\d*, .average = \d+, .total = \d+ \}$",)),

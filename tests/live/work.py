@@ -147,6 +147,13 @@ def spins() -> None:
         pass
 
 
+def zeros() -> None:
+    """300 ms of the kernel's work: zeros made to be read."""
+    fd, end = os.open("/dev/zero", os.O_RDONLY), os.times().system + 0.3
+    while os.times().system < end:
+        os.read(fd, 1 << 20)
+
+
 def crowds() -> None:
     """Three processes that want the same processor, for half a second."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
