@@ -63,9 +63,10 @@ class Guests:
             out, err = self._process.communicate("\n")
             assert self._process.returncode == 0, err
             for name, row in json.loads(out).items():
-                assert row["why"] or "results" in row, err
-                results = {key: vm.Result(**result) for key, result in row.get("results", {}).items()}
-                self.booted[name] = Booted(name, row["why"], results)
+                why, found = row.get("why", ""), row.get("results", {})
+                assert why or "results" in row, err
+                results = {key: vm.Result(**result) for key, result in found.items()}
+                self.booted[name] = Booted(name, why, results)
         return self.booted
 
     def close(self) -> None:

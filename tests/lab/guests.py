@@ -14,24 +14,38 @@ import os
 import sys
 import threading
 import time
+from queue import SimpleQueue
 from typing import Any
 
 from tests.lab import boot, vm
-from tests.lab.commands import asked
+from tests.lab.commands import LIVE_IN, Asked, asked
 
 LIMIT = 1500.0  # seconds for one guest's commands, twice what they take on a quiet machine
 TOTAL = 2400.0  # seconds for all guests
 
 
 class Queue:
-    """Kernels that wait for a guest, and what came of the others; the longest lists of commands first."""
+    """Kernels that wait for a guest, and what came of the others; those with more to do come first.
+
+    The next ones are fetched while guests run.
+    """
 
     def __init__(self, names: list[str], tests: set[str]) -> None:
-        self.found: dict[str, dict[str, Any]] = {name: {"why": boot.unavailable(name)} for name in names}
-        ready = [(name, asked(name, tests)) for name in names if not self.found[name]["why"]]
-        self._waiting = iter(sorted(ready, key=lambda pair: -len(pair[1])))
-        self._end = time.monotonic() + TOTAL
+        self.found: dict[str, dict[str, Any]] = {name: {} for name in names}
+        self._tests, self._end = tests, time.monotonic() + TOTAL
+        self._ready: SimpleQueue[tuple[str, list[Asked]] | None] = SimpleQueue()
         self._workers: list[threading.Thread] = []
+        threading.Thread(target=self._fetch, daemon=True).start()
+
+    def _fetch(self) -> None:
+        try:
+            for name in sorted(self.found, key=lambda name: name not in LIVE_IN):
+                if why := boot.unavailable(name):
+                    self.found[name]["why"] = why
+                else:
+                    self._ready.put((name, asked(name, self._tests)))
+        finally:
+            self._ready.put(None)
 
     def serve(self, guests: int) -> None:
         """From now on, so many guests at a time."""
@@ -41,12 +55,14 @@ class Queue:
             self._workers[-1].start()
 
     def _work(self) -> None:
-        for name, rows in self._waiting:
+        while ready := self._ready.get():
+            name, rows = ready
             files = {path: text for row in rows for path, text in row.files.items()}
             left = max(1.0, min(LIMIT, self._end - time.monotonic()))
             done = vm.run(name, [row.command for row in rows], timeout=left, files=files)
             results = {row.name: result._asdict() for row, result in zip(rows, done, strict=True)}
             self.found[name]["results"] = results
+        self._ready.put(None)  # the end for the other workers, too
 
     def join(self) -> None:
         """Wait until all are done."""
