@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
+from errno import EBADF
 from time import monotonic
 
 from pbt.bundle import Bundle
 from pbt.host.target import Target
 from pbt.output.sink import Collector
 from pbt.runtime.session import TICK, Session, to_stderr
-from pbt.source import PbtError, Source, UsageError
+from pbt.source import KernelError, PbtError, Source, UsageError
 from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -158,18 +159,25 @@ class Trace:
             self.close()
         elif self._final is None and self._is_ours():
             with closing(self._session):
-                self._final = {}
-                with suppress(PbtError):
-                    self._final = dict(self._session.maps)
+                self._keep_maps()
 
     def _is_ours(self) -> bool:
         """Not so in a forked process: what it inherits ends with it, but the script is its parent's to end."""
         return os.getpid() == self._process
 
     def _end(self) -> None:
-        self._session.wind_up()
-        self._final = dict(self._session.maps)
+        try:
+            self._session.wind_up()
+        finally:
+            self._keep_maps()
         self._session.close()
+
+    def _keep_maps(self) -> None:
+        """Have the maps stay readable, as far as they can be read now."""
+        final: dict[str, Any] = {}
+        with suppress(PbtError):
+            final = dict(self._session.maps)
+        self._final = final
 
     # --- messages -------------------------------------------------------------------------------
 
@@ -232,8 +240,11 @@ class Trace:
 
     @property
     def maps(self) -> Mapping[str, Any]:
-        """Map name → {key: value}, or the value of a map without keys."""
+        """Map name → {key: value}, or the value of a map without keys, as they are when they are looked at."""
         self._has_started()
+        return _Maps(self._maps_now) if self._final is None else self._final
+
+    def _maps_now(self) -> Mapping[str, Any]:
         return self._session.maps if self._final is None else self._final
 
     @property
@@ -251,6 +262,30 @@ class Trace:
             raise UsageError(
                 "the script is not running yet", "with pbt.trace(...) as t: starts it, so does start()"
             )
+
+
+class _Maps(Mapping[str, Any]):
+    """What `now` gives, whenever something is looked for: maps in the kernel until they are in the program."""
+
+    def __init__(self, now: Callable[[], Mapping[str, Any]]) -> None:
+        self._now = now
+
+    def __repr__(self) -> str:
+        return repr(self._now())
+
+    def __getitem__(self, name: str) -> Any:
+        try:
+            return self._now()[name]
+        except KernelError as error:
+            if error.errno != EBADF:  # the script has ended meanwhile, in another thread
+                raise
+        return self._now()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._now())
+
+    def __len__(self) -> int:
+        return len(self._now())
 
 
 def load(

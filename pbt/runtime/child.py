@@ -48,32 +48,35 @@ class Watch:
 
 
 class Child:
-    """A command as a child process that waits before exec until `go`."""
+    """A command as a child process that waits before exec until `go`. Forgotten, it is closed."""
+
+    status: int | None
 
     def __init__(self, command: str | Sequence[str]) -> None:
         """A text is split like a shell's words, without a shell.
 
         Raises UsageError if it is no program, KernelError where there may be no more processes.
         """
+        self.pid, self.status, self._parent = 0, None, os.getpid()
         words = _words(command)
         path = _path(words[0])
         ends: list[int] = []
         try:
             ends += os.pipe()
             ends += os.pipe()
-            self.pid = os.fork()
+            pid = os.fork()
         except OSError as error:
             for fd in ends:
                 os.close(fd)
             raise KernelError(f"cannot start {words[0]}", error.errno or 0) from error
         held, self._gate, self._failure, failed = ends
         self._path = path
-        if not self.pid:
+        if not pid:
             _become(path, words, held, self._gate, failed)
         os.close(held)
         os.close(failed)
-        self._watch = Watch(self.pid)
-        self.status: int | None = None
+        self._watch = Watch(pid)
+        self.pid = pid
 
     @property
     def fds(self) -> Sequence[int]:
@@ -144,6 +147,10 @@ class Child:
                 os.kill(self.pid, signal.SIGTERM)
             self._reap()
         self._watch.close()
+
+    def __del__(self) -> None:
+        if self.pid and self._parent == os.getpid():  # a forked process has a copy of this, but no such child
+            self.close()
 
     def _reap(self) -> None:
         """Wait for it, but not for ever: it may ignore SIGTERM, and then lives on."""

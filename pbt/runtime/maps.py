@@ -25,11 +25,11 @@ def _round8(size: int) -> int:
 
 
 class LiveMap:
-    """A map of a running script. Its owner keeps the descriptor open (see views.MapView)."""
+    """A map of a running script, whose owner closes it (see views.MapView): then it cannot be read, EBADF."""
 
-    def __init__(self, map_: Map, fd: int, aggregation: Aggregation | None, cpus: int) -> None:
+    def __init__(self, map_: Map, file: bpf.Fd, aggregation: Aggregation | None, cpus: int) -> None:
         """`cpus`: how many CPUs a per-CPU map has values for."""
-        self.map, self._fd, self.aggregation, self._cpus = map_, fd, aggregation, cpus
+        self.map, self._file, self.aggregation, self._cpus = map_, file, aggregation, cpus
         self.keyed = map_.key is not None and bool(map_.key.fields)
         fields = map_.key.fields if map_.key else ()
         hidden = self.keyed and aggregation is not None and aggregation.bucket is not None
@@ -42,6 +42,11 @@ class LiveMap:
         layout = self._parts.struct
         assert layout is not None, map_
         self._cell = layout
+
+    @property
+    def _fd(self) -> int:
+        """Asked for each time: the number of a closed descriptor may be another's by now."""
+        return self._file.fileno()
 
     def items(self) -> Items:
         """(key parts, value) of all that is there: unsorted, an aggregation's cells merged.

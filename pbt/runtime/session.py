@@ -140,7 +140,12 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """Detach, free and end everything at once, without END and without printing maps."""
+        """Detach, free and end everything at once, without END and without printing maps.
+
+        Records that are being handled meanwhile, where this is called for one of them, come to nothing.
+        """
+        if self._started:
+            self.world.exiting = True
         self._finished = True
         self._owned.close()
 
@@ -331,8 +336,9 @@ class Session:
         if not self._queue and not iterating:
             self._wait(min(timeout, self._look()))
         self._consume(TICK)
-        self._count_lost()
-        self._tell_failures()
+        if not self._finished:
+            self._count_lost()
+            self._tell_failures()
 
     def _wait(self, timeout: float) -> None:
         """Until something happens; a while longer where records keep coming, so that many are taken at once."""

@@ -253,7 +253,7 @@ class World:
         if name not in self._maps:
             map_ = self._bundle.map(name)
             aggregation = collect(BUILTINS, Aggregation)[map_.aggregation] if map_.aggregation else None
-            self._maps[name] = LiveMap(map_, self._loaded.map(name), aggregation, len(bpf.possible_cpus()))
+            self._maps[name] = LiveMap(map_, self._loaded.maps[name], aggregation, len(bpf.possible_cpus()))
         return self._maps[name]
 
     def names(self) -> Iterator[str]:

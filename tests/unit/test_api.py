@@ -291,3 +291,27 @@ def test_what_fails_in_programs_is_a_message() -> None:
         (event,) = [event for event in trace if event.kind == "helper_error"]
     assert "@ is full with 1 keys" in event.text and event.data["helper"] == "map_update_elem"
     assert lines == []
+
+
+@pytest.mark.live
+def test_maps_that_are_kept_stay_readable() -> None:
+    """Not so by their descriptors, whose numbers the next script's maps have."""
+    with pbt.trace("BEGIN { @m[1] = 2; } END { @m[1] = 3; }") as trace:
+        maps = trace.maps
+        assert maps["@m"] == {1: 2}
+    with pbt.trace("BEGIN { @q[9] = 9; @r[8] = 8; }"):
+        assert maps["@m"] == {1: 3} and list(maps) == ["@m"] and repr(maps) == "{'@m': {1: 3}}"
+
+
+@pytest.mark.live
+def test_a_trace_may_be_closed_from_within() -> None:
+    lines: list[str] = []
+
+    def heard(line: str) -> None:
+        lines.append(line)
+        trace.close()
+
+    trace = pbt.trace('interval:ms:10 { cat("/no/such/file"); cat("/no/such/file"); @n++; }', notify=heard)
+    with trace:
+        list(trace)
+    assert lines and not trace.alive and trace.maps["@n"] > 0

@@ -81,3 +81,20 @@ def test_without_pidfds_a_process_is_asked_for(monkeypatch):
     assert not watch.fds and not watch.ended()
     child.close()
     assert watch.ended()
+
+
+def test_a_child_that_is_forgotten_is_closed():
+    before = os.listdir("/proc/self/fd")
+    child = Child("sleep 9")
+    child.go()
+    pid = child.pid
+    other = os.fork()
+    if not other:  # the copy in another process ends nothing
+        del child
+        os._exit(0)
+    os.waitpid(other, 0)
+    assert not child.ended()
+    del child
+    with pytest.raises(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+    assert os.listdir("/proc/self/fd") == before

@@ -8,6 +8,7 @@ from pbt.record import Record
 from pbt.registry import collect
 from pbt.runtime import maps
 from pbt.runtime.maps import LiveMap
+from pbt.sys.syscall import Fd
 from pbt.types import I64, U32, U64, Str
 from pbt.values import Histogram, Stats
 
@@ -32,7 +33,7 @@ def live(kind, value_size, key, aggregation="", args=(), value=I64, cpus=2) -> L
         "@m", kind, max(4, key.size), value_size, 8, key=key, value=value, aggregation=aggregation, args=args
     )
     record = collect("pbt.builtins", Aggregation)[aggregation] if aggregation else None
-    return LiveMap(map_, 3, record, cpus)
+    return LiveMap(map_, Fd(-1), record, cpus)
 
 
 def words(*numbers: int) -> bytes:
