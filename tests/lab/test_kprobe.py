@@ -119,7 +119,6 @@ def test_a_wildcard_attaches_to_all(outcome):
     functions = dict(re.findall(r"^@\[(\w+)\]: (\d+)$", result.stdout, re.M))
     assert attached > 150 and "tcp_v4_connect" in functions
     assert all(name.startswith("tcp_") for name in functions)
-    assert result.ready < 90  # under emulation; less than 5 on a machine
 
 
 def test_hundreds_of_functions_and_none_stays_traced(outcome):
@@ -127,9 +126,6 @@ def test_hundreds_of_functions_and_none_stays_traced(outcome):
     attached = int(re.search(r"Attached (\d+) probes", result.stdout + result.stderr).group(1))
     functions = dict(re.findall(r"^@\[(\w+)\]: (\d+)$", result.stdout, re.M))
     assert attached >= 500 and {"tcp_v4_connect", "inet_stream_connect"} <= set(functions)
-    assert (
-        result.ready < 90
-    )  # seconds under emulation, beside another guest; 20 in 5.10 alone, which attaches one by one
     assert outcome("left").stdout == ""
 
 

@@ -178,7 +178,7 @@ def test_what_does_not_hold_ends_the_probe() -> None:
         ('fail("no %d", 3);', "no 3"),
         ("print(ustack(3, raw));", "mode first"),
         ("print(kstack(build_id));", "mode of ustack only"),
-        ("print(kstack(128));", "between 0 and 127"),
+        ("print(kstack(-1));", "must not be negative"),
         ('print(reg("ip"));', "can not be used with"),
         ('print(uaddr("x"));', "uprobe and uretprobe"),
         ('print(kaddr("nowhere"));', "Failed to resolve kernel symbol: nowhere"),
