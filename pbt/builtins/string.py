@@ -40,8 +40,7 @@ def _check_str(checks: Checks, call: Call) -> Type:
         text = given.encode("utf-8", "surrogateescape")
         if len(call.args) > 1:
             text = text[: _length(checks, call, 1)]
-        checks.keep(call.node, text + b"\0")
-        return Str(len(text) + 1)
+        return checks.become(call.node, text.decode("utf-8", "surrogateescape"))
     if isinstance(kind, Str):
         return Str(min(kind.size, _length(checks, call, 1)))
     if isinstance(kind, Array) and kind.element.size == 1:
@@ -55,10 +54,7 @@ def _check_str(checks: Checks, call: Call) -> Type:
 
 
 def _str(gen: Gen, call: Call, to: Mem) -> None:
-    kind, result, given = call.types[0], gen.type(call.node), gen.kept(call.node)
-    if given is not None:
-        gen.bytes(to, given)
-        return
+    kind, result = call.types[0], gen.type(call.node)
     if not is_integral(kind):
         _cut(gen, call, to, result)
         return

@@ -40,6 +40,7 @@ class Checks:
         self.kept: dict[ast.Node, Any] = {}
         self.calls: dict[ast.Node, tuple[Builtin, Call]] = {}
         self.replaced: dict[ast.Expr, ast.Expr] = {}
+        self._constant: dict[str, ast.Expr] = {}  # variables that hold what is known, and nothing else
         self._arrays: dict[str, str] = {}
         self._declared: dict[str, Type] = {}  # variables whose type the script gives
         self._open: dict[str, Type] = {}  # those of which it gives a part (see typenames.is_open)

@@ -71,7 +71,7 @@ class Expressions(Casts):
         if isinstance(node, ast.Var):
             if node not in self.names:  # in the value of a #define
                 raise ScriptError("the value of a #define cannot use variables", node.span, "a macro can")
-            return self.variables.get(self.names[node], UNKNOWN)
+            return self._variable(node)
         if isinstance(node, ast.Param):
             return self._param(node)
         if isinstance(node, ast.Map):
@@ -112,6 +112,13 @@ class Expressions(Casts):
             return self._inlined(node)
         assert isinstance(node, ast.Offsetof)
         return self._offsetof(node)
+
+    def _variable(self, node: ast.Var) -> Type:
+        name = self.names[node]
+        if name not in self._constant:
+            return self.variables.get(name, UNKNOWN)
+        self.replaced[node] = self._constant[name]
+        return self.types[self._constant[name]]
 
     def _comptime(self, node: ast.Comptime) -> Type:
         kind = self._expr(node.value)
@@ -314,7 +321,8 @@ class Expressions(Casts):
         then, other = stored(self._expr(node.then)), stored(self._expr(node.other))
         if isinstance(then, Void) and isinstance(other, Void):
             return VOID
-        truth = self.known_int(node.condition)
+        known = self.real(node.condition)
+        truth = bool(known.value) if isinstance(known, ast.Str) else self.known_int(known)
         try:
             return unify(then, other, self._is_zero(node.then) or self._is_zero(node.other))
         except Mismatch:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pbt.lang import ast
 from pbt.lang.checks import Checks
-from pbt.lang.scope import shown
+from pbt.lang.scope import ONCE, shown
 from pbt.lang.typed import MapType
 from pbt.lang.typenames import fills
 from pbt.lang.unify import UNKNOWN, Mismatch, stored, unify
@@ -132,6 +132,8 @@ class Maps(Checks):
             ) from None
         self.variables[name] = made
         self.types[var] = made
+        if var.name.startswith(ONCE) and value is not None and self.is_known(value):
+            self._constant[name] = self.real(value)
 
 
 def _types(kinds: Sequence[Type]) -> str:

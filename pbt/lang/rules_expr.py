@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pbt.lang import ast
 from pbt.lang.literals import number, unquote
 from pbt.lang.rules_c import CRules
+from pbt.lang.scope import ONCE
 from pbt.source import ScriptError, Span
 from pbt.typing import Any
 
@@ -31,7 +32,7 @@ class ExprRules(CRules):
     def _elvis(self, tree: Any, span: Span) -> ast.BlockExpr:
         """`a ?: b` computes `a` once."""
         made, other = self.all(tree.children)
-        name = f"$'{tree.start_pos}"
+        name = f"{ONCE}{tree.start_pos}"
         let = ast.Let(span, ast.Var(made.span, name), None, made)
         condition, then = ast.Var(made.span, name), ast.Var(made.span, name)
         return ast.BlockExpr(span, (let,), ast.Ternary(span, condition, then, other))

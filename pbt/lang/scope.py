@@ -51,6 +51,10 @@ def resolve(probe: ast.Probe) -> Names:
     return names
 
 
+ONCE = "$'"
+"""So begin the names of variables that hold `a` of `a ?: b`: nothing else is ever assigned to them."""
+
+
 def shown(var: ast.Var) -> str:
     """A variable's name as the script has it: without the number that a macro's copy adds."""
     return var.name.partition("'")[0]

@@ -117,6 +117,7 @@ class Whole(NamedTuple):
 WHOLE = (
     Whole("parameters", 'BEGIN { printf("%d %s %d\\n", $1, str($2), $#); exit(); }', ("3", "abc"), "3 abc 2\n"),
     Whole("parameters in other bases", "BEGIN { print($1 + $2 + $3); exit(); }", ("0x10", "010", "-4"), "20\n"),
+    Whole("parameter instead of a default", 'BEGIN { print($1 ?: "b"); print(str($1) ?: "b"); print($2 ?: "c"); print($2 ?: 7); if (str($1)) { print(str($1) ? 1 : 2); } exit(); }', ("hello",), "hello\nhello\nc\n7\n1\n"),
     Whole("rest of a parameter", "BEGIN { print(str($1 + 2)); exit(); }", ("hello",), "llo\n"),
     Whole("missing parameter", 'BEGIN { printf("%d[%s]\\n", $1, str($2)); exit(); }', (), "0[]\n"),
     Whole("unroll by a parameter", "BEGIN { unroll($1) { @u++; } print(@u); exit(); }", ("3",), "@u: 3\n@u: 3\n"),
