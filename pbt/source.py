@@ -104,18 +104,18 @@ def show(level: str, message: str, span: Span, hint: str = "") -> str:
 def _place(level: str, message: str, span: Span) -> Iterator[str]:
     line, column, text = span.locate()
     where = f"{span.source.name}:{line}:{column}: {level}: {message}"
-    shown, at, width = _window(_plain(text), column - 1, span.width)
+    shown, at, width = _window(text, column - 1, span.width)
     caret = " " * at + "^" + "~" * (width - 1)
     yield where
     if shown.strip():
-        yield from (shown, caret, *_more(span, line))
+        yield from (_plain(shown), caret, *_more(span, line))
 
 
 def _more(span: Span, first: int) -> Iterator[str]:
     """The lines that a place goes on for, if they are not too many."""
     last, _ = span.source.position(max(span.end - 1, span.start))
     for number in range(first + 1, min(last, first + _LINES) + 1):
-        yield _window(_plain(span.source.line(number)), 0, 1)[0]
+        yield _plain(_window(span.source.line(number), 0, 1)[0])
     if last > first + _LINES:
         yield "..."
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from pbt.backend.liveness import live_out, mask, members
+from pbt.backend.liveness import live_out, mask
 from pbt.backend.loops import depths
 from pbt.backend.machine import (
     ALLOCATABLE,
@@ -28,6 +28,7 @@ from pbt.backend.machine import (
 )
 from pbt.data import NamedTuple
 from pbt.ir.core import Slot
+from pbt.ir.flow import members
 from pbt.isa import insn as isa
 
 _K = len(ALLOCATABLE)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pbt.backend.allocate import ABlock, AFunction
-from pbt.backend.liveness import members
 from pbt.data import NamedTuple
 from pbt.ir.core import Slot
+from pbt.ir.flow import members
 from pbt.isa.opcodes import STACK_SIZE
 from pbt.source import NOWHERE, ScriptError
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pbt.backend.machine import MBlock, effects, end_reads
+from pbt.ir.flow import members
 
 
 def mask(registers: Iterable[int]) -> int:
@@ -13,14 +14,6 @@ def mask(registers: Iterable[int]) -> int:
     for register in registers:
         bits |= 1 << register
     return bits
-
-
-def members(bits: int) -> Iterator[int]:
-    """The registers in a bit set, lowest first."""
-    while bits:
-        low = bits & -bits
-        yield low.bit_length() - 1
-        bits ^= low
 
 
 def live_out(blocks: Sequence[MBlock]) -> dict[str, int]:

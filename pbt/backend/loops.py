@@ -11,9 +11,13 @@ def depths(blocks: Sequence[MBlock]) -> list[int]:
     """For each block the number of loops it is in. Where blocks stand says nothing: those that hardly ever run stand
     behind what follows them."""
     targets = {block.name: block.end.targets for block in blocks}
+    before: dict[str, list[str]] = {name: [] for name in targets}
+    for name, following in targets.items():
+        for target in following:
+            before[target].append(name)
     found = dict.fromkeys(targets, 0)
     for head, tails in _returns(blocks[0].name, targets).items():
-        for name in _body(head, tails, targets):
+        for name in _body(head, tails, before):
             found[name] += 1
     return list(found.values())
 
@@ -39,16 +43,12 @@ def _returns(entry: str, targets: Mapping[str, Sequence[str]]) -> dict[str, list
     return heads
 
 
-def _body(head: str, tails: Sequence[str], targets: Mapping[str, Sequence[str]]) -> set[str]:
-    """The head and all blocks from which the tails are reached without it."""
-    before: dict[str, list[str]] = {}
-    for name, following in targets.items():
-        for target in following:
-            before.setdefault(target, []).append(name)
+def _body(head: str, tails: Sequence[str], before: Mapping[str, Sequence[str]]) -> set[str]:
+    """The head and all blocks from which the tails are reached without it; `before`: those that jump to a block."""
     body, todo = {head}, list(tails)
     while todo:
         name = todo.pop()
         if name not in body:
             body.add(name)
-            todo += before.get(name, ())
+            todo += before[name]
     return body

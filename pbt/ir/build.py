@@ -62,6 +62,7 @@ class Builder:
         self._slots: list[Slot] = []
         self._blocks: list[_Draft] = []
         self._drafts: dict[str, _Draft] = {}
+        self._hints: dict[str, int] = {}  # the last number given to a block of that name
         self._kinds: dict[str, Kind] = {}
         self._replaced: dict[Value, Value] = {}
         self._constants: dict[Value, int] = {}
@@ -211,10 +212,11 @@ class Builder:
 
     def block(self, hint: str) -> Label:
         """A new block, not placed yet. All jumps to it must be made before `seal`."""
-        name, n = hint, 1
+        name, n = hint, self._hints.get(hint, 1)
         while name in self._drafts:
             n += 1
             name = f"{hint}{n}"
+        self._hints[hint] = n
         self._drafts[name] = draft = _Draft(name)
         return draft
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from pbt.data import replace
 from pbt.ir.core import (
@@ -134,6 +134,14 @@ def points_to(function: Function) -> dict[Value, int]:
             if mask != old:
                 points[result], changed = mask, True
     return points
+
+
+def members(bits: int) -> Iterator[int]:
+    """The numbers in a bit set, lowest first."""
+    while bits:
+        low = bits & -bits
+        yield low.bit_length() - 1
+        bits ^= low
 
 
 # --- rewriting ----------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ Scan = Callable[[str, int], int]
 
 UNSURE = -2
 
+_PIECE = 256  # characters looked at together: a #define's value stands behind as many blanks as the script has text
+
 
 def _is_word(character: str) -> bool:
     return character.isalnum() or character == "_"
@@ -31,9 +33,12 @@ def _begins_name(character: str) -> bool:
 
 
 def blanks(text: str, at: int) -> int:
-    start, size = at, len(text)
-    while at < size and text[at].isspace():
-        at += 1
+    start = at
+    while piece := text[at : at + _PIECE]:
+        rest = len(piece.lstrip())
+        at += len(piece) - rest
+        if rest:
+            break
     return at if at > start else -1
 
 

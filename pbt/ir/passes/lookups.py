@@ -15,6 +15,7 @@ from pbt.ir.core import CALLS, Block, Function, Op, Value
 from pbt.ir.effects import QUIET, READS, written
 from pbt.ir.flow import (
     definitions,
+    members,
     points_to,
     predecessors,
     resolved,
@@ -37,27 +38,31 @@ _Content = tuple[tuple[_Piece, object], ...]
 
 
 class _State(NamedTuple):
-    """What is known at some point: bytes of slots, elements found, and where keys lie (slot, pointer)."""
+    """What is known at some point: bytes of slots, elements found, and where keys lie (slot, pointer).
+
+    States share what is known of a slot: it is replaced, never changed. A slot in which a key lies holds just that.
+    """
 
     bytes: dict[int, dict[_Piece, object]]
     found: dict[tuple[str, _Content], Value]
     keys: dict[_Content, tuple[int, Value]]
 
     def copy(self) -> _State:
-        pieces = {slot: dict(known) for slot, known in self.bytes.items()}
-        return _State(pieces, dict(self.found), dict(self.keys))
+        return _State(dict(self.bytes), dict(self.found), dict(self.keys))
 
     def meet(self, other: _State) -> _State:
         """What is known on both ways."""
+        if self == other:
+            return self
         pieces = {slot: _same(known, other.bytes.get(slot, {})) for slot, known in self.bytes.items()}
         return _State(pieces, _same(self.found, other.found), _same(self.keys, other.keys))
 
     def forget(self, slots: int) -> None:
         """The bytes of some slots are no longer known."""
-        for slot in [s for s in self.bytes if slots >> s & 1]:
-            del self.bytes[slot]
-        for content in [c for c, (slot, _) in self.keys.items() if slots >> slot & 1]:
-            del self.keys[content]
+        for slot in members(slots):
+            content = _ordered(self.bytes.pop(slot, {}))
+            if self.keys.get(content, (None,))[0] == slot:
+                del self.keys[content]
 
 
 def _rest(old: _Piece, known: object, new: _Piece) -> dict[_Piece, object]:
@@ -71,7 +76,13 @@ def _rest(old: _Piece, known: object, new: _Piece) -> dict[_Piece, object]:
     return {piece: 0 for piece in (before, behind) if piece[1] > 0}
 
 
+def _ordered(known: dict[_Piece, object]) -> _Content:
+    return tuple(sorted(known.items(), key=lambda item: item[0]))
+
+
 def _same(one: dict[K, V], other: dict[K, V]) -> dict[K, V]:
+    if one is other:
+        return one
     return {key: value for key, value in one.items() if key in other and other[key] == value}
 
 
@@ -175,7 +186,7 @@ class _Merging:
         at = self.place(pointer)
         if at is None or at[1]:
             return None
-        found, end = tuple(sorted(self.state.bytes.get(at[0], {}).items(), key=lambda item: item[0])), 0
+        found, end = _ordered(self.state.bytes.get(at[0], {})), 0
         for (start, size), _ in found:
             if start != end:
                 return None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pbt.data import replace
 from pbt.ir.core import Block, Function, Op, Value, edges
 from pbt.ir.effects import FILLS, TEXTS
-from pbt.ir.flow import all_operands, definitions, points_to, reverse_postorder
+from pbt.ir.flow import all_operands, definitions, members, points_to, reverse_postorder
 
 _WRITERS = FILLS | TEXTS
 
@@ -57,10 +57,9 @@ class _Reading:
 
     def slots(self, pointer: Value) -> int:
         """All bytes of the slots that a pointer may point into."""
-        found, mask = self.points.get(pointer, 0), 0
-        for number in range(found.bit_length()):
-            if found >> number & 1:
-                mask |= self.range(number, 0, self.sizes[number])
+        mask = 0
+        for number in members(self.points.get(pointer, 0)):
+            mask |= self.range(number, 0, self.sizes[number])
         return mask
 
     def range(self, slot: int, offset: int, size: int) -> int:
