@@ -205,18 +205,21 @@ class Trace:
             yield message
 
     async def _news(self) -> None:
-        """Wait until there may be messages, at most for as long as `poll` does."""
+        """Wait until there may be messages, at most for as long as `poll` does.
+
+        Not by `wait_for`, which forgets until Python 3.12 that it was cancelled if there is news as well.
+        """
         import asyncio
 
         if not self._session.rest():
             return await asyncio.sleep(0)
         loop, news = asyncio.get_running_loop(), asyncio.Event()
+        timer = loop.call_later(TICK, news.set)
         loop.add_reader(self._session.fileno(), news.set)
         try:
-            await asyncio.wait_for(news.wait(), TICK)
-        except asyncio.TimeoutError:
-            pass
+            await news.wait()
         finally:
+            timer.cancel()
             loop.remove_reader(self._session.fileno())
 
     def poll(self, timeout: float = 0.1) -> list[Message]:
@@ -235,8 +238,8 @@ class Trace:
 
     @property
     def alive(self) -> bool:
-        """Whether the script runs: between start and end."""
-        return self._started and self._final is None and self._session.alive
+        """Whether the script runs: between start and end, and not for a forked process, which would take its events."""
+        return self._started and self._final is None and self._is_ours() and self._session.alive
 
     @property
     def maps(self) -> Mapping[str, Any]:

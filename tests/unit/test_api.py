@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pickle
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 import pbt
+from pbt.api import Trace
+from pbt.runtime.session import Session
 from pbt.source import ScriptError, ScriptErrors, Source
 from tests.unit.lower.machine import machine
 
@@ -274,10 +279,11 @@ def test_a_forked_process_ends_nothing() -> None:
         child = os.fork()
         if not child:
             try:
+                none = not trace.alive and not list(trace)
                 trace.close()
             finally:
-                os._exit(0)
-        os.waitpid(child, 0)
+                os._exit(0 if none else 1)
+        assert os.waitpid(child, 0)[1] == 0
         trace.poll(0.1)
         assert trace.alive and not trace.maps["@end"]
     assert trace.maps["@end"] == 1
@@ -315,3 +321,24 @@ def test_a_trace_may_be_closed_from_within() -> None:
     with trace:
         list(trace)
     assert lines and not trace.alive and trace.maps["@n"] > 0
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_who_waits_for_news_can_be_cancelled_whenever_they_come(turns: int) -> None:
+    readable, writable = os.pipe()
+    trace = Trace.__new__(Trace)
+    trace._session = cast(Session, SimpleNamespace(rest=lambda: True, fileno=lambda: readable))
+
+    async def main() -> None:
+        waiting = asyncio.create_task(trace._news())
+        await asyncio.sleep(0)
+        os.write(writable, b"!")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if waiting.cancel():
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+
+    asyncio.run(main())
+    os.close(readable)
+    os.close(writable)
