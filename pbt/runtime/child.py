@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -154,8 +155,6 @@ class Child:
 
     def _reap(self) -> None:
         """Wait for it, but not for ever: it may ignore SIGTERM, and then lives on."""
-        import time
-
         deadline = time.monotonic() + 1
         while not self.ended() and time.monotonic() < deadline:
             time.sleep(0.005)
