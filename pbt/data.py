@@ -191,18 +191,22 @@ else:
         """An `__init__` until a class has so many instances that one of its own pays."""
         ready = {f.name: f.default for f in fields if f.default is not _ABSENT}
         made = {f.name: f.factory for f in fields if f.factory is not _ABSENT}
-        every, left = {*names, *ready, *made}, _FEW
+        every, left, own = {*names, *ready, *made}, _FEW, None
 
         def __init__(self, *args, **kwargs):
-            nonlocal left
+            nonlocal left, own
             left -= 1
             values = {**ready, **dict(zip(names, args)), **kwargs}  # noqa: B905
             for name in made.keys() - values.keys():
                 values[name] = made[name]()
             if left < 0 or len(args) > len(names) or values.keys() != every or not _fit(kwargs, names, args):
-                cls = next(c for c in type(self).__mro__ if c.__dict__.get("__init__") is __init__)
-                cls.__init__ = _init(cls)
-                return cls.__init__(self, *args, **kwargs)
+                if own is None:  # else another thread was quicker
+                    cls = next(
+                        (c for c in type(self).__mro__ if c.__dict__.get("__init__") is __init__), None
+                    )
+                    own = _init(cls)
+                    cls.__init__ = own
+                return own(self, *args, **kwargs)
             for name, value in values.items():
                 _SET(self, name, value)
             if hasattr(self, "__post_init__"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from _thread import get_native_id
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -59,12 +60,15 @@ class Child:
         Raises UsageError if it is no program, KernelError where there may be no more processes.
         """
         self.pid, self.status, self._parent = 0, None, os.getpid()
+        from pbt.sys.prctl import end_with_parent
+
         words = _words(command)
         path = _path(words[0])
         ends: list[int] = []
         try:
             ends += os.pipe()
             ends += os.pipe()
+            main = get_native_id() == os.getpid()  # another thread may end while the script runs
             pid = os.fork()
         except OSError as error:
             for fd in ends:
@@ -73,6 +77,8 @@ class Child:
         held, self._gate, self._failure, failed = ends
         self._path = path
         if not pid:
+            if main:
+                end_with_parent(signal.SIGTERM)
             _become(path, words, held, self._gate, failed)
         os.close(held)
         os.close(failed)

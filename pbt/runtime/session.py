@@ -151,7 +151,7 @@ class Session:
 
     def run(self) -> int:
         """The whole life of the script; its exit code. SIGINT and SIGTERM end it in order."""
-        with self, handled(self.stop, self._signal_came if self._listens else None):
+        with self, handled(self.stop, self._signal_came):
             self.start()
             try:
                 while self.alive:
@@ -229,7 +229,7 @@ class Session:
             return
         self._say_attached(self._links.count + automatic)
         self._tell("ready")
-        self._consume()
+        self._consume(runs=len(self._queue))
         if self._child is not None:
             self._child.go(self._look_early if self.world.names_users else None)
 
@@ -332,7 +332,7 @@ class Session:
             self._links.iterate()
         while self._signalled:
             self._signalled -= 1
-            self._run_auto("self")
+            self._run_auto("self", self._fetch)
         if not self._queue and not iterating:
             self._wait(min(timeout, self._look()))
         self._consume(TICK)
@@ -404,14 +404,16 @@ class Session:
 
     # --- records --------------------------------------------------------------------------------
 
-    def _consume(self, seconds: float | None = None) -> None:
-        """Handle records, all that are there or as many as time allows, up to one that ends the script.
+    def _consume(self, seconds: float | None = None, runs: int = -1) -> None:
+        """Handle records, until there are none, as many as time allows, or `runs` of those that wait; up to one that
+        ends the script. While programs are attached, there may never be none.
 
         The kernel's buffer is emptied again after every piece of work, so that it hardly ever fills.
         """
         deadline = None if seconds is None else time.monotonic() + seconds
         self._fetch()
-        while self._queue and not self.world.exiting:
+        while self._queue and runs and not self.world.exiting:
+            runs -= 1
             oldest = self._queue.popleft()
             self._waiting -= len(oldest.block)
             for number, run in events.parts(oldest):

@@ -14,7 +14,7 @@ else:
 
 
 @contextmanager
-def handled(stop: Callable[[], None], told: Callable[[], None] | None = None) -> Iterator[None]:
+def handled(stop: Callable[[], None], told: Callable[[], None]) -> Iterator[None]:
     """The first SIGINT or SIGTERM begins the orderly end, the second one kills; `told` hears of SIGUSR1."""
 
     def caught(number: int, frame: object) -> None:
@@ -26,8 +26,7 @@ def handled(stop: Callable[[], None], told: Callable[[], None] | None = None) ->
     except ValueError:  # in a thread, where there are no signals
         yield
         return
-    if told is not None:
-        old[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, lambda number, frame: told())
+    old[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, lambda number, frame: told())
     try:
         yield
     finally:

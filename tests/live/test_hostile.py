@@ -90,6 +90,8 @@ ROWS = (
     Row("killed", "", "$pbt -q -c \"sh -c 'kill -9 \\$\\$'\" -e 'BEGIN { @ = 1; }'", 0, "@: 1"),
     Row("goes on without its parent", "", "$pbt -q -c \"sh -c 'sleep 2 &'\" -e 'BEGIN { @ = 1; }'", 0, "@: 1"),
     Row("children are not to be waited for", "", f"{IGNORING} $pbt -q -c 'sleep 0' -e 'BEGIN {{ @ = 1; }}'", 0, "@: 1"),
+    Row("a signal that no probe awaits", "", "$pbt -q --unsafe -e 'BEGIN { system(\"kill -USR1 $PPID\"); @ = 1; exit(); }'",
+        0, "@: 1"),
     Row("no such process", "", "$pbt -p 4194305 -e 'BEGIN { }'", 1, "", "Failed to watch pid: 4194305: no such"),
     Row("a process that ends", "sleep 1 &", "$pbt -q -p $! -e 'interval:s:60 { } END { print(7); }'", 0, "7"),
     # names and texts

@@ -246,6 +246,22 @@ def test_exit_discards_what_was_recorded_after_it(target, tmp_path):
     assert [line.split()[-1] for line in out.decode().splitlines()] == ["1", "2"]
 
 
+def test_records_that_keep_coming_do_not_hold_up_the_start(target, monkeypatch):
+    """Nor does it end before what BEGIN sent is handled."""
+    kept, read = [], Reader.read
+
+    def endless(reader):
+        assert len(kept) < 50
+        kept.extend(read(reader) or kept[:1])
+        return kept[-1:]
+
+    monkeypatch.setattr(Reader, "read", endless)
+    script = bundle([program("BEGIN", hello(1) + RETURN, "BEGIN"), enter(0, hello(2))])
+    with Session(script, target) as session:
+        session.start()
+        assert session.alive and session.sink.take()[0].text == f"{COMM} 1\n"
+
+
 def test_the_child_waits_and_its_end_is_the_end(target, tmp_path):
     started = time.monotonic()
     script = bundle([enter(0, hello(1))])

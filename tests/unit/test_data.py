@@ -106,6 +106,16 @@ def test_like_the_standard_library(name, few, monkeypatch):
     assert SAME[name](classes(data)) == SAME[name](STANDARD)
 
 
+def test_whoever_has_entered_a_constructor_may_go_on_when_it_is_replaced(monkeypatch):
+    """As it happens among threads."""
+    monkeypatch.setattr(data, "_FEW", 0)
+    cls = classes(data).Deep
+    first, made = cls.__init__, cls.__new__(cls)
+    assert cls(4).total and cls.__init__ is not first
+    first(made, 4)
+    assert made == cls(4)
+
+
 def test_replaced():
     first = OURS.Point(1, 2, "a")
     assert data.replace(first, x=9) == OURS.Point(9, 2) and data.replace(first).label == "a"

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import resource
+import select
 import signal
 from errno import EAGAIN
 
@@ -98,3 +99,21 @@ def test_a_child_that_is_forgotten_is_closed():
     with pytest.raises(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
     assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_child_ends_with_its_parent():
+    """However that ends; here it is another process, which says the child's number."""
+    readable, writable = os.pipe()
+    parent = os.fork()
+    if not parent:
+        child = Child("sleep 99")
+        child.go()
+        os.write(writable, b"%d" % child.pid)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(parent, 0)
+    end = select.poll()
+    try:
+        end.register(os.pidfd_open(int(os.read(readable, 16))), select.POLLIN)
+    except ProcessLookupError:
+        return
+    assert end.poll(30_000)
