@@ -246,19 +246,24 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 _MANY = 500  # difflib takes seconds for the functions of a kernel
+_NOISE = 0.15
 
 
 def nearest(name: str, known: Iterable[str], most: int = 3, likeness: float = 0.6) -> list[str]:
     """Known names that look like `name`, best first: for "did you mean" hints. `likeness`: from 0 to 1.
 
-    Those with the same letters in another order come before all others; much shorter ones look like anything.
+    Those with the same letters, in another order or with other capitals, come before all others; much shorter ones look
+    like anything. What is far less like it than the best is noise.
     """
-    from difflib import get_close_matches
+    from difflib import SequenceMatcher, get_close_matches
 
     names = [other for other in known if other != name and 5 * len(other) >= 3 * len(name)]
+    same = [other for other in names if other.lower() == name.lower()]
     if len(names) > _MANY:
         names = _likely(name, names, likeness)
-    close = get_close_matches(name, names, max(most, 3), likeness)
+    close = same or get_close_matches(name, names, max(most, 3), likeness)
+    likenesses = [SequenceMatcher(None, other, name).ratio() for other in close]
+    close = [other for other, like in zip(close, likenesses, strict=True) if like > likenesses[0] - _NOISE]
     return sorted(close, key=lambda other: sorted(other) != sorted(name))[:most]
 
 
@@ -273,3 +278,28 @@ def _likely(name: str, names: Sequence[str], likeness: float) -> list[str]:
         for known in [known for known in fit if piece in known]:
             shared[known] = shared.get(known, 0) + 1
     return sorted(shared, key=lambda n: (-shared[n], abs(len(n) - len(name)), n))[:_MANY]
+
+
+def mistyped(name: str, other: str) -> bool:
+    """Whether `other` is `name` typed rightly, or all of `name` with more before or behind it.
+
+    Among very many names something looks a little like any word; this tells what may have been meant.
+    """
+    return other.startswith(name) or other.endswith(f"_{name}") or _slips(name, other) <= 1 + len(name) // 8
+
+
+def _slips(name: str, other: str) -> int:
+    """How many letters are put in, left out, mistaken or swapped with the next between two names.
+
+    It is their optimal string alignment distance.
+    """
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, letter in enumerate(name):
+        earlier, before, row = before, row, [i + 1]
+        for j, there in enumerate(other):
+            least = min(before[j + 1] + 1, row[j] + 1, before[j] + (letter != there))
+            if i and j and letter == other[j - 1] and there == name[i - 1]:
+                least = min(least, earlier[j - 1] + 1)
+            row.append(least)
+    return row[-1]

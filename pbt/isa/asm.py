@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pbt.data import NamedTuple
 from pbt.isa import opcodes as op
 from pbt.isa.insn import EXIT, Insn, signed, wide
-from pbt.source import ScriptError, Source, Span
+from pbt.source import ScriptError, Source, Span, did_you_mean
 
 _SIZES = {"u8": op.B, "u16": op.H, "u32": op.W, "u64": op.DW}
 _SIGNED = {"s8": op.B, "s16": op.H, "s32": op.W}
@@ -119,6 +119,21 @@ def _slots(body: str, span: Span) -> list[Insn]:
 Rule = Callable[["re.Match[str]", "_Line"], "list[Insn]"]
 
 
+# What a line that is no instruction looks like, and how it is written here.
+_NEARLY = (
+    (r".*\b[rw](1[1-9]|[2-9]\d)\b", "there are r0 to r10, and w0 to w10 for their lower halves"),
+    (r"if \S+ = ", "comparison is =="),
+    (r"if (?!.*\bgoto\b)", "if r0 == 0 goto label"),
+    (r".*\*\s*\([us](8|16|32|64)\)", "memory is written with a star in its type, too: *(u64 *)(r1 +8)"),
+    (r".*\*\)\s*\(?r\d+\)?(\s*=|$)", "an address has an offset, be it 0: *(u64 *)(r1 +0)"),
+    (r"\*\(.*=\s*\*\(", "a register stands between: r0 = *(u64 *)(r1 +0), then *(u64 *)(r2 +0) = r0"),
+    (r"\*\(.*= w\d+$", "the type says how many bytes are stored: *(u32 *)(r10 -4) = r1"),
+    (r"[rw]\d+ = [rw]\d+ \S+ \S+$", "one step a line: r1 = r2, then r1 += r3"),
+    (r"ret(urn)?\b", "a program returns r0: r0 = 0, then exit"),
+    ("", "for example: r1 = 5, r0 += r1, *(u64 *)(r10 -8) = r1, exit"),
+)
+
+
 class _Line:
     """What a rule needs to know beside its match."""
 
@@ -128,7 +143,7 @@ class _Line:
     def target(self, relative: str | None, label: str | None, bits: int = 16) -> int:
         """How many slots on a jump goes; the instruction has `bits` bits for that."""
         if relative is None and label not in self.labels:
-            raise ScriptError(f"label {label} is not defined", self.span)
+            raise self.error(f"label {label} is not defined", did_you_mean(str(label), self.labels))
         distance = int(relative) if relative is not None else self.labels[str(label)] - self.index - 1
         return self.fits(distance, bits, "a jump of")
 
@@ -147,9 +162,8 @@ def _parse(body: str, span: Span, helpers: Helpers, labels: Mapping[str, int], i
         match = pattern.fullmatch(body)
         if match:
             return rule(match, line)
-    raise ScriptError(
-        f"not an instruction: {body}", span, "for example: r1 = 5, r0 += r1, *(u64 *)(r10 -8) = r1, exit"
-    )
+    hint = next(hint for pattern, hint in _NEARLY if re.match(pattern, body))
+    raise ScriptError(f"not an instruction: {body}", span, hint)
 
 
 def _number(text: str) -> int:
@@ -311,7 +325,9 @@ def _rule_call(m: re.Match[str], line: _Line) -> list[Insn]:
         return [Insn(op.JMP | op.CALL, 0, op.CALL_HELPER, 0, line.helpers[name])]
     if m["name"] in line.labels:
         return [Insn(op.JMP | op.CALL, 0, op.CALL_LOCAL, 0, line.target(None, m["name"], 32))]
-    raise line.error(f"unknown helper or label {m['name']}")
+    raise line.error(
+        f"unknown helper or label {m['name']}", did_you_mean(name, (*line.labels, *line.helpers))
+    )
 
 
 def _rule_raw(m: re.Match[str], line: _Line) -> list[Insn]:

@@ -10,7 +10,7 @@ from pbt.feature import Context, Place, PlaceError, Provider, find_provider, pro
 from pbt.lang import ast
 from pbt.lang.renamed import successors
 from pbt.regex import Regex
-from pbt.source import Notice, ScriptError, ScriptWarning, Span, UsageError, caught, give, nearest
+from pbt.source import Notice, ScriptError, ScriptWarning, Span, UsageError, caught, give, mistyped, nearest
 from pbt.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -102,8 +102,11 @@ def _none_missing(
 
 
 def _something_runs(places: Sequence[Attached], mode: str, span: Span) -> None:
-    if not any(place.runs_in(mode) for place in places):
-        other = places[0].provider.mode if places and not mode else ""
+    if mode:
+        if not any(place.provider.mode == mode for place in places):
+            raise ScriptError(f"No {mode} probes to run", span, f"they are written {mode}:NAME {{ ... }}")
+    elif not any(place.runs_in(mode) for place in places):
+        other = places[0].provider.mode if places else ""
         hint = f"--{other} runs {other} probes" if other else ""
         raise ScriptError("No probes to attach", span, hint)
 
@@ -277,7 +280,7 @@ def _suggest(provider: Provider, point: ast.AttachPoint, target: Target) -> str:
     path = tuple(point.parts[1:2]) if not provider.listed and len(point.parts) > 2 else ()
     if path and path[0].startswith("/") and not os.path.exists(path[0]):
         return f"there is no file {path[0]}"
-    near = _near(wanted, list(provider.list((*path, "*"), target)))
+    near = _near(point.parts[-1] if path else wanted, list(provider.list((*path, "*"), target)))
     if near:
         return f"did you mean {provider.name}:{near}?"
     return "set the 'missing_probes' config variable to 'warn' to go on without it"
@@ -287,11 +290,11 @@ LIKE = 0.75  # a kernel has so many functions that something looks a little like
 
 
 def _near(wanted: str, known: Sequence[str]) -> str:
-    """The place most like the one that is wanted, by its whole name or else by its last part; "" if none is."""
-    close = nearest(wanted, known, 1, LIKE)
-    if close:
-        return close[0]
+    """The place that may have been meant, by its whole name or else by its last part; "" if none is like it."""
     parted = known if ":" in wanted else [name for name in known if ":" in name]
     lasts = {name.rpartition(":")[2]: name for name in reversed(parted)}
-    close = nearest(wanted.rpartition(":")[2], lasts, 1, LIKE)
-    return lasts[close[0]] if close else ""
+    for name, names in ((wanted, {name: name for name in known}), (wanted.rpartition(":")[2], lasts)):
+        for close in nearest(name, names, 5, LIKE):
+            if mistyped(name, close):
+                return names[close]
+    return ""

@@ -119,6 +119,7 @@ _HINTS = (
     (r"'.*", "", "", 'strings are written with double quotes: "text"'),
     (r"\{", r"\bmacro\s+\w+", "", "a macro without parameters is written macro name() { ... }"),
     (r"\{", r"\bconfig", "", "write config = { name = value; ... }"),
+    (r"\{", r"[\w*\]]\s*/[^/{}]*", "", "a filter stands between two /: BEGIN /pid == 1/ { ... }"),
     (r"[{};]", "", "RPAR", "a ) is missing"),
     (r"\}", "", "ATTACH", "there is one } too many"),
     (r"[{/]", "", "ATTACH", "statements belong to a probe: BEGIN { ... }"),
@@ -131,7 +132,9 @@ _HINTS = (
 def _hint(found: str, text: str, span: Span, expected: set[str]) -> str:
     before = text[: span.start].rstrip()
     if found == "end of file":
-        return "a { has no }" if before.count("{") > before.count("}") else ""
+        if text.count("{") > text.count("}"):
+            return "a { has no }"
+        return "statements follow, between { and }" if "LBRACE" in expected or "_OPEN" in expected else ""
     word = found[1:-1]
     if (
         Regex(r"[A-Za-z_]\w*").fullmatch(word)

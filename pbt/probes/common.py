@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from errno import EACCES, EINVAL, ENODEV, EPERM, ESRCH
 from functools import cache
 
+from pbt.feature import find_provider
 from pbt.source import KernelError, ScriptError, Span
 from pbt.typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,9 @@ def count_parts(provider: str, parts: Sequence[str], span: Span, *allowed: int) 
     if found not in allowed or found != len(parts):
         need = " or ".join(map(str, allowed))
         noun = "argument" if allowed == (1,) else "arguments"
-        raise ScriptError(f"{provider} probe type requires {need} {noun}, found {found}", span)
+        kind = find_provider(provider)
+        hint = kind.doc if kind else ""
+        raise ScriptError(f"{provider} probe type requires {need} {noun}, found {found}", span, hint)
 
 
 def is_pattern(text: str) -> bool:

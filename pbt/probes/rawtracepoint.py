@@ -130,7 +130,7 @@ def _fields(place: Place, target: Target) -> Sequence[str]:
 
 RAWTRACEPOINT = Provider(
     "rawtracepoint",
-    "Tracepoints before their record is made: arg0, arg1, ..., and args.name where BTF knows the types.",
+    "Tracepoints before their record is made: `rawtracepoint:sched_switch`; arg0, arg1, ..., and args.name with BTF.",
     parse=_parse,
     expand=_expand,
     label=_label,

@@ -410,6 +410,8 @@ UPROBES = (
         "A function of a program or library: `uprobe:/bin/bash:readline`, `uprobe:libc:malloc`.",
     ),
     _provider(
-        "uretprobe", "ur", "The return of a function of a program or library; `retval` is what it returns."
+        "uretprobe",
+        "ur",
+        "Return of a function of a program or library: `uretprobe:/bin/bash:readline`; `retval` is what it returns.",
     ),
 )

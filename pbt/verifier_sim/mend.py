@@ -75,16 +75,24 @@ def _negative(place: Place) -> str:
     return f"{which} may be negative: compare it as an unsigned one with a constant limit, or mask it."
 
 
+def _lost(place: Place) -> str:
+    """A pointer that a call has made a mere number."""
+    origin = place.origins.get(place.regno)
+    before = origin.before if origin else None
+    if before is None:
+        return ""
+    if before.kind in ("pkt", "pkt_meta", "pkt_end"):
+        return "Packets may lie elsewhere after this call: load data and data_end anew, and compare again."
+    if before.ref:
+        return "What was given back is the kernel's again: use it before."
+    return f"It was {describe(before)}: use it before, or get it anew."
+
+
 def _no_pointer(place: Place) -> str:
     """A number is followed as if it were a pointer."""
-    reg, origin = place.reg, place.origins.get(place.regno)
-    before = origin.before if origin else None
-    if before is not None and before.kind in ("pkt", "pkt_meta", "pkt_end"):
-        return "Packets may lie elsewhere after this call: load data and data_end anew, and compare again."
-    if before is not None and before.ref:
-        return "What was given back is the kernel's again: use it before."
-    if before is not None:
-        return f"It was {describe(before)}: use it before, or get it anew."
+    reg, lost = place.reg, _lost(place)
+    if lost:
+        return lost
     if reg is not None and not reg.num.mask and not reg.num.value:
         return f"r{place.regno} is null on this way: the check before leads to the wrong side."
     return ""
@@ -130,7 +138,9 @@ def _stack(place: Place) -> str:
     if reg.num.mask and size and low >= -512 and room >= size:
         return f"{room} bytes lie between r{place.regno} and the end of the stack: limit the index to {room - size}."
     if not size and low >= -512:
-        return f"{room} bytes lie between r{place.regno} and the end of the stack: limit the size to {room}."
+        taken = re.search(r" size=(\d+)", place.refused.reason)
+        more = f", and {taken[1]} are taken: start at fp-{taken[1]}, or take fewer" if taken else ""
+        return f"{room} bytes lie between r{place.regno} and the end of the stack{more}."
     at = f"fp{reg.off + offset + reg.num.smin:+d}"
     return f"{octets(size)} at {at} do not lie between fp-512 and fp+0." if size else ""
 
@@ -146,6 +156,9 @@ def _argument(place: Place) -> str:
     reg, expected = place.reg, place.refused.reason.partition("expected=")[2].split(", ")
     if reg is None or reg.null:
         return f"Leave, or go around this, if r{place.regno} is null." if reg else ""
+    lost = _lost(place)
+    if lost:
+        return lost
     wanted = "memory: pass an address, such as that of a variable" if "fp" in expected else ""
     wanted = wanted or {"map_ptr": "a map: pass its address", "ctx": "the context of the program"}.get(
         expected[0], ""

@@ -14,6 +14,7 @@ from pbt.source import (
     Source,
     Span,
     UsageError,
+    mistyped,
     nearest,
     show,
 )
@@ -97,6 +98,17 @@ def test_nearest() -> None:
     assert set(nearest("printg", ["print", "printf", "exit"])) == {"printf", "print"}
     assert nearest("kprob", ["uprobe", "kprobe", "usdt"])[0] == "kprobe"
     assert nearest("zzz", ["print"]) == []
+    assert nearest("Pid", ["uid", "pid", "PIDS"])[0] == "pid"
+    assert nearest("page-fualts", ["alignment-faults", "page-faults"]) == ["page-faults"]
+
+
+def test_mistyped() -> None:
+    meant = (
+        "vfs_raed vfs_read; tcp_sned_msg tcp_sendmsg; udp_send udp_sendmsg; sys_open do_sys_open; kfre kfree"
+    )
+    other = "malloc mm_alloc; do_something do_nothing; my_function remote_function; open reopen"
+    assert all(mistyped(*pair.split()) for pair in meant.split("; "))
+    assert not any(mistyped(*pair.split()) for pair in other.split("; "))
 
 
 def test_nearest_among_very_many() -> None:

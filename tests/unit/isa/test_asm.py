@@ -125,6 +125,26 @@ def test_errors_stand_where_the_mistake_is(text: str, line: int, column: int, me
     assert str(caught.value).startswith(f"prog.s:{line}:{column}: ERROR: ")
 
 
+@pytest.mark.parametrize(("text", "hint"), [
+    ("r11 = 5", "there are r0 to r10"),
+    ("if r0 = 0 goto out", "comparison is =="),
+    ("if r0 == 0", "if r0 == 0 goto label"),
+    ("r0 = *(u64)(r1 +0)", "a star in its type"),
+    ("r0 = *(u64 *)(r1)", "an address has an offset"),
+    ("*(u64 *)(r10 -8) = *(u64 *)(r1 +0)", "a register stands between"),
+    ("*(u64 *)(r10 -8) = w1", "how many bytes are stored"),
+    ("r0 = r1 + r2", "one step a line"),
+    ("return 0", "then exit"),
+    ("mov r0, 0", "for example: r1 = 5"),
+    ("call ktime_get_nanos", "did you mean ktime_get_ns?"),
+    ("goto outt\nout: exit", "did you mean out?"),
+])  # fmt: skip
+def test_hints_for_what_beginners_write(text: str, hint: str) -> None:
+    with pytest.raises(ScriptError) as caught:
+        assemble(text, {"ktime_get_ns": 5})
+    assert hint in caught.value.hint
+
+
 def test_a_label_too_far_away_is_an_error_with_a_place() -> None:
     text = "goto end\n" + "r0 = 0\n" * 32768 + "end: exit"
     with pytest.raises(ScriptError, match="a jump of 32768 does not fit 16 bits"):

@@ -60,6 +60,19 @@ def test_every_message_of_the_simulator_has_one() -> None:
     assert not missing
 
 
+@pytest.mark.parametrize("example, hint", [
+    (
+        "KPROBE: r1 = RING; r2 = 8; r3 = 0; call ringbuf_reserve; if r0 == 0 goto +6; r6 = r0; r1 = r0; r2 = 0; "
+        "call ringbuf_submit; r1 = r6; r2 = 0; call ringbuf_submit; r0 = 0; exit",
+        "What was given back is the kernel's again",
+    ),
+    ("KPROBE: r1 = HASH; r2 = r10; r2 += -2; call map_lookup_elem; r0 = 0; exit", "and 4 are taken: start at fp-4"),
+])  # fmt: skip
+def test_hints_for_what_a_helper_is_given(example: str, hint: str) -> None:
+    error = run_example(example).error
+    assert error is not None and hint in error.hint, error
+
+
 @pytest.mark.parametrize("number, hint", [
     (32, "It starts at fp-7: a multiple of 4 is needed, such as fp-8."),
     (38, "On this way r2 is the context of the program; on one walked before, it was the stack."),
