@@ -134,7 +134,7 @@ def _decide(env: Env, name: str, dst: Reg, src: Reg, wide: bool, itself: bool) -
             if name == "JNE":
                 return True
         return None
-    return _decide_packet(name, dst, src)
+    return _decide_packet(name, dst, src) if wide else None
 
 
 def _decide_packet(name: str, dst: Reg, src: Reg) -> bool | None:

@@ -74,6 +74,8 @@ PACKET_ROWS = (
      " r4 = r2; r4 += 8; if r4 > r3 goto out; r0 = *(u8 *)(r2 +7); out: r0 = 0; exit", "7.3"),
     ("a packet by parts of its length", "r2 = *(u32 *)(r1 +76); r3 = *(u32 *)(r1 +80); r5 = *(u32 *)(r1 +8); r5 &= 56; if r5 > 50 goto out;"
      " r2 += r5; r4 = r2; r4 += 8; if r2 > r3 goto out; r0 = *(u8 *)(r4 -8); out: r0 = 0; exit", ""),
+    ("half of a packet pointer behind the end", "r2 = *(u32 *)(r1 +76); r3 = *(u32 *)(r1 +80); if r2 <= r3 goto out; if w2 > w3 goto out;"
+     " r0 = r9; out: r0 = 0; exit", ""),
     ("a constant into the context", "*(u32 *)(r1 +8) = 0; r0 = 0; exit", "6.12 6.18.15 6.18.44 7.3"),
     ("a lookup by no bytes", "r2 = r10; r2 += -8; *(u64 *)(r10 -8) = 0; r3 = 0; r4 = 0; r5 = 0; call sk_lookup_tcp;"
      " if r0 == 0 goto out; r1 = r0; call sk_release; out: r0 = 0; exit", "6.12 6.18.15 6.18.44 7.3"),
