@@ -173,6 +173,7 @@ def frames(
 ) -> list[str]:
     script = f"config = {{ {config} }} uprobe:{deep}{place} {{ print({stack}); exit(); }}"
     made = pbt("-q", "-e", script, "-c", str(deep))
+    assert made.status == 0, made.err
     return [line.replace(f"{deep.parent}", "DIR") for line in made.lines()]
 
 
