@@ -260,15 +260,15 @@ def _check_moved(reg: Reg) -> Reg:
 
 def _moved(env: Env, pointer: Reg, num: Scalar, sign: int) -> Reg:
     """The known part of an offset in `off`; on kernels that merge both, only while there is no unknown part."""
-    merges = "offsets_merged" in env.rules
+    merges, name = "offsets_merged" in env.rules, "ADD" if sign > 0 else "SUB"
     if not num.mask:
         if merges and pointer.num.mask:
-            return pointer._replace(num=arith.shifted(pointer.num, sign * num.smin, env.rules))
+            return pointer._replace(num=arith.shifted(pointer.num, num, name, env.rules))
         return moved(pointer, pointer.off + sign * num.smin)
     before = pointer.num
     if merges and pointer.off:
         before, pointer = scalar.const(pointer.off), pointer._replace(off=0)
-    var = arith.binary("ADD" if sign > 0 else "SUB", before, num, True, env.rules)
+    var = arith.shifted(before, num, name, env.rules)
     if pointer.kind not in ("pkt", "pkt_meta"):
         return pointer._replace(num=var)
     size = pointer.size if sign < 0 and num.smin >= 0 else 0

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pbt.typing import Final
 from pbt.verifier_sim import tnum
-from pbt.verifier_sim.bounds import from_bits, sync
+from pbt.verifier_sim.bounds import sync
 from pbt.verifier_sim.casts import zero_extend32
 from pbt.verifier_sim.kernels import Features
 from pbt.verifier_sim.scalar import UNKNOWN, ZERO, Bounds, Scalar, const, of_size
@@ -101,11 +101,13 @@ def _division(name: str, a: Scalar, divisor: int, bits: int, rules: Features) ->
     umin, umax, smin, smax = _ranges(a, bits)
     if name in ("SDIV", "SMOD"):
         signed = divisor - (1 << bits) if divisor >> (bits - 1) else divisor
-        bounds = _signed_division(name == "SMOD", smin, smax, signed, bits)
+        before, bounds = (smin, smax), _signed_division(name == "SMOD", smin, smax, signed, bits)
         fields = ("smin", "smax") if wide else ("s32min", "s32max")
     else:
-        bounds = _unsigned_division(name == "MOD", umin, umax, divisor)
+        before, bounds = (umin, umax), _unsigned_division(name == "MOD", umin, umax, divisor)
         fields = ("umin", "umax") if wide else ("u32min", "u32max")
+    if name in ("MOD", "SMOD") and bounds == before:
+        return a if wide else zero_extend32(a, rules)
     result = sync(UNKNOWN._replace(**dict(zip(fields, bounds, strict=True))), rules)
     return result if wide else zero_extend32(result, rules)
 
@@ -121,7 +123,9 @@ def _signed_division(modulo: bool, low: int, high: int, divisor: int, bits: int)
         most = abs(divisor) - 1
         if -most <= low and high <= most:
             return low, high
-        return (max(low, -most) if low < 0 else 0), (min(high, most) if high > 0 else 0)
+        if low >= 0:
+            return 0, min(high, most)
+        return (max(low, -most), 0) if high <= 0 else (-most, most)
     if divisor == -1 and low == -(1 << (bits - 1)):
         return (low, low) if low == high else _unbounded(bits)[2:]
     ends = sorted(abs(n) // abs(divisor) * (1 if (n < 0) == (divisor < 0) else -1) for n in (low, high))
@@ -180,6 +184,10 @@ def binary(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -> Scal
         combine = tnum.mul_union
     value, mask = combine((a.value & full, a.mask & full), (b.value & full, b.mask & full))
     value, mask = value & full, mask & full
+    if name in ("ADD", "SUB") and "circular" in rules:
+        from pbt.verifier_sim import circle
+
+        return circle.summed((value, mask), a, b, name == "SUB", wide)
     wide64 = _combine(name, value, mask, a, b, 64, rules) if wide else _unbounded(64)
     half = _combine(name, value & M32, mask & M32, a, b, 32, rules)
     result = Scalar(value, mask, *wide64, *half)
@@ -188,18 +196,21 @@ def binary(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -> Scal
     return zero_extend32(result, rules)
 
 
-def shifted(number: Scalar, amount: int, rules: Features) -> Scalar:
-    """A pointer's offset plus a known amount: known bits and the 64-bit range move, and do not refine one another."""
-    value, mask = tnum.add((number.value, number.mask), (amount & M64, 0))
-    wide = umin, umax, smin, smax = _add(number[2:6], const(amount)[2:6], 64, rules)
-    if smin >= 0 or smax < 0:  # it is one range, with or without signs
-        wide = max(umin, smin & M64), min(umax, smax & M64), smin, smax
-    half = from_bits(value, mask, UNKNOWN[2:])[4:]
-    return Scalar(value, mask, *wide, *half)
+def shifted(offset: Scalar, amount: Scalar, name: str, rules: Features) -> Scalar:
+    """A pointer's offset after ADD or SUB of an amount."""
+    if "circular" in rules:
+        from pbt.verifier_sim import circle
+
+        return circle.shifted(_BITS[name](offset.tnum, amount.tnum), offset, amount, name == "SUB")
+    return binary(name, offset, amount, True, rules)
 
 
 def _settle(result: Scalar, rules: Features) -> Scalar:
-    """Sync a freshly computed set; its parts never contradict one another."""
+    """Sync a freshly computed set; its parts contradict one another at most on paths that nothing takes."""
+    if "circular" in rules:
+        from pbt.verifier_sim import circle
+
+        return circle.computed(*circle.parts(result))
     return sync(result, rules)
 
 
@@ -232,6 +243,8 @@ def _shift(name: str, a: Scalar, b: Scalar, bits: int, rules: Features) -> Scala
     if name == "LSH":
         value, mask = tnum.shift_left(start, low) if low == high else (0, M64)
         bounds = _lsh(_ranges(a, bits), low, high, bits)
+        if bits == 64 and low == 32 and "circular" in rules:
+            bounds = *bounds[:2], a.s32min << 32, a.s32max << 32
         half = _lsh(_ranges(a, 32), low, high, 32) if high < 32 else _unbounded(32)
     elif name == "RSH":
         value, mask = tnum.shift_right(start, low) if low == high else (0, M64)

@@ -41,6 +41,10 @@ def sync(scalar: Scalar, rules: Features) -> Scalar:
     value, mask = scalar.value, scalar.mask
     if not mask and scalar.contains(value):
         return const(value)
+    if "circular" in rules:
+        from pbt.verifier_sim import circle
+
+        return circle.sync(scalar)
     ranges = from_bits(value, mask, scalar[2:])
     if "mixed_bounds" in rules:
         for _ in range(3 if "sign_split" in rules else 2):
@@ -55,7 +59,7 @@ def sync(scalar: Scalar, rules: Features) -> Scalar:
     value, mask = _to_bits(value, mask, ranges, rules)
     ranges = from_bits(value, mask, ranges)
     if mask and "tnum_steps" in rules:
-        one = _single(value, mask, ranges[0], ranges[1])
+        one = single(value, mask, ranges[0], ranges[1])
         if one is not None:
             return const(one)
     if ranges[0] > ranges[1] or ranges[2] > ranges[3] or ranges[4] > ranges[5] or ranges[6] > ranges[7]:
@@ -92,29 +96,17 @@ def from_bits(value: int, mask: int, ranges: Ranges) -> Ranges:
     return umin, umax, smin, smax, u32min, u32max, s32min, s32max
 
 
-def _step(value: int, mask: int, number: int) -> int:
-    """The smallest value of a tnum above `number`; its largest if there is none."""
-    if number >= value | mask:
-        return value | mask
-    if number < value:
-        return value
-    over = number ^ value
-    conflict = (over & ~mask).bit_length()
-    low = (1 << conflict) - 1 if conflict and number >> conflict - 1 & 1 else 0
-    if conflict and not low:
-        return value | (number & mask & ~((1 << conflict) - 1))
-    filled = (number & mask | ~mask & M64 | low) + 1
-    return value | filled & mask
+def single(value: int, mask: int, umin: int, umax: int, last: bool = False) -> int | None:
+    """The one number, where range and known bits have just one in common.
 
-
-def _single(value: int, mask: int, umin: int, umax: int) -> int | None:
-    """The one number, where range and known bits have just one in common."""
-    after = _step(value, mask, umin)
+    `last`: the largest that fits the bits is it, too, where that is all they allow above umin, even if above umax.
+    """
+    after = tnum.step(value, mask, umin)
     if umin & ~mask & M64 == value:
         return umin if after > umax else None
-    if after == value | mask and after <= umax:
+    if after == value | mask and (last or after <= umax):
         return after
-    if after <= umax < _step(value, mask, after):
+    if after <= umax < tnum.step(value, mask, after):
         return after
     return None
 

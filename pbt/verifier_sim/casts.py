@@ -15,6 +15,10 @@ def zero_extend32(s: Scalar, rules: Features) -> Scalar:
     """The low half, as every 32-bit operation leaves it."""
     if not s.mask & M32:
         return const(s.value & M32)
+    if "circular" in rules:
+        from pbt.verifier_sim import circle
+
+        return circle.zero_extended(s.value, s.mask, circle.parts(s).half)
     low, high = s.u32min, s.u32max
     return sync(
         Scalar(s.value & M32, s.mask & M32, low, high, low, high, low, high, s.s32min, s.s32max), rules
@@ -25,6 +29,10 @@ def truncate(s: Scalar, size: int, rules: Features) -> Scalar:
     """The low `size` bytes, zero extended."""
     if size == 8:
         return s
+    if "circular" in rules:
+        from pbt.verifier_sim import circle
+
+        return circle.truncated(s, size)
     if size == 4:
         return zero_extend32(s, rules)
     value, mask = tnum.cast((s.value, s.mask), size)
@@ -73,6 +81,4 @@ def byte_swap(a: Scalar, size: int, rules: Features) -> Scalar:
 
 def keep_low(a: Scalar, size: int, rules: Features) -> Scalar:
     """What a byte swap to the machine's own order leaves: the low `size` bytes, zero extended."""
-    if "swap_known" not in rules:
-        return UNKNOWN
-    return sync(UNKNOWN._replace(value=tnum.cast(a.tnum, size)[0], mask=tnum.cast(a.tnum, size)[1]), rules)
+    return truncate(a, size, rules) if "swap_known" in rules else UNKNOWN

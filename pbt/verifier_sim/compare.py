@@ -90,13 +90,17 @@ def refine(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -> Lear
 
     Raises Empty if it cannot hold.
     """
+    if name in ("JGT", "JGE", "JSGT", "JSGE"):
+        right, left = refine(MIRROR[name], b, a, wide, rules)
+        return left, right
+    if "circular" in rules:
+        from pbt.verifier_sim import circle
+
+        return circle.refine(name, a, b, wide)
     if name == "JNE":
         return _exclude(a, b, wide, rules), _exclude(b, a, wide, rules)
     if name in ("JEQ", "JSET", "JNSET"):
         return _refine_bits(name, a, b, wide, rules)
-    if name in ("JGT", "JGE", "JSGT", "JSGE"):
-        right, left = refine(MIRROR[name], b, a, wide, rules)
-        return left, right
     if "mixed_bounds" not in rules:
         return _refine_old(name, a, b, wide, rules)
     strict = name in ("JLT", "JSLT")

@@ -18,6 +18,11 @@ def _signed(value: int) -> str:
     return str(value) if -(1 << 15) <= value < 1 << 15 else f"{value & (1 << 64) - 1:#x}"
 
 
+def _signed32(value: int) -> int:
+    """A signed number of 32 bits, as a number of 64 that has the same hexadecimal digits."""
+    return value if -(1 << 15) <= value < 1 << 15 else value & M32
+
+
 def _unsigned(value: int) -> str:
     return str(value) if value < 1 << 16 else f"{value:#x}"
 
@@ -30,7 +35,11 @@ def _bounds(s: Scalar) -> list[str]:
         ("smin32", s.s32min, UNKNOWN.s32min), ("smax32", s.s32max, UNKNOWN.s32max),
         ("umin32", s.u32min, 0), ("umax32", s.u32max, M32),
     ]  # fmt: skip
-    left = [(name, value) for name, value, default in rows if value != default]
+    left = [
+        (name, _signed32(value) if name[0] == "s" and name[4:] else value)
+        for name, value, default in rows
+        if value != default
+    ]
     parts = []
     while left:
         first, value = left[0]

@@ -151,6 +151,7 @@ RULES = (
         (7, 0),
         "what equals a pointer is not null if pointers of that kind never are",
     ),
+    Rule("circular", (7, 3), "one range of each width, on a circle, tells signed and unsigned bounds"),
     Rule("zero_register", (7, 3), "a comparison with a register that is 0 tells about null"),
     Rule("null_is_wide", (7, 0), "a 32-bit comparison does not tell that a pointer is null"),
     Rule("division_bounds", (7, 0), "division and modulo by a constant keep bounds"),

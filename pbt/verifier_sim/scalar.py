@@ -53,6 +53,10 @@ class Scalar(NamedTuple):
             and self.s32min <= s32(low) <= self.s32max
         )
 
+    def covers(self, new: Scalar) -> bool:
+        """Whether numbers within the bounds are in the set, as far as ranges tell: see circle.Wrapped."""
+        return True
+
 
 UNKNOWN = Scalar(0, M64, 0, M64, S64_MIN, S64_MAX, 0, M32, S32_MIN, S32_MAX)
 
@@ -114,4 +118,5 @@ def includes(old: Scalar, new: Scalar) -> bool:
         and old.s32min <= new.s32min
         and old.s32max >= new.s32max
         and tnum.subset((old.value, old.mask), (new.value, new.mask))
+        and old.covers(new)
     )

@@ -128,6 +128,21 @@ def aligned(a: Tnum, size: int) -> bool:
     return not (a[0] | a[1]) & (size - 1)
 
 
+def step(value: int, mask: int, number: int) -> int:
+    """The smallest value of a tnum above `number`; its largest if there is none."""
+    if number >= value | mask:
+        return value | mask
+    if number < value:
+        return value
+    over = number ^ value
+    conflict = (over & ~mask).bit_length()
+    low = (1 << conflict) - 1 if conflict and number >> conflict - 1 & 1 else 0
+    if conflict and not low:
+        return value | (number & mask & ~((1 << conflict) - 1))
+    filled = (number & mask | ~mask & M64 | low) + 1
+    return value | filled & mask
+
+
 def swap(a: Tnum, size: int) -> Tnum:
     """The low `size` bytes in reverse order, zero above."""
 

@@ -52,6 +52,18 @@ ROWS = (
      " next: r0 = r9; exit", "6.1 6.12 6.18.15 6.18.44 7.3"),
     ("a range behind a test of bits", "call ktime_get_ns; if r0 s< -9 goto out; if r0 s> 9 goto out; if r0 & 1 goto out;"
      " if r0 s> 9 goto next; out: r0 = 0; exit; next: r0 = r9; exit", ""),
+    ("all numbers but one, moved", "call ktime_get_ns; if r0 == 5 goto out; r0 -= 5; if r0 == 0 goto next; out: r0 = 0; exit;"
+     " next: r0 = r9; exit", "7.3"),
+    ("all halves but one, moved", "call ktime_get_ns; if w0 == 5 goto out; w0 -= 5; if w0 == 0 goto next; out: r0 = 0; exit;"
+     " next: r0 = r9; exit", "7.3"),
+    ("a range over both ends and back", "call ktime_get_ns; if r0 < 10 goto out; r0 += 5; r0 -= 15; if r0 > -11 goto next;"
+     " out: r0 = 0; exit; next: r0 = r9; exit", "7.3"),
+    ("a range in two pieces", "call ktime_get_ns; if r0 s< -5 goto out; if r0 s> 5 goto out; if r0 > -3 goto out;"
+     " if r0 == -1 goto next; out: r0 = 0; exit; next: r0 = r9; exit", "6.12 6.18.15 6.18.44"),
+    ("a remainder that is the number", "call ktime_get_ns; r0 &= -2; if r0 > 8 goto out; r0 %= 10; if r0 & 1 goto next;"
+     " out: r0 = 0; exit; next: r0 = r9; exit", "7.3"),
+    ("a byte order that is the machine's", "call ktime_get_ns; if r0 > 8 goto out; if r0 < 5 goto out; r0 = le64 r0;"
+     " if r0 < 5 goto next; out: r0 = 0; exit; next: r0 = r9; exit", "6.18.44 7.3"),
     ("a value before its start by a known amount", f"{_LOOK}; if r8 == 0 goto out; r8 -= 8; r0 = *(u8 *)(r8 +8);"
      " out: r0 = 0; exit", "5.10 6.1 6.12 6.18.15 6.18.44"),
     ("a value before its start by an unknown amount", f"{_INDEX}; r8 += r7; r8 -= 1; r0 = *(u8 *)(r8 +1);"

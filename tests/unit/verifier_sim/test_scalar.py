@@ -57,7 +57,37 @@ def test_division_is_bounded_from_7() -> None:
 
 def test_contradiction_is_found() -> None:
     with pytest.raises(bounds.Empty):
-        compare.refine("JGT", scalar.const(3), scalar.const(5), True, LATEST)
+        compare.refine("JGT", scalar.of_size(1), bounds.between(300, 400, LATEST), True, LATEST)
+    with pytest.raises(bounds.Empty):
+        compare.refine("JGT", scalar.const(3), scalar.const(5), True, NEW)
+    left, _ = compare.refine("JGT", scalar.const(3), scalar.const(5), True, LATEST)
+    assert left == scalar.const(3)  # known bits win over ranges
+
+
+def test_ranges_are_arcs_from_73() -> None:
+    holed, _ = compare.refine("JNE", scalar.UNKNOWN, scalar.const(5), True, LATEST)
+    assert holed is not None and holed[:10] == scalar.UNKNOWN
+    assert holed.contains(4) and not holed.contains(5) and holed.contains(6)
+    assert scalar.includes(scalar.UNKNOWN, holed) and not scalar.includes(holed, scalar.UNKNOWN)
+    moved = arith.binary("SUB", holed, scalar.const(5), True, LATEST)
+    assert (moved.umin, moved.umax) == (1, 2**64 - 1)
+    assert arith.binary("ADD", moved, scalar.const(5), True, LATEST) == holed
+    half = arith.binary("ADD", holed, scalar.const(0), False, LATEST)
+    assert not scalar.includes(half, scalar.of_size(8)) and half.umax == 2**32 - 1
+
+
+def test_what_no_number_is_left_of_is_any_number() -> None:
+    """Results that contradict themselves, on paths that nothing takes, leave known bits alone (since 7.3)."""
+    wrong = scalar.Scalar(0, 6, 8, 9, 8, 9, 8, 9, 8, 9)
+    got = arith.binary("ADD", wrong, scalar.ZERO, True, LATEST)
+    assert got == scalar.UNKNOWN._replace(value=0, mask=6)
+
+
+def test_remainders_of_what_is_below_the_divisor() -> None:
+    even = scalar.UNKNOWN._replace(mask=6, umax=6)
+    assert arith.binary("MOD", bounds.sync(even, LATEST), scalar.const(10), True, LATEST).mask == 6
+    wide = bounds.between(-2, 100, LATEST)
+    assert arith.binary("SMOD", wide, scalar.const(10), True, LATEST)[4:6] == (-9, 9)
 
 
 def test_branches_on_constants() -> None:
