@@ -81,4 +81,4 @@ def byte_swap(a: Scalar, size: int, rules: Features) -> Scalar:
 
 def keep_low(a: Scalar, size: int, rules: Features) -> Scalar:
     """What a byte swap to the machine's own order leaves: the low `size` bytes, zero extended."""
-    return truncate(a, size, rules) if "swap_known" in rules else UNKNOWN
+    return sync(truncate(a, size, rules), rules) if "swap_known" in rules else UNKNOWN

@@ -40,6 +40,8 @@ def taken(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -> bool 
         return inverse if a[at] >= b[at + 1] else None
     full = M64 if wide else M32
     if name == "JSET":
+        if b.mask & full and "register_branches" in rules:
+            a, b = b, a
         if b.mask & full:
             return None
         bits = b.value & full
@@ -200,7 +202,10 @@ def _refine_bits(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -
     if name == "JEQ":
         return _refine_equal(a, b, wide, rules)
     if b.mask & full:
-        return None, None
+        if a.mask & full or "register_branches" not in rules:
+            return None, None
+        right, left = _refine_bits(name, b, a, wide, rules)
+        return left, right
     bits = b.value & full
     if name == "JNSET":
         known = UNKNOWN if "bits_forget" in rules else a

@@ -58,6 +58,10 @@ ROWS = (
      " next: r0 = r9; exit", "7.3"),
     ("a range over both ends and back", "call ktime_get_ns; if r0 < 10 goto out; r0 += 5; r0 -= 15; if r0 > -11 goto next;"
      " out: r0 = 0; exit; next: r0 = r9; exit", "7.3"),
+    ("a known bit that is tested by a number", "call ktime_get_ns; r2 = 4; if r2 & r0 goto out; if r0 & 4 goto next;"
+     " out: r0 = 0; exit; next: r0 = r9; exit", "6.12 6.18.15 6.18.44 7.3"),
+    ("no bit that is tested by a number", "call ktime_get_ns; r2 = 0; if w2 & w0 goto next; r0 = 0; exit; next: r0 = r9; exit",
+     "6.12 6.18.15 6.18.44 7.3"),
     ("a range in two pieces", "call ktime_get_ns; if r0 s< -5 goto out; if r0 s> 5 goto out; if r0 > -3 goto out;"
      " if r0 == -1 goto next; out: r0 = 0; exit; next: r0 = r9; exit", "6.12 6.18.15 6.18.44"),
     ("a remainder that is the number", "call ktime_get_ns; r0 &= -2; if r0 > 8 goto out; r0 %= 10; if r0 & 1 goto next;"
