@@ -60,12 +60,14 @@ def _ring(body: Body, size: int) -> Iterator[Mem]:
 
 @contextmanager
 def _perf(body: Body, size: int) -> Iterator[Mem]:
-    """The perf buffer counts what it loses by itself; the reader adds that up."""
+    """What is lost is counted here, too: the perf buffer itself tells it with the next record, which may never come."""
     b = body.b
     ring = body.declare(Map(RING, "PERF_EVENT_ARRAY", 4, 4, 0))
     room = body.temp(size, "record")
     yield room
-    b.call("perf_event_output", b.ctx(), b.map(ring), _CURRENT_CPU, body.address(room), size)
+    refusal = b.call("perf_event_output", b.ctx(), b.map(ring), _CURRENT_CPU, body.address(room), size)
+    with b.when("ne", refusal, 0):
+        _count_lost(body)
 
 
 def _count_lost(body: Body) -> None:

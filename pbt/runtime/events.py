@@ -77,12 +77,13 @@ class Reader:
 
     def lost(self) -> int:
         """How many records have found no room since the start."""
+        data = bpf.map_lookup(self._lost_map, bytes(4), 8) if self._lost_map is not None else None
+        counted = int.from_bytes(data, _ORDER) if data else 0
         if self._perf is not None:
-            return self._perf.lost
-        if self._lost_map is None:
-            return 0
-        data = bpf.map_lookup(self._lost_map, bytes(4), 8)
-        return int.from_bytes(data, _ORDER) if data else 0
+            return max(
+                counted, self._perf.lost
+            )  # programs hear of it since Linux 5.2, the buffer's count comes late
+        return counted
 
     def close(self) -> None:
         for buffer in (self._ring, self._perf):

@@ -54,6 +54,15 @@ def test_without_a_ring_buffer_records_go_through_the_perf_buffer() -> None:
     assert {m.map_type for m in ran.made.maps if m.name == "ringbuf"} == {"PERF_EVENT_ARRAY"}
 
 
+def test_a_full_perf_buffer_counts_what_is_lost() -> None:
+    class Full(Ran):
+        def _perf_event_output(self, *_: Any) -> int:
+            return -28 & (1 << 64) - 1  # ENOSPC
+
+    ran = Full("BEGIN { print(1); print(2); @after = 1; }", target=OLD)
+    assert ran.maps == {"@after": 1} and ran.contents("lost") == {bytes(4): (2).to_bytes(8, "little")}
+
+
 def test_old_kernels_get_no_new_helper() -> None:
     work = compiled(
         'BEGIN { printf("%s\\n", str(pid)); @a = *(uint64 *)5; '
