@@ -241,7 +241,10 @@ def _store(s: Selection, o: Op) -> None:
     base, offset, slot = s.address(o.args[0], o.imm)
     number = s.number(o.args[1])
     made = s.defs.get(o.args[1])
-    if made is not None and made.code == "hole" and base == FRAME:
+    private = (
+        base == FRAME or o.args[0].kind == "mem"
+    )  # nobody else sees the frame, nor a record before it is sent
+    if made is not None and made.code == "hole" and private:
         for at in (0, 4) if o.size == 8 and made.name else (0,):
             symbol = Symbol("hole", str(made.imm), 8 * at)
             s.emit(
@@ -249,8 +252,7 @@ def _store(s: Selection, o: Op) -> None:
             )
     elif number is not None and (o.size < 8 or fits(number)):
         s.emit(isa.store_imm(o.size, base, offset, isa.signed(number, min(8 * o.size, 32))), slot)
-    elif number is not None and base == FRAME:
-        # nobody else sees the frame, so two halves are as good and take one slot less
+    elif number is not None and private:  # two halves are as good and take one slot less
         s.emit(isa.store_imm(4, base, offset, isa.signed(number, 32)), slot)
         s.emit(isa.store_imm(4, base, offset + 4, isa.signed(number >> 32, 32)), slot)
     else:

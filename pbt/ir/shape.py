@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pbt.data import NamedTuple
 from pbt.ir.core import Block, Function, Op, Program, Value, operands
 
+_RECORD = "ringbuf_reserve"  # a helper: its result is room for a record
 WIDE = "wide"  # the name of a hole whose number is more than a signed 32-bit one
 
 
@@ -86,12 +87,12 @@ def _common(function: Function, numbers: dict[int, int], starts: Mapping[str, in
 
 
 def _only_written(function: Function) -> set[Value]:
-    """Constants with no use but to be put into stack slots that the program itself reads nothing from.
+    """Constants with no use but to be put into stack slots and records that the program itself reads nothing from.
 
     For a constant that is read again a hole would be right, too, but passes could not compute with it.
     """
     constants: set[Value] = set()
-    slots: dict[Value, int] = {}  # address → slot
+    slots: dict[Value, int] = {}  # address → slot, below 0: a record of the ring buffer
     stores: list[tuple[Value, Value]] = []
     read: set[int] = set()
     used: set[Value] = set()
@@ -102,6 +103,9 @@ def _only_written(function: Function) -> set[Value]:
                 constants.add(op.result)  # type: ignore[arg-type]
             elif code == "slot":
                 slots[op.result] = op.imm  # type: ignore[index]
+            elif op.name == _RECORD:
+                slots[op.result] = ~op.result.id  # type: ignore[index, union-attr]
+                used.update(args)
             elif code == "store":
                 stores.append(args)  # type: ignore[arg-type]
                 used.add(args[0])

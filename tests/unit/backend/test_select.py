@@ -7,7 +7,13 @@ from pbt.ir.core import BINARY, OPS, Program
 from pbt.isa.disasm import listing
 from pbt.isa.insn import decode
 
-HELPERS = {"map_lookup_elem": 1, "map_update_elem": 2, "get_current_comm": 16, "ktime_get_ns": 5}
+HELPERS = {
+    "map_lookup_elem": 1,
+    "map_update_elem": 2,
+    "get_current_comm": 16,
+    "ktime_get_ns": 5,
+    "ringbuf_reserve": 131,
+}
 V4 = frozenset({"cpu_v4"})
 
 
@@ -59,6 +65,10 @@ def test_a_constant_store_needs_no_register():
     b.store(b.slot(8, "x"), 0, 8, 1 << 40)
     b.ret()
     assert code(b)[:-2] == ["*(u32 *)(r10 -8) = 0", "*(u32 *)(r10 -4) = 256"]
+    b = Builder("main")
+    b.store(b.call("ringbuf_reserve", b.map("m"), 8, 0, kind="mem"), 0, 8, 1 << 40)  # nobody reads it yet
+    b.ret()
+    assert code(b)[-4:-2] == ["*(u32 *)(r0 +0) = 0", "*(u32 *)(r0 +4) = 256"]
     b = Builder("main")
     b.store(b.map_value("m"), 0, 8, 1 << 40)  # others read it: in one piece
     b.ret()

@@ -18,6 +18,10 @@ def program(key: int, offset: int, start: int, size: int = 8) -> Program:
         slot = b.slot(16, "key")
         b.store(slot, 0, size, key)
         b.store(slot, 8, 8, 1)
+        record = b.call("ringbuf_reserve", b.map("ringbuf"), 16, 0, kind="mem")
+        with b.when("ne", record, 0):
+            b.store(record, 8, size, key)
+            b.call("ringbuf_submit", record, 0)
         b.atomic_add(b.map_value("m", offset), 0, 8, 1)
         b.atomic_add(b.map_value("m", offset + 8), 0, 8, 1)
         b.call("map_delete_elem", b.map("@"), slot)

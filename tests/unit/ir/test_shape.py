@@ -49,3 +49,32 @@ def test_two_equal_numbers_are_one_hole():
         shape(parse(text.format(name="p", key=5, value=7, offset=0, again=again))) for again in (5, 6)
     )
     assert same.numbers == (5,) and others.numbers == (5, 6) and same.common != others.common
+
+
+RECORD = """\
+program p
+function main
+entry:
+  %0:map = map ringbuf
+  %1 = const 16
+  %2 = const 0
+  %3:mem = call ringbuf_reserve(%0 %1 %2)
+  branch ne %3 %2 room else end
+room:
+  %4 = const {number}
+  store %3 %4 8 0{load}
+  %5 = call ringbuf_submit(%3 %2)
+  jump end
+end:
+  return %2
+"""
+
+
+def test_what_is_written_into_records_is_a_programs_own():
+    one, other = (shape(parse(RECORD.format(number=number, load=""))) for number in (5, 6))
+    assert one.common == other.common and (one.numbers, other.numbers) == ((5,), (6,))
+
+
+def test_what_is_read_from_a_record_again_is_part_of_the_shape():
+    one, other = (shape(parse(RECORD.format(number=n, load="\n  %6 = load %3 8 0"))) for n in (5, 6))
+    assert one.common != other.common
