@@ -17,6 +17,9 @@ from contextlib import suppress
 _MAGIC = b"\x7fpbt-c1\n"
 _HEAD = len(_MAGIC) + 4  # the checksum of what follows, u32, little endian
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OLD = (
+    os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+)  # a pipe would keep us waiting for its writer
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 MOST_FILES, MOST_BYTES = 128, 16 << 20  # of one kind; one file mostly has at most an eighth of the bytes
 
@@ -26,7 +29,7 @@ def read(name: str) -> bytes | None:
     try:
         folder = _open()
         try:
-            file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            file = os.open(name, _OLD, dir_fd=folder)
         finally:
             os.close(folder)
         with open(file, "rb", buffering=0) as handle:

@@ -15,6 +15,7 @@ from functools import cached_property
 from pbt.data import NamedTuple
 from pbt.host.cint import alignment, basic, integer, strip_qualifiers
 from pbt.source import UsageError
+from pbt.sys.hints import hint
 from pbt.types import BOOL, CHAR, I32, U8, U16, U32, VOID, Array, Member, Pointer, Space, Struct, Type
 from pbt.typing import Literal, Protocol
 
@@ -331,7 +332,8 @@ def _is_there(path: str) -> bool:
 
 
 def _unreadable(path: str, error: OSError) -> UsageError:
-    return UsageError(
-        f"cannot read {path}: {error.strerror}",
-        "run as root, or with CAP_DAC_READ_SEARCH besides CAP_BPF and CAP_PERFMON",
-    )
+    if isinstance(error, PermissionError):
+        meaning = "run as root, or with CAP_DAC_READ_SEARCH besides CAP_BPF and CAP_PERFMON"
+    else:
+        meaning = hint(error.errno or 0)
+    return UsageError(f"cannot read {path}: {error.strerror}", meaning)

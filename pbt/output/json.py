@@ -50,7 +50,16 @@ def _name(name: Any) -> str:
 
 
 def _quote(text: str) -> str:
-    return '"' + _SPECIAL.sub(lambda m: _SHORT.get(m[0]) or f"\\u{ord(m[0]):04x}", text) + '"'
+    return '"' + _SPECIAL.sub(_escape, text) + '"'
+
+
+def _escape(found: re.Match[str]) -> str:
+    """A character as JSON; one that stands for a byte of a file's name that is no UTF-8, as \\xNN (half a pair of
+    surrogates is no text to many readers)."""
+    code = ord(found[0])
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\\\x{code - 0xDC00:02x}"
+    return _SHORT.get(found[0]) or f"\\u{code:04x}"
 
 
 def line(kind: str, data: Any = None, **more: Any) -> bytes:

@@ -152,6 +152,7 @@ class Child:
         if not self.ended():
             with suppress(OSError):  # reaped by others meanwhile; or it has become a program of another user
                 os.kill(self.pid, signal.SIGTERM)
+                os.kill(self.pid, signal.SIGCONT)  # one that is stopped would notice when it goes on
             self._reap()
         self._watch.close()
 
@@ -218,6 +219,8 @@ def _path(name: str) -> str:
 
 _MEANINGS = {
     errno.ENOENT: "the program that its first line or its header names is not there",
+    errno.EINVAL: "a word of the command holds NUL, or characters that are no text",
+    errno.E2BIG: "its words are longer than the system lets them be: see execve(2)",
     errno.ENOEXEC: "this is no program of this machine; a script begins with #! and the program that runs it",
 }
 
@@ -236,5 +239,7 @@ def _become(path: str, words: Sequence[str], held: int, gate: int, failed: int) 
             os.execv(path, list(words))
     except OSError as error:
         os.write(failed, b"%d" % (error.errno or 0))
+    except ValueError:  # a word that is no C string
+        os.write(failed, b"%d" % errno.EINVAL)
     finally:
         os._exit(127)

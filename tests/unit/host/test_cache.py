@@ -30,6 +30,13 @@ def test_what_is_written_is_read(folder: Path) -> None:
     assert [p.stat().st_mode & 0o777 for p in folder.iterdir()] == [0o600]
 
 
+def test_a_pipe_is_not_waited_for(folder: Path) -> None:
+    cache.write("script-1", b"some bytes")
+    (folder / "script-1").unlink()
+    os.mkfifo(folder / "script-1", 0o600)
+    assert cache.read("script-1") is None
+
+
 @pytest.mark.parametrize("damage", [b"", b"x", b"\x7fpbt-c1\n", b"cut", b"flip"])
 def test_damaged_files_count_as_none(folder: Path, damage: bytes) -> None:
     cache.write("script-1", b"some bytes")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from errno import EACCES, EMFILE
 from pathlib import Path
 
 import pytest
 
 from pbt.host.btf import Btf
-from pbt.host.tracefs import Format, FormatError, Tracefs, parse_format
+from pbt.host.tracefs import Format, FormatError, Tracefs, _unreadable, parse_format
 from pbt.types import BOOL, CHAR, I32, I64, U8, U16, U32, U64, VOID, Array, Enum, Pointer, Struct, Type
 
 HEAD = """name: {name}
@@ -173,3 +174,8 @@ def test_every_format_of_the_running_kernel() -> None:
         for field, member in zip(form.fields, form.struct.members, strict=True):
             assert member.name == field.name
             assert member.data_loc or member.type.size <= field.size
+
+
+@pytest.mark.parametrize(("number", "helps"), [(EACCES, "CAP_DAC_READ_SEARCH"), (EMFILE, "`ulimit -n`")])
+def test_what_helps_depends_on_why_a_file_cannot_be_read(number: int, helps: str) -> None:
+    assert helps in _unreadable("/x", OSError(number, os.strerror(number))).hint

@@ -53,3 +53,8 @@ def test_values_keep_their_shape():
                                    ["ß".encode(), b"\xff", b"plain"], [b"\x7f"]])  # fmt: skip
 def test_many_lines_are_those_of_each_text(texts: list[bytes]) -> None:
     assert lines("printf", texts) == b"".join(line("printf", text) for text in texts)
+
+
+def test_file_names_are_text_to_every_reader():
+    """Python has half a pair of surrogates for a byte that is no UTF-8."""
+    assert dumps("a\udcff\n") == dumps(b"a\xff\n") == r'"a\\xff\n"'

@@ -117,3 +117,18 @@ def test_a_child_ends_with_its_parent():
     except ProcessLookupError:
         return
     assert end.poll(30_000)
+
+
+def test_words_that_are_no_c_strings_are_an_error():
+    child = Child(["true", "a\0b"])
+    with pytest.raises(UsageError, match="Invalid argument\nHINT: a word of the command holds NUL"):
+        child.go()
+    child.close()
+
+
+def test_a_child_that_is_stopped_is_ended():
+    child = Child(["sh", "-c", "kill -STOP $$; sleep 9"])
+    child.go()
+    os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT)
+    child.close()
+    assert child.status == -signal.SIGTERM
