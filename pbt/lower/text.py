@@ -176,7 +176,7 @@ def _into(body: Body, node: ast.Expr, to: Mem, kind: Type) -> None:
             into(body, item, to + at, element)
     elif isinstance(kind, Tuple) and body.type(node) != kind:
         _convert_tuple(body, locate(body, node), body.type(node), to, kind)
-    elif (found := body.call_of(node)) is not None:
+    elif (found := body.call_of(node)) is not None and body.type(node).size <= kind.size:
         builtin, call = found
         assert builtin.into is not None, builtin.name
         builtin.into(body, call, to)
