@@ -117,6 +117,7 @@ class _Graph:
         self.alias: dict[int, int] = {}
         self.moves: list[tuple[int, int]] = []
         self._build(work.blocks)
+        self.heavy = mask(r for r, near in self.near.items() if near.bit_count() >= _K)
 
     def _build(self, blocks: Sequence[MBlock]) -> None:
         out, depth = live_out(blocks), depths(blocks)
@@ -179,28 +180,30 @@ class _Graph:
 
     def _safe(self, a: int, b: int) -> bool:
         if a < VIRTUAL:  # George: every neighbour of b is no obstacle, or one of a already
-            return all(
-                self.near[n] >> a & 1 or self.near[n].bit_count() < _K
-                for n in members(self.near[b] >> VIRTUAL << VIRTUAL)
-            )
+            return all(self.near[n] >> a & 1 for n in members(self.near[b] & self.heavy))
         both = self.near[a] | self.near[b]  # Briggs: fewer than K neighbours that matter
         shared = self.near[a] & self.near[b]
-        heavy = (both & _PHYSICAL).bit_count()
-        for n in members(both >> VIRTUAL << VIRTUAL):
-            if self.near[n].bit_count() - (shared >> n & 1) >= _K:
-                heavy += 1
-                if heavy >= _K:
-                    return False
-        return heavy < _K
+        heavy = (both & (_PHYSICAL | self.heavy & ~shared)).bit_count()
+        if heavy >= _K:
+            return False
+        return heavy + sum(self.near[n].bit_count() > _K for n in members(shared & self.heavy)) < _K
 
     def _merge(self, a: int, b: int) -> None:
         self.alias[b] = a
         near = self.near.pop(b)
         for n in members(near >> VIRTUAL << VIRTUAL):
             self.near[n] = self.near[n] & ~(1 << b) | 1 << a
+            self._weigh(n)
+        self.heavy &= ~(1 << b)
         if a >= VIRTUAL:
             self.near[a] |= near
             self.cost[a] = self._cost(a) + self._cost(b)
+            self._weigh(a)
+
+    def _weigh(self, register: int) -> None:
+        """Note whether a register has many neighbours now."""
+        self.heavy &= ~(1 << register)
+        self.heavy |= (self.near[register].bit_count() >= _K) << register
 
     def _cost(self, register: int) -> float:
         return float("inf") if register in self.work.short else self.cost[register]
