@@ -71,10 +71,12 @@ def migrate(source: Source) -> Source:
     """The script in today's syntax. ScriptErrors if it has syntax errors."""
     from pbt.lang.rewrites import REWRITES
 
+    view = View(source)
     for rewrite in REWRITES:
-        text = apply(source.text, list(rewrite.find(View(source))))
-        source = source if text == source.text else Source(source.name, text)
-    return source
+        text = apply(view.text, list(rewrite.find(view)))
+        if text != view.text:
+            view = View(Source(source.name, text))
+    return view.source
 
 
 def deprecated(source: Source) -> list[Found]:
