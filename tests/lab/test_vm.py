@@ -28,6 +28,7 @@ def guests(monkeypatch) -> list[Path]:
 
     monkeypatch.setattr(boot, "start", start)
     monkeypatch.setattr(vm, "MARGIN", 1.5)
+    monkeypatch.setattr(vm, "LOOK", 0.05)
     return folders
 
 

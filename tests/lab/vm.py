@@ -22,6 +22,7 @@ BOOTS = 5  # at most so many for one list of commands
 TRIES = 2  # a command that so many guests did not survive is given up
 START = 120.0  # seconds from QEMU's start until the first command runs
 MARGIN = 60.0  # seconds beyond a command's own timeout until its guest counts as hung
+LOOK = 0.5  # seconds between looks at what a guest has done
 PANIC = re.compile(r"^.*(Kernel panic|soft lockup).*$", re.MULTILINE)
 
 
@@ -120,7 +121,7 @@ def _watch(process: subprocess.Popen[bytes], share: Path, timeouts: Sequence[flo
             return panic[0].strip()
         if time.monotonic() > min(due, end):
             return "the guest hangs" if time.monotonic() < end else "no time is left"
-        time.sleep(0.5)
+        time.sleep(LOOK)
 
 
 def _results(share: Path) -> list[Result]:
