@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pbt.typing import Final
 from pbt.verifier_sim import tnum
-from pbt.verifier_sim.bounds import sync
+from pbt.verifier_sim.bounds import settle, sync
 from pbt.verifier_sim.casts import zero_extend32
 from pbt.verifier_sim.kernels import Features
 from pbt.verifier_sim.scalar import UNKNOWN, ZERO, Bounds, Scalar, const, of_size
@@ -192,7 +192,7 @@ def binary(name: str, a: Scalar, b: Scalar, wide: bool, rules: Features) -> Scal
     half = _combine(name, value & M32, mask & M32, a, b, 32, rules)
     result = Scalar(value, mask, *wide64, *half)
     if wide:
-        return _settle(result, rules)
+        return settle(result, rules)
     return zero_extend32(result, rules)
 
 
@@ -203,15 +203,6 @@ def shifted(offset: Scalar, amount: Scalar, name: str, rules: Features) -> Scala
 
         return circle.shifted(_BITS[name](offset.tnum, amount.tnum), offset, amount, name == "SUB")
     return binary(name, offset, amount, True, rules)
-
-
-def _settle(result: Scalar, rules: Features) -> Scalar:
-    """Sync a freshly computed set; its parts contradict one another at most on paths that nothing takes."""
-    if "circular" in rules:
-        from pbt.verifier_sim import circle
-
-        return circle.computed(*circle.parts(result))
-    return sync(result, rules)
 
 
 def _combine(name: str, value: int, mask: int, a: Scalar, b: Scalar, bits: int, rules: Features) -> Bounds:
@@ -260,7 +251,7 @@ def _shift(name: str, a: Scalar, b: Scalar, bits: int, rules: Features) -> Scala
         half = bounds if bits == 32 else _unbounded(32)
     value, mask = value & full, mask & full
     if bits == 64:
-        return sync(Scalar(value, mask, *bounds, *half), rules)
+        return settle(Scalar(value, mask, *bounds, *half), rules)
     return zero_extend32(Scalar(value, mask, *_unbounded(64), *half), rules)
 
 

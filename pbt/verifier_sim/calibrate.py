@@ -59,6 +59,7 @@ PROBES: Final = (
     Probe("const_key", f"{_LOOK}; r0 = *(u64 *)(r0 +0); r0 = 0; exit"),
     Probe("sign_split", f"{_TIME}; if r0 s< -5 goto out; if r0 s> 5 goto out; if r0 < 11 goto out; if r0 s> -1 goto bad{_END}"),
     Probe("sign_split32", f"{_RANDOM}; if w0 s< -5 goto out; if w0 s> 5 goto out; if w0 < 11 goto out; if w0 s> -1 goto bad{_END}"),
+    Probe("circular", f"{_TIME}; if r0 == 5 goto out; r0 -= 5; if r0 == 0 goto bad{_END}"),
     Probe("negation", f"{_RANDOM}; r0 &= 7; r0 = -r0; if r0 s> 0 goto bad{_END}"),
     Probe("comm_everywhere", "r1 = r10; r1 += -16; r2 = 16; call get_current_comm; r0 = 0; exit"),
     Probe("bits_forget", f"{_TIME}; if r0 s< -9 goto out; if r0 s> 9 goto out; if r0 & 1 goto out; if r0 s> 9 goto bad{_END}", means=False),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pbt.verifier_sim import tnum
-from pbt.verifier_sim.bounds import sync
+from pbt.verifier_sim.bounds import settle, sync
 from pbt.verifier_sim.kernels import Features
 from pbt.verifier_sim.scalar import S32_MAX, S32_MIN, S64_MAX, S64_MIN, UNKNOWN, Scalar, const
 from pbt.verifier_sim.tnum import M32, M64
@@ -81,4 +81,4 @@ def byte_swap(a: Scalar, size: int, rules: Features) -> Scalar:
 
 def keep_low(a: Scalar, size: int, rules: Features) -> Scalar:
     """What a byte swap to the machine's own order leaves: the low `size` bytes, zero extended."""
-    return sync(truncate(a, size, rules), rules) if "swap_known" in rules else UNKNOWN
+    return settle(truncate(a, size, rules), rules) if "swap_known" in rules else UNKNOWN

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pbt.verifier_sim import arith, bounds, compare, scalar
+from pbt.verifier_sim import arith, bounds, casts, compare, scalar
 from pbt.verifier_sim.kernels import FLAWS, LATEST, RULES, STABLE, features, release
 
 NEW, OLD = features("6.18"), features("6.1")
@@ -81,6 +81,10 @@ def test_what_no_number_is_left_of_is_any_number() -> None:
     wrong = scalar.Scalar(0, 6, 8, 9, 8, 9, 8, 9, 8, 9)
     got = arith.binary("ADD", wrong, scalar.ZERO, True, LATEST)
     assert got == scalar.UNKNOWN._replace(value=0, mask=6)
+    assert arith.binary("RSH", wrong, scalar.const(1), True, LATEST) == scalar.UNKNOWN._replace(
+        value=0, mask=3
+    )
+    assert casts.keep_low(wrong, 8, LATEST) == got
 
 
 def test_remainders_of_what_is_below_the_divisor() -> None:
