@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pbt.feature import Builtin, Call, Mem, Presentation
-from pbt.types import U8, Array, Int, Opaque, Pointer, Str, Type, is_integral
+from pbt.types import U8, U32, Array, Int, Opaque, Pointer, Str, Struct, Type, is_integral
 from pbt.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pbt.ir.core import Value
     from pbt.views import Checks, Gen, World
 
@@ -23,11 +25,23 @@ def _bytes_of(kind: Type) -> int:
     return kind.size if isinstance(kind, Array) and is_integral(kind.element) else 0
 
 
+def _addresses(kind: Struct) -> Iterator[str]:
+    """The ways to a struct's members that are addresses: `in6_u.u6_addr8` in a struct in6_addr."""
+    for member in kind.flat():
+        if isinstance(member.type, Struct):
+            yield from (f"{member.name}.{way}" for way in _addresses(member.type))
+        elif _bytes_of(member.type) in (4, 16) or member.type == U32:
+            yield member.name
+
+
 def _check_ntop(checks: Checks, call: Call) -> Type:
     node, kind = call.args[-1], call.types[-1]
     if isinstance(kind, (Str, Opaque)) or not (is_integral(kind) or _bytes_of(kind) in (4, 16)):
+        hint = next(_addresses(kind), "") if isinstance(kind, Struct) else ""
         raise checks.error(
-            f"ntop() expects an integer, or an array of 4 or 16 bytes ({kind} provided)", checks.span(node)
+            f"ntop() expects an integer, or an array of 4 or 16 bytes ({kind} provided)",
+            checks.span(node),
+            hint and f"its bytes are {checks.span(node).text}.{hint}",
         )
     if len(call.args) == 2 and not is_integral(call.types[0]):
         raise checks.error(

@@ -48,12 +48,21 @@ def _draw_username(world: World, raw: bytes, detail: str) -> bytes:
         return b"%d" % uid
 
 
+_TYPED = {"kprobe": "fentry", "kretprobe": "fexit"}  # probes → those that know the names of arguments
+
+
+def _named_by(probe: Context) -> str:
+    """Which probe has the arguments of this one by their names, if any, to be said in a hint."""
+    typed, (_, _, place) = _TYPED.get(probe.provider), probe.label.partition(":")
+    return f"; {typed}:{place} has them by name" if typed and "+" not in place else ""
+
+
 def _check_args(checks: Checks, call: Call) -> Type:
     if call.probe.args is None:
         raise checks.error(
             "The args builtin can only be used with tracepoint, rawtracepoint, fentry/fexit, and uprobe probes",
             call.span,
-            "elsewhere use arg0, arg1, ..., or retval",
+            "elsewhere use arg0, arg1, ..., or retval" + _named_by(call.probe),
         )
     return Pointer(call.probe.args, "ctx")
 

@@ -8,6 +8,11 @@ from __future__ import annotations
 _STARTED = ("tracepoint:block:block_io_start", "tracepoint:block:block_rq_issue")  # v6.5, v2.6.29
 _DONE = ("tracepoint:block:block_io_done", "tracepoint:block:block_rq_complete")
 
+_PROFILED = (  # v6.10: the plain name is a macro that counts what is allocated
+    "__alloc_pages", "__folio_alloc", "__kmalloc", "__kmalloc_node", "alloc_pages_mpol", "kmem_cache_alloc",
+    "kmem_cache_alloc_bulk", "kmem_cache_alloc_lru", "kmem_cache_alloc_node", "vmalloc", "vzalloc",
+)  # fmt: skip
+
 FUNCTIONS: dict[str, tuple[str, ...]] = {  # function → its successors, or attach points in its place
     "__blk_account_io_start": ("blk_account_io_start", *_STARTED),
     "blk_account_io_start": ("__blk_account_io_start", *_STARTED),  # v5.16; inlined in some kernels since
@@ -22,6 +27,12 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {  # function → its successors, or att
     "account_page_dirtied": ("folio_account_dirtied", "tracepoint:writeback:writeback_dirty_folio"),  # v5.16
     "mark_page_accessed": ("folio_mark_accessed",),  # v5.16
     "add_to_page_cache_lru": ("filemap_add_folio",),  # v5.16
+    "__page_cache_alloc": ("filemap_alloc_folio", "filemap_alloc_folio_noprof"),  # v5.16, v6.10
+    "__do_page_cache_readahead": ("do_page_cache_ra", "page_cache_ra_unbounded"),  # v5.10; may be inlined
+    "migrate_misplaced_page": ("migrate_misplaced_folio",),
+    "new_sync_read": ("vfs_read",),  # where it is inlined
+    "new_sync_write": ("vfs_write",),
+    **{name: (f"{name}_noprof",) for name in _PROFILED},
 }
 MEMBERS: dict[tuple[str, str], tuple[str, ...]] = {  # (struct, member) → how it is reached now
     ("cfs_rq", "nr_running"): ("nr_queued",),  # v6.14

@@ -54,6 +54,7 @@ _USUAL: dict[str, Type] = {  # where neither headers nor the kernel say what the
     "loff_t": I64, "mode_t": U32, "uintptr_t": U64, "intptr_t": I64, "wchar_t": I32, "sector_t": U64,
     "socklen_t": U32, "in_addr_t": U32, "in_port_t": U16, "sa_family_t": U16, "time_t": I64, "clock_t": I64,
 }  # fmt: skip
+_KEYWORDS = ("struct", "union", "enum")
 _MAPS_ALONE = ("stats_t", "ustats_t", "hist_t", "lhist_t", "tseries_t")
 
 
@@ -238,10 +239,16 @@ class TypeNames:
         if node.words in _MAPS_ALONE:
             hint = "assign it to a map: @ = " + node.words.removeprefix("u").removesuffix("_t") + "(...)"
             raise ScriptError(f"values of type {node.words} stay in their map", node.span, hint)
-        found = self.find(node.words)
+        found = self.find(node.words) or self._untagged(node.words)
         if found is not None:
             return found
         raise ScriptError(f'Cannot resolve unknown type "{node.words}"', node.span, self._hint(node.words))
+
+    def _untagged(self, name: str) -> Type | None:
+        """A struct, union or enum that is named without saying which, as published scripts do; None if there
+        is none."""
+        tagged = (self.find(f"{keyword} {name}") for keyword in _KEYWORDS if " " not in name)
+        return next((found for found in tagged if found is not None), None)
 
     def _hint(self, words: str) -> str:
         from_headers = self._headers.hint(words) if self._headers is not None else ""
@@ -249,11 +256,8 @@ class TypeNames:
         if own or self._btf is None:
             return from_headers or own or no_btf()
         kind, _, name = words.rpartition(" ")
-        if kind not in ("struct", "union", "enum"):
+        if kind not in _KEYWORDS:
             kind = ""
-            for other in ("struct", "union", "enum"):
-                if self._btf.lookup(f"{other} {words}") is not None:
-                    return f"did you mean {other} {words}?"
         known = [*self._btf.names(kind or "typedef"), *(() if kind else _BASE)]
         close = nearest(name, known, 1)
         similar = f"did you mean {kind} {close[0]}?".replace("  ", " ") if close else ""

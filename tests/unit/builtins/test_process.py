@@ -99,6 +99,7 @@ def test_an_address_of_a_symbol() -> None:
         ("BEGIN { print(arg0); }", "arg0 builtin can only be used"),
         ("BEGIN { print(retval); }", "retval builtin can only be used"),
         ("BEGIN { print(args.x); }", "args builtin can only be used"),
+        ("kprobe:do_it { print(args.x); }", "retval; fentry:do_it has them by name"),
         ("BEGIN { print(func); }", "func builtin can not be used"),
         ("kprobe:do_it { print(retval); }", "retval builtin can only be used"),
         ("tracepoint:test:go { print(args.cmm); }", "Can't find a field 'cmm'"),

@@ -8,6 +8,7 @@ import pytest
 
 from pbt.feature import find_provider, providers
 from pbt.lang.expand import expand
+from pbt.lang.renamed import FUNCTIONS, successors
 from pbt.lang.settings import settle
 from pbt.source import ScriptError
 from tests.unit.lang.shown import parsed
@@ -73,6 +74,14 @@ def test_what_does_not_exist(script: str, message: str, hint: str) -> None:
         labels(script)
     assert message in caught.value.message and hint in caught.value.hint
     assert caught.value.span.text == script.partition(" ")[0]
+
+
+def test_functions_that_have_another_name_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert successors("kmem_cache_alloc") == ("kmem_cache_alloc_noprof",)
+    monkeypatch.setitem(FUNCTIONS, "did_it", ("never_done", "do_it"))
+    test_what_does_not_exist(
+        "kprobe:did_it { }", "No matches for kprobe did_it", "this kernel has kprobe:do_it"
+    )
 
 
 def test_one_of_several_attach_points_may_be_missing() -> None:

@@ -63,6 +63,15 @@ def test_unknown_names() -> None:
         resolve("struct nowhere *")
 
 
+def test_structs_without_their_keyword() -> None:
+    known = names("struct pair { int a; int b; } union both { long l; } enum colour { RED }")
+    for keyword, name in (("struct", "pair"), ("union", "both"), ("enum", "colour")):
+        span = parsed("BEGIN { }").script.probes[0].span
+        assert known.resolve(ast.TypeName(span, name, ("*",))) == Pointer(known.find(f"{keyword} {name}"))
+    with pytest.raises(ScriptError, match='Cannot resolve unknown type "pear"'):
+        known.resolve(ast.TypeName(span, "pear", ()))
+
+
 def test_members_may_point_to_what_nobody_knows() -> None:
     (member,) = struct("struct x { struct nowhere *p; };").members
     assert isinstance(member.type, Pointer) and (str(member.type.target), member.type.size) == (
