@@ -59,6 +59,9 @@ class RingBuffer:
             self._own.close()
             raise
         self._consumer = memoryview(self._own).cast("L")  # both positions are unsigned longs
+        self._wrap = (
+            1 << 8 * self._consumer.itemsize
+        )  # and begin again, where these have 32 bits, after 4 GiB
         self._producer = memoryview(self._data)[:page].cast("L")
         self._words = memoryview(self._data)[page:].cast("I")
         self._at = self._consumer[0]
@@ -103,15 +106,15 @@ class RingBuffer:
             return []
         fence()  # the producer wrote its records before its position
         start = self._at & self._mask
-        found, end = self._scan(start, start + produced - self._at)
+        found, end = self._scan(start, start + (produced - self._at) % self._wrap)
         if end == start:  # the first is still being written: its end wakes the reader
             return []
         fence()  # the headers were seen finished before the data is read
         base = mmap.PAGESIZE
         taken = [Run(length, stride, self._data[base + at : base + to]) for length, stride, at, to in found]
         fence()  # the data has been copied before the producer may write over it
-        self._at += end - start
-        self._consumer[0] = self._at - _HELD
+        self._at = (self._at + end - start) % self._wrap
+        self._consumer[0] = (self._at - _HELD) % self._wrap
         return taken
 
     def _scan(self, start: int, end: int) -> tuple[list[tuple[int, int, int, int]], int]:

@@ -19,20 +19,24 @@ from pbt.sys.ring import RingBuffer
 from pbt.sys.syscall import Fd
 
 SIZE = mmap.PAGESIZE
+WRAP = 1 << 8 * struct.calcsize("L")
 BUSY, DISCARDED = 1 << 31, 1 << 30
 
 
 class Producer:
     """The kernel's half of a ring buffer, in a file: every byte is written to both copies of the data."""
 
-    def __init__(self) -> None:
+    def __init__(self, at: int = 0) -> None:
+        """`at`: how many bytes there have been before."""
         self.fd = os.memfd_create("ring")
         os.ftruncate(self.fd, 2 * mmap.PAGESIZE + 2 * SIZE)
-        self.at = 0
+        self.at = at
+        for page in (0, mmap.PAGESIZE):
+            os.pwrite(self.fd, struct.pack("L", at), page)
 
     def room(self) -> int:
         consumer = struct.unpack("L", os.pread(self.fd, struct.calcsize("L"), 0))[0]
-        return int(SIZE - (self.at - consumer))
+        return int(SIZE - (self.at - consumer) % WRAP)
 
     def write(self, data: bytes, flags: int = 0) -> bool:
         record = struct.pack("=II", len(data) | flags, 0) + data
@@ -45,7 +49,7 @@ class Producer:
         for i in range(start, start + len(record)):
             image[i % SIZE] = image[i % SIZE + SIZE] = image[i]
         os.pwrite(self.fd, image, 2 * mmap.PAGESIZE)
-        self.at += len(record)
+        self.at = (self.at + len(record)) % WRAP
         os.pwrite(self.fd, struct.pack("L", self.at), mmap.PAGESIZE)
         return True
 
@@ -153,5 +157,17 @@ def test_who_takes_runs_is_not_woken_until_it_rests() -> None:
     assert reader.rest() and producer.room() == SIZE
     producer.write(b"third", BUSY)
     assert reader.rest() and reader.runs() == []  # whoever submits it will tell
+    reader.close()
+    os.close(producer.fd)
+
+
+def test_positions_may_begin_again() -> None:
+    """As they do after 4 GiB where longs have 32 bits."""
+    producer = Producer(WRAP - 40)
+    reader = RingBuffer(producer.fd, SIZE)
+    for number in range(9):
+        assert producer.write(b"%d" % number * 10)
+        assert [run.records() for run in reader.runs()] == [[b"%d" % number * 10]]
+    assert reader.rest() and producer.room() == SIZE and reader.runs() == []
     reader.close()
     os.close(producer.fd)
