@@ -78,6 +78,10 @@ def _asked(
     if not isinstance(source, (str, Source)):
         raise TypeError(f"a script is a str or a pbt.Source, not {type(source).__name__}")
     script = source if isinstance(source, Source) else Source(name, source)
+    try:
+        script.text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise UsageError(f"the script is no text: half a pair of surrogates at {error.start}") from None
     return script, target or Target.live(), Options([str(p) for p in params], unsafe, pid)
 
 

@@ -102,6 +102,6 @@ CGROUP_PATH = Builtin(
     _check_path, into=_path,
 )  # fmt: skip
 DRAW_CGROUP_PATH = Presentation(
-    "cgroup_path", lambda world, raw, detail: _draw_path(world, raw, detail).encode(), _draw_path,
+    "cgroup_path", lambda world, raw, detail: os.fsencode(_draw_path(world, raw, detail)), _draw_path,
     spelled="cgroup_path_t",
 )  # fmt: skip

@@ -63,7 +63,7 @@ def _traced(checks: Checks, call: Call, conversion: str) -> str:
 
 
 def _debugf(gen: Gen, call: Call) -> None:
-    text = gen.kept(call.node).encode() + b"\0"
+    text = gen.kept(call.node).encode(errors="surrogateescape") + b"\0"
     values = [
         _traced_value(gen, node, kind) for node, kind in zip(call.args[1:], call.types[1:], strict=True)
     ]
@@ -100,7 +100,7 @@ def _assert(gen: Gen, call: Call) -> None:
 
 
 def _act_assert(world: World, event: Event, values: Sequence[Any]) -> None:
-    world.report("errorf", event, event.text.encode())
+    world.report("errorf", event, event.text.encode(errors="surrogateescape"))
     world.exit(1)
 
 
@@ -117,7 +117,7 @@ def _check_fail(checks: Checks, call: Call) -> Type:
     values: list[int | bytes] = []
     for node, kind in zip(call.args[1:], call.types[1:], strict=True):
         if isinstance(kind, Str):
-            values.append(checks.literal_str(node, "fail() value").encode())
+            values.append(checks.literal_str(node, "fail() value").encode(errors="surrogateescape"))
         else:
             values.append(checks.literal_int(node, "fail() value", truths=True))
     form = printf.Format.parse(checks.literal_str(call.args[0], "fail() format"))

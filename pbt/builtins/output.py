@@ -223,7 +223,7 @@ def _join(gen: Gen, call: Call) -> None:
 
 def _act_join(world: World, event: Event, values: Sequence[Any]) -> None:
     count, *words = values
-    text = event.text.encode().join(words[:count])
+    text = event.text.encode(errors="surrogateescape").join(words[:count])
     world.emit("join", text + b"\n", text)
 
 

@@ -43,7 +43,7 @@ def _draw_username(world: World, raw: bytes, detail: str) -> bytes:
 
     uid = int.from_bytes(raw, "little")
     try:
-        return pwd.getpwuid(uid).pw_name.encode()
+        return pwd.getpwuid(uid).pw_name.encode(errors="surrogateescape")
     except (KeyError, OverflowError):
         return b"%d" % uid
 
@@ -140,22 +140,25 @@ def _func(gen: Gen, call: Call, to: Mem) -> None:
 
 
 def _check_probe(checks: Checks, call: Call) -> Type:
-    return Str(max(len(label.encode()) for label in call.probe.labels or (call.probe.label,)) + 1)
+    return Str(
+        max(len(label.encode(errors="surrogateescape")) for label in call.probe.labels or (call.probe.label,))
+        + 1
+    )
 
 
 def _probe(gen: Gen, call: Call, to: Mem) -> None:
     if gen.probe.labels:
         _label_by_cookie(gen, gen.probe.labels, to)
     else:
-        gen.bytes(to, gen.probe.label.encode() + b"\0")
+        gen.bytes(to, gen.probe.label.encode(errors="surrogateescape") + b"\0")
 
 
 def _label_by_cookie(gen: Gen, labels: Sequence[str], to: Mem) -> None:
     """The name of the place that the program's attach cookie tells, from a table of them all."""
     b = gen.b
-    size = max(len(label.encode()) for label in labels) + 1
+    size = max(len(label.encode(errors="surrogateescape")) for label in labels) + 1
     row = -(-size // 8) * 8
-    data = b"".join(label.encode().ljust(row, b"\0") for label in labels)
+    data = b"".join(label.encode(errors="surrogateescape").ljust(row, b"\0") for label in labels)
     name = f"labels of {labels[0]} and {len(labels) - 1} more"
     table = gen.declare(Map(name, "ARRAY", 4, len(data), 1, data=data))
     cookie = b.call("get_attach_cookie", b.ctx())

@@ -132,10 +132,13 @@ def _file_offset(entry: bytes) -> str:
 def _draw(user: bool) -> Presentation:
     def text(world: World, raw: bytes, detail: str) -> bytes:
         indent = "        " if detail.startswith("bpftrace") else ""
-        return f"\n{indent}".join(["", *_frames(world, raw, detail, user)]).encode() + b"\n"
+        return (
+            f"\n{indent}".join(["", *_frames(world, raw, detail, user)]).encode(errors="surrogateescape")
+            + b"\n"
+        )
 
     def key(world: World, raw: bytes, detail: str) -> bytes:
-        return "\n".join(["", *_frames(world, raw, detail, user), ""]).encode()
+        return "\n".join(["", *_frames(world, raw, detail, user), ""]).encode(errors="surrogateescape")
 
     name, spelled = ("ustack", "ustack_t") if user else ("kstack", "kstack_t")
     return Presentation(name, text, key=key, spelled=spelled)
@@ -157,11 +160,13 @@ def _usym(gen: Gen, call: Call, to: Mem) -> None:
 
 
 def _draw_ksym(world: World, raw: bytes, detail: str) -> bytes:
-    return world.kernel_symbol(int.from_bytes(raw, "little")).encode()
+    return world.kernel_symbol(int.from_bytes(raw, "little")).encode(errors="surrogateescape")
 
 
 def _draw_usym(world: World, raw: bytes, detail: str) -> bytes:
-    return world.user_symbol(int.from_bytes(raw[:8], "little"), int.from_bytes(raw[8:], "little")).encode()
+    return world.user_symbol(int.from_bytes(raw[:8], "little"), int.from_bytes(raw[8:], "little")).encode(
+        errors="surrogateescape"
+    )
 
 
 KSTACK = Builtin(

@@ -73,7 +73,7 @@ def _act_time(world: World, event: Event, values: Sequence[Any]) -> None:
     import time
 
     text = time.strftime(event.text)
-    world.emit("time", text.encode(), text)
+    world.emit("time", text.encode(errors="surrogateescape"), text)
 
 
 def _check_strftime(checks: Checks, call: Call) -> Type:
@@ -109,7 +109,7 @@ def _draw_timestamp(world: World, raw: bytes, detail: str) -> bytes:
         ("%l", f"{rest // 1_000_000:03d}"),
     ):
         text = text.replace(conversion, digits)
-    return time.strftime(text, time.localtime(seconds)).encode()
+    return time.strftime(text, time.localtime(seconds)).encode(errors="surrogateescape")
 
 
 NSECS = Builtin(

@@ -198,7 +198,7 @@ class Elf:
         if "_functions" in self.__dict__ and name in self._by_name:
             return self._by_name[name][1:]
         for section, strings in self._tables():
-            found = self._search(section, strings, name.encode())
+            found = self._search(section, strings, name.encode(errors="surrogateescape"))
             if found:
                 return found
         return None

@@ -474,7 +474,9 @@ class Session:
             if self.sink.messages == "json":
                 self.sink.emit("helper_error", b"", None, **message(report))
             elif self.sink.messages == "both":
-                self.sink.emit("helper_error", f"{report.warning}\n".encode(), message(report))
+                self.sink.emit(
+                    "helper_error", f"{report.warning}\n".encode(errors="surrogateescape"), message(report)
+                )
             elif self._warnings and self.sink.messages == "text":
                 self._notify(str(report.warning))
 

@@ -63,7 +63,9 @@ class World:
         )  # the session's, once it can
         self._bundle, self._loaded, self._target, self.sink = bundle, loaded, target, sink
         limit, trailer = self.config.get("max_strlen", 0), self.config.get("str_trunc_trailer", "..")
-        self.style = drawn.Style(int(limit), str(trailer).encode(), escape, self._draw_opaque)
+        self.style = drawn.Style(
+            int(limit), str(trailer).encode(errors="surrogateescape"), escape, self._draw_opaque
+        )
         self._json_style = self.style._replace(escape=False, opaque=self._json_text)
         self._drawers: dict[Type, Draw] = {}
         self._stacks: dict[str, Stacks] = {}
@@ -181,7 +183,7 @@ class World:
         if key is not None:
             return key(self, raw, type_.detail)
         data = self._json_opaque(type_, raw)
-        return data if isinstance(data, bytes) else str(data).encode()
+        return data if isinstance(data, bytes) else str(data).encode(errors="surrogateescape")
 
     def _native_opaque(self, type_: Opaque, raw: bytes) -> Any:
         return self._draw_opaque(type_, raw).decode(errors="replace")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def raw_tracepoint_open(name: str, prog_fd: int, cookie: int = 0) -> Fd:
     """Attach to a tracepoint by name; the empty name attaches a TRACING program where it was loaded for."""
-    text = copied(name.encode() + b"\0") if name else None
+    text = copied(name.encode(errors="surrogateescape") + b"\0") if name else None
     attr = structs.RawTracepointOpen(address(text), prog_fd, cookie)
     return Fd(checked(ask("RAW_TRACEPOINT_OPEN", attr), f"cannot attach to raw tracepoint {name}".rstrip()))
 

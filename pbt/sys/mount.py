@@ -77,5 +77,5 @@ def _mount(path: str) -> int:
 
     from pbt.sys.syscall import libc
 
-    result = libc.mount(b"tracefs", path.encode(), b"tracefs", ctypes.c_ulong(0), None)
+    result = libc.mount(b"tracefs", os.fsencode(path), b"tracefs", ctypes.c_ulong(0), None)
     return 0 if result == 0 else ctypes.get_errno()

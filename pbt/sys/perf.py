@@ -47,7 +47,11 @@ def perf_event_open(
     exclude each other. `name`: a path or function name for the uprobe and kprobe devices, which read
     it through config1. `bp_addr` and `bp_len` are other names of config1 and config2.
     """
-    text = ctypes.create_string_buffer(name.encode() if isinstance(name, str) else name) if name else None
+    text = (
+        ctypes.create_string_buffer(name.encode(errors="surrogateescape") if isinstance(name, str) else name)
+        if name
+        else None
+    )
     bits = {*attr_flags, "freq"} if sample_freq else set(attr_flags)
     attr = structs.PerfEventAttr(
         type=type, size=ctypes.sizeof(structs.PerfEventAttr), config=config, sample_type=sample_type,

@@ -33,6 +33,7 @@ NO_DEV = "mount -t tmpfs none /dev"
 NO_PROC = "umount -l /proc"
 NO_SYS = "mount -t tmpfs none /sys"
 SMALL = "mount -t tmpfs -o size=4096 none /mnt"
+ENTRY = 'import struct; print(hex(*struct.unpack_from("<Q", open("/bin/sleep", "rb").read(), 24)))'
 IGNORING = f"{sys.executable} -c 'import os, signal, sys; signal.signal(17, 1); os.execvp(sys.argv[1], sys.argv[1:])'"
 FULL = "cannot write the output: ENOSPC (No space left on device)"
 
@@ -96,6 +97,9 @@ ROWS = (
     Row("a process that ends", "sleep 1 &", "$pbt -q -p $! -e 'interval:s:60 { } END { print(7); }'", 0, "7"),
     # names and texts
     Row("odd names", "mkdir 'a b'; cp /bin/sleep 'a b/ü'", "$pbt -q -c '\"a b/ü\" 0' -e 'uprobe:\"a b/ü\":0x2000 { }'"),
+    Row("a name that is no text", f"F=$'t\\377r'; cp /bin/sleep $F; A=$({sys.executable} -c '{ENTRY}')",
+        "$pbt -q -f json -c \"./$F 0\" -e \"uprobe:./$F:$A { @[probe] = 1; print(ustack(perf)); print(probe); }\"",
+        0, r"/t\\xffr)"),
     Row("a newline in a name", "echo 'BEGIN { print(7); exit(); }' >'x\ny'", "$pbt -q 'x\ny'", 0, "7"),
     Row("no UTF-8 locale", "export LC_ALL=POSIX PYTHONUTF8=0 PYTHONCOERCECLOCALE=0; echo 'BEGIN{print(\"ü\");}' >x",
         "$pbt --fmt x", 0, "ü"),

@@ -342,3 +342,8 @@ def test_who_waits_for_news_can_be_cancelled_whenever_they_come(turns: int) -> N
     asyncio.run(main())
     os.close(readable)
     os.close(writable)
+
+
+def test_a_script_is_text() -> None:
+    with pytest.raises(pbt.UsageError, match="no text: half a pair of surrogates at 9"):
+        pbt.compile('BEGIN { "\ud800"; }', target=machine())
