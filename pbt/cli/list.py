@@ -142,11 +142,15 @@ def _probes(pattern: str, target: Target, verbose: bool, pid: int | None) -> Ite
 
 
 def _explain(provider: Provider, parts: Sequence[str], target: Target) -> None:
-    """Say why a provider has nothing at all there, if it knows."""
+    """Say why a provider has nothing at all there, if it knows, or which place may have been meant."""
+    from pbt.lang.expand import similar
+
     with suppress(PbtError):  # a pattern need not be a whole attach point
         reason = provider.absent(provider.parse(parts, Span(Source("pattern", ""), 0, 0)), target)
         if reason is not None:
             say(f"WARNING: {reason[0]}" + (f"\nHINT: {reason[1]}" if reason[1] else ""))
+        elif hint := similar(provider, parts, target):
+            say(f"WARNING: there is no {provider.name}:{':'.join(parts)}\nHINT: {hint}")
 
 
 def _split(pattern: str) -> tuple[str, list[str]]:

@@ -274,16 +274,19 @@ def _successor(provider: Provider, point: ast.AttachPoint, target: Target) -> st
 
 
 def _suggest(provider: Provider, point: ast.AttachPoint, target: Target) -> str:
-    wanted = ":".join(point.parts[1:])
-    if "*" in wanted:
-        return "set the 'missing_probes' config variable to 'warn' to go on without it"
-    path = tuple(point.parts[1:2]) if not provider.listed and len(point.parts) > 2 else ()
+    go_on = "set the 'missing_probes' config variable to 'warn' to go on without it"
+    return similar(provider, point.parts[1:], target) or go_on
+
+
+def similar(provider: Provider, parts: Sequence[str], target: Target) -> str:
+    """A hint for a place that is not there: which one may have been meant; "" if none is like it."""
+    if "*" in ":".join(parts):
+        return ""
+    path = tuple(parts[:1]) if not provider.listed and len(parts) > 1 else ()
     if path and path[0].startswith("/") and not os.path.exists(path[0]):
         return f"there is no file {path[0]}"
-    near = _near(point.parts[-1] if path else wanted, list(provider.list((*path, "*"), target)))
-    if near:
-        return f"did you mean {provider.name}:{near}?"
-    return "set the 'missing_probes' config variable to 'warn' to go on without it"
+    near = _near(parts[-1] if path else ":".join(parts), list(provider.list((*path, "*"), target)))
+    return f"did you mean {provider.name}:{near}?" if near else ""
 
 
 LIKE = 0.75  # a kernel has so many functions that something looks a little like any name

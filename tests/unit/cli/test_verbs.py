@@ -315,6 +315,16 @@ def test_listing_by_pattern(capsys: Capture, target: Path, pattern: str, lines: 
     assert status == 0 and out.splitlines() == lines
 
 
+def test_listing_tells_what_may_have_been_meant(capsys: Capture, target: Path) -> None:
+    for pattern, meant in (
+        ("kprobe:vfs_raed", "kprobe:vfs_read"),
+        ("t:sched:sched_swich", "tracepoint:sched:sched_switch"),
+    ):
+        status, out, err = run(capsys, "--target", target, "-l", pattern)
+        assert (status, out) == (0, "") and f"HINT: did you mean {meant}?\nNo probes or types match" in err
+    assert "HINT" not in run(capsys, "--target", target, "-l", "kprobe:nothing_like_it")[2]
+
+
 def test_listing_everything_is_sorted_by_provider(capsys: Capture, target: Path) -> None:
     lines = run(capsys, "--target", target, "-l")[1].splitlines()
     kinds = [line.partition(":")[0] for line in lines]
