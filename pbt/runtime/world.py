@@ -273,9 +273,10 @@ class World:
         live = self.map(name)
         if len(key) == 1 and isinstance(key[0], tuple):  # one tuple is all parts of the key
             key = key[0]
-        value = next((value for found, value in live.items() if found == key), None)
+        assert live.aggregation is not None
+        absent = None if live.aggregation.bucket else live.empty()  # a histogram without a count is not shown
+        value = next((value for found, value in live.items() if found == key), absent)
         if value is not None:
-            assert live.aggregation is not None
             self.sink.emit(live.aggregation.json, drawn.element(value), jsonable(value))
 
     def print_all(self) -> None:
