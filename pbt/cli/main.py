@@ -49,6 +49,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         _complain(_refused(error))
         return 1
+    except ImportError as error:  # of Python's libraries: no memory for it, or no descriptor
+        _complain(
+            f"ERROR: a part of Python or pbt cannot be loaded: {error}\nHINT: see `ulimit -v` and `ulimit -n`"
+        )
+        return 1
     except MemoryError:
         _complain("ERROR: not enough memory\nHINT: this process may have as much as `ulimit -v` says")
         return 1

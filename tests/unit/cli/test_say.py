@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from pbt.cli import main as command
 from pbt.cli.say import painted, say
 
 
@@ -20,3 +21,12 @@ def test_when(
     monkeypatch.setenv("BPFTRACE_COLOR", mode)
     say("ERROR: no")
     assert ("\x1b[" in capsys.readouterr().err) is color
+
+
+def test_a_library_that_finds_no_memory_is_an_error_in_words(monkeypatch, capsys):
+    def refused(name):
+        raise ImportError("x.so: failed to map segment from shared object")
+
+    monkeypatch.setattr(command, "import_module", refused)
+    assert command.main(["-V"]) == 1
+    assert "ERROR: a part of Python or pbt cannot be loaded: x.so" in capsys.readouterr().err
