@@ -261,6 +261,8 @@ def _check_moved(reg: Reg) -> Reg:
 def _moved(env: Env, pointer: Reg, num: Scalar, sign: int) -> Reg:
     """The known part of an offset in `off`; on kernels that merge both, only while there is no unknown part."""
     merges, name = "offsets_merged" in env.rules, "ADD" if sign > 0 else "SUB"
+    if pointer.kind == "pkt" and pointer.size < 0 and "beyond_forgotten" in env.rules:
+        pointer = pointer._replace(size=0)
     if not num.mask:
         if merges and pointer.num.mask:
             return pointer._replace(num=arith.shifted(pointer.num, num, name, env.rules))

@@ -120,7 +120,9 @@ def argument(env: Env, state: State, helper: Helper, given: Given, regno: int, k
 def _memory_argument(
     env: Env, state: State, helper: Helper, given: Given, regno: int, reg: Reg, name: str, parameter: str
 ) -> None:
-    check_type(regno, reg, MEM)
+    check_type(regno, reg, MEM if "trusted_known" in env.rules else MEM[:-1])
+    if reg.kind == "ptr_" and "RDONLY" not in name:
+        raise Refuse(f"bpf_{helper.name}() may write into memory pointed by R{regno} type={reg.type_name}")
     if name in ("MAP_KEY", "MAP_VALUE", "UNINIT_MAP_VALUE"):
         info = given.map
         assert info is not None  # every such helper takes its map first

@@ -26,10 +26,10 @@ _PREFIX: Final = {
 }
 _RESULT_TOO: Final = ("TRACE_FEXIT", "LSM_MAC", "LSM_CGROUP", "MODIFY_RETURN")
 _ERRORS: Final = (-4095, 0)  # -MAX_ERRNO
-_BOOL_HOOKS: Final = names("audit_rule_known inode_xattr_skipcap")
+_BOOL_HOOKS: Final = names("audit_rule_known inode_xattr_skipcap xfrm_state_pol_flow_match")
 _DISABLED_HOOKS: Final = names(
     "vm_enough_memory inode_need_killpriv inode_getsecurity inode_listsecurity inode_copy_up_xattr "
-    "getselfattr getprocattr setprocattr ismaclabel"
+    "getselfattr getprocattr setprocattr ismaclabel key_getsecurity audit_rule_match"
 )
 _SLEEPABLE_HOOKS: Final = names(
     "bpf bpf_map bpf_map_create bpf_map_free bpf_prog bpf_prog_load bpf_prog_free bpf_token_create "
@@ -39,7 +39,8 @@ _SLEEPABLE_HOOKS: Final = names(
     "inode_getxattr inode_mknod inode_need_killpriv inode_post_setxattr inode_post_removexattr "
     "inode_readlink inode_rename inode_rmdir inode_setattr inode_setxattr inode_symlink inode_unlink "
     "kernel_module_request kernel_read_file kernfs_init_security key_free mmap_file netlink_send "
-    "path_notify release_secctx sb_alloc_security sb_eat_lsm_opts sb_kern_mount sb_mount sb_remount "
+    "path_chmod path_chown path_link path_mkdir path_notify path_rename path_rmdir path_symlink path_truncate "
+    "path_unlink release_secctx sb_alloc_security sb_eat_lsm_opts sb_kern_mount sb_mount sb_remount "
     "sb_set_mnt_opts sb_show_options sb_statfs sb_umount settime socket_accept socket_bind socket_connect "
     "socket_create socket_getpeername socket_getpeersec_dgram socket_getsockname socket_getsockopt "
     "socket_listen socket_post_create socket_recvmsg socket_sendmsg socket_shutdown socket_socketpair "
@@ -152,7 +153,8 @@ def _points(types: KernelTypes, id: int) -> bool:
 
 def _may_attach(prog_type: str, attach: str, name: str, rules: Features, sleepable: bool) -> None:
     if prog_type == "LSM":
-        if "hook_ranges" in rules and name in _DISABLED_HOOKS:
+        closed = name in _DISABLED_HOOKS or (name == "file_alloc_security" and "blobs_closed" in rules)
+        if "hook_ranges" in rules and closed:
             raise Refuse(f"points to disabled hook bpf_lsm_{name}")
         hooks = _SLEEPABLE_HOOKS if "sleepable_hooks" in rules else ("bprm_committed_creds",)
         if sleepable and name not in hooks:
@@ -200,7 +202,7 @@ def _pointer(
     elif attach == "TRACE_RAW_TP":
         flaw = _flaw(target, at, rules)
         if flaw & 2:
-            return ANY
+            return ADDRESS
         null = bool(flaw & 1) or ("raw_tp_nulls" in rules and label.endswith("__nullable"))
     if "user" in tags:
         mods = "user_"

@@ -117,15 +117,20 @@ def _decide(env: Env, name: str, dst: Reg, src: Reg, wide: bool, itself: bool) -
         return compare.taken(name, dst.num, src.num, wide, env.rules)
     if not wide and "null_is_wide" in env.rules:
         return None
+    if dst.kind == "scalar" and "number_first" not in env.rules:
+        return None
     pointer, other = (dst, src) if dst.kind != "scalar" else (src, dst)
     if other.kind == "scalar":
         if (
-            other.num.const == 0
+            not (other.num.value | other.num.mask) & (tnum.M64 if wide else tnum.M32)
             and not pointer.null
             and (
                 (pointer.kind in _NEVER_NULL and "untrusted_" not in pointer.mods)
-                or (pointer.kind == "ptr_" and pointer.mods.startswith("trusted_"))
-                or (pointer.kind in ("ptr_", "own") and pointer.ref)
+                or (
+                    "trusted_known" in env.rules
+                    and (pointer.ref or pointer.mods.startswith("trusted_"))
+                    and pointer.kind in ("ptr_", "own")
+                )
             )
             and (pointer.kind != "map_ptr" or "register_null" in env.rules)
         ):

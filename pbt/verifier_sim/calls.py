@@ -55,7 +55,7 @@ def _enter(env: Env, state: State, pc: int, target: int) -> int:
 
 
 def _call_global(env: Env, state: State, pc: int, target: int) -> int:
-    """A function that is judged by itself: its arguments must fit, its result is any number."""
+    """A function that is judged by itself: its arguments must fit, its result is any number, if it has one."""
     from pbt.verifier_sim.passed import passed
 
     function = env.globals[target]
@@ -72,7 +72,8 @@ def _call_global(env: Env, state: State, pc: int, target: int) -> int:
     if state.lock:
         raise Refuse("global function calls are not allowed while holding a lock,")
     env.called.add(target)
-    state.frames[-1].regs[0:6] = [ANY, UNINIT, UNINIT, UNINIT, UNINIT, UNINIT]
+    void = not function.result and "void_functions" in env.rules
+    state.frames[-1].regs[0:6] = [UNINIT if void else ANY, UNINIT, UNINIT, UNINIT, UNINIT, UNINIT]
     if "packet_by_global" in env.rules and env.moves_packet(target):
         forget_packets(state)
     return pc + 1

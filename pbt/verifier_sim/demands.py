@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from pbt.verifier_sim import kernelptr, memory, owned, stack
+from pbt.verifier_sim import dynptr, kernelptr, memory, owned, stack
 from pbt.verifier_sim.env import Env, Refuse, Unsupported
 from pbt.verifier_sim.reg import Field, MapInfo, Reg
 from pbt.verifier_sim.state import State
 
-MEM = ("fp", "pkt", "pkt_meta", "map_key", "map_value", "mem", "ringbuf_mem", "buf", "trusted_ptr_")
+MEM = (  # the last only for helpers that read
+    "fp",
+    "pkt",
+    "pkt_meta",
+    "map_key",
+    "map_value",
+    "mem",
+    "ringbuf_mem",
+    "buf",
+    "trusted_ptr_",
+)
 _SOCK = ("sock_common", "sock", "tcp_sock", "xdp_sock")
 EXPECTED: dict[str, tuple[str, ...]] = {
     "CONST_MAP_PTR": ("map_ptr",),
@@ -87,7 +97,9 @@ def helper_memory(
         if size == 0 and not zero:
             raise Refuse("invalid zero-sized read")
         if fills and size:
-            stack.stack_range(regno, reg, 0, size, "write")
+            low, high = stack.stack_range(regno, reg, 0, size, "write")
+            if "dynptr_reinit" in env.rules:
+                dynptr.kept(state.frames[reg.obj], low, high + size)
             given.fills.append((regno, reg, size))
         else:
             if write:

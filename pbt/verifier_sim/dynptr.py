@@ -53,6 +53,14 @@ def overwrite(env: Env, state: State, frame: Frame, index: int) -> None:
     _drop_slices(state, found.id)
 
 
+def kept(frame: Frame, low: int, end: int) -> None:
+    """A helper that fills bytes `low` to `end` (not included) of a frame's stack leaves dynptrs alone."""
+    for index in range((-low - 1) >> 3, (-end >> 3) - 1, -1):
+        if held(frame, index) is not None:
+            off = max(low, -8 * (index + 1))
+            raise Refuse(f"potential write to dynptr at off={off} disallowed")
+
+
 def _copies(state: State, ref: int) -> int:
     """How many dynptrs hold a reference."""
     return sum(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from pbt.isa.insn import Insn, decode
-from pbt.typing import TYPE_CHECKING, Any
+from pbt.typing import TYPE_CHECKING, Any, Final
 from pbt.uapi.expected import loads_for
 from pbt.uapi.progs import PROG_TYPES, for_regs
 from pbt.verifier_sim import arena, kernels, throw, unprivileged
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 MapOf = Mapping[int, tuple[int, str, int]]
 
 _BY_BTF = ("TRACING", "LSM", "EXT")  # types of programs that attach to what BTF names
+_GPL: Final = {"LSM": "LSM programs", "STRUCT_OPS": "struct ops programs"}  # under the GPL alone
 
 
 def verify(
@@ -224,6 +225,8 @@ def _begun(
         options["attached"] = attached(
             options.get("types"), prog_type, attach, target, rules, options.get("sleepable", False)
         )
+        if prog_type in _GPL and not options.get("gpl", True):
+            raise Refuse(f"{_GPL[prog_type]} must have a GPL compatible license")
         if prog_type == "STRUCT_OPS":
             attach = "STRUCT_OPS"  # the number was the member's
     env = Env(insns, for_regs(PROG_TYPES[prog_type], regs_size), attach, maps, map_of, rules, **options)

@@ -51,6 +51,12 @@ RULES = (
     Rule("ids_compared", (6, 2), "states are compared with the identities of all pointers"),
     Rule("context_constants", (6, 3), "constants are stored into the context, not only registers"),
     Rule("empty_tuples", (6, 2), "lookups of sockets take tuples of no bytes"),
+    Rule("trusted_known", (6, 4), "trusted pointers are not null, and helpers read what they point to"),
+    Rule(
+        "number_first",
+        (6, 4),
+        "a number compared with a pointer tells what the pointer compared with it does",
+    ),
     Rule("low_bits", (6, 3), "64-bit ranges tell about the low bits"),
     Rule("precise_returns", (6, 8), "what is returned is compared exactly, where only some numbers may be"),
     Rule("loads_exit", (7, 1), "the old packet loads in a function may also return from it"),
@@ -67,6 +73,8 @@ RULES = (
     Rule("trusted_args", (6, 2), "arguments of tracepoints, iterators and hooks are trusted pointers"),
     Rule("nested_trust", (6, 4), "what is read through a trusted pointer need not be trusted"),
     Rule("hook_ranges", (6, 12), "LSM programs return an error or 0; some hooks are closed to them"),
+    Rule("cgroup_hooks_awake", (6, 13), "LSM programs of cgroups do not sleep"),
+    Rule("blobs_closed", (7, 3), "the hook file_alloc_security is closed to programs"),
     Rule("raw_tp_nulls", (6, 13), "arguments of some tracepoints may be null"),
     Rule("async_context", (6, 18), "callbacks of timers may not sleep"),
     Rule("whole_pointers", (6, 13), "pointers in contexts that BTF describes are read as a whole"),
@@ -76,6 +84,7 @@ RULES = (
     Rule(
         "offsets_merged", (7, 1), "known and unknown parts of an offset are added before they are looked at"
     ),
+    Rule("beyond_forgotten", (7, 1), "a packet pointer that is past the end and moved is not known to be"),
     Rule("rcu_nested", (6, 19), "RCU sections inside one another"),
     Rule("signal_errors", (7, 0), "the information of a signal may be no pointer"),
     Rule("any_pointers", (7, 1), "pointers to pointers in the context are numbers"),
@@ -209,7 +218,8 @@ STABLE = (
     (
         (6, 12),
         60,
-        "fork_bits sign_split sign_split32 scrub_variable bits_compared bits_forget whole_pointers",
+        "fork_bits sign_split sign_split32 scrub_variable bits_compared bits_forget whole_pointers "
+        "raw_tp_nulls",
     ),
     ((6, 18), 44, _LATE_6_18),
 )

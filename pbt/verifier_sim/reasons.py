@@ -88,7 +88,7 @@ REASONS: Final = (
     Reason(32, r"misaligned (\w+) ?access.*", "the {0} access does not start at a multiple of its size", "Choose an offset that is a multiple of the size."),
     Reason(33, r"(write into|read from) map forbidden.*", "the flags of the map do not allow programs to {0} it", "Make the map without that flag."),
     Reason(34, r"cannot write into packet", "this type of program may only read the packet", "Use skb_store_bytes where the type has it."),
-    Reason(35, r"R(\d+) cannot write into (\w+)|write to change key R\d+ not allowed|only read (?:is supported|from bpf_array is supported)|"
+    Reason(35, r"R(\d+) cannot write into (\w+)|bpf_\w+\(\) may write into memory pointed by R\d+ .*|write to change key R\d+ not allowed|only read (?:is supported|from bpf_array is supported)|"
            r"no write support to \S* at off \d+",
            "this memory may only be read", "Copy it to the stack first."),
     Reason(36, r"R(\d+) invalid (?:\w+ buffer|variable buffer offset|\w+) access?:? ?.*|R\d+ invalid variable buffer offset.*|invalid access to flow keys.*",
@@ -129,7 +129,7 @@ REASONS: Final = (
     Reason(53, r"invalid func unknown#(-?\d+)", "this kernel has no helper with number {0}", "A newer kernel may have it."),
     Reason(54, r"program of this type cannot use helper bpf_(\w+)#\d+|unknown func bpf_(\w+)#\d+",
            "this type of program does not have the helper on this kernel", "Another type of program, or a newer kernel, may have it."),
-    Reason(55, r"cannot call GPL-restricted.*", "the helper is only for programs under the GPL", "Give the program a license that goes with the GPL."),
+    Reason(55, r"cannot call GPL-restricted.*|.* must have a GPL compatible license", "this is only for programs under the GPL", "Give the program a license that goes with the GPL."),
     Reason(56, r"helper call.*non-sleepable prog|sleepable helper .*", "the helper may sleep, and the program may not", "Make the program sleepable."),
     Reason(57, r"cannot pass map_type (\d+) into func bpf_(\w+)#\d+", "{1} does not take a map of this type", "Use the helper of that type of map."),
     Reason(58, r"R(\d+) type=(\w+) expected=(.*)", "r{0} is of the kind {1}, and the helper wants one of: {2}", "Pass what the helper's prototype names."),
@@ -161,7 +161,7 @@ REASONS: Final = (
     # dynptrs
     Reason(77, r"Expected (?:an initialized dynptr|a dynptr of type .*) as arg #\d+", "there is no such dynptr at this place",
            "Make it first by dynptr_from_mem or ringbuf_reserve_dynptr."),
-    Reason(78, r"Dynptr has to be an uninitialized dynptr|cannot overwrite referenced dynptr|cannot release unowned const bpf_dynptr",
+    Reason(78, r"potential write to dynptr .*|Dynptr has to be an uninitialized dynptr|cannot overwrite referenced dynptr|cannot release unowned const bpf_dynptr",
            "a dynptr is in use and cannot be replaced or given back here", "Submit or discard it first."),
     Reason(79, r"(\w+) has to be at a constant offset|cannot pass in (\w+) at an offset=(-?\d+)", "a dynptr lies at a fixed, aligned place of the stack",
            "Its address is a multiple of 8 below r10, 16 bytes long."),

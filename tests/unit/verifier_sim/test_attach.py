@@ -135,3 +135,9 @@ def test_types_that_refer_to_themselves_are_refused() -> None:
         types.plain(name)
     with pytest.raises(Refuse, match="refers to itself"):
         types.pointed(pointer)
+
+
+def test_hooks_are_for_programs_under_the_gpl() -> None:
+    refused = _judge("r0 = 0; exit", "LSM_MAC", "hook", gpl=False)
+    assert refused == "LSM programs must have a GPL compatible license"
+    assert _judge("r0 = 0; exit", "LSM_MAC", "hook") == _judge("r0 = 0; exit", gpl=False) == ""

@@ -12,7 +12,9 @@ from pbt.isa.insn import Insn
 from pbt.runtime.funcinfo import describe
 from pbt.uapi.helpers import HELPERS
 from pbt.verifier_sim import MapInfo, verify
-from pbt.verifier_sim.functions import declared
+from pbt.verifier_sim.functions import Declared, declared
+from pbt.verifier_sim.progbtf import ProgramTypes, functions
+from tests.unit.verifier_sim import objects
 
 _IDS = {name: helper.id for name, helper in HELPERS.items()}
 _MAPS = (MapInfo("array", "ARRAY", 4, 16, 4),)
@@ -74,3 +76,14 @@ def test_without_types_there_are_no_such_loads() -> None:
     insns, _ = _build(f"call f; r0 = 0; exit; {_LOAD.replace('r6', 'f: r6', 1)}", "")
     error = verify(insns, prog_type="SOCKET_FILTER", kernel="6.18.44").error
     assert error is not None and error.reason == "LD_ABS is not allowed in subprogs without BTF"
+
+
+@pytest.mark.parametrize(("end", "reason"), [("r0 = 0; exit", ""), ("exit", "R0 !read_ok")])
+def test_a_global_function_that_returns_nothing(end: str, reason: str) -> None:
+    types = objects.Types()
+    silent = types.function("silent", 0, linkage=1)
+    insns, (main, start) = _build(f"call f; {end}; f: exit", "")
+    parsed = ProgramTypes.parse(types.maker.bytes())
+    known = Declared(functions(parsed, [(main, types.main), (start, silent)]), parsed, {})
+    error = verify(insns, prog_type="TRACEPOINT", declared=known, kernel="7.3").error
+    assert (error.reason if error else "") == reason

@@ -78,6 +78,18 @@ ROWS = (
     ("equal to a value is not null", f"{_LOOK}; r7 = ARRAY; if r8 != r7 goto out; {_READ_IT}", "6.12 6.18.15 6.18.44 7.3"),
     ("a register of 0 against null", f"{_LOOK}; r7 = 0; if r8 == r7 goto out; {_READ_IT}", "7.3"),
     ("null against a register of 0", f"{_LOOK}; r7 = 0; if r7 == r8 goto out; {_READ_IT}", ""),
+    ("0 against a value", f"{_LOOK}; if r8 == 0 goto out; r7 = 0; if r7 == r8 goto next; out: r0 = 0; exit; next: r0 = r9; exit",
+     "6.12 6.18.15 6.18.44 7.3"),
+    ("half of a value against half of a number", f"{_LOOK}; if r8 == 0 goto out; r7 = 1; r7 <<= 32; if w8 == w7 goto next;"
+     " out: r0 = 0; exit; next: r0 = r9; exit", "5.10 6.1 6.12 6.18.15 6.18.44"),
+    ("a task against null", "call get_current_task_btf; if r0 == 0 goto next; r0 = 0; exit; next: r0 = r9; exit",
+     "6.12 6.18.15 6.18.44 7.3"),
+    ("a task as key", "call get_current_task_btf; r2 = r0; r1 = MAP; call map_lookup_elem; r0 = 0; exit", ""),
+    ("a helper that fills a dynptr", "r1 = ARRAY; r2 = 8; r3 = 0; r4 = r10; r4 += -16; call dynptr_from_mem; r1 = r10; r1 += -24;"
+     " r2 = 16; r3 = 0; call probe_read_kernel; r0 = 0; exit", "6.1"),
+    ("a helper that fills the stack beside a dynptr", "r1 = ARRAY; r2 = 8; r3 = 0; r4 = r10; r4 += -24; call dynptr_from_mem; r1 = r10;"
+     " r1 += -8; r2 = 8; r3 = 0; call probe_read_kernel; r1 = r10; r1 += -40; r2 = 16; r3 = 0; call probe_read_kernel; r0 = 0; exit",
+     "6.1 6.12 6.18.15 6.18.44 7.3"),
     ("a register of 0 or 1 against null", f"call get_prandom_u32; r7 = 1; if r0 == 0 goto next; r7 = 0; next: {_LOOK};"
      f" if r8 == r7 goto out; {_READ_IT}", ""),
 )  # fmt: skip
@@ -92,6 +104,8 @@ PACKET_ROWS = (
      " r2 += r5; r4 = r2; r4 += 8; if r2 > r3 goto out; r0 = *(u8 *)(r4 -8); out: r0 = 0; exit", ""),
     ("half of a packet pointer behind the end", "r2 = *(u32 *)(r1 +76); r3 = *(u32 *)(r1 +80); if r2 <= r3 goto out; if w2 > w3 goto out;"
      " r0 = r9; out: r0 = 0; exit", ""),
+    ("a packet pointer behind the end, moved", "r2 = *(u32 *)(r1 +76); r3 = *(u32 *)(r1 +80); if r2 <= r3 goto out; r2 += 8;"
+     " if r2 > r3 goto out; r0 = r9; out: r0 = 0; exit", "5.10 6.1 6.12 6.18.15 6.18.44"),
     ("a constant into the context", "*(u32 *)(r1 +8) = 0; r0 = 0; exit", "6.12 6.18.15 6.18.44 7.3"),
     ("a lookup by no bytes", "r2 = r10; r2 += -8; *(u64 *)(r10 -8) = 0; r3 = 0; r4 = 0; r5 = 0; call sk_lookup_tcp;"
      " if r0 == 0 goto out; r1 = r0; call sk_release; out: r0 = 0; exit", "6.12 6.18.15 6.18.44 7.3"),
