@@ -36,6 +36,7 @@ _OPTIONAL = {
 }
 RELEASES = {"sk_release": 1, "ringbuf_submit": 1, "ringbuf_discard": 1, "kptr_xchg": 2}
 """Helper → the argument that it takes over."""
+_KEYS = MEM.index("mem")  # before it, the kinds of memory that may always be keys and values of maps
 _READS_PACKET = names(
     "map_lookup_elem map_lookup_percpu_elem map_update_elem map_delete_elem map_push_elem csum_diff "
     "sk_lookup_tcp sk_lookup_udp skc_lookup_tcp tcp_check_syncookie tcp_gen_syncookie "
@@ -120,7 +121,10 @@ def argument(env: Env, state: State, helper: Helper, given: Given, regno: int, k
 def _memory_argument(
     env: Env, state: State, helper: Helper, given: Given, regno: int, reg: Reg, name: str, parameter: str
 ) -> None:
-    check_type(regno, reg, MEM if "trusted_known" in env.rules else MEM[:-1])
+    expected: tuple[str, ...] = MEM if "trusted_known" in env.rules else MEM[:-1]
+    if "MAP_" in name and "memory_keys" not in env.rules:
+        expected = MEM[:_KEYS]
+    check_type(regno, reg, expected)
     if reg.kind == "ptr_" and "RDONLY" not in name:
         raise Refuse(f"bpf_{helper.name}() may write into memory pointed by R{regno} type={reg.type_name}")
     if name in ("MAP_KEY", "MAP_VALUE", "UNINIT_MAP_VALUE"):

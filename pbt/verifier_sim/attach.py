@@ -39,12 +39,14 @@ _SLEEPABLE_HOOKS: Final = names(
     "inode_getxattr inode_mknod inode_need_killpriv inode_post_setxattr inode_post_removexattr "
     "inode_readlink inode_rename inode_rmdir inode_setattr inode_setxattr inode_symlink inode_unlink "
     "kernel_module_request kernel_read_file kernfs_init_security key_free mmap_file netlink_send "
-    "path_chmod path_chown path_link path_mkdir path_notify path_rename path_rmdir path_symlink path_truncate "
-    "path_unlink release_secctx sb_alloc_security sb_eat_lsm_opts sb_kern_mount sb_mount sb_remount "
+    "path_notify release_secctx sb_alloc_security sb_eat_lsm_opts sb_kern_mount sb_mount sb_remount "
     "sb_set_mnt_opts sb_show_options sb_statfs sb_umount settime socket_accept socket_bind socket_connect "
     "socket_create socket_getpeername socket_getpeersec_dgram socket_getsockname socket_getsockopt "
     "socket_listen socket_post_create socket_recvmsg socket_sendmsg socket_shutdown socket_socketpair "
     "syslog task_alloc task_prctl task_setscheduler task_to_inode userns_create"
+)
+_PATH_HOOKS: Final = names(  # those sleep, too, since "path_hooks_sleep"
+    "path_chmod path_chown path_link path_mkdir path_rename path_rmdir path_symlink path_truncate path_unlink"
 )
 _UNTRUSTED_HOOKS: Final = names(
     "bpf_map_free bpf_prog_free file_alloc_security file_free_security sk_alloc_security "
@@ -154,10 +156,11 @@ def _points(types: KernelTypes, id: int) -> bool:
 def _may_attach(prog_type: str, attach: str, name: str, rules: Features, sleepable: bool) -> None:
     if prog_type == "LSM":
         closed = name in _DISABLED_HOOKS or (name == "file_alloc_security" and "blobs_closed" in rules)
-        if "hook_ranges" in rules and closed:
+        if "hooks_closed" in rules and closed:
             raise Refuse(f"points to disabled hook bpf_lsm_{name}")
         hooks = _SLEEPABLE_HOOKS if "sleepable_hooks" in rules else ("bprm_committed_creds",)
-        if sleepable and name not in hooks:
+        late = name in _PATH_HOOKS and "path_hooks_sleep" in rules
+        if sleepable and not late and name not in hooks:
             raise Refuse(f"bpf_lsm_{name} is not sleepable")
     elif sleepable and attach in ("TRACE_FENTRY", "TRACE_FEXIT", "MODIFY_RETURN"):
         if not name.startswith("__x64_sys_") and name not in _TEST_TARGETS:
@@ -258,7 +261,8 @@ def may_call(target: Attached, attach: str, helper: str, release: tuple[int, ...
     if attach == "TRACE_ITER":
         return True
     if attach.startswith("LSM"):
-        return target.name in _SLEEPABLE_HOOKS
+        late = target.name in _PATH_HOOKS and (not release or release >= (6, 12))
+        return late or target.name in _SLEEPABLE_HOOKS
     return target.name in _D_PATH
 
 

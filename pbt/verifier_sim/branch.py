@@ -125,7 +125,11 @@ def _decide(env: Env, name: str, dst: Reg, src: Reg, wide: bool, itself: bool) -
             not (other.num.value | other.num.mask) & (tnum.M64 if wide else tnum.M32)
             and not pointer.null
             and (
-                (pointer.kind in _NEVER_NULL and "untrusted_" not in pointer.mods)
+                (
+                    pointer.kind in _NEVER_NULL
+                    and "untrusted_" not in pointer.mods
+                    and (pointer.kind != "mem" or "memory_not_null" in env.rules)
+                )
                 or (
                     "trusted_known" in env.rules
                     and (pointer.ref or pointer.mods.startswith("trusted_"))

@@ -153,7 +153,7 @@ class Env:
         since = _MAY_SLEEP.get(name)
         if since is None or (self.release and self.release < since):
             return "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable"
-        if self.attach == "LSM_CGROUP" and "cgroup_hooks_awake" in self.rules:
+        if self.attach == "LSM_CGROUP" and "cgroup_hooks_sleep" not in self.rules:
             return "Program of this type cannot be sleepable"
         if self.attach == "TRACE_RAW_TP":
             return self._raw_sleep_rule()

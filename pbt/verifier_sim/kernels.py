@@ -72,8 +72,11 @@ RULES = (
     Rule("struct_args", (6, 1), "structures that are passed by value are numbers in the context"),
     Rule("trusted_args", (6, 2), "arguments of tracepoints, iterators and hooks are trusted pointers"),
     Rule("nested_trust", (6, 4), "what is read through a trusted pointer need not be trusted"),
-    Rule("hook_ranges", (6, 12), "LSM programs return an error or 0; some hooks are closed to them"),
-    Rule("cgroup_hooks_awake", (6, 13), "LSM programs of cgroups do not sleep"),
+    Rule("hook_ranges", (6, 12), "LSM programs return an error or 0"),
+    Rule("memory_keys", (6, 2), "keys and values of maps are taken from records of ring buffers, too"),
+    Rule("memory_not_null", (6, 2), "records of ring buffers and their like are known not to be null"),
+    Rule("path_hooks_sleep", (6, 12), "hooks of paths take LSM programs that sleep"),
+    Rule("hooks_closed", (6, 12), "some hooks are closed to programs"),
     Rule("blobs_closed", (7, 3), "the hook file_alloc_security is closed to programs"),
     Rule("raw_tp_nulls", (6, 13), "arguments of some tracepoints may be null"),
     Rule("async_context", (6, 18), "callbacks of timers may not sleep"),
@@ -207,6 +210,7 @@ FLAWS = (
         (6, 19),
         "what a function writes after a tail call counts as written before",
     ),
+    ("cgroup_hooks_sleep", (6, 2), (6, 13), "LSM programs of cgroups may sleep"),
     ("results_kept", (6, 12), (6, 18, 44), _RESULTS_KEPT),
     ("results_kept", (6, 19), (7, 2), _RESULTS_KEPT),
 )
@@ -214,7 +218,11 @@ FLAWS = (
 
 STABLE = (
     ((5, 10), 1, "zeros_anywhere const_shifts bits_forget"),
-    ((6, 1), 1, "const_shifts gotol commuted_kept zeros_anywhere low_bits loads_exit bits_forget"),
+    (
+        (6, 1),
+        1,
+        "const_shifts gotol commuted_kept zeros_anywhere low_bits loads_exit bits_forget hooks_closed",
+    ),
     (
         (6, 12),
         60,

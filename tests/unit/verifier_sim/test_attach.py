@@ -102,7 +102,7 @@ def test_results() -> None:
         (0, "LSM_CGROUP", "free", "6.18", "At program exit"),
         (0, "LSM_CGROUP", "hook", "5.10", "attach_type"),
         (0, "LSM_MAC", "vm_enough_memory", "6.18", "points to disabled hook"),
-        (0, "LSM_MAC", "vm_enough_memory", "6.1", ""),
+        (0, "LSM_MAC", "vm_enough_memory", "6.1", "points to disabled hook"),
         (0, "TRACE_FENTRY", "absent", "6.18", "the types of absent"),
     ):
         got = _judge(f"r0 = {value}; exit", attach, target, kernel=kernel)

@@ -18,6 +18,10 @@ _INDEX = f"{_LOOK}; if r8 == 0 goto out; r7 = *(u32 *)(r8 +0); r7 &= 7"
 _READ_IT = "r0 = *(u8 *)(r8 +0); out: r0 = 0; exit"
 _HALF = "call ktime_get_ns; r0 &= 65535; r1 = r0; *(u32 *)(r10 -8) = r0"
 _BIT = "call get_prandom_u32; r0 &= 1; r2 = r0"
+_RECORD = (
+    "r1 = RING; r2 = 16; r3 = 0; call ringbuf_reserve; if r0 == 0 goto out; r6 = r0; *(u64 *)(r6 +0) = 0"
+)
+_SUBMIT = "r1 = r6; r2 = 0; call ringbuf_submit; out: r0 = 0; exit"
 _READ = "next: r1 = r10; r1 += -40; r3 = 0; call probe_read_kernel_str; r0 = 0; exit"
 
 ROWS = (
@@ -90,6 +94,8 @@ ROWS = (
     ("a helper that fills the stack beside a dynptr", "r1 = ARRAY; r2 = 8; r3 = 0; r4 = r10; r4 += -24; call dynptr_from_mem; r1 = r10;"
      " r1 += -8; r2 = 8; r3 = 0; call probe_read_kernel; r1 = r10; r1 += -40; r2 = 16; r3 = 0; call probe_read_kernel; r0 = 0; exit",
      "6.1 6.12 6.18.15 6.18.44 7.3"),
+    ("a record as key", f"{_RECORD}; r1 = MAP; r2 = r6; call map_lookup_elem; {_SUBMIT}", "6.12 6.18.15 6.18.44 7.3"),
+    ("a record against null", f"{_RECORD}; if r6 == 0 goto next; {_SUBMIT}; next: r0 = r9; exit", "6.12 6.18.15 6.18.44 7.3"),
     ("a register of 0 or 1 against null", f"call get_prandom_u32; r7 = 1; if r0 == 0 goto next; r7 = 0; next: {_LOOK};"
      f" if r8 == r7 goto out; {_READ_IT}", ""),
 )  # fmt: skip
