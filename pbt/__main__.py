@@ -20,9 +20,8 @@ def main() -> NoReturn:
     """Run the command and end the process; what Python would take apart then, the kernel frees at once."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # until a script runs, Ctrl-C ends the process at once
-    signal.signal(
-        signal.SIGCHLD, signal.SIG_DFL
-    )  # were it ignored, as some parents leave it, children had no status
+    # Were it ignored, as some parents leave it, children had no status.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     modules.install()
     from pbt.cli.main import main as command
 

@@ -241,9 +241,8 @@ def _store(s: Selection, o: Op) -> None:
     base, offset, slot = s.address(o.args[0], o.imm)
     number = s.number(o.args[1])
     made = s.defs.get(o.args[1])
-    private = (
-        base == FRAME or o.args[0].kind == "mem"
-    )  # nobody else sees the frame, nor a record before it is sent
+    # Nobody else sees the frame, nor a record before it is sent.
+    private = base == FRAME or o.args[0].kind == "mem"
     if made is not None and made.code == "hole" and private:
         for at in (0, 4) if o.size == 8 and made.name else (0,):
             symbol = Symbol("hole", str(made.imm), 8 * at)

@@ -17,9 +17,8 @@ from contextlib import suppress
 _MAGIC = b"\x7fpbt-c1\n"
 _HEAD = len(_MAGIC) + 4  # the checksum of what follows, u32, little endian
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_OLD = (
-    os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-)  # a pipe would keep us waiting for its writer
+# Non-blocking, since a pipe would keep us waiting for its writer.
+_OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 MOST_FILES, MOST_BYTES = 128, 16 << 20  # of one kind; one file mostly has at most an eighth of the bytes
 

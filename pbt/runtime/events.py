@@ -80,9 +80,8 @@ class Reader:
         data = bpf.map_lookup(self._lost_map, bytes(4), 8) if self._lost_map is not None else None
         counted = int.from_bytes(data, _ORDER) if data else 0
         if self._perf is not None:
-            return max(
-                counted, self._perf.lost
-            )  # programs hear of it since Linux 5.2, the buffer's count comes late
+            # Programs hear of it since Linux 5.2; the buffer's own count comes late.
+            return max(counted, self._perf.lost)
         return counted
 
     def close(self) -> None:

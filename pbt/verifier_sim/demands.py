@@ -7,17 +7,8 @@ from pbt.verifier_sim.env import Env, Refuse, Unsupported
 from pbt.verifier_sim.reg import Field, MapInfo, Reg
 from pbt.verifier_sim.state import State
 
-MEM = (  # the last only for helpers that read
-    "fp",
-    "pkt",
-    "pkt_meta",
-    "map_key",
-    "map_value",
-    "mem",
-    "ringbuf_mem",
-    "buf",
-    "trusted_ptr_",
-)
+# The last only for helpers that read.
+MEM = ("fp", "pkt", "pkt_meta", "map_key", "map_value", "mem", "ringbuf_mem", "buf", "trusted_ptr_")
 _SOCK = ("sock_common", "sock", "tcp_sock", "xdp_sock")
 EXPECTED: dict[str, tuple[str, ...]] = {
     "CONST_MAP_PTR": ("map_ptr",),
