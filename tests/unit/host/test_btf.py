@@ -243,12 +243,13 @@ def test_names_that_are_ends_of_others() -> None:
         assert [made._table("func")[name] for name in (text[5:-1].decode(), "of")] == [2, 3]
 
 
+@pytest.fixture(scope="module")
+def vmlinux() -> Btf:
+    return Btf.live(LIVE)
+
+
 @pytest.mark.skipif(not os.access(LIVE, os.R_OK), reason="this kernel has no BTF")
 class TestRunningKernel:
-    @pytest.fixture(scope="class")
-    def vmlinux(self) -> Btf:
-        return Btf.live(LIVE)
-
     def test_tasks(self, vmlinux: Btf) -> None:
         task = vmlinux.struct("struct task_struct")
         assert task and task.size > 1000
