@@ -59,9 +59,8 @@ class RingBuffer:
             self._own.close()
             raise
         self._consumer = memoryview(self._own).cast("L")  # both positions are unsigned longs
-        self._wrap = (
-            1 << 8 * self._consumer.itemsize
-        )  # and begin again, where these have 32 bits, after 4 GiB
+        # Where these have 32 bits, they begin again after 4 GiB.
+        self._wrap = 1 << 8 * self._consumer.itemsize
         self._producer = memoryview(self._data)[:page].cast("L")
         self._words = memoryview(self._data)[page:].cast("I")
         self._at = self._consumer[0]
